@@ -1,0 +1,286 @@
+//! Routable metadata as spans into the wire bytes: no copies, no maps.
+
+use std::borrow::Cow;
+use std::ops::ControlFlow;
+
+/// How many declared keys a protocol may have in slots; further metadata is open.
+pub const MAX_KEYS: usize = 12;
+
+/// The slot of a declared key: its position in [`Spec::keys`](crate::Spec::keys).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId(pub u8);
+
+/// A stretch of a message's wire bytes. Offsets count from byte 0 of the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Span {
+    /// The first byte.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+}
+
+impl Span {
+    /// The span `start..end`. Offsets past 4 GiB do not occur: attributes lie in what is held, and
+    /// what is held is bounded by [`Limits::frame`](crate::Limits::frame).
+    pub fn new(start: usize, end: usize) -> Self {
+        let cap = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Self {
+            start: cap(start),
+            end: cap(end),
+        }
+    }
+
+    /// The bytes of the span, or nothing if it does not lie within `wire`.
+    pub fn of<'b>(&self, wire: &'b [u8]) -> Option<&'b [u8]> {
+        wire.get(self.start as usize..self.end as usize)
+    }
+
+    /// How many bytes it spans.
+    pub const fn len(&self) -> usize {
+        self.end.saturating_sub(self.start) as usize
+    }
+
+    /// Whether it spans nothing.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// How a configured attribute name is found in a message; made once, when a rule is compiled, by
+/// [`Spec::lookup`](crate::Spec::lookup).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Lookup {
+    /// A declared key with a slot.
+    Slot(KeyId),
+    /// An entry of the open metadata, by its name on the wire.
+    Open(Box<str>),
+}
+
+/// One entry of a message's open metadata. A name may come more than once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry<'b> {
+    /// The name as on the wire, without the prefix that [`OpenKeys`](crate::OpenKeys) puts before it.
+    pub name: Cow<'b, [u8]>,
+    /// The value.
+    pub value: Cow<'b, [u8]>,
+}
+
+/// Walks the open metadata in `region` of the message `wire`, in wire order, until `visit` breaks.
+///
+/// It is called on bytes that `decode` has already walked, so there is nothing to report; on bytes
+/// that it cannot read it stops.
+pub type Walk =
+    for<'b> fn(wire: &'b [u8], region: Span, visit: &mut dyn FnMut(Entry<'b>) -> ControlFlow<()>);
+
+/// The open metadata of a message.
+#[derive(Clone, Debug, Default)]
+#[expect(clippy::box_collection, reason = "keeps the common variants small")]
+pub enum Open {
+    /// There is none, or the [`Interest`](crate::Interest) did not ask for it.
+    #[default]
+    None,
+    /// It lies in the wire bytes and is walked when a rule asks for it.
+    Walk {
+        /// Where it lies.
+        region: Span,
+        /// How to walk it.
+        walk: Walk,
+    },
+    /// It could not be left on the wire (compressed, or entangled with the body): name and value.
+    /// For rare cases only: it allocates.
+    Listed(Box<Vec<(Vec<u8>, Vec<u8>)>>),
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Slot {
+    #[default]
+    Absent,
+    Wire(Span),
+    Static(&'static str),
+    /// Position in `Attributes::kept`.
+    Kept(u8),
+}
+
+/// The attributes of a message: slots for the protocol's declared keys, and its open metadata.
+#[derive(Clone, Debug, Default)]
+pub struct Attributes {
+    slots: [Slot; MAX_KEYS],
+    #[expect(clippy::box_collection, reason = "one word in the common case of none")]
+    kept: Option<Box<Vec<Vec<u8>>>>,
+    open: Open,
+}
+
+impl Attributes {
+    /// No attributes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn put(&mut self, key: KeyId, slot: Slot) {
+        // A key past the last slot would be a mistake in the codec, which its Spec's own check
+        // refuses at start-up; here it is simply not there.
+        if let Some(place) = self.slots.get_mut(usize::from(key.0)) {
+            *place = slot;
+        }
+    }
+
+    /// The value of `key` is this stretch of the wire bytes.
+    pub fn set_span(&mut self, key: KeyId, span: Span) {
+        self.put(key, Slot::Wire(span));
+    }
+
+    /// The value of `key` is one of a few fixed words (a category, a transport's name).
+    pub fn set_static(&mut self, key: KeyId, value: &'static str) {
+        self.put(key, Slot::Static(value));
+    }
+
+    /// The value of `key` had to be rebuilt (chunked, escaped, another character encoding). For
+    /// rare cases only: it allocates.
+    pub fn set_kept(&mut self, key: KeyId, value: Vec<u8>) {
+        let kept = self.kept.get_or_insert_default();
+        if let Ok(at) = u8::try_from(kept.len()) {
+            kept.push(value);
+            self.put(key, Slot::Kept(at));
+        }
+    }
+
+    /// Sets the open metadata.
+    pub fn set_open(&mut self, open: Open) {
+        self.open = open;
+    }
+
+    /// The open metadata.
+    pub const fn open(&self) -> &Open {
+        &self.open
+    }
+
+    /// The value in a slot, if the message has it.
+    pub fn slot<'m>(&'m self, key: KeyId, wire: &'m [u8]) -> Option<&'m [u8]> {
+        match *self.slots.get(usize::from(key.0))? {
+            Slot::Absent => None,
+            Slot::Wire(span) => span.of(wire),
+            Slot::Static(value) => Some(value.as_bytes()),
+            Slot::Kept(at) => self
+                .kept
+                .as_ref()?
+                .get(usize::from(at))
+                .map(std::vec::Vec::as_slice),
+        }
+    }
+
+    /// Visits every open entry in wire order, until `visit` breaks.
+    pub fn walk<'m>(&'m self, wire: &'m [u8], visit: &mut dyn FnMut(Entry<'m>) -> ControlFlow<()>) {
+        match &self.open {
+            Open::None => {}
+            Open::Walk { region, walk } => walk(wire, *region, visit),
+            Open::Listed(entries) => {
+                for (name, value) in entries.iter() {
+                    let entry = Entry {
+                        name: Cow::Borrowed(name),
+                        value: Cow::Borrowed(value),
+                    };
+                    if visit(entry).is_break() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Calls `test` on every value of the attribute until it says yes; a declared key has at most
+    /// one value, an open one as many as the message carries.
+    pub fn any<'m>(
+        &'m self,
+        lookup: &Lookup,
+        wire: &'m [u8],
+        test: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> bool {
+        match lookup {
+            Lookup::Slot(key) => self.slot(*key, wire).is_some_and(test),
+            Lookup::Open(name) => {
+                let mut found = false;
+                self.walk(wire, &mut |entry| {
+                    if *entry.name == *name.as_bytes() && test(&entry.value) {
+                        found = true;
+                        return ControlFlow::Break(());
+                    }
+                    ControlFlow::Continue(())
+                });
+                found
+            }
+        }
+    }
+
+    /// The first value of the attribute.
+    pub fn first<'m>(&'m self, lookup: &Lookup, wire: &'m [u8]) -> Option<Cow<'m, [u8]>> {
+        match lookup {
+            Lookup::Slot(key) => self.slot(*key, wire).map(Cow::Borrowed),
+            Lookup::Open(name) => {
+                let mut found = None;
+                self.walk(wire, &mut |entry| {
+                    if *entry.name == *name.as_bytes() {
+                        found = Some(entry.value);
+                        return ControlFlow::Break(());
+                    }
+                    ControlFlow::Continue(())
+                });
+                found
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs<'b>(
+        wire: &'b [u8],
+        region: Span,
+        visit: &mut dyn FnMut(Entry<'b>) -> ControlFlow<()>,
+    ) {
+        for pair in region.of(wire).unwrap_or_default().chunks_exact(2) {
+            let entry = Entry {
+                name: (&pair[..1]).into(),
+                value: (&pair[1..]).into(),
+            };
+            if visit(entry).is_break() {
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn slots_and_open_entries_are_found() {
+        let wire = b"getk1k2v3";
+        let mut attributes = Attributes::new();
+        attributes.set_span(KeyId(0), Span::new(0, 3));
+        attributes.set_static(KeyId(1), "read");
+        attributes.set_kept(KeyId(2), b"rebuilt".to_vec());
+        attributes.set_open(Open::Walk {
+            region: Span::new(3, 9),
+            walk: pairs,
+        });
+
+        let slot = |id| attributes.first(&Lookup::Slot(KeyId(id)), wire);
+        assert_eq!(slot(0).as_deref(), Some(&b"get"[..]));
+        assert_eq!(slot(1).as_deref(), Some(&b"read"[..]));
+        assert_eq!(slot(2).as_deref(), Some(&b"rebuilt"[..]));
+        assert_eq!(slot(3), None);
+        assert_eq!(slot(99), None);
+
+        let key = Lookup::Open("k".into());
+        assert_eq!(attributes.first(&key, wire).as_deref(), Some(&b"1"[..]));
+        assert!(attributes.any(&key, wire, &mut |value| value == b"2"));
+        assert!(!attributes.any(&key, wire, &mut |value| value == b"3"));
+        assert!(!attributes.any(&Lookup::Open("z".into()), wire, &mut |_| true));
+    }
+
+    #[test]
+    fn a_span_outside_the_wire_is_absent() {
+        let mut attributes = Attributes::new();
+        attributes.set_span(KeyId(0), Span::new(2, 9));
+        assert_eq!(attributes.slot(KeyId(0), b"abc"), None);
+        assert_eq!(Span { start: 3, end: 1 }.of(b"abcdef"), None);
+    }
+}

@@ -1,0 +1,144 @@
+//! The three verbs of a codec: decode, encode, synthesize.
+
+use crate::{DecodeError, EncodeError, Message, Output, Reason, Receipt, Session, Unsupported};
+
+/// Which end of a connection the codec reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The codec is a server to its peer: it decodes requests and encodes responses.
+    Server,
+    /// The codec is a client to its peer: it encodes requests and decodes responses.
+    Client,
+}
+
+impl Side {
+    /// The name used in `meltemi decode` and sample files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Client => "client",
+        }
+    }
+
+    /// The name of the peer that sends what this side decodes.
+    pub const fn peer(self) -> &'static str {
+        match self {
+            Self::Server => "client",
+            Self::Client => "server",
+        }
+    }
+}
+
+/// How deep the compiled configuration needs a codec to look. Each includes the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Interest {
+    /// Kind, id, and the keys that are cheap to read.
+    #[default]
+    Route,
+    /// Metadata that costs more to reach (attachments behind the arguments, header blocks).
+    Headers,
+    /// The whole message, held and checked.
+    Body,
+}
+
+/// What `decode` found at the front of the input.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a box would allocate per message"
+)]
+pub enum Decoded<'b> {
+    /// One message, or one piece of a large one, and how many bytes it took.
+    Message(Message<'b>, usize),
+    /// Not enough yet: the input must hold at least this many bytes before it is worth another
+    /// call. The same bytes are then presented again, with more behind them.
+    Incomplete(usize),
+    /// Bytes that mean nothing (an empty line between commands): drop this many.
+    Skip(usize),
+}
+
+/// What the mesh itself has to say.
+#[derive(Clone, Copy, Debug)]
+pub enum Say<'a> {
+    /// To a client: this request failed.
+    Failure {
+        /// The request.
+        to: &'a Receipt,
+        /// Why.
+        reason: Reason,
+        /// The same for a person, in one short line.
+        text: &'a str,
+    },
+    /// To a client: the codec's own answer to a [`Kind::Local`](crate::Kind::Local) request.
+    Own {
+        /// The request.
+        to: &'a Receipt,
+    },
+    /// To a server: are you there?
+    Ping {
+        /// The id to use, where the protocol has ids.
+        id: i64,
+    },
+    /// To either: yes, I am here.
+    Pong {
+        /// The ping.
+        to: &'a Receipt,
+    },
+    /// To a client: send no more requests here; what is in flight is still answered.
+    GoAway,
+}
+
+/// One side of one connection. It knows one protocol, and nothing of routes, sockets or time.
+///
+/// # Contract
+/// - `decode` reads at the front of `input`. On [`Decoded::Incomplete`] nothing is consumed, and
+///   the codec remembers how far it scanned, so that a peer that dribbles bytes costs linear time.
+///   Between two calls the caller only ever appends to, or consumes from, the input as told.
+/// - Messages of up to [`Limits::hold`](crate::Limits::hold) bytes are presented whole.
+/// - In the steady state `decode` and `encode` of small messages do not allocate.
+/// - Whatever the bytes are, there is no panic, and no memory beyond the limits.
+/// - For protocols that answer in order the router calls `encode` (last piece of a response) or
+///   `synthesize` on the server side exactly once per request, in the order of the requests.
+pub trait Codec: Send {
+    /// Tells one message at the front of `input`, looking as deep as `want`.
+    ///
+    /// # Errors
+    /// [`DecodeError::Message`] when the message is malformed but its extent is known,
+    /// [`DecodeError::Connection`] when framing is lost.
+    fn decode<'b>(&mut self, input: &'b [u8], want: Interest) -> Result<Decoded<'b>, DecodeError>;
+
+    /// Appends a message that a codec of the same protocol decoded: unedited as it came, edited
+    /// with what changed.
+    ///
+    /// # Errors
+    /// An edit that the protocol cannot carry; `out` is as it was.
+    fn encode(&mut self, message: &Message<'_>, out: &mut Output) -> Result<(), EncodeError>;
+
+    /// Appends what the mesh itself has to say, in the protocol's own words.
+    ///
+    /// # Errors
+    /// The protocol has no words for it; `out` is as it was.
+    fn synthesize(&mut self, say: Say<'_>, out: &mut Output) -> Result<(), Unsupported>;
+
+    /// What must be remembered of a request to answer it later.
+    fn receipt(&self, request: &Message<'_>) -> Receipt {
+        Receipt::new(request.head.id)
+    }
+
+    /// Server side: whether something still ties this client to its pinned upstream connection.
+    /// Asked after every reply.
+    fn pinned(&self) -> bool {
+        false
+    }
+
+    /// Server side: the session in which this client's requests must run. It changes only by the
+    /// reply to a [`Bind::Session`](crate::Bind::Session) request.
+    fn session(&self) -> Session {
+        Session::default()
+    }
+
+    /// Client side: the connection is of another session now, by a request that it carried.
+    fn adopt(&mut self, session: &Session) {
+        let _ = session;
+    }
+}

@@ -1,0 +1,40 @@
+//! The agreement between codecs and the router.
+//!
+//! A [`Protocol`] describes itself and makes one [`Codec`] per connection and [`Side`]; a codec
+//! turns bytes into [`Message`]s and back; the router moves messages without knowing any protocol
+//! by name. Everything here is sans-I/O: no socket, clock, task or `async`.
+//!
+//! A codec author needs this crate alone (and `meltemi-testkit` to prove the work).
+
+mod attribute;
+mod codec;
+mod detect;
+mod error;
+mod fanout;
+mod fault;
+mod head;
+mod limits;
+mod message;
+mod output;
+mod protocol;
+mod receipt;
+mod session;
+mod spec;
+
+#[cfg(feature = "tokio-util")]
+pub mod adapter;
+
+pub use attribute::{Attributes, Entry, KeyId, Lookup, MAX_KEYS, Open, Span, Walk};
+pub use codec::{Codec, Decoded, Interest, Say, Side};
+pub use detect::{Detect, Identified, identify};
+pub use error::{DecodeError, EncodeError, Unsupported, Violation};
+pub use fanout::{Fanout, Merge, Part};
+pub use fault::{Fault, Reason};
+pub use head::{Bind, Head, Kind, Redirect, Safety, Status};
+pub use limits::Limits;
+pub use message::{Edit, Layout, Message, OwnedMessage};
+pub use output::{CHAIN_FROM, Hole, Output};
+pub use protocol::{Protocol, Registry};
+pub use receipt::{Receipt, SmallBytes};
+pub use session::Session;
+pub use spec::{Correlation, KeySpec, OpenKeys, Sharing, Spec};

@@ -1,0 +1,290 @@
+//! What a protocol says of itself: correlation, keys, edits, replies.
+
+use std::borrow::Cow;
+
+use crate::{Interest, KeyId, Lookup, MAX_KEYS, Reason};
+
+/// How a response finds its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Correlation {
+    /// By an id that the response repeats, in any order.
+    Id {
+        /// How many bits the id has, counted from the lowest.
+        bits: u8,
+    },
+    /// By order: replies come in the order of the requests.
+    InOrder {
+        /// The bits of an id that responses repeat all the same, if there is one: then a cluster
+        /// may be declared [`Sharing::Multiplexed`].
+        id_bits: Option<u8>,
+    },
+}
+
+impl Correlation {
+    /// Whether a client must be answered in the order of its requests.
+    pub const fn in_order(self) -> bool {
+        matches!(self, Self::InOrder { .. })
+    }
+
+    /// The bits of the id, if there is one.
+    pub const fn id_bits(self) -> Option<u8> {
+        match self {
+            Self::Id { bits } => Some(bits),
+            Self::InOrder { id_bits } => id_bits,
+        }
+    }
+}
+
+/// How requests share an upstream connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Sharing {
+    /// One request at a time.
+    Exclusive,
+    /// Many, answered in order.
+    Pipelined,
+    /// Many, answered in any order, told apart by id.
+    Multiplexed,
+}
+
+impl Sharing {
+    /// The name used in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exclusive => "exclusive",
+            Self::Pipelined => "pipelined",
+            Self::Multiplexed => "multiplexed",
+        }
+    }
+}
+
+/// An attribute that a protocol declares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySpec {
+    /// The name in configuration.
+    pub name: Cow<'static, str>,
+    /// What it is, in one line, for the reference.
+    pub doc: Cow<'static, str>,
+    /// How deep `decode` must look for it.
+    pub interest: Interest,
+    /// It is found on requests.
+    pub request: bool,
+    /// It is found on responses.
+    pub response: bool,
+    /// It may be set, added or removed by an edit.
+    pub editable: bool,
+    /// It may have several values, and is found among the open entries by its name. It has no slot.
+    pub many: bool,
+}
+
+impl KeySpec {
+    /// A key of requests, found at [`Interest::Route`], that cannot be edited.
+    pub const fn request(name: &'static str, doc: &'static str) -> Self {
+        Self {
+            name: Cow::Borrowed(name),
+            doc: Cow::Borrowed(doc),
+            interest: Interest::Route,
+            request: true,
+            response: false,
+            editable: false,
+            many: false,
+        }
+    }
+
+    /// A key of responses, found at [`Interest::Route`], that cannot be edited.
+    pub const fn response(name: &'static str, doc: &'static str) -> Self {
+        let mut key = Self::request(name, doc);
+        key.request = false;
+        key.response = true;
+        key
+    }
+
+    /// The same key, found on both.
+    #[must_use]
+    pub const fn both(mut self) -> Self {
+        self.request = true;
+        self.response = true;
+        self
+    }
+
+    /// The same key, found only from this depth on.
+    #[must_use]
+    pub const fn at(mut self, interest: Interest) -> Self {
+        self.interest = interest;
+        self
+    }
+
+    /// The same key, which can be edited.
+    #[must_use]
+    pub const fn editable(mut self) -> Self {
+        self.editable = true;
+        self
+    }
+
+    /// The same key with several values.
+    #[must_use]
+    pub const fn many(mut self) -> Self {
+        self.many = true;
+        self
+    }
+}
+
+/// Metadata whose names the protocol does not know beforehand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenKeys {
+    /// What stands before the name in configuration (`header.`); empty if any name that is not
+    /// declared is one.
+    pub prefix: Cow<'static, str>,
+    /// What it is, in one line, for the reference.
+    pub doc: Cow<'static, str>,
+    /// How deep `decode` must look for it.
+    pub interest: Interest,
+    /// It may be set, added or removed on requests.
+    pub edit_requests: bool,
+    /// It may be set, added or removed on responses.
+    pub edit_responses: bool,
+}
+
+/// What a protocol says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// The name in configuration, as in the port name `tcp-<name>-x`: lower case.
+    pub name: Cow<'static, str>,
+    /// How a response finds its request.
+    pub correlation: Correlation,
+    /// How requests share upstream connections unless the cluster says otherwise.
+    pub sharing: Sharing,
+    /// The codec can ask an upstream whether it is there.
+    pub heartbeat: bool,
+    /// Declared attributes. The first [`MAX_KEYS`] without [`KeySpec::many`] have slots; the position
+    /// in this list is the [`KeyId`].
+    pub keys: Vec<KeySpec>,
+    /// Open metadata. A name is looked up in each in order, by prefix.
+    pub open: Vec<OpenKeys>,
+    /// The reasons that a local reply can give. A codec that is not able to answer at all
+    /// has none, and its clients are disconnected instead.
+    pub replies: &'static [Reason],
+    /// The attribute that names the operation (method, command) in metrics and logs.
+    pub operation: Cow<'static, str>,
+    /// The attribute that names the service in metrics and logs, if there is one.
+    pub service: Option<Cow<'static, str>>,
+}
+
+impl Spec {
+    /// The declared key of that name.
+    pub fn key(&self, name: &str) -> Option<&KeySpec> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+
+    fn open_keys<'n>(&self, name: &'n str) -> Option<(&OpenKeys, &'n str)> {
+        self.open.iter().find_map(|open| {
+            let rest = name.strip_prefix(&*open.prefix)?;
+            (!rest.is_empty()).then_some((open, rest))
+        })
+    }
+
+    /// How an attribute of that name is found, and how deep `decode` must look for it. `None` if the
+    /// protocol has no such attribute.
+    pub fn lookup(&self, name: &str) -> Option<(Lookup, Interest)> {
+        if let Some(at) = self.keys.iter().position(|key| key.name == name) {
+            let key = self.keys.get(at)?;
+            let slot = u8::try_from(at).ok().filter(|_| !key.many && at < MAX_KEYS);
+            let lookup =
+                slot.map_or_else(|| Lookup::Open(name.into()), |at| Lookup::Slot(KeyId(at)));
+            return Some((lookup, key.interest));
+        }
+        let (open, rest) = self.open_keys(name)?;
+        Some((Lookup::Open(rest.into()), open.interest))
+    }
+
+    /// Whether an attribute of that name can be set, added or removed on requests (or responses).
+    pub fn editable(&self, name: &str, response: bool) -> bool {
+        if let Some(key) = self.key(name) {
+            return key.editable && if response { key.response } else { key.request };
+        }
+        self.open_keys(name).is_some_and(|(open, _)| {
+            if response {
+                open.edit_responses
+            } else {
+                open.edit_requests
+            }
+        })
+    }
+
+    /// The name on the wire of an open attribute (the prefix taken off).
+    pub fn open_name<'n>(&self, name: &'n str) -> Option<&'n str> {
+        self.open_keys(name).map(|(_, rest)| rest)
+    }
+
+    /// The declared names, for error messages.
+    pub fn known_names(&self) -> String {
+        let mut names: Vec<String> = self.keys.iter().map(|key| key.name.to_string()).collect();
+        names.extend(
+            self.open
+                .iter()
+                .map(|open| format!("{}<name>", open.prefix)),
+        );
+        names.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> Spec {
+        Spec {
+            name: "test".into(),
+            correlation: Correlation::Id { bits: 32 },
+            sharing: Sharing::Multiplexed,
+            heartbeat: true,
+            keys: vec![
+                KeySpec::request("method", "m"),
+                KeySpec::request("keys", "k").many(),
+                KeySpec::request("note", "n")
+                    .editable()
+                    .at(Interest::Headers),
+            ],
+            open: vec![OpenKeys {
+                prefix: "header.".into(),
+                doc: "h".into(),
+                interest: Interest::Headers,
+                edit_requests: true,
+                edit_responses: false,
+            }],
+            replies: Reason::ALL,
+            operation: "method".into(),
+            service: None,
+        }
+    }
+
+    #[test]
+    fn names_become_lookups() {
+        let spec = spec();
+        assert_eq!(
+            spec.lookup("method"),
+            Some((Lookup::Slot(KeyId(0)), Interest::Route))
+        );
+        assert_eq!(
+            spec.lookup("keys"),
+            Some((Lookup::Open("keys".into()), Interest::Route))
+        );
+        assert_eq!(
+            spec.lookup("note"),
+            Some((Lookup::Slot(KeyId(2)), Interest::Headers))
+        );
+        assert_eq!(
+            spec.lookup("header.x"),
+            Some((Lookup::Open("x".into()), Interest::Headers))
+        );
+        assert_eq!(spec.lookup("header."), None);
+        assert_eq!(spec.lookup("x"), None);
+    }
+
+    #[test]
+    fn edits_are_refused_where_the_protocol_cannot_carry_them() {
+        let spec = spec();
+        assert!(spec.editable("note", false) && !spec.editable("note", true));
+        assert!(spec.editable("header.x", false) && !spec.editable("header.x", true));
+        assert!(!spec.editable("method", false) && !spec.editable("y", false));
+    }
+}
