@@ -1,0 +1,198 @@
+//! A cluster: endpoints that serve the same thing, and how to use them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use meltemi_frame::{Session, Sharing};
+
+use crate::{Origin, Problem};
+
+/// Endpoints that serve the same thing, and how to use them.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// Its name, in Istio's form: `outbound|<port>|<subset>|<host>`.
+    pub name: String,
+    /// Where its endpoints are. None: every request to it fails with the protocol's own error.
+    pub endpoints: Vec<Endpoint>,
+    /// How one is chosen.
+    pub balancing: Balancing,
+    /// How requests share connections; `None`: as the protocol declares.
+    pub sharing: Option<Sharing>,
+    /// What every upstream connection says first (credentials).
+    pub login: Session,
+    /// How long a connection may take to be made. Default 10 s, as in Istio.
+    pub connect_timeout: Duration,
+    /// How long an upstream connection may stay without a request; zero: for ever. Default 1 h.
+    pub idle_timeout: Duration,
+    /// How often a silent upstream connection is asked whether it is still there, where the
+    /// protocol can ask; zero: never. Default 60 s, Dubbo's own.
+    pub keepalive: Duration,
+    /// How often names are resolved again. Default 5 s.
+    pub dns_refresh: Duration,
+    /// Its limits, per worker.
+    pub limits: ClusterLimits,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+impl Cluster {
+    /// A cluster of these endpoints, with every default.
+    pub fn new(name: impl Into<String>, endpoints: Vec<Endpoint>) -> Self {
+        Self {
+            name: name.into(),
+            endpoints,
+            balancing: Balancing::LeastRequest,
+            sharing: None,
+            login: Session::default(),
+            connect_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(3600),
+            keepalive: Duration::from_secs(60),
+            dns_refresh: Duration::from_secs(5),
+            limits: ClusterLimits::default(),
+            origin: Origin::default(),
+        }
+    }
+
+    pub(crate) fn check(&self, problems: &mut Vec<Problem>) {
+        if let Balancing::RingHash { keys, .. } | Balancing::Maglev { keys, .. } = &self.balancing
+            && keys.is_empty()
+        {
+            problems.push(
+                Problem::error(&self.origin, "loadBalancer.consistentHash", &self.name)
+                    .says("hashes on no attribute"),
+            );
+        }
+        if let Balancing::Maglev { table_size, .. } = self.balancing
+            && !is_prime(table_size)
+        {
+            problems.push(
+                Problem::error(&self.origin, "maglev.tableSize", &table_size.to_string())
+                    .says("is not a prime number below 5000011")
+                    .remedy("use a prime such as 65537"),
+            );
+        }
+    }
+}
+
+fn is_prime(number: usize) -> bool {
+    number > 1
+        && number < 5_000_011
+        && (2..)
+            .take_while(|factor| factor * factor <= number)
+            .all(|factor| number % factor != 0)
+}
+
+/// How an endpoint is chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Balancing {
+    /// In turn, by weight.
+    RoundRobin,
+    /// The one with fewer requests in flight of two taken at random (Istio's default).
+    LeastRequest,
+    /// At random, by weight.
+    Random,
+    /// By the hash of attributes, on a ring.
+    RingHash {
+        /// The attributes; source address if the name is `source.ip`.
+        keys: Vec<String>,
+        /// The least number of points on the ring. Default 1024, as in Istio.
+        minimum_ring_size: usize,
+    },
+    /// By the hash of attributes, in a Maglev table.
+    Maglev {
+        /// The attributes; source address if the name is `source.ip`.
+        keys: Vec<String>,
+        /// The size of the table, a prime. Default 65537.
+        table_size: usize,
+    },
+}
+
+/// Limits of a cluster, per worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClusterLimits {
+    /// Connections to one endpoint that requests may share, where they can be shared. Default 2:
+    /// a single one starves where servers answer per connection, more buy nothing.
+    pub shared_connections: usize,
+    /// Connections to the whole cluster. Default 1024 (what a typical server still accepts).
+    pub connections: usize,
+    /// Requests that wait for a connection. Default 1024.
+    pub pending: usize,
+    /// Requests in flight. Default 65536.
+    pub requests: usize,
+    /// Bytes that wait to be written to one upstream; past it the downstreams that fill it are
+    /// not read. Default 1 MiB.
+    pub output: usize,
+}
+
+impl Default for ClusterLimits {
+    fn default() -> Self {
+        Self {
+            shared_connections: 2,
+            connections: 1024,
+            pending: 1024,
+            requests: 65_536,
+            output: 1 << 20,
+        }
+    }
+}
+
+/// One server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Where it is.
+    pub address: Address,
+    /// Its share, relative to the other endpoints. Zero: none.
+    pub weight: u32,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Where it stands.
+    pub locality: Locality,
+}
+
+impl Endpoint {
+    /// An endpoint of weight 1 without labels.
+    pub fn new(address: Address) -> Self {
+        Self {
+            address,
+            weight: 1,
+            labels: BTreeMap::new(),
+            locality: Locality::default(),
+        }
+    }
+}
+
+/// Region, zone and sub-zone; empty if unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Locality {
+    /// The region.
+    pub region: String,
+    /// The zone in the region.
+    pub zone: String,
+    /// The sub-zone in the zone.
+    pub subzone: String,
+}
+
+/// Where an endpoint is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Address {
+    /// At this address.
+    Socket(SocketAddr),
+    /// At every address that this name resolves to.
+    Name {
+        /// The name.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(address) => address.fmt(f),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! How a route tests one attribute.
+
+use std::fmt;
+
+use regex::bytes::{Regex, RegexBuilder};
+
+/// A test of one attribute. All tests of a route must pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttributeMatch {
+    /// The attribute, as its protocol names it.
+    pub name: String,
+    /// The test. An attribute with several values passes if one of them does.
+    pub matcher: Matcher,
+    /// The test must fail instead; an attribute that is absent fails every test.
+    pub negate: bool,
+}
+
+/// A test of one value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Matcher {
+    /// The attribute is there, whatever its value.
+    Present,
+    /// The value is this.
+    Exact(String),
+    /// The value starts with this.
+    Prefix(String),
+    /// The value ends with this.
+    Suffix(String),
+    /// The whole value matches this pattern.
+    Regex(WholeRegex),
+    /// The value is a decimal integer from `start` up to, but not including, `end`.
+    Range {
+        /// The first integer in the range.
+        start: i64,
+        /// The first integer past the range.
+        end: i64,
+    },
+}
+
+impl Matcher {
+    /// Whether the value passes.
+    pub fn test(&self, value: &[u8]) -> bool {
+        match self {
+            Self::Present => true,
+            Self::Exact(exact) => value == exact.as_bytes(),
+            Self::Prefix(prefix) => value.starts_with(prefix.as_bytes()),
+            Self::Suffix(suffix) => value.ends_with(suffix.as_bytes()),
+            Self::Regex(regex) => regex.is_match(value),
+            Self::Range { start, end } => std::str::from_utf8(value)
+                .ok()
+                .and_then(|text| text.parse::<i64>().ok())
+                .is_some_and(|number| (*start..*end).contains(&number)),
+        }
+    }
+}
+
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Present => f.write_str("is present"),
+            Self::Exact(exact) => write!(f, "is `{exact}`"),
+            Self::Prefix(prefix) => write!(f, "starts with `{prefix}`"),
+            Self::Suffix(suffix) => write!(f, "ends with `{suffix}`"),
+            Self::Regex(regex) => write!(f, "matches `{}`", regex.pattern()),
+            Self::Range { start, end } => write!(f, "is in {start}..{end}"),
+        }
+    }
+}
+
+/// A pattern of linear cost (RE2's language, near enough) that must match the whole value, as in
+/// Istio and Envoy.
+#[derive(Clone, Debug)]
+pub struct WholeRegex {
+    pattern: Box<str>,
+    regex: Regex,
+}
+
+/// The pattern is no regular expression, or compiles to more than the limit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a regular expression that can be used: {0}")]
+pub struct PatternError(String);
+
+/// A compiled pattern takes at most this much memory, in bytes: configuration may come from
+/// people who share a mesh.
+const REGEX_SIZE: usize = 1 << 20;
+
+impl WholeRegex {
+    /// Compiles a pattern.
+    ///
+    /// # Errors
+    /// The pattern is no regular expression, or compiles to more than 1 MiB.
+    pub fn new(pattern: &str) -> Result<Self, PatternError> {
+        // Compiled alone first, so that an unbalanced parenthesis cannot escape the group below.
+        let compile = |pattern: &str| {
+            RegexBuilder::new(pattern)
+                .size_limit(REGEX_SIZE)
+                .build()
+                .map_err(|error| PatternError(error.to_string()))
+        };
+        compile(pattern)?;
+        let regex = compile(&format!("^(?:{pattern})$"))?;
+        Ok(Self {
+            pattern: pattern.into(),
+            regex,
+        })
+    }
+
+    /// The pattern as written.
+    pub const fn pattern(&self) -> &str {
+        &self.pattern
+    }
+
+    /// Whether it matches the whole value.
+    pub fn is_match(&self, value: &[u8]) -> bool {
+        self.regex.is_match(value)
+    }
+}
+
+impl PartialEq for WholeRegex {
+    fn eq(&self, other: &Self) -> bool {
+        self.pattern == other.pattern
+    }
+}
+
+impl Eq for WholeRegex {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_whole_values() {
+        let regex = WholeRegex::new("say|s.*o").unwrap();
+        assert!(regex.is_match(b"say") && regex.is_match(b"sayHello"));
+        assert!(!regex.is_match(b"says") && !regex.is_match(b"xsay"));
+        assert!(WholeRegex::new("^s.*o$").unwrap().is_match(b"sayHello"));
+        assert!(WholeRegex::new("a)|(b").is_err());
+        assert!(WholeRegex::new("(?:a{1000}){1000}").is_err());
+    }
+
+    #[test]
+    fn ranges_hold_their_start_and_not_their_end() {
+        let range = Matcher::Range { start: -1, end: 10 };
+        assert!(range.test(b"-1") && range.test(b"9"));
+        assert!(!range.test(b"10") && !range.test(b"") && !range.test(b"9.5"));
+        assert!(!range.test(b"99999999999999999999"));
+    }
+}
