@@ -81,7 +81,7 @@ fn is_prime(number: usize) -> bool {
         && number < 5_000_011
         && (2..)
             .take_while(|factor| factor * factor <= number)
-            .all(|factor| number % factor != 0)
+            .all(|factor| !number.is_multiple_of(factor))
 }
 
 /// How an endpoint is chosen.

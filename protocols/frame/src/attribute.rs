@@ -74,7 +74,6 @@ pub type Walk =
 
 /// The open metadata of a message.
 #[derive(Clone, Debug, Default)]
-#[expect(clippy::box_collection, reason = "keeps the common variants small")]
 pub enum Open {
     /// There is none, or the [`Interest`](crate::Interest) did not ask for it.
     #[default]
