@@ -23,6 +23,8 @@ mod spec;
 
 #[cfg(feature = "tokio-util")]
 pub mod adapter;
+#[cfg(feature = "json")]
+pub mod describe;
 
 pub use attribute::{Attributes, Entry, KeyId, Lookup, MAX_KEYS, Open, Span, Walk};
 pub use codec::{Codec, Decoded, Interest, Say, Side};
