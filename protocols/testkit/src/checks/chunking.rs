@@ -1,0 +1,212 @@
+//! Is it the same however the bytes are cut?
+
+use super::{INTERESTS, positions, whole};
+use crate::drive::{Arrival, Drive, Event, Run};
+use crate::failure::{difference, ensure};
+use crate::{Failure, Sample, Subject, Verdict};
+use meltemi_frame::{Interest, Kind, Limits};
+
+/// Whatever pieces the bytes come in, the same messages come out, at the same offsets, and
+/// `Incomplete` consumes nothing: a codec that is asked again with the same bytes waits on. Also
+/// with a small [`Limits::hold`](meltemi_frame::Limits::hold), where the pieces of a large message
+/// must add up to its bytes.
+pub fn any_chunking_is_the_same(subject: &Subject) -> Verdict {
+    subject.each(|sample| {
+        for want in INTERESTS {
+            whole_messages(subject, sample, want)
+                .map_err(|failure| failure.within(format!("Interest::{want:?}")))?;
+        }
+        streamed_messages(subject, sample)
+    })
+}
+
+fn arrivals(length: usize) -> Vec<(Arrival, bool)> {
+    // Asking without patience doubles the calls: on large samples in larger steps.
+    let step = (length / 2048).max(1);
+    let mut all = vec![(Arrival::Whole, true), (Arrival::Pieces(1), false)];
+    for size in [step, step * 2, step * 3, step * 7] {
+        all.push((Arrival::Pieces(size), true));
+    }
+    all.extend([(Arrival::Pieces(64), false), (Arrival::Pieces(1000), false)]);
+    let splits = positions(length, 96).into_iter();
+    all.extend(splits.map(|at| (Arrival::SplitAt(at), true)));
+    all
+}
+
+fn whole_messages(subject: &Subject, sample: &Sample, want: Interest) -> Verdict {
+    let run = |arrival, impatient| {
+        let drive = Drive {
+            spec: subject.spec(),
+            want,
+            arrival,
+            impatient,
+        };
+        drive.run(&mut *subject.codec(sample.side, &whole()), &sample.bytes)
+    };
+    let reference = run(Arrival::Whole, false)?;
+    for (arrival, impatient) in arrivals(sample.bytes.len()) {
+        let place = || format!("{arrival:?}{}", if impatient { ", impatient" } else { "" });
+        let got = run(arrival, impatient).map_err(|failure| failure.within(place()))?;
+        same(&reference, &got).map_err(|failure| failure.within(place()))?;
+    }
+    Ok(())
+}
+
+fn same(one: &Run, other: &Run) -> Verdict {
+    for (at, event) in one.events.iter().enumerate() {
+        let Some(got) = other.events.get(at) else {
+            return Err(Failure::new(format!(
+                "message {at} did not come, but came when all was there at once"
+            )));
+        };
+        match (event, got) {
+            (Event::Message(a), Event::Message(b)) => {
+                ensure!(
+                    a.offset == b.offset,
+                    "message {at} starts at {}, not at {}",
+                    b.offset,
+                    a.offset
+                );
+                ensure!(
+                    a.wire == b.wire,
+                    "message {at} at offset {} has other bytes: {}",
+                    a.offset,
+                    difference(&a.wire, &b.wire)
+                );
+                if let Some(what) = a.differs(b) {
+                    return Err(
+                        Failure::new(what).within(format!("message {at} (whole / in pieces)"))
+                    );
+                }
+            }
+            _ => ensure!(
+                event == got,
+                "message {at} was {event:?} when all was there at once, and now is {got:?}"
+            ),
+        }
+    }
+    ensure!(
+        other.events.len() == one.events.len(),
+        "{} messages came, but {} when all was there at once",
+        other.events.len(),
+        one.events.len()
+    );
+    ensure!(
+        one.rest == other.rest,
+        "the unfinished rest starts at {}, but at {} when all was there at once",
+        other.rest,
+        one.rest
+    );
+    Ok(())
+}
+
+/// A message as it comes out of its pieces.
+#[derive(Debug, PartialEq, Eq)]
+struct Joined {
+    kind: Kind,
+    id: Option<i64>,
+    ended: bool,
+    wire: Vec<u8>,
+}
+
+/// Messages over the hold limit may come as a head and pieces, cut wherever the codec likes.
+/// What they add up to must not depend on how the bytes came.
+fn streamed_messages(subject: &Subject, sample: &Sample) -> Verdict {
+    let mut reference = None;
+    for hold in [sample.bytes.len() / 2, sample.bytes.len() / 8, 24] {
+        let limits = Limits {
+            hold,
+            ..Limits::default()
+        };
+        for arrival in [
+            Arrival::Whole,
+            Arrival::Pieces(1),
+            Arrival::Pieces(13),
+            Arrival::Pieces(100),
+        ] {
+            let place = || format!("hold {hold}, {arrival:?}");
+            let drive = Drive {
+                spec: subject.spec(),
+                want: Interest::Route,
+                arrival,
+                impatient: false,
+            };
+            let run = drive
+                .run(&mut *subject.codec(sample.side, &limits), &sample.bytes)
+                .map_err(|failure| failure.within(place()))?;
+            let joined = join(&run).map_err(|failure| failure.within(place()))?;
+            // An unfinished or broken large message may be told to a different extent.
+            let complete: Vec<Joined> =
+                joined.into_iter().filter(|message| message.ended).collect();
+            if !sample.is_clean() {
+                continue;
+            }
+            let (first, known) = reference.get_or_insert_with(|| (place(), joined_of(&complete)));
+            let got = joined_of(&complete);
+            ensure!(
+                *known == got,
+                "{}: the joined messages differ from those of {first}:\n  there: {known:?}\n  here:  {got:?}",
+                place()
+            );
+        }
+    }
+    Ok(())
+}
+
+fn joined_of(messages: &[Joined]) -> Vec<(Kind, Option<i64>, String)> {
+    let digest = |wire: &[u8]| format!("{} bytes, {:08x}", wire.len(), checksum(wire));
+    let tell = |message: &Joined| (message.kind, message.id, digest(&message.wire));
+    messages.iter().map(tell).collect()
+}
+
+/// FNV-1a: enough to tell two byte strings apart in a message.
+fn checksum(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, &byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
+}
+
+fn join(run: &Run) -> Result<Vec<Joined>, Failure> {
+    let mut all: Vec<Joined> = Vec::new();
+    for event in &run.events {
+        let Event::Message(seen) = event else {
+            continue;
+        };
+        let open = all.last_mut().filter(|last| !last.ended);
+        match (seen.head.kind, open) {
+            (Kind::Data, Some(last)) => {
+                if seen.head.id.is_some() {
+                    ensure!(
+                        seen.head.id == last.id,
+                        "a Data piece at offset {} has the id {:?}, its head has {:?}",
+                        seen.offset,
+                        seen.head.id,
+                        last.id
+                    );
+                }
+                last.wire.extend_from_slice(&seen.wire);
+                last.ended = seen.head.end;
+            }
+            (Kind::Data, None) => {
+                return Err(Failure::new(format!(
+                    "a Data piece at offset {} continues nothing",
+                    seen.offset
+                )));
+            }
+            (kind, Some(_)) => {
+                return Err(Failure::new(format!(
+                    "a {} at offset {} starts before the message before it has ended",
+                    kind.name(),
+                    seen.offset
+                )));
+            }
+            (kind, None) => all.push(Joined {
+                kind,
+                id: seen.head.id,
+                ended: seen.head.end,
+                wire: seen.wire.clone(),
+            }),
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,115 @@
+//! Are the protocol's own first bytes recognised, and nobody else's?
+
+use meltemi_frame::{Decoded, Detect, Interest, Side};
+
+use super::{positions, whole};
+use crate::failure::{ensure, show};
+use crate::foreign::{FOREIGN, Foreign};
+use crate::{Sample, Subject, Verdict};
+
+/// How many bytes `detect` may ask for at most. A peer that sends fewer must be decided by a timeout.
+const ENOUGH: usize = 64;
+
+/// What clients of the protocol send first is recognised: `Yes` in the end, never `No` on the way,
+/// and `Need` asks for more than is there, but for at most 64 bytes. (With
+/// [`Options::undetectable`](crate::Options::undetectable): `No` to everything.)
+pub fn own_samples_are_detected(subject: &Subject) -> Verdict {
+    let firsts = subject
+        .samples
+        .iter()
+        .filter(|sample| starts_well(subject, sample));
+    let mut tried = 0;
+    for sample in firsts {
+        tried += 1;
+        one(subject, sample).map_err(|failure| failure.within(&sample.name))?;
+    }
+    ensure!(
+        tried > 0,
+        "no *.server.bin starts with a message that could be recognised"
+    );
+    Ok(())
+}
+
+/// `detect` never says `Yes` to what clients of other protocols send first, however much of it is
+/// there. Protocols whose first bytes can be the very same are exempt from each other.
+pub fn foreign_bytes_are_not_claimed(subject: &Subject) -> Verdict {
+    let own = &*subject.spec().name;
+    let others = FOREIGN
+        .iter()
+        .filter(|foreign| foreign.protocol != own && !foreign.shared_with.contains(&own));
+    for Foreign {
+        protocol,
+        form,
+        bytes,
+        ..
+    } in others
+    {
+        for length in 1..=bytes.len() {
+            let prefix = bytes.get(..length).unwrap_or_default();
+            let told = subject.protocol.detect(prefix);
+            ensure!(
+                told != Detect::Yes,
+                "{own} claims {}, which is how {protocol} ({form}) starts",
+                show(prefix)
+            );
+            asks_for_more(told, length)
+                .map_err(|failure| failure.within(format!("{protocol} ({form})")))?;
+        }
+    }
+    Ok(())
+}
+
+/// A client sends a message first: not blank lines, nothing malformed.
+fn starts_well(subject: &Subject, sample: &Sample) -> bool {
+    let decodes = || {
+        let mut codec = subject.codec(Side::Server, &whole());
+        matches!(
+            codec.decode(&sample.bytes, Interest::Route),
+            Ok(Decoded::Message(..))
+        )
+    };
+    sample.side == Side::Server && decodes()
+}
+
+fn one(subject: &Subject, sample: &Sample) -> Verdict {
+    let bytes = &sample.bytes;
+    let mut last = Detect::No;
+    for length in positions(bytes.len(), 256).into_iter().map(|at| at + 1) {
+        let prefix = bytes.get(..length).unwrap_or_default();
+        last = subject.protocol.detect(prefix);
+        if subject.options.undetectable {
+            ensure!(
+                last == Detect::No,
+                "{last:?} to {}, though declared undetectable",
+                show(prefix)
+            );
+            continue;
+        }
+        ensure!(
+            last != Detect::No,
+            "No to its own first {length} bytes {}",
+            show(prefix)
+        );
+        asks_for_more(last, length)?;
+    }
+    ensure!(
+        subject.options.undetectable || last == Detect::Yes,
+        "{last:?} to the whole of {}",
+        show(bytes)
+    );
+    Ok(())
+}
+
+fn asks_for_more(told: Detect, have: usize) -> Verdict {
+    if let Detect::Need(need) = told {
+        ensure!(
+            need > have,
+            "Need({need}) where {have} bytes are there already"
+        );
+        ensure!(
+            need <= ENOUGH,
+            "Need({need}) is too much to wait for: {ENOUGH} bytes at most"
+        );
+    }
+    Ok(())
+}

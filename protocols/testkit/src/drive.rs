@@ -1,0 +1,291 @@
+//! Drives a codec as a connection does: bytes come in pieces, messages go out, nothing is lost.
+//!
+//! Every broken rule of `decode` itself (no progress, more taken than there is) is found here.
+
+use std::collections::BTreeMap;
+
+use meltemi_frame::{
+    Codec, DecodeError, Decoded, Head, Interest, Message, Redirect, Span, Spec, Status, describe,
+};
+
+use crate::Failure;
+use crate::failure::ensure;
+
+/// What must be equal of a message, however it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub head: Head,
+    /// The redirect's address; its span in the head is blanked, as it moves with the bytes.
+    pub redirect: Option<Vec<u8>>,
+    pub attributes: BTreeMap<String, Vec<Vec<u8>>>,
+    pub wire: Vec<u8>,
+    pub offset: usize,
+}
+
+impl Seen {
+    pub(crate) fn new(spec: &Spec, message: &Message<'_>, offset: usize) -> Self {
+        let mut head = message.head;
+        let mut redirect = None;
+        if let Status::Redirect(Redirect { address, once }) = head.status {
+            redirect = Some(address.of(message.wire()).unwrap_or_default().to_vec());
+            let address = Span::default();
+            head.status = Status::Redirect(Redirect { address, once });
+        }
+        let owned = |values: Vec<std::borrow::Cow<'_, [u8]>>| {
+            values
+                .into_iter()
+                .map(std::borrow::Cow::into_owned)
+                .collect()
+        };
+        Self {
+            head,
+            redirect,
+            attributes: describe::attributes(spec, message)
+                .into_iter()
+                .map(|(name, values)| (name, owned(values)))
+                .collect(),
+            wire: message.wire().to_vec(),
+            offset,
+        }
+    }
+
+    /// What differs in all but the wire bytes and the offset, in words.
+    pub(crate) fn differs(&self, other: &Self) -> Option<String> {
+        if self.head != other.head || self.redirect != other.redirect {
+            return Some(format!(
+                "the head differs:\n  one:   {:?}\n  other: {:?}",
+                self.head, other.head
+            ));
+        }
+        self.attributes_differ(other)
+    }
+
+    pub(crate) fn attributes_differ(&self, other: &Self) -> Option<String> {
+        let names = self.attributes.keys().chain(other.attributes.keys());
+        names
+            .filter(|name| self.attributes.get(*name) != other.attributes.get(*name))
+            .map(|name| {
+                let of = |seen: &Self| {
+                    let values = seen.attributes.get(name);
+                    values.map_or_else(
+                        || "absent".to_owned(),
+                        |values| {
+                            let texts: Vec<String> = values
+                                .iter()
+                                .map(|value| crate::failure::show(value))
+                                .collect();
+                            texts.join(", ")
+                        },
+                    )
+                };
+                format!(
+                    "attribute `{name}` is {} here and {} there",
+                    of(self),
+                    of(other)
+                )
+            })
+            .next()
+    }
+}
+
+/// What one decode told, with what the connection did of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    Message(Seen),
+    /// A message-scope error at this offset, of this length.
+    Malformed(usize, usize),
+    /// Framing lost at this offset.
+    Lost(usize),
+}
+
+/// Everything that came out of some bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub events: Vec<Event>,
+    /// Where the last, unfinished message starts; the length of the input if nothing is left.
+    pub rest: usize,
+}
+
+/// How bytes arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// All at once.
+    Whole,
+    /// In pieces of so many bytes.
+    Pieces(usize),
+    /// The first piece ends here, the second brings the rest.
+    SplitAt(usize),
+}
+
+impl Arrival {
+    const fn next(self, have: usize, all: usize) -> usize {
+        let to = match self {
+            Self::Whole => all,
+            Self::Pieces(size) => have.saturating_add(size),
+            Self::SplitAt(at) => {
+                if have < at {
+                    at
+                } else {
+                    all
+                }
+            }
+        };
+        if to < all { to } else { all }
+    }
+}
+
+/// Feeds bytes to a codec and hands every step to a visitor.
+pub(crate) struct Drive<'a> {
+    pub spec: &'a Spec,
+    pub want: Interest,
+    pub arrival: Arrival,
+    /// Also calls when fewer bytes are there than the codec asked for, and twice with the same.
+    pub impatient: bool,
+}
+
+/// One thing that came out.
+pub(crate) enum Step<'a, 'b> {
+    Message(&'a Message<'b>, usize),
+    Error(&'a DecodeError, usize),
+}
+
+impl Drive<'_> {
+    pub(crate) fn run(&self, codec: &mut dyn Codec, bytes: &[u8]) -> Result<Run, Failure> {
+        let mut events = Vec::new();
+        let rest = self.walk(codec, bytes, &mut |_, step| {
+            events.push(match step {
+                Step::Message(message, offset) => {
+                    Event::Message(Seen::new(self.spec, message, offset))
+                }
+                Step::Error(DecodeError::Message { length, .. }, offset) => {
+                    Event::Malformed(offset, *length)
+                }
+                Step::Error(DecodeError::Connection { .. }, offset) => Event::Lost(offset),
+            });
+            Ok(())
+        })?;
+        Ok(Run { events, rest })
+    }
+
+    /// Tells where the unfinished rest starts.
+    pub(crate) fn walk(
+        &self,
+        codec: &mut dyn Codec,
+        bytes: &[u8],
+        visit: &mut dyn FnMut(&mut dyn Codec, Step<'_, '_>) -> crate::Verdict,
+    ) -> Result<usize, Failure> {
+        let mut offset = 0;
+        let mut have = self.arrival.next(0, bytes.len());
+        let mut need = 1;
+        loop {
+            let input = bytes.get(offset..have).unwrap_or_default();
+            let waits = input.len() < need && (input.is_empty() || !self.impatient);
+            if waits {
+                if have == bytes.len() {
+                    return Ok(offset.min(bytes.len()));
+                }
+                have = self.arrival.next(have, bytes.len());
+                continue;
+            }
+            let taken = match codec.decode(input, self.want) {
+                Ok(Decoded::Message(message, taken)) => {
+                    check_message(&message, taken, input.len(), offset)?;
+                    visit(codec, Step::Message(&message, offset))?;
+                    taken
+                }
+                Ok(Decoded::Skip(taken)) => {
+                    ensure!(taken > 0, "Skip(0) at offset {offset}: no progress");
+                    ensure!(
+                        taken <= input.len(),
+                        "Skip({taken}) at offset {offset}, where only {} bytes are there",
+                        input.len()
+                    );
+                    taken
+                }
+                Ok(Decoded::Incomplete(asked)) => {
+                    ensure!(
+                        asked > input.len(),
+                        "Incomplete({asked}) at offset {offset}, where {} bytes are there already",
+                        input.len()
+                    );
+                    if self.impatient {
+                        again(codec, input, self.want, offset)?;
+                    }
+                    if have == bytes.len() {
+                        return Ok(offset);
+                    }
+                    need = asked;
+                    have = self.arrival.next(have, bytes.len());
+                    continue;
+                }
+                Err(error) => {
+                    visit(codec, Step::Error(&error, offset))?;
+                    match error {
+                        DecodeError::Connection { .. } => return Ok(offset),
+                        DecodeError::Message { length, .. } => {
+                            ensure!(
+                                length > 0,
+                                "a malformed message of length 0 at offset {offset}: no progress"
+                            );
+                            length
+                        }
+                    }
+                }
+            };
+            need = 1;
+            offset = offset.saturating_add(taken);
+            // A malformed message may reach past what is there: the rest is discarded as it comes.
+            if offset >= bytes.len() {
+                return Ok(bytes.len());
+            }
+            while have < offset {
+                have = self.arrival.next(have, bytes.len());
+            }
+        }
+    }
+}
+
+fn check_message(
+    message: &Message<'_>,
+    taken: usize,
+    have: usize,
+    offset: usize,
+) -> crate::Verdict {
+    let wire = message.wire().len();
+    ensure!(
+        taken > 0,
+        "a message of length 0 at offset {offset}: no progress"
+    );
+    ensure!(
+        taken <= have,
+        "a message of {taken} bytes at offset {offset}, where only {have} are there"
+    );
+    ensure!(
+        wire == taken,
+        "the message at offset {offset} took {taken} bytes but holds {wire}"
+    );
+    Ok(())
+}
+
+/// Asked again with the very same bytes, a codec that waits waits on.
+fn again(codec: &mut dyn Codec, input: &[u8], want: Interest, offset: usize) -> crate::Verdict {
+    match codec.decode(input, want) {
+        Ok(Decoded::Incomplete(asked)) if asked > input.len() => Ok(()),
+        other => Err(Failure::new(format!(
+            "after Incomplete at offset {offset} the same {} bytes gave {}",
+            input.len(),
+            name(&other)
+        ))),
+    }
+}
+
+pub(crate) fn name(decoded: &Result<Decoded<'_>, DecodeError>) -> String {
+    match decoded {
+        Ok(Decoded::Message(message, taken)) => {
+            format!("a {} of {taken} bytes", message.head.kind.name())
+        }
+        Ok(Decoded::Skip(taken)) => format!("Skip({taken})"),
+        Ok(Decoded::Incomplete(need)) => format!("Incomplete({need})"),
+        Err(error) => format!("an error ({error})"),
+    }
+}

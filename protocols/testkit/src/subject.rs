@@ -1,0 +1,129 @@
+//! What is under test: a protocol, its samples, and what its author says of them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use meltemi_frame::{Codec, Limits, Protocol, Session, Side, Spec};
+
+use crate::{Failure, Sample, sample};
+
+/// What the author of a codec tells the kit of cases that are legally different. None by default.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub(crate) undetectable: bool,
+    pub(crate) allocates: Vec<String>,
+    pub(crate) large: Vec<(Side, Vec<u8>)>,
+}
+
+impl Options {
+    /// The protocol's first bytes tell nothing: `detect` must always say no.
+    #[must_use]
+    pub fn undetectable(mut self) -> Self {
+        self.undetectable = true;
+        self
+    }
+
+    /// These cases (`<case>` or `<case>.<side>`) may allocate at `Interest::Route`: rare forms
+    /// whose attributes must be rebuilt (chunked or escaped strings).
+    #[must_use]
+    pub fn allocates(mut self, cases: &[&str]) -> Self {
+        self.allocates = cases.iter().map(|&case| case.to_owned()).collect();
+        self
+    }
+
+    /// A large message (32 KiB and more) whose end a codec of `side` finds by scanning, to prove that
+    /// the work is linear when it comes byte by byte. The kit builds some of its own.
+    #[must_use]
+    pub fn large(mut self, side: Side, message: Vec<u8>) -> Self {
+        self.large.push((side, message));
+        self
+    }
+}
+
+/// A protocol under test, with its samples.
+#[derive(Clone)]
+pub struct Subject {
+    pub(crate) protocol: Arc<dyn Protocol>,
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) options: Options,
+}
+
+impl std::fmt::Debug for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subject")
+            .field("protocol", &self.spec().name)
+            .field("samples", &self.samples.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Subject {
+    /// A protocol with the samples of a directory.
+    ///
+    /// # Errors
+    /// The samples cannot be read, or there are none.
+    pub fn load(
+        protocol: Arc<dyn Protocol>,
+        dir: impl AsRef<Path>,
+        options: Options,
+    ) -> Result<Self, Failure> {
+        Ok(Self::with(protocol, sample::load(dir.as_ref())?, options))
+    }
+
+    /// A protocol with samples from elsewhere.
+    pub fn with(protocol: Arc<dyn Protocol>, samples: Vec<Sample>, options: Options) -> Self {
+        Self {
+            protocol,
+            samples,
+            options,
+        }
+    }
+
+    pub(crate) fn spec(&self) -> &Spec {
+        self.protocol.spec()
+    }
+
+    /// A fresh codec, in the plain session.
+    pub(crate) fn codec(&self, side: Side, limits: &Limits) -> Box<dyn Codec> {
+        self.protocol.codec(side, limits, &Session::default())
+    }
+
+    /// Runs a check on every sample; the failure names the sample.
+    pub(crate) fn each(&self, mut check: impl FnMut(&Sample) -> crate::Verdict) -> crate::Verdict {
+        self.samples
+            .iter()
+            .try_for_each(|sample| check(sample).map_err(|failure| failure.within(&sample.name)))
+    }
+}
+
+/// Lets [`conformance!`](crate::conformance) take an `impl Protocol` as well as an
+/// `Arc<dyn Protocol>`: the inherent method wins over the trait's.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Given<T>(pub T);
+
+impl Given<Arc<dyn Protocol>> {
+    #[doc(hidden)]
+    pub fn into_protocol(self) -> Arc<dyn Protocol> {
+        self.0
+    }
+}
+
+#[doc(hidden)]
+pub trait GivenProtocol {
+    fn into_protocol(self) -> Arc<dyn Protocol>;
+}
+
+impl<P: Protocol> GivenProtocol for Given<P> {
+    fn into_protocol(self) -> Arc<dyn Protocol> {
+        Arc::new(self.0)
+    }
+}
+
+/// The other end of a connection.
+pub(crate) const fn opposite(side: Side) -> Side {
+    match side {
+        Side::Server => Side::Client,
+        Side::Client => Side::Server,
+    }
+}
