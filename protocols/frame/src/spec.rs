@@ -158,7 +158,7 @@ pub struct Spec {
     /// Declared attributes. The first [`MAX_KEYS`] without [`KeySpec::many`] have slots; the position
     /// in this list is the [`KeyId`].
     pub keys: Vec<KeySpec>,
-    /// Open metadata. A name is looked up in each in order, by prefix.
+    /// Open metadata. A name belongs to the one with the longest prefix that it starts with.
     pub open: Vec<OpenKeys>,
     /// The reasons that a local reply can give. A codec that is not able to answer at all
     /// has none, and its clients are disconnected instead.
@@ -176,10 +176,12 @@ impl Spec {
     }
 
     fn open_keys<'n>(&self, name: &'n str) -> Option<(&OpenKeys, &'n str)> {
-        self.open.iter().find_map(|open| {
+        let matching = self.open.iter().filter_map(|open| {
             let rest = name.strip_prefix(&*open.prefix)?;
             (!rest.is_empty()).then_some((open, rest))
-        })
+        });
+        // The longest prefix: an empty one takes what no other does.
+        matching.min_by_key(|(_, rest)| rest.len())
     }
 
     /// How an attribute of that name is found, and how deep `decode` must look for it. `None` if the
@@ -278,6 +280,18 @@ mod tests {
         );
         assert_eq!(spec.lookup("header."), None);
         assert_eq!(spec.lookup("x"), None);
+    }
+
+    #[test]
+    fn the_longest_prefix_wins() {
+        let mut spec = spec();
+        let mut any = spec.open[0].clone();
+        any.prefix = "".into();
+        spec.open.insert(0, any);
+        let open = |name: &str| spec.open_name(name).map(str::to_owned);
+        assert_eq!(open("header.x").as_deref(), Some("x"));
+        assert_eq!(open("x").as_deref(), Some("x"));
+        assert_eq!(open("header.").as_deref(), Some("header."));
     }
 
     #[test]

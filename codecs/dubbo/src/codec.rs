@@ -1,0 +1,293 @@
+//! One side of one connection: framing, and which message is what. Bodies are read by `request`,
+//! `response` and `event`.
+
+use meltemi_frame::{
+    Codec, DecodeError, Decoded, EncodeError, Head, Interest, Kind, Limits, Message, Output,
+    Receipt, Say, Side, Unsupported, Violation,
+};
+
+use crate::cursor::{Bad, Scratch};
+use crate::edit;
+use crate::event;
+use crate::format::{Format, Reader};
+use crate::header::{self, Header, LENGTH, MAGIC};
+use crate::protocol::key;
+use crate::reply;
+use crate::request;
+use crate::response;
+
+/// The name of the protocol in errors.
+pub(crate) const NAME: &str = "dubbo";
+
+/// The least that is held of a large message before its head is read.
+const FRONT: usize = 1 << 10;
+
+pub(crate) struct DubboCodec {
+    side: Side,
+    limits: Limits,
+    scratch: Scratch,
+    /// What is left of a large message whose head has been told: its id and its bytes.
+    rest: Option<(i64, usize)>,
+}
+
+impl DubboCodec {
+    pub(crate) fn new(side: Side, limits: Limits) -> Self {
+        Self {
+            side,
+            limits,
+            scratch: Scratch::default(),
+            rest: None,
+        }
+    }
+
+    /// A further piece of a large message: whatever is there.
+    fn piece<'b>(&mut self, id: i64, left: usize, input: &'b [u8]) -> Decoded<'b> {
+        let Some((wire, _)) = input.split_at_checked(left.min(input.len())) else {
+            return Decoded::Incomplete(1);
+        };
+        if wire.is_empty() {
+            return Decoded::Incomplete(1);
+        }
+        let left = left - wire.len();
+        self.rest = (left > 0).then_some((id, left));
+        let mut head = Head::new(Kind::Data, Some(id));
+        head.end = left == 0;
+        Decoded::Message(Message::new(head, wire), wire.len())
+    }
+
+    /// Checks what the header alone tells; gives the length of the message.
+    fn extent(&self, header: Header) -> Result<usize, DecodeError> {
+        let lost = |violation| DecodeError::Connection {
+            violation,
+            answer: self.answer(header),
+        };
+        let body = usize::try_from(header.body).map_err(|_| {
+            lost(Violation::Length {
+                field: "body length",
+                value: i64::from(header.body),
+            })
+        })?;
+        let length = body.saturating_add(LENGTH);
+        let kind = match (self.side, header.is_request()) {
+            _ if header.is_event() => None,
+            (Side::Server, false) => Some("response"),
+            (Side::Client, true) => Some("request"),
+            _ => None,
+        };
+        if let Some(kind) = kind {
+            return Err(DecodeError::Message {
+                violation: Violation::WrongSide {
+                    kind,
+                    from: self.side.peer(),
+                },
+                length,
+                answer: None,
+            });
+        }
+        // Responses of any size stream through; everything else must fit.
+        let streams = self.side == Side::Client && !header.is_event();
+        if length > self.limits.frame && !streams {
+            return Err(lost(Violation::TooLarge {
+                length: length as u64,
+                limit: self.limits.frame as u64,
+            }));
+        }
+        Ok(length)
+    }
+
+    /// Whom to answer if the message behind `header` is refused.
+    fn answer(&self, header: Header) -> Option<Box<Receipt>> {
+        let waits = header.is_request() && header.is_two_way() && !header.is_event();
+        (waits && self.side == Side::Server).then(|| Box::new(reply::receipt(header, &[])))
+    }
+
+    /// The message in `wire`, which holds it whole or, if `whole` is not set, its front alone: then
+    /// the message is the head of a large one, and ends where its arguments or value start.
+    fn message<'b>(
+        &mut self,
+        header: Header,
+        wire: &'b [u8],
+        whole: bool,
+        want: Interest,
+    ) -> Result<Message<'b>, Bad> {
+        if header.is_event() {
+            let kind = event::kind(header, wire, &mut self.scratch, &self.limits)?;
+            return Ok(Message::new(Head::new(kind, Some(header.id)), wire));
+        }
+        let kind = match (header.is_request(), header.is_two_way()) {
+            (true, true) => Kind::Request,
+            (true, false) => Kind::OneWay,
+            (false, _) => Kind::Response,
+        };
+        let mut head = Head::new(kind, Some(header.id));
+        if kind == Kind::Response {
+            head.status = header::outcome(header.status);
+        }
+        head.end = whole;
+        let mut message = Message::new(head, wire);
+        describe_header(header, &mut message);
+
+        let well = kind != Kind::Response || header.status == header::OK;
+        let Some(format) = Format::of(header.serialization()).filter(|_| well) else {
+            if header.serialization() == 0 {
+                return Err(Bad::Invalid("there is no serialization with id 0"));
+            }
+            return Ok(if whole { message } else { cut(message, LENGTH) });
+        };
+        let (scratch, limits) = (&mut self.scratch, &self.limits);
+        let mut reader = Reader::new(format, wire, LENGTH, scratch, limits);
+        if kind == Kind::Response {
+            let outcome = response::outcome(&mut reader)?;
+            response::publish(outcome, &mut message);
+            if whole && want >= Interest::Headers {
+                // A reply too deep to walk is still the caller's: it goes without attachments.
+                match response::publish_rest(outcome, &mut reader, limits, &mut message) {
+                    Ok(()) | Err(Bad::Depth | Bad::Entries) => {}
+                    Err(bad) => return Err(bad),
+                }
+            }
+        } else {
+            let fields = request::fields(&mut reader)?;
+            request::publish(&fields, &reader, &mut message);
+            if whole && want >= Interest::Headers {
+                request::publish_rest(&fields, &mut reader, limits, &mut message)?;
+            }
+        }
+        let front = reader.at();
+        Ok(if whole { message } else { cut(message, front) })
+    }
+}
+
+/// The same message, of which only the first `length` bytes are there.
+fn cut(message: Message<'_>, length: usize) -> Message<'_> {
+    let wire = message.wire().get(..length).unwrap_or(message.wire());
+    let mut front = Message::new(message.head, wire);
+    front.attributes = message.attributes;
+    front
+}
+
+fn describe_header(header: Header, message: &mut Message<'_>) {
+    let attributes = &mut message.attributes;
+    match header::serialization_name(header.serialization()) {
+        Some(name) => attributes.set_static(key::SERIALIZATION, name),
+        None => {
+            let number = header.serialization().to_string();
+            attributes.set_kept(key::SERIALIZATION, number.into_bytes());
+        }
+    }
+    if message.head.kind == Kind::Response {
+        match header::status_text(header.status) {
+            Some(text) => attributes.set_static(key::STATUS, text),
+            None => attributes.set_kept(key::STATUS, header.status.to_string().into_bytes()),
+        }
+    }
+}
+
+impl Codec for DubboCodec {
+    fn decode<'b>(&mut self, input: &'b [u8], want: Interest) -> Result<Decoded<'b>, DecodeError> {
+        if let Some((id, left)) = self.rest {
+            return Ok(self.piece(id, left, input));
+        }
+        let known = input.len().min(MAGIC.len());
+        if input.get(..known) != MAGIC.get(..known) {
+            return Err(DecodeError::lost(Violation::magic(NAME, input)));
+        }
+        let Some(header) = Header::read(input) else {
+            return Ok(Decoded::Incomplete(LENGTH));
+        };
+        let length = self.extent(header)?;
+
+        let holds = if want >= Interest::Headers || header.is_event() {
+            self.limits.frame.max(self.limits.hold)
+        } else {
+            self.limits.hold
+        };
+        if length > holds {
+            let front = self.limits.hold.max(FRONT).min(length);
+            let Some(wire) = input.get(..front) else {
+                return Ok(Decoded::Incomplete(front));
+            };
+            match self.message(header, wire, false, Interest::Route) {
+                Ok(message) => {
+                    let taken = message.wire().len();
+                    self.rest = Some((header.id, length.saturating_sub(taken)));
+                    return Ok(Decoded::Message(message, taken));
+                }
+                // The fields before the arguments are that large: then the message is held.
+                Err(Bad::End) if length <= self.limits.frame => {}
+                Err(bad) => return Err(self.refused(bad, header, length)),
+            }
+        }
+        let Some(wire) = input.get(..length) else {
+            return Ok(Decoded::Incomplete(length));
+        };
+        match self.message(header, wire, true, want) {
+            Ok(message) => Ok(Decoded::Message(message, length)),
+            Err(bad) => Err(self.refused(bad, header, length)),
+        }
+    }
+
+    fn encode(&mut self, message: &Message<'_>, out: &mut Output) -> Result<(), EncodeError> {
+        if !message.edits().is_empty() {
+            return edit::encode(message, &mut self.scratch, &self.limits, out);
+        }
+        match message.id() {
+            Some(id) if message.id_changed() && message.head.kind != Kind::Data => {
+                put_with_id(message.wire(), id, out);
+            }
+            _ => out.put(message.wire()),
+        }
+        Ok(())
+    }
+
+    fn synthesize(&mut self, say: Say<'_>, out: &mut Output) -> Result<(), Unsupported> {
+        let cannot = |what| Unsupported {
+            protocol: NAME,
+            what,
+        };
+        match say {
+            Say::Failure { to, .. } if to.bits & reply::NO_ANSWER != 0 => {
+                return Err(cannot("anything to a caller that does not wait"));
+            }
+            Say::Failure { to, reason, text } => reply::failure(to, reason, text, out),
+            Say::Own { .. } => return Err(cannot("an answer of its own")),
+            Say::Ping { id } => reply::ping(id, out),
+            Say::Pong { to } => reply::pong(to, out),
+            Say::GoAway => reply::goaway(out),
+        }
+        Ok(())
+    }
+
+    fn receipt(&self, request: &Message<'_>) -> Receipt {
+        let Some(header) = Header::read(request.wire()) else {
+            return Receipt::new(request.head.id);
+        };
+        let heartbeat = if request.head.kind == Kind::Ping {
+            request.wire().get(LENGTH..).unwrap_or_default()
+        } else {
+            &[]
+        };
+        reply::receipt(header, heartbeat)
+    }
+}
+
+impl DubboCodec {
+    fn refused(&self, bad: Bad, header: Header, length: usize) -> DecodeError {
+        DecodeError::Message {
+            violation: bad.violation(&self.limits),
+            length,
+            answer: self.answer(header),
+        }
+    }
+}
+
+/// Appends a message whose id is another.
+pub(crate) fn put_with_id(wire: &[u8], id: i64, out: &mut Output) {
+    let (Some(front), Some(rest)) = (wire.get(..header::ID_AT), wire.get(header::ID_AT + 8..))
+    else {
+        return out.put(wire);
+    };
+    out.put(front);
+    out.put(&id.to_be_bytes());
+    out.put(rest);
+}

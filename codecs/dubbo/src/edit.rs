@@ -1,0 +1,277 @@
+//! Edits: another method, other attachments. Everything else leaves byte for byte as it came.
+//!
+//! Attachments are rewritten entry by entry: what stays is copied as it stands, what is new is a
+//! string. Strings are in none of Hessian2's tables, so adding one shifts no reference; taking
+//! a structured value away would, and is refused where something behind it could notice.
+
+use std::ops::Range;
+
+use meltemi_frame::{Edit, EncodeError, Kind, Limits, Message, Output};
+
+use crate::attachments::{self, Place};
+use crate::codec::NAME;
+use crate::cursor::{Bad, Scratch};
+use crate::format::{Form, Format, RawEntry, Reader};
+use crate::header::{self, Header, LENGTH};
+use crate::protocol::ATTACHMENT;
+use crate::request;
+
+/// What is left of all edits of one name: the value, or none.
+type Change<'m> = (&'m str, Option<&'m [u8]>);
+
+/// Why a message cannot take an edit.
+#[derive(Clone, Copy)]
+struct Refused(&'static str);
+
+impl From<Bad> for Refused {
+    fn from(_: Bad) -> Self {
+        Self("its body cannot be read up to the attachments")
+    }
+}
+
+/// Appends an edited message. On an error `out` is as it was.
+pub(crate) fn encode(
+    message: &Message<'_>,
+    scratch: &mut Scratch,
+    limits: &Limits,
+    out: &mut Output,
+) -> Result<(), EncodeError> {
+    let before = out.len();
+    let result = Rewrite::of(message, scratch, limits).and_then(|rewrite| rewrite.write(out));
+    if result.is_err() {
+        out.truncate(before);
+    }
+    result
+}
+
+/// One message and what becomes of it.
+struct Rewrite<'m, 's> {
+    message: &'m Message<'m>,
+    scratch: &'s mut Scratch,
+    limits: &'s Limits,
+    format: Format,
+    method: Option<Change<'m>>,
+    attachments: Vec<Change<'m>>,
+}
+
+impl<'m, 's> Rewrite<'m, 's> {
+    fn of(
+        message: &'m Message<'m>,
+        scratch: &'s mut Scratch,
+        limits: &'s Limits,
+    ) -> Result<Self, EncodeError> {
+        let mut method = None;
+        let mut attachments: Vec<Change<'m>> = Vec::new();
+        let header = Header::read(message.wire());
+        let format = header.and_then(|header| Format::of(header.serialization()));
+        for edit in message.edits() {
+            let name = edit.name();
+            if !matches!(message.head.kind, Kind::Request | Kind::OneWay) {
+                return Err(refused(name, "only requests can be edited"));
+            }
+            if format.is_none() {
+                return Err(refused(name, "the body's serialization is not read"));
+            }
+            let value = match edit {
+                // A map has one value per name, so adding is setting.
+                Edit::Set(_, value) | Edit::Add(_, value) => Some(&**value),
+                Edit::Remove(_) => None,
+            };
+            if name == "method" {
+                method = Some((name, value));
+                continue;
+            }
+            let Some(attachment) = attachment_of(name) else {
+                return Err(refused(
+                    name,
+                    "only the method and attachments can be edited",
+                ));
+            };
+            attachments.retain(|(known, _)| *known != attachment);
+            attachments.push((attachment, value));
+        }
+        Ok(Self {
+            message,
+            scratch,
+            limits,
+            format: format.unwrap_or(Format::Hessian2),
+            method,
+            attachments,
+        })
+    }
+
+    fn write(mut self, out: &mut Output) -> Result<(), EncodeError> {
+        let (wire, format) = (self.message.wire(), self.format);
+        let part = |range: Range<usize>| wire.get(range).unwrap_or_default();
+        // Any of the edits stands for all of them where the body itself is in the way.
+        let name = self.message.edits().first().map_or("", Edit::name);
+        let fail = |Refused(why)| refused(name, why);
+
+        let mut reader = Reader::new(format, wire, LENGTH, self.scratch, self.limits);
+        let fields = request::fields(&mut reader).map_err(|bad| fail(bad.into()))?;
+        let mut entries = Entries::new(format, wire, std::mem::take(&mut self.attachments));
+        let mut place = None;
+        if !entries.changes.is_empty() {
+            if !self.message.head.end {
+                return Err(fail(Refused(
+                    "the attachments are not here yet: it is streamed",
+                )));
+            }
+            request::skip_arguments(&fields, &mut reader, wire).map_err(|bad| fail(bad.into()))?;
+            let read = attachments::read(&mut reader, self.limits, |entry| entries.plan(entry));
+            place = Some(read.map_err(fail)?);
+        }
+
+        let id = self.message.id().unwrap_or_default();
+        let old = Header::read(wire).map_or(0, |header| i64::from(header.body));
+        let start = out.len();
+        out.put(part(0..header::ID_AT));
+        out.put(&id.to_be_bytes());
+        let hole = out.hole(LENGTH - header::BODY_AT);
+        let mut at = LENGTH;
+        if let Some((name, method)) = self.method {
+            out.put(part(at..fields.method_at.start));
+            format
+                .put_field(method, out)
+                .ok_or_else(|| refused(name, "the value is not UTF-8 text"))?;
+            at = fields.method_at.end;
+        }
+        if let Some(place) = place {
+            out.put(part(at..place.start));
+            format.framed(out, |out| entries.write(place, out))?;
+            at = place.end;
+        }
+        out.put(part(at..wire.len()));
+        // The rest of a streamed message follows as it is, so only the difference is known here.
+        let grown = (out.len() - start) as i64 - wire.len() as i64;
+        let body = i32::try_from(old + grown).map_err(|_| EncodeError::TooLarge {
+            protocol: NAME,
+            what: "the length of the body",
+        })?;
+        out.fill(hole, &body.to_be_bytes());
+        Ok(())
+    }
+}
+
+/// The entries of the attachments, old and new.
+struct Entries<'m> {
+    format: Format,
+    wire: &'m [u8],
+    changes: Vec<Change<'m>>,
+    /// What becomes of the old entries, in order: the bytes that stay, and the change that
+    /// gives the value behind them.
+    kept: Vec<(Range<usize>, Option<usize>)>,
+    /// Which changes have found their entry.
+    placed: Vec<bool>,
+    /// A structured value was dropped.
+    gap: bool,
+}
+
+impl<'m> Entries<'m> {
+    fn new(format: Format, wire: &'m [u8], changes: Vec<Change<'m>>) -> Self {
+        Self {
+            format,
+            wire,
+            placed: vec![false; changes.len()],
+            changes,
+            kept: Vec::new(),
+            gap: false,
+        }
+    }
+
+    /// Decides what becomes of an old entry.
+    fn plan(&mut self, entry: &RawEntry) -> Result<(), Refused> {
+        if self.gap && entry.is_structured() {
+            return Err(Refused(
+                "it holds a structured value that later ones may refer to",
+            ));
+        }
+        let name = self.format.text(self.wire, &entry.key);
+        let change = name.and_then(|name| {
+            let named = |(change, _): &Change<'_>| *change.as_bytes() == *name;
+            self.changes.iter().position(named)
+        });
+        let Some(change) = change else {
+            self.kept.push((entry.start..entry.end, None));
+            return Ok(());
+        };
+        self.gap |= entry.is_structured();
+        let placed = self.placed.get_mut(change);
+        let again = placed.map(|placed| std::mem::replace(placed, true));
+        let value = self.changes.get(change).and_then(|(_, value)| *value);
+        // A name that comes twice is one value to every reader of a map.
+        if value.is_some() && again == Some(false) {
+            self.kept.push((entry.start..entry.middle, Some(change)));
+        }
+        Ok(())
+    }
+
+    /// Appends the map.
+    fn write(&self, place: Place, out: &mut Output) -> Result<(), EncodeError> {
+        let (open, close) = self.format.map();
+        let part = |range: Range<usize>| self.wire.get(range).unwrap_or_default();
+        if place.form == Form::Map {
+            // A frame's length stands before the map, and is written anew.
+            let head = if self.format == Format::Fastjson2 {
+                4
+            } else {
+                0
+            };
+            out.put(part(place.start + head..place.first));
+        } else {
+            out.put(&[open]);
+        }
+        for (range, change) in &self.kept {
+            out.put(part(range.clone()));
+            if let Some(change) = change {
+                self.put_value(*change, out)?;
+            }
+        }
+        for (change, placed) in self.placed.iter().enumerate() {
+            if !placed {
+                self.put_entry(change, out)?;
+            }
+        }
+        out.put(&[close]);
+        Ok(())
+    }
+
+    fn put_entry(&self, change: usize, out: &mut Output) -> Result<(), EncodeError> {
+        if let Some((name, Some(_))) = self.changes.get(change) {
+            self.format
+                .put_text(name.as_bytes(), out)
+                .ok_or_else(|| refused(name, "the name is no text"))?;
+            self.put_value(change, out)?;
+        }
+        Ok(())
+    }
+
+    fn put_value(&self, change: usize, out: &mut Output) -> Result<(), EncodeError> {
+        if let Some((name, Some(value))) = self.changes.get(change) {
+            self.format
+                .put_text(value, out)
+                .ok_or_else(|| refused(name, "the value is not UTF-8 text"))?;
+        }
+        Ok(())
+    }
+}
+
+/// The attachment that an attribute is, if it is one that can be edited.
+fn attachment_of(name: &str) -> Option<&str> {
+    if let Some(rest) = name.strip_prefix(ATTACHMENT) {
+        return Some(rest).filter(|rest| !rest.is_empty());
+    }
+    match name {
+        "interface" | "version" | "path" | "types" | "dubbo" | "serialization"
+        | "generic.method" | "status" | "result" | "" => None,
+        name => Some(name),
+    }
+}
+
+fn refused(name: &str, why: &'static str) -> EncodeError {
+    EncodeError::Edit {
+        protocol: NAME,
+        name: name.to_owned(),
+        why,
+    }
+}

@@ -1,0 +1,319 @@
+//! The two serializations whose bodies are read, behind one reader of fields and attachments.
+//! It knows the order of nothing: what a body consists of is told by `request` and `response`.
+
+use std::borrow::Cow;
+use std::ops::{ControlFlow, Range};
+
+use meltemi_frame::{Entry, Limits, Output, Span, Walk};
+
+use crate::cursor::{Bad, Cursor, Scratch, Text, Value, as_text};
+use crate::{hessian, jsonb};
+
+/// A serialization whose bodies are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Hessian2,
+    Fastjson2,
+}
+
+impl Format {
+    /// The format with that id in the header's flags.
+    pub(crate) const fn of(serialization: u8) -> Option<Self> {
+        match serialization {
+            2 => Some(Self::Hessian2),
+            23 => Some(Self::Fastjson2),
+            _ => None,
+        }
+    }
+
+    /// How open entries of a map whose values have no parts are walked.
+    pub(crate) fn walk(self) -> Walk {
+        match self {
+            Self::Hessian2 => walk_hessian,
+            Self::Fastjson2 => walk_jsonb,
+        }
+    }
+
+    /// Turns a string value into its text.
+    pub(crate) fn rebuild(self) -> fn(&[u8]) -> Vec<u8> {
+        match self {
+            Self::Hessian2 => hessian::rebuild,
+            Self::Fastjson2 => jsonb::rebuild,
+        }
+    }
+
+    /// The routing text of a value, if it has one.
+    pub(crate) fn text<'b>(self, wire: &'b [u8], value: &Value) -> Option<Cow<'b, [u8]>> {
+        as_text(wire, value, self.rebuild())
+    }
+
+    /// Appends a string within a value (a map's key, say). `None` if `text` is no text.
+    pub(crate) fn put_text(self, text: &[u8], out: &mut Output) -> Option<()> {
+        match self {
+            Self::Hessian2 => hessian::put_text(text, out),
+            Self::Fastjson2 => jsonb::put_text(text, out),
+        }
+    }
+
+    /// Appends a field of a body: a string, or a null. `None` if `text` is no text.
+    pub(crate) fn put_field(self, text: Option<&[u8]>, out: &mut Output) -> Option<()> {
+        self.framed(out, |out| match text {
+            Some(text) => self.put_text(text, out),
+            None => {
+                out.put(&[self.null()]);
+                Some(())
+            }
+        })
+    }
+
+    /// Appends what `inner` appends, in the frame that the serialization puts around a field.
+    pub(crate) fn framed<R>(self, out: &mut Output, inner: impl FnOnce(&mut Output) -> R) -> R {
+        if self == Self::Hessian2 {
+            return inner(out);
+        }
+        let hole = out.hole(4);
+        let result = inner(out);
+        let length = u32::try_from(out.since(&hole)).unwrap_or(u32::MAX);
+        out.fill(hole, &length.to_be_bytes());
+        result
+    }
+
+    /// The tag of a null.
+    pub(crate) const fn null(self) -> u8 {
+        match self {
+            Self::Hessian2 => hessian::NULL,
+            Self::Fastjson2 => jsonb::NULL,
+        }
+    }
+
+    /// The tag that opens a map, and the one that closes it.
+    pub(crate) const fn map(self) -> (u8, u8) {
+        match self {
+            Self::Hessian2 => (hessian::MAP, hessian::END),
+            Self::Fastjson2 => (jsonb::MAP, jsonb::END),
+        }
+    }
+
+    fn leaf(self, cursor: &mut Cursor<'_>) -> Result<Option<Value>, Bad> {
+        match self {
+            Self::Hessian2 => hessian::leaf(cursor),
+            Self::Fastjson2 => jsonb::leaf(cursor),
+        }
+    }
+}
+
+/// What stands where attachments are expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// The body has ended.
+    Missing,
+    /// A null.
+    Null,
+    /// A map.
+    Map,
+}
+
+/// An entry of a map.
+#[derive(Clone, Debug)]
+pub(crate) struct RawEntry {
+    pub(crate) key: Value,
+    pub(crate) value: Value,
+    /// Where the key starts.
+    pub(crate) start: usize,
+    /// Where the value starts.
+    pub(crate) middle: usize,
+    /// Where the value ends.
+    pub(crate) end: usize,
+}
+
+impl RawEntry {
+    /// Whether a part of the entry can refer, or be referred to.
+    pub(crate) fn is_structured(&self) -> bool {
+        self.key == Value::Structured || self.value == Value::Structured
+    }
+}
+
+/// Reads the values of one body in order.
+#[derive(Debug)]
+pub(crate) struct Reader<'b, 's> {
+    pub(crate) format: Format,
+    cursor: Cursor<'b>,
+    scratch: &'s mut Scratch,
+    depth: usize,
+}
+
+impl<'b, 's> Reader<'b, 's> {
+    /// A reader of the body that starts at `at` of the message `wire`.
+    pub(crate) fn new(
+        format: Format,
+        wire: &'b [u8],
+        at: usize,
+        scratch: &'s mut Scratch,
+        limits: &Limits,
+    ) -> Self {
+        scratch.reset();
+        Self {
+            format,
+            cursor: Cursor::new(wire, at),
+            scratch,
+            depth: limits.depth,
+        }
+    }
+
+    /// Where the next value starts.
+    pub(crate) const fn at(&self) -> usize {
+        self.cursor.at
+    }
+
+    /// Whether the body ends here.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.cursor.left() == 0
+    }
+
+    /// Reads a field that holds a string or a null.
+    pub(crate) fn text(&mut self, what: &'static str) -> Result<Text, Bad> {
+        match self.field()? {
+            Some(Value::Text(text)) => Ok(text),
+            // A string in an encoding that is not read is there, but not known.
+            Some(Value::Opaque) if self.format == Format::Fastjson2 => Ok(Text::Null),
+            _ => Err(Bad::Invalid(what)),
+        }
+    }
+
+    /// Reads a field that holds an integer, if the next one does.
+    pub(crate) fn integer(&mut self) -> Result<Option<i64>, Bad> {
+        let before = self.cursor.at;
+        if let Some(Value::Int(number)) = self.field()? {
+            return Ok(Some(number));
+        }
+        self.cursor.at = before;
+        Ok(None)
+    }
+
+    /// Reads a field without parts. `None`, and nothing read, if it has parts.
+    pub(crate) fn field(&mut self) -> Result<Option<Value>, Bad> {
+        if self.format == Format::Hessian2 {
+            return hessian::leaf(&mut self.cursor);
+        }
+        let mut inner = self.cursor.clone();
+        let frame = frame(&mut inner)?;
+        let end = frame.end;
+        let within = inner.bytes.get(..end).ok_or(Bad::End)?;
+        let value = jsonb::leaf(&mut Cursor::new(within, frame.start))?;
+        if value.is_some() {
+            self.cursor.at = end;
+        }
+        Ok(value)
+    }
+
+    /// Passes over a field.
+    pub(crate) fn skip(&mut self) -> Result<(), Bad> {
+        match self.format {
+            Format::Hessian2 => hessian::skip(&mut self.cursor, self.scratch, self.depth),
+            Format::Fastjson2 => frame(&mut self.cursor).map(|_| ()),
+        }
+    }
+
+    /// Opens the map in the next field, if there is one: its entries are read with [`Self::entry`].
+    pub(crate) fn open_map(&mut self) -> Result<Form, Bad> {
+        if self.is_over() {
+            return Ok(Form::Missing);
+        }
+        if self.format == Format::Fastjson2 {
+            // The frame's end is the map's: entries must stay within it.
+            let frame = frame(&mut self.cursor)?;
+            self.cursor.bytes = self.cursor.bytes.get(..frame.end).ok_or(Bad::End)?;
+            self.cursor.at = frame.start;
+        }
+        let tag = self.cursor.byte()?;
+        if tag == self.format.null() {
+            return Ok(Form::Null);
+        }
+        if tag == hessian::TYPED_MAP && self.format == Format::Hessian2 {
+            hessian::skip_type(&mut self.cursor)?;
+        } else if tag != self.format.map().0 {
+            return Err(Bad::Invalid("the attachments are no map"));
+        }
+        Ok(Form::Map)
+    }
+
+    /// Where the field ends whose map has been read to its end mark.
+    pub(crate) const fn map_end(&self) -> usize {
+        match self.format {
+            Format::Hessian2 => self.cursor.at,
+            // Whatever stands behind the map in its frame belongs to the field.
+            Format::Fastjson2 => self.cursor.bytes.len(),
+        }
+    }
+
+    /// The next entry of the map, or `None` behind its end mark.
+    pub(crate) fn entry(&mut self) -> Result<Option<RawEntry>, Bad> {
+        if self.cursor.peek()? == self.format.map().1 {
+            self.cursor.at += 1;
+            return Ok(None);
+        }
+        let start = self.cursor.at;
+        let key = self.value()?;
+        let middle = self.cursor.at;
+        let value = self.value()?;
+        Ok(Some(RawEntry {
+            key,
+            value,
+            start,
+            middle,
+            end: self.cursor.at,
+        }))
+    }
+
+    /// A value within a map, whatever it is.
+    fn value(&mut self) -> Result<Value, Bad> {
+        if let Some(value) = self.format.leaf(&mut self.cursor)? {
+            return Ok(value);
+        }
+        // The map around it counts as the first level.
+        let depth = self.depth.saturating_sub(1);
+        match self.format {
+            Format::Hessian2 => hessian::skip(&mut self.cursor, self.scratch, depth)?,
+            Format::Fastjson2 => jsonb::skip(&mut self.cursor, self.scratch, depth)?,
+        }
+        Ok(Value::Structured)
+    }
+}
+
+/// Passes over a fastjson2 field; where its JSONB lies.
+fn frame(cursor: &mut Cursor<'_>) -> Result<Range<usize>, Bad> {
+    let length = usize::try_from(cursor.signed(4)?)
+        .map_err(|_| Bad::Invalid("the length of a field is negative"))?;
+    let start = cursor.at;
+    cursor.take(length)?;
+    Ok(start..cursor.at)
+}
+
+type Visit<'v, 'b> = &'v mut dyn FnMut(Entry<'b>) -> ControlFlow<()>;
+
+fn walk_hessian<'b>(wire: &'b [u8], region: Span, visit: Visit<'_, 'b>) {
+    walk(Format::Hessian2, wire, region, visit);
+}
+
+fn walk_jsonb<'b>(wire: &'b [u8], region: Span, visit: Visit<'_, 'b>) {
+    walk(Format::Fastjson2, wire, region, visit);
+}
+
+fn walk<'b>(format: Format, wire: &'b [u8], region: Span, visit: Visit<'_, 'b>) {
+    let Some(bytes) = wire.get(..region.end as usize) else {
+        return;
+    };
+    let mut cursor = Cursor::new(bytes, region.start as usize);
+    while cursor.left() > 0 {
+        let (Ok(Some(key)), Ok(Some(value))) = (format.leaf(&mut cursor), format.leaf(&mut cursor))
+        else {
+            return;
+        };
+        if let Some(name) = format.text(wire, &key)
+            && let Some(value) = format.text(wire, &value)
+            && visit(Entry { name, value }).is_break()
+        {
+            return;
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The body of a request: Dubbo version, path, service version, method, parameter descriptor,
+//! arguments, attachments (`DecodeableRpcInvocation` of Dubbo 3.3).
+
+use std::ops::Range;
+
+use meltemi_frame::{Limits, Message};
+
+use crate::attachments;
+use crate::cursor::{Bad, Text, Value};
+use crate::format::Reader;
+use crate::protocol::key;
+
+/// The fields before the arguments.
+#[derive(Debug)]
+pub(crate) struct Fields {
+    dubbo: Text,
+    path: Text,
+    version: Text,
+    pub(crate) method: Text,
+    types: Text,
+    /// Where the field with the method's name lies.
+    pub(crate) method_at: Range<usize>,
+}
+
+/// Reads the fields before the arguments.
+pub(crate) fn fields(reader: &mut Reader<'_, '_>) -> Result<Fields, Bad> {
+    let dubbo = reader.text("the Dubbo version is no string")?;
+    let path = reader.text("the path is no string")?;
+    let version = reader.text("the service version is no string")?;
+    let start = reader.at();
+    let method = reader.text("the method is no string")?;
+    let method_at = start..reader.at();
+    // Dubbox (and dubbo2.js for it) puts a count of parameters here, or -1.
+    reader.integer()?;
+    let types = reader.text("the parameter types are no string")?;
+    Ok(Fields {
+        dubbo,
+        path,
+        version,
+        method,
+        types,
+        method_at,
+    })
+}
+
+/// Gives the message the attributes that the fields hold.
+pub(crate) fn publish(fields: &Fields, reader: &Reader<'_, '_>, message: &mut Message<'_>) {
+    let (format, wire) = (reader.format, message.wire());
+    for (key, text) in [
+        (key::INTERFACE, &fields.path),
+        (key::METHOD, &fields.method),
+        (key::VERSION, &fields.version),
+        (key::PATH, &fields.path),
+        (key::TYPES, &fields.types),
+        (key::DUBBO, &fields.dubbo),
+    ] {
+        let value = Value::Text(text.clone());
+        attachments::set(&mut message.attributes, key, format, wire, &value);
+    }
+}
+
+/// Passes over the arguments; gives the first one if it is a string.
+pub(crate) fn skip_arguments(
+    fields: &Fields,
+    reader: &mut Reader<'_, '_>,
+    wire: &[u8],
+) -> Result<Option<Value>, Bad> {
+    let types = Value::Text(fields.types.clone());
+    let types = reader.format.text(wire, &types).unwrap_or_default();
+    let count = argument_count(&types).ok_or(Bad::Invalid("the parameter types are malformed"))?;
+    let mut first = None;
+    for position in 0..count {
+        if position == 0 {
+            first = reader.field()?;
+            if first.is_some() {
+                continue;
+            }
+        }
+        reader.skip()?;
+    }
+    Ok(first)
+}
+
+/// Walks the arguments, and gives the message the attributes that lie behind them.
+pub(crate) fn publish_rest(
+    fields: &Fields,
+    reader: &mut Reader<'_, '_>,
+    limits: &Limits,
+    message: &mut Message<'_>,
+) -> Result<(), Bad> {
+    let (format, wire) = (reader.format, message.wire());
+    let first = skip_arguments(fields, reader, wire)?;
+    let method = format.text(wire, &Value::Text(fields.method.clone()));
+    if let Some(value @ Value::Text(_)) = first
+        && matches!(method.as_deref(), Some(b"$invoke" | b"$invokeAsync"))
+    {
+        let key = key::GENERIC_METHOD;
+        attachments::set(&mut message.attributes, key, format, wire, &value);
+    }
+    let found = attachments::publish(reader, wire, limits, b"group", &mut message.attributes)?;
+    // Every Dubbo server refuses a body that ends here (2.7 and 3.3 answer 40).
+    let found = found.ok_or(Bad::Invalid("the body ends before the attachments"))?;
+    message.head.timeout = found.timeout;
+    if let Some(group) = found.slot {
+        attachments::set(&mut message.attributes, key::GROUP, format, wire, &group);
+    }
+    Ok(())
+}
+
+/// How many parameters a descriptor has (`Ljava/lang/String;[I` has two), if it is one (JVM
+/// specification § 4.3.2).
+fn argument_count(types: &[u8]) -> Option<usize> {
+    let mut rest = types;
+    let mut count = 0;
+    while let Some((&first, behind)) = rest.split_first() {
+        rest = behind;
+        match first {
+            b'[' if !behind.is_empty() => continue,
+            b'L' => {
+                let end = rest.iter().position(|byte| *byte == b';')?;
+                rest = rest.get(end + 1..)?;
+            }
+            b'B' | b'C' | b'D' | b'F' | b'I' | b'J' | b'S' | b'Z' | b'V' => {}
+            _ => return None,
+        }
+        count += 1;
+    }
+    Some(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::argument_count;
+
+    #[test]
+    fn descriptors_are_counted() {
+        for (types, count) in [
+            ("", Some(0)),
+            ("I", Some(1)),
+            ("II", Some(2)),
+            ("Ljava/lang/String;[I", Some(2)),
+            ("[[Ljava/lang/Object;J[Z", Some(3)),
+            ("[", None),
+            ("Ljava/lang/String", None),
+            ("x", None),
+        ] {
+            assert_eq!(argument_count(types.as_bytes()), count, "{types}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The body of a response with status 20: a kind, a value, perhaps attachments
+//! (`DubboCodec.decodeBody` and `DecodeableRpcResult` of Dubbo 3.3).
+
+use meltemi_frame::{Fault, Limits, Message, Status};
+
+use crate::attachments;
+use crate::cursor::Bad;
+use crate::format::Reader;
+use crate::protocol::key;
+
+/// What the body of a response holds, by its first value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// The name in configuration.
+    pub(crate) name: &'static str,
+    /// A value or an exception follows.
+    pub(crate) has_value: bool,
+    /// Attachments are the last value. A server sends them to requests that say 2.0.2 only.
+    pub(crate) has_attachments: bool,
+}
+
+/// Reads the first value.
+pub(crate) fn outcome(reader: &mut Reader<'_, '_>) -> Result<Outcome, Bad> {
+    let kind = reader.integer()?;
+    let (name, has_value) = match kind {
+        Some(0 | 3) => ("exception", true),
+        Some(1 | 4) => ("value", true),
+        Some(2 | 5) => ("null", false),
+        Some(_) => return Err(Bad::Invalid("the result is of an unknown kind")),
+        None => return Err(Bad::Invalid("the kind of the result is no integer")),
+    };
+    Ok(Outcome {
+        name,
+        has_value,
+        has_attachments: kind >= Some(3),
+    })
+}
+
+/// Gives the message the attributes that the first value holds.
+pub(crate) fn publish(outcome: Outcome, message: &mut Message<'_>) {
+    message.attributes.set_static(key::RESULT, outcome.name);
+    if outcome.name == "exception" {
+        message.head.status = Status::Failed(Fault::Application);
+    }
+}
+
+/// Walks the value, and gives the message the attributes that lie behind it.
+pub(crate) fn publish_rest(
+    outcome: Outcome,
+    reader: &mut Reader<'_, '_>,
+    limits: &Limits,
+    message: &mut Message<'_>,
+) -> Result<(), Bad> {
+    let (format, wire) = (reader.format, message.wire());
+    if outcome.has_value {
+        reader.skip()?;
+    }
+    if !outcome.has_attachments {
+        return Ok(());
+    }
+    let found = attachments::publish(reader, wire, limits, b"dubbo", &mut message.attributes)?;
+    let found = found.ok_or(Bad::Invalid("the body ends before the attachments"))?;
+    if let Some(version) = found.slot {
+        attachments::set(&mut message.attributes, key::DUBBO, format, wire, &version);
+    }
+    Ok(())
+}
