@@ -1,1 +1,26 @@
-//! To be written.
+//! The router's decisions: which route, which cluster, which endpoint, whose reply, in what order.
+//!
+//! Everything here is pure: no socket, no task, no clock and no source of randomness. Time and random
+//! numbers come in as arguments, so that every decision can be tested and fuzzed by itself. It knows
+//! no protocol by name, and nothing of connections.
+
+mod balance;
+mod breaker;
+mod explain;
+mod fifo;
+mod hash;
+mod order;
+mod pending;
+mod table;
+
+pub use balance::Balancer;
+pub use breaker::{Breaker, Resource};
+pub use explain::{Decision, EndpointShare, FailedTest, TargetShare, Verdict};
+pub use fifo::{Fifo, Turn};
+pub use hash::stable_hash;
+pub use order::Order;
+pub use pending::{Pending, Reply};
+pub use table::{CompiledRoute, Table};
+
+#[cfg(test)]
+mod fixture;

@@ -1,0 +1,28 @@
+//! The power of two choices: of two endpoints drawn at random the one with less to do.
+
+use super::pool::Pool;
+
+/// Of two different usable endpoints, drawn by weight, the one with fewer requests in flight per
+/// weight; the first one if both have the same.
+///
+/// So an idle cluster is used in proportion to the weights, and under load the requests in flight
+/// are in proportion to the weights. (Comparing `load + 1` per weight would give an idle cluster's
+/// every request to the heavier of the two.)
+pub(super) fn pick(
+    pool: &Pool,
+    random: &mut dyn FnMut() -> u64,
+    load: &dyn Fn(usize) -> u32,
+    usable: &dyn Fn(usize) -> bool,
+) -> Option<usize> {
+    let first = pool.draw(random, usable)?;
+    if pool.len() < 2 || load(first) == 0 {
+        return Some(first);
+    }
+    let Some(second) = pool.draw(random, &|at| at != first && usable(at)) else {
+        return Some(first);
+    };
+    // Cross-multiplied: load(second) / weight(second) < load(first) / weight(first).
+    let cost = |load: u32, other: usize| u64::from(load) * u64::from(pool.weight(other));
+    let better = cost(load(second), first) < cost(load(first), second);
+    Some(if better { second } else { first })
+}

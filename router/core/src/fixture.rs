@@ -1,0 +1,164 @@
+//! A protocol, messages and a configuration for tests: two slots, an expensive slot, a key with many
+//! values and open headers.
+
+use std::sync::Arc;
+
+use meltemi_config::{
+    Address, AttributeMatch, Balancing, Cluster, Config, Endpoint, Listener, ListenerLimits,
+    Matcher, Mutation, Origin, Route, Served, WeightedCluster,
+};
+use meltemi_frame::{
+    Attributes, Codec, Correlation, DecodeError, Decoded, Detect, EncodeError, Head, Interest,
+    KeySpec, Kind, Limits, Lookup, Message, Open, OpenKeys, Output, Protocol, Reason, Say, Session,
+    Sharing, Side, Spec, Unsupported, Violation,
+};
+
+pub(crate) fn spec() -> Spec {
+    Spec {
+        name: "test".into(),
+        correlation: Correlation::Id { bits: 32 },
+        sharing: Sharing::Multiplexed,
+        heartbeat: false,
+        keys: vec![
+            KeySpec::request("service", "the service"),
+            KeySpec::request("method", "the method"),
+            KeySpec::request("note", "costs more")
+                .at(Interest::Body)
+                .editable(),
+            KeySpec::request("keys", "the keys").many(),
+            KeySpec::response("result", "the result")
+                .at(Interest::Body)
+                .editable(),
+        ],
+        open: vec![OpenKeys {
+            prefix: "header.".into(),
+            doc: "headers".into(),
+            interest: Interest::Headers,
+            edit_requests: true,
+            edit_responses: true,
+        }],
+        replies: Reason::ALL,
+        operation: "method".into(),
+        service: Some("service".into()),
+    }
+}
+
+struct Test(Spec);
+
+struct Mute;
+
+impl Codec for Mute {
+    fn decode<'b>(&mut self, _: &'b [u8], _: Interest) -> Result<Decoded<'b>, DecodeError> {
+        Err(DecodeError::lost(Violation::Invalid("it only stands here")))
+    }
+
+    fn encode(&mut self, _: &Message<'_>, _: &mut Output) -> Result<(), EncodeError> {
+        Ok(())
+    }
+
+    fn synthesize(&mut self, _: Say<'_>, _: &mut Output) -> Result<(), Unsupported> {
+        Ok(())
+    }
+}
+
+impl Protocol for Test {
+    fn spec(&self) -> &Spec {
+        &self.0
+    }
+
+    fn detect(&self, _: &[u8]) -> Detect {
+        Detect::No
+    }
+
+    fn codec(&self, _: Side, _: &Limits, _: &Session) -> Box<dyn Codec> {
+        Box::new(Mute)
+    }
+}
+
+/// A request with these attributes, by their names in configuration.
+pub(crate) fn message(attributes: &[(&str, &str)]) -> Message<'static> {
+    let spec = spec();
+    let mut message = Message::new(Head::new(Kind::Request, Some(1)), b"");
+    let mut found = Attributes::new();
+    let mut listed = Vec::new();
+    for (name, value) in attributes {
+        match spec.lookup(name).unwrap().0 {
+            Lookup::Slot(key) => found.set_kept(key, value.as_bytes().to_vec()),
+            Lookup::Open(name) => {
+                listed.push((name.as_bytes().to_vec(), value.as_bytes().to_vec()));
+            }
+        }
+    }
+    if !listed.is_empty() {
+        found.set_open(Open::Listed(Box::new(listed)));
+    }
+    message.attributes = found;
+    message
+}
+
+pub(crate) fn test(name: &str, matcher: Matcher) -> AttributeMatch {
+    AttributeMatch {
+        name: name.to_owned(),
+        matcher,
+        negate: false,
+    }
+}
+
+pub(crate) fn exact(name: &str, value: &str) -> AttributeMatch {
+    test(name, Matcher::Exact(value.to_owned()))
+}
+
+pub(crate) fn route(name: &str, matches: Vec<AttributeMatch>) -> Route {
+    Route {
+        name: name.to_owned(),
+        matches,
+        clusters: vec![target("a", 1)],
+        timeout: None,
+        mutation: Mutation::default(),
+        origin: Origin::default(),
+    }
+}
+
+pub(crate) fn target(cluster: &str, weight: u32) -> WeightedCluster {
+    WeightedCluster {
+        cluster: cluster.to_owned(),
+        weight,
+    }
+}
+
+pub(crate) fn served(routes: Vec<Route>) -> Served {
+    Served {
+        protocol: Arc::new(Test(spec())),
+        routes,
+    }
+}
+
+/// The routes on a listener, with the clusters `a` (least request), `b` and `c` (ring hash on
+/// `method`), which have two endpoints each.
+pub(crate) fn config(routes: Vec<Route>) -> Config {
+    let cluster = |name: &str, balancing: Balancing| {
+        let endpoint = |host: u8| Endpoint::new(Address::Socket(([10, 0, 0, host], 80).into()));
+        let mut cluster = Cluster::new(name, vec![endpoint(1), endpoint(2)]);
+        cluster.balancing = balancing;
+        cluster
+    };
+    let listener = Listener {
+        name: "here".to_owned(),
+        address: ([127, 0, 0, 1], 0).into(),
+        served: vec![served(routes)],
+        limits: ListenerLimits::default(),
+        origin: Origin::default(),
+    };
+    let clusters = vec![
+        cluster("a", Balancing::LeastRequest),
+        cluster("b", Balancing::RoundRobin),
+        cluster(
+            "c",
+            Balancing::RingHash {
+                keys: vec!["method".to_owned()],
+                minimum_ring_size: 64,
+            },
+        ),
+    ];
+    Config::new(vec![listener], clusters).unwrap()
+}

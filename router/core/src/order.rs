@@ -1,0 +1,233 @@
+//! Downstream reply order for protocols that answer in order: which reply may be written now, and
+//! where the others wait.
+
+use std::collections::VecDeque;
+
+/// The requests of one downstream connection that are not answered yet, oldest first.
+///
+/// `R` is what a reply waits in (an output buffer). For every piece of a reply: if
+/// [`Order::is_turn`], write it directly; else append it to [`Order::buffer`]. After the last
+/// piece call [`Order::finish`], and if it says so write out what is [`Order::ready`].
+#[derive(Debug)]
+pub struct Order<R> {
+    entries: VecDeque<Entry<R>>,
+    /// The sequence number of the front.
+    first: u64,
+}
+
+#[derive(Debug, Default)]
+struct Entry<R> {
+    waiting: R,
+    /// Something may be in `waiting`.
+    waits: bool,
+    complete: bool,
+}
+
+impl<R> Default for Order<R> {
+    fn default() -> Self {
+        Self {
+            entries: VecDeque::new(),
+            first: 0,
+        }
+    }
+}
+
+impl<R: Default> Order<R> {
+    /// Nothing to answer.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A request came that must be answered. Returns its sequence number.
+    pub fn push(&mut self) -> u64 {
+        let number = self.first + self.entries.len() as u64;
+        self.entries.push_back(Entry::default());
+        number
+    }
+
+    /// Whether the reply, or its next piece, may be written directly now: everything before it is
+    /// out, and so is everything of it that had to wait.
+    pub fn is_turn(&self, number: u64) -> bool {
+        number == self.first
+            && self
+                .entries
+                .front()
+                .is_some_and(|entry| !entry.waits && !entry.complete)
+    }
+
+    /// Where a reply waits whose turn has not come. `None` if the request is answered already, or
+    /// never was.
+    pub fn buffer(&mut self, number: u64) -> Option<&mut R> {
+        let entry = self.entry(number).filter(|entry| !entry.complete)?;
+        entry.waits = true;
+        Some(&mut entry.waiting)
+    }
+
+    /// The reply is complete, written directly or waiting. Returns whether something is
+    /// [`Order::ready`] now.
+    pub fn finish(&mut self, number: u64) -> bool {
+        if let Some(entry) = self.entry(number) {
+            entry.complete = true;
+        }
+        while let Some(front) = self.entries.front() {
+            if front.waits || !front.complete {
+                return front.waits;
+            }
+            self.pop();
+        }
+        false
+    }
+
+    /// Takes, in order, everything that waited and whose turn has come: complete replies, and what
+    /// there is of the first incomplete one, which is written directly from then on.
+    pub fn ready(&mut self) -> impl Iterator<Item = R> + use<'_, R> {
+        std::iter::from_fn(|| {
+            loop {
+                let front = self.entries.front_mut()?;
+                let waited = std::mem::take(&mut front.waits);
+                let waiting = waited.then(|| std::mem::take(&mut front.waiting));
+                if front.complete {
+                    self.pop();
+                } else if !waited {
+                    return None;
+                }
+                if waiting.is_some() {
+                    return waiting;
+                }
+            }
+        })
+    }
+
+    /// How many requests are not answered completely.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether every request is answered.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The sequence number of the oldest request that is not answered completely, if there is one.
+    pub fn first(&self) -> Option<u64> {
+        (!self.entries.is_empty()).then_some(self.first)
+    }
+
+    fn pop(&mut self) {
+        if self.entries.pop_front().is_some() {
+            self.first += 1;
+        }
+    }
+
+    fn entry(&mut self, number: u64) -> Option<&mut Entry<R>> {
+        let at = number.checked_sub(self.first)?;
+        self.entries.get_mut(usize::try_from(at).ok()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What the proxy does with a piece of a reply.
+    fn write(order: &mut Order<String>, number: u64, piece: &str, last: bool, out: &mut String) {
+        if order.is_turn(number) {
+            out.push_str(piece);
+        } else {
+            order.buffer(number).unwrap().push_str(piece);
+        }
+        if last && order.finish(number) {
+            out.extend(order.ready());
+        }
+    }
+
+    #[test]
+    fn the_oldest_is_written_directly() {
+        let (mut order, mut out) = (Order::new(), String::new());
+        let a = order.push();
+        assert!(order.is_turn(a));
+        write(&mut order, a, "a", true, &mut out);
+        assert_eq!(out, "a");
+        assert!(order.is_empty() && !order.is_turn(a));
+        assert!(order.buffer(a).is_none(), "nobody is answered twice");
+    }
+
+    #[test]
+    fn a_reply_that_comes_early_waits() {
+        let (mut order, mut out) = (Order::new(), String::new());
+        let [a, b, c] = [order.push(), order.push(), order.push()];
+        write(&mut order, c, "c", true, &mut out);
+        write(&mut order, b, "b", true, &mut out);
+        assert_eq!(out, "");
+        write(&mut order, a, "a", true, &mut out);
+        assert_eq!(out, "abc");
+        assert!(order.is_empty());
+    }
+
+    #[test]
+    fn what_is_there_of_the_next_reply_goes_out_and_the_rest_follows_directly() {
+        let (mut order, mut out) = (Order::new(), String::new());
+        let [a, b, c] = [order.push(), order.push(), order.push()];
+        write(&mut order, c, "c", true, &mut out);
+        write(&mut order, b, "b1", false, &mut out);
+        write(&mut order, a, "a", true, &mut out);
+        assert_eq!(out, "ab1");
+        assert!(order.is_turn(b));
+        write(&mut order, b, "b2", true, &mut out);
+        assert_eq!(out, "ab1b2c");
+    }
+
+    #[test]
+    fn an_empty_reply_takes_its_turn() {
+        let mut order = Order::<String>::new();
+        let [a, b] = [order.push(), order.push()];
+        assert!(!order.finish(b));
+        assert_eq!(order.len(), 2);
+        assert!(!order.finish(a));
+        assert!(order.is_empty());
+    }
+
+    #[test]
+    fn a_number_that_never_was_changes_nothing() {
+        let mut order = Order::<String>::new();
+        order.push();
+        assert!(!order.is_turn(7) && order.buffer(7).is_none() && !order.finish(7));
+        assert_eq!((order.len(), order.first()), (1, Some(0)));
+    }
+
+    proptest! {
+        /// Whatever order the pieces of replies come in, they leave in the order of requests.
+        #[test]
+        fn replies_leave_in_the_order_of_requests(
+            pieces in prop::collection::vec(1..4usize, 1..12),
+            picks in prop::collection::vec(any::<prop::sample::Index>(), 48),
+        ) {
+            let (mut order, mut out, mut expected) = (Order::new(), String::new(), String::new());
+            let mut open = Vec::new();
+            for &count in &pieces {
+                let number = order.push();
+                open.push((number, 0, count));
+                for piece in 0..count {
+                    expected.push_str(&format!("{number}.{piece} "));
+                }
+            }
+            for pick in picks {
+                if open.is_empty() { break; }
+                let at = pick.index(open.len());
+                let (number, piece, count) = open[at];
+                let last = piece + 1 == count;
+                write(&mut order, number, &format!("{number}.{piece} "), last, &mut out);
+                prop_assert!(expected.starts_with(&out));
+                if last { open.remove(at); } else { open[at].1 += 1; }
+            }
+            while let Some((number, piece, count)) = open.pop() {
+                for piece in piece..count {
+                    write(&mut order, number, &format!("{number}.{piece} "), piece + 1 == count, &mut out);
+                }
+            }
+            prop_assert_eq!(out, expected);
+            prop_assert!(order.is_empty());
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Upstream correlation for multiplexed protocols: fresh wire ids, and whose reply an id brings.
+//! It knows nothing of what a ticket is, and reads no clock.
+
+use std::collections::VecDeque;
+
+/// What is known of the id that a reply carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reply {
+    /// A caller waits for it.
+    Known,
+    /// Its caller is gone: the reply is dropped, in silence.
+    Late,
+    /// It was never given, is answered already, or was abandoned so long ago that it is forgotten.
+    Unknown,
+}
+
+/// The requests that one upstream connection has not answered yet, by the id they have on the wire.
+///
+/// Ids are given in turn, from 1 up, around the whole space of the protocol, so that an id
+/// comes again as late as can be; one that is still in use or abandoned is passed over. 0 is never
+/// given: in many protocols it stands for "no answer". A slot is found by the lowest bits of an id;
+/// the other bits are its generation. Everything is O(1) (amortised), and in the steady state
+/// nothing is allocated.
+#[derive(Debug)]
+pub struct Pending<T> {
+    /// A power of two, at most the size of the id space. At most half of the slots are taken
+    /// until the table is as large as the id space.
+    slots: Vec<Slot<T>>,
+    bits: u32,
+    next: u64,
+    waiting: usize,
+    tombstones: usize,
+    /// Abandoned ids with the numbers of their abandonments, oldest first, among them some that
+    /// were answered since.
+    abandoned: VecDeque<(u64, u64)>,
+    abandonments: u64,
+    /// No caller's deadline is before this.
+    earliest: u64,
+}
+
+#[derive(Debug)]
+enum Slot<T> {
+    Vacant,
+    Waiting {
+        id: u64,
+        deadline: u64,
+        ticket: T,
+    },
+    /// `number` counts abandonments, so that one is not taken for a later one of the same id.
+    Tombstone {
+        id: u64,
+        number: u64,
+    },
+}
+
+impl<T> Slot<T> {
+    const fn id(&self) -> Option<u64> {
+        match self {
+            Self::Vacant => None,
+            Self::Waiting { id, .. } | Self::Tombstone { id, .. } => Some(*id),
+        }
+    }
+}
+
+/// An abandoned id is remembered for at least as many further abandonments, if the id space is
+/// at least four times as large; else for a quarter of the id space.
+const REMEMBERED: u64 = 4096;
+
+const FIRST_SLOTS: usize = 16;
+
+impl<T> Pending<T> {
+    /// Nothing in flight, for a protocol whose ids have `id_bits` bits (clamped to 2..=64).
+    pub fn new(id_bits: u8) -> Self {
+        Self {
+            slots: Vec::new(),
+            bits: u32::from(id_bits).clamp(2, 64),
+            next: 1,
+            waiting: 0,
+            tombstones: 0,
+            abandoned: VecDeque::new(),
+            abandonments: 0,
+            earliest: u64::MAX,
+        }
+    }
+
+    /// A request is sent that must be answered by `deadline` (a tick; `u64::MAX`: never). Returns
+    /// its id on the wire, sign-extended as codecs report ids.
+    ///
+    /// `None` if seven eighths of the id space are in use, which is for narrow ids only: what is
+    /// left free keeps an id from being given again right after it was answered.
+    pub fn insert(&mut self, ticket: T, deadline: u64) -> Option<i64> {
+        let taken = self.waiting + self.tombstones;
+        if taken as u64 >= self.space() - self.space() / 8 {
+            return None;
+        }
+        if (taken + 1) * 2 > self.slots.len() {
+            self.grow();
+        }
+        // Terminates: some slot is vacant, and ids that follow each other visit every slot.
+        // Amortised it takes two steps while half of the slots are vacant, and at most eight ever.
+        let (id, at) = loop {
+            let id = self.next;
+            self.next = id.wrapping_add(1) & self.mask();
+            let at = self.at(id);
+            if id != 0 && matches!(self.slots.get(at), Some(Slot::Vacant)) {
+                break (id, at);
+            }
+        };
+        *self.slots.get_mut(at)? = Slot::Waiting {
+            id,
+            deadline,
+            ticket,
+        };
+        self.waiting += 1;
+        self.earliest = self.earliest.min(deadline);
+        Some(self.extend(id))
+    }
+
+    /// What is known of the id that a reply carries.
+    pub fn classify(&self, id: i64) -> Reply {
+        match self.slot(id) {
+            Some(Slot::Waiting { .. }) => Reply::Known,
+            Some(Slot::Tombstone { .. }) => Reply::Late,
+            _ => Reply::Unknown,
+        }
+    }
+
+    /// The ticket of the caller that waits for this id.
+    pub fn peek(&self, id: i64) -> Option<&T> {
+        match self.slot(id)? {
+            Slot::Waiting { ticket, .. } => Some(ticket),
+            _ => None,
+        }
+    }
+
+    /// The ticket of the caller that waits for this id.
+    pub fn get_mut(&mut self, id: i64) -> Option<&mut T> {
+        let at = self.find(id)?;
+        match self.slots.get_mut(at)? {
+            Slot::Waiting { ticket, .. } => Some(ticket),
+            _ => None,
+        }
+    }
+
+    /// The reply has ended: takes out the caller. After a late reply, it returns nothing and
+    /// forgets that the id was abandoned.
+    pub fn remove(&mut self, id: i64) -> Option<T> {
+        let at = self.find(id)?;
+        self.replace(at, Slot::Vacant)
+    }
+
+    /// The caller is gone or waits no longer: takes it out, and remembers that a reply may still
+    /// come.
+    pub fn abandon(&mut self, id: i64) -> Option<T> {
+        let at = self.find(id)?;
+        self.bury(at)
+    }
+
+    /// Abandons every request whose deadline has come.
+    pub fn expired(&mut self, now: u64, out: &mut Vec<(i64, T)>) {
+        if now < self.earliest {
+            return;
+        }
+        self.earliest = u64::MAX;
+        for at in 0..self.slots.len() {
+            let Some(&Slot::Waiting { id, deadline, .. }) = self.slots.get(at) else {
+                continue;
+            };
+            if deadline > now || deadline == u64::MAX {
+                self.earliest = self.earliest.min(deadline);
+            } else if let Some(ticket) = self.bury(at) {
+                out.push((self.extend(id), ticket));
+            }
+        }
+    }
+
+    /// No request has to be abandoned before this tick. It may be early, but is never late.
+    pub const fn next_deadline(&self) -> u64 {
+        self.earliest
+    }
+
+    /// Takes out every caller that waits, in no order, and forgets abandoned ids: the connection
+    /// is gone.
+    pub fn drain(&mut self) -> impl Iterator<Item = T> + use<T> {
+        let slots = std::mem::take(&mut self.slots);
+        self.abandoned.clear();
+        self.waiting = 0;
+        self.tombstones = 0;
+        self.earliest = u64::MAX;
+        slots.into_iter().filter_map(|slot| match slot {
+            Slot::Waiting { ticket, .. } => Some(ticket),
+            _ => None,
+        })
+    }
+
+    /// How many callers wait.
+    pub const fn len(&self) -> usize {
+        self.waiting
+    }
+
+    /// Whether no caller waits.
+    pub const fn is_empty(&self) -> bool {
+        self.waiting == 0
+    }
+
+    /// How many ids are abandoned and may still be answered.
+    pub const fn tombstones(&self) -> usize {
+        self.tombstones
+    }
+
+    const fn mask(&self) -> u64 {
+        u64::MAX >> (64 - self.bits)
+    }
+
+    /// How many ids there are, 0 not counted.
+    const fn space(&self) -> u64 {
+        self.mask()
+    }
+
+    /// The id as a codec reports it.
+    #[expect(clippy::cast_possible_wrap, reason = "that is what sign extension is")]
+    const fn extend(&self, id: u64) -> i64 {
+        let unused = 64 - self.bits;
+        (id << unused) as i64 >> unused
+    }
+
+    fn at(&self, id: u64) -> usize {
+        // The length is a power of two; the mask fits a usize because the length does.
+        (id & (self.slots.len() as u64).wrapping_sub(1)) as usize
+    }
+
+    #[expect(clippy::cast_sign_loss, reason = "the reverse of sign extension")]
+    fn find(&self, id: i64) -> Option<usize> {
+        let raw = id as u64 & self.mask();
+        // Ids that do not fit the width were never given.
+        if self.extend(raw) != id && raw != id as u64 {
+            return None;
+        }
+        let at = self.at(raw);
+        (self.slots.get(at)?.id() == Some(raw)).then_some(at)
+    }
+
+    fn slot(&self, id: i64) -> Option<&Slot<T>> {
+        self.slots.get(self.find(id)?)
+    }
+
+    /// Puts `new` into a slot, and returns the ticket that was there.
+    fn replace(&mut self, at: usize, new: Slot<T>) -> Option<T> {
+        let place = self.slots.get_mut(at)?;
+        if matches!(new, Slot::Tombstone { .. }) {
+            self.tombstones += 1;
+        }
+        match std::mem::replace(place, new) {
+            Slot::Vacant => None,
+            Slot::Tombstone { .. } => {
+                self.tombstones -= 1;
+                None
+            }
+            Slot::Waiting { ticket, .. } => {
+                self.waiting -= 1;
+                Some(ticket)
+            }
+        }
+    }
+
+    fn bury(&mut self, at: usize) -> Option<T> {
+        let &Slot::Waiting { id, .. } = self.slots.get(at)? else {
+            return None;
+        };
+        let number = self.abandonments;
+        self.abandonments += 1;
+        let ticket = self.replace(at, Slot::Tombstone { id, number });
+        if self.abandoned.len() as u64 >= REMEMBERED.min(self.space() / 4).max(1)
+            && let Some((id, number)) = self.abandoned.pop_front()
+        {
+            let at = self.at(id);
+            if matches!(self.slots.get(at), Some(Slot::Tombstone { number: n, .. }) if *n == number)
+            {
+                self.replace(at, Slot::Vacant);
+            }
+        }
+        self.abandoned.push_back((id, number));
+        ticket
+    }
+
+    /// Doubles the table, up to the size of the id space. Ids that differed in their lowest bits
+    /// still do.
+    fn grow(&mut self) {
+        let most = 1 << self.bits.min(usize::BITS - 2);
+        let length = (self.slots.len() * 2).max(FIRST_SLOTS).min(most);
+        if length <= self.slots.len() {
+            return;
+        }
+        let fresh = std::iter::repeat_with(|| Slot::Vacant)
+            .take(length)
+            .collect();
+        for slot in std::mem::replace(&mut self.slots, fresh) {
+            if let Some(id) = slot.id() {
+                let at = self.at(id);
+                if let Some(place) = self.slots.get_mut(at) {
+                    *place = slot;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

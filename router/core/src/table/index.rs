@@ -1,0 +1,287 @@
+//! Finds the first route that matches without testing all of them. It only ever narrows down which
+//! routes are tested: a route that matches is always among the candidates, and a candidate is
+//! always tested.
+//!
+//! Routes that demand certain values of the same attributes form a group, which is a hash table from
+//! those values to routes. A message is looked up in each group (there are few); the rest is scanned.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Range;
+
+use meltemi_frame::{KeyId, Lookup, Message};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::CompiledRoute;
+
+/// With fewer different values than this, scanning is as cheap as hashing.
+const WORTH_A_GROUP: usize = 8;
+
+/// Groups by all attributes that routes demand certain values of. What is left when there are so many
+/// is grouped by single attributes.
+const GROUPS: usize = 8;
+
+/// Bounds what a lookup costs, however many sets of attributes the routes use.
+const MOST_GROUPS: usize = 12;
+
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    groups: Box<[Group]>,
+    /// Routes that are in no group, ascending.
+    rest: Box<[u32]>,
+}
+
+/// Routes that demand certain values of the same attributes.
+#[derive(Debug)]
+struct Group {
+    slots: Box<[KeyId]>,
+    /// At most one attribute may have several values: each of them is looked up.
+    open: Option<Lookup>,
+    /// Longer values than this are demanded by no route of the group.
+    longest: usize,
+    /// Where in `routes` those with this hash of their values are. Collisions are harmless: every
+    /// candidate is tested.
+    buckets: HashMap<u64, Range<u32>, BuildHasherDefault<Hashed>>,
+    routes: Box<[u32]>,
+    /// The first of all its routes.
+    first: u32,
+}
+
+impl Index {
+    /// The first route that passes, if every route for which `passes` says yes matches `message`.
+    pub(super) fn first(
+        &self,
+        message: &Message<'_>,
+        passes: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let mut best = u32::MAX;
+        for group in &self.groups {
+            if group.first < best {
+                group.look_up(message, &mut |routes| improve(&mut best, routes, &passes));
+            }
+        }
+        improve(&mut best, &self.rest, &passes);
+        (best != u32::MAX).then_some(best as usize)
+    }
+}
+
+/// Sets `best` to the first of `routes`, which ascend, that passes and is before it.
+fn improve(best: &mut u32, routes: &[u32], passes: &impl Fn(usize) -> bool) {
+    for &route in routes {
+        if route >= *best {
+            return;
+        }
+        if passes(route as usize) {
+            *best = route;
+            return;
+        }
+    }
+}
+
+impl Group {
+    /// Visits the routes whose values have the same hash as those of the message.
+    fn look_up(&self, message: &Message<'_>, visit: &mut dyn FnMut(&[u32])) {
+        let mut hash = 0;
+        for &slot in &self.slots {
+            match message.attributes.slot(slot, message.wire()) {
+                Some(value) if value.len() <= self.longest => hash = mix(hash, value),
+                _ => return,
+            }
+        }
+        let mut visit_bucket = |hash| {
+            if let Some(range) = self.buckets.get(&hash) {
+                let range = range.start as usize..range.end as usize;
+                visit(self.routes.get(range).unwrap_or_default());
+            }
+        };
+        let Some(open) = &self.open else {
+            return visit_bucket(hash);
+        };
+        message.attributes.any(open, message.wire(), &mut |value| {
+            if value.len() <= self.longest {
+                visit_bucket(mix(hash, value));
+            }
+            false
+        });
+    }
+}
+
+/// The hash of several values, one after the other.
+fn mix(hash: u64, value: &[u8]) -> u64 {
+    xxh3_64_with_seed(value, hash)
+}
+
+/// The key is a hash already.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = mix(self.0, bytes);
+    }
+}
+
+/// A route while the index is built: what it demands, by attribute (as positions in a list of all
+/// attributes, those with slots before the open one).
+struct Demand<'r> {
+    route: u32,
+    values: BTreeMap<usize, &'r str>,
+}
+
+/// Attributes, ascending.
+type Set = Vec<usize>;
+
+impl<'r> Demand<'r> {
+    fn of(route: u32, compiled: &'r CompiledRoute, attributes: &[&Lookup]) -> Self {
+        let mut values = BTreeMap::new();
+        for (lookup, value) in compiled.exact_tests() {
+            if let Some(at) = attributes.iter().position(|known| *known == lookup) {
+                // Of two values that are demanded of one attribute either will do.
+                values.entry(at).or_insert(value);
+            }
+        }
+        Self { route, values }
+    }
+
+    fn values_of(&self, set: &[usize]) -> Option<Vec<&str>> {
+        set.iter()
+            .map(|attribute| self.values.get(attribute).copied())
+            .collect()
+    }
+}
+
+impl Index {
+    pub(super) fn new(routes: &[CompiledRoute]) -> Self {
+        let attributes = attributes(routes);
+        let mut left: Vec<Demand<'_>> = (0..)
+            .zip(routes)
+            .map(|(route, compiled)| Demand::of(route, compiled, &attributes))
+            .collect();
+        let mut groups = Vec::new();
+        while groups.len() < MOST_GROUPS {
+            let whole = largest_set(&left).filter(|_| groups.len() < GROUPS);
+            let (set, members): (Set, Vec<Demand<'_>>) = if let Some(set) = whole {
+                let members = left
+                    .extract_if(.., |demand| demand.values.keys().eq(&set))
+                    .collect();
+                (set, members)
+            } else if let Some(attribute) = most_telling_attribute(&left) {
+                let members = left
+                    .extract_if(.., |demand| demand.values.contains_key(&attribute))
+                    .collect();
+                (vec![attribute], members)
+            } else {
+                break;
+            };
+            groups.push(Group::new(&set, &members, &attributes));
+        }
+        groups.sort_by_key(|group| group.first);
+        Self {
+            groups: groups.into(),
+            rest: left.iter().map(|demand| demand.route).collect(),
+        }
+    }
+}
+
+/// Every attribute of which some route demands a certain value and which has one value at most; and
+/// of those that may have several the one of which most different values are demanded, as the last.
+fn attributes(routes: &[CompiledRoute]) -> Vec<&Lookup> {
+    let mut slots: Vec<&Lookup> = Vec::new();
+    let mut open: Vec<(&Lookup, BTreeSet<&str>)> = Vec::new();
+    for (lookup, value) in routes.iter().flat_map(CompiledRoute::exact_tests) {
+        match lookup {
+            Lookup::Slot(_) if slots.contains(&lookup) => {}
+            Lookup::Slot(_) => slots.push(lookup),
+            Lookup::Open(_) => match open.iter_mut().find(|(known, _)| *known == lookup) {
+                Some((_, values)) => {
+                    values.insert(value);
+                }
+                None => open.push((lookup, BTreeSet::from([value]))),
+            },
+        }
+    }
+    let most = open.into_iter().max_by_key(|(_, values)| values.len());
+    slots.extend(most.map(|(lookup, _)| lookup));
+    slots
+}
+
+/// Of the sets of attributes that routes demand values of, the one with most different values.
+fn largest_set(left: &[Demand<'_>]) -> Option<Set> {
+    let mut sets: BTreeMap<Set, BTreeSet<Vec<&str>>> = BTreeMap::new();
+    for demand in left.iter().filter(|demand| !demand.values.is_empty()) {
+        let values = demand.values.values().copied().collect();
+        sets.entry(demand.values.keys().copied().collect())
+            .or_default()
+            .insert(values);
+    }
+    most_values(sets)
+}
+
+/// The attribute of which most different values are demanded.
+fn most_telling_attribute(left: &[Demand<'_>]) -> Option<usize> {
+    let mut attributes: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
+    for (&attribute, &value) in left.iter().flat_map(|demand| &demand.values) {
+        attributes.entry(attribute).or_default().insert(value);
+    }
+    most_values(attributes)
+}
+
+fn most_values<K, V>(candidates: BTreeMap<K, BTreeSet<V>>) -> Option<K> {
+    let worth = |(_, values): &(K, BTreeSet<V>)| values.len() >= WORTH_A_GROUP;
+    let best = candidates
+        .into_iter()
+        .filter(worth)
+        .max_by_key(|(_, values)| values.len())?;
+    Some(best.0)
+}
+
+impl Group {
+    fn new(set: &[usize], members: &[Demand<'_>], attributes: &[&Lookup]) -> Self {
+        let mut slots = Vec::new();
+        let mut open = None;
+        for lookup in set.iter().filter_map(|&at| attributes.get(at)) {
+            match lookup {
+                Lookup::Slot(key) => slots.push(*key),
+                // The open attribute is the last of all, and so of every set.
+                Lookup::Open(_) => open = Some((*lookup).clone()),
+            }
+        }
+        let mut longest = 0;
+        let mut by_hash: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
+        for member in members {
+            let values = member.values_of(set).unwrap_or_default();
+            longest = values
+                .iter()
+                .map(|value| value.len())
+                .fold(longest, usize::max);
+            let hash = values
+                .iter()
+                .fold(0, |hash, value| mix(hash, value.as_bytes()));
+            by_hash.entry(hash).or_default().push(member.route);
+        }
+        let mut buckets =
+            HashMap::with_capacity_and_hasher(by_hash.len(), BuildHasherDefault::default());
+        let mut routes: Vec<u32> = Vec::with_capacity(members.len());
+        for (hash, bucket) in by_hash {
+            let start = routes.len() as u32;
+            routes.extend(bucket);
+            buckets.insert(hash, start..routes.len() as u32);
+        }
+        Self {
+            slots: slots.into(),
+            open,
+            longest,
+            buckets,
+            first: routes.iter().copied().min().unwrap_or(u32::MAX),
+            routes: routes.into(),
+        }
+    }
+}
