@@ -1,1 +1,55 @@
-//! To be written.
+//! Thrift: framed, unframed, `THeader` and `TTHeader`; strict, lax and compact binary, and JSON.
+//!
+//! Each connection speaks the dialect of its first message; nothing is configured. Messages are
+//! routed on their fronts: a framed body is never walked, an unframed one only to find its end.
+
+use meltemi_frame::{Codec, Detect, Limits, Protocol, Session, Side, Spec};
+
+mod codec;
+mod cursor;
+mod dialect;
+mod envelope;
+mod front;
+mod header;
+mod inflate;
+mod json;
+mod keys;
+mod outcome;
+mod present;
+mod reply;
+mod rewrite;
+mod scan;
+mod sniff;
+
+/// The Thrift protocol.
+#[derive(Debug)]
+pub struct Thrift {
+    spec: Spec,
+}
+
+impl Thrift {
+    /// The protocol, under the name `thrift`.
+    pub fn new() -> Self {
+        Self { spec: keys::spec() }
+    }
+}
+
+impl Default for Thrift {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Protocol for Thrift {
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    fn detect(&self, prefix: &[u8]) -> Detect {
+        sniff::detect(prefix)
+    }
+
+    fn codec(&self, side: Side, limits: &Limits, _: &Session) -> Box<dyn Codec> {
+        Box::new(codec::ThriftCodec::new(side, limits))
+    }
+}

@@ -1,0 +1,332 @@
+//! One side of one connection: where messages start and end, and what is presented whole or in
+//! pieces. What the bytes of a message say is told by the other modules.
+
+use meltemi_frame::{
+    Codec, DecodeError, Decoded, EncodeError, Head, Interest, Kind, Limits, Message, Output,
+    Receipt, Say, Side, Unsupported, Violation,
+};
+
+use crate::cursor::Stop;
+use crate::dialect::{Encoding, Transport};
+use crate::envelope::{self, MAX_NAME};
+use crate::front::Front;
+use crate::inflate::Inflater;
+use crate::scan::{Progress, Scanner};
+use crate::{present, reply, rewrite, sniff};
+
+/// How many more bytes of a large message are waited for when its front turns out not to be there:
+/// a name in JSON does not tell its length.
+const STEP: usize = 1 << 10;
+
+/// What stands at the front of the input.
+#[derive(Clone, Copy, Debug)]
+enum At {
+    Message,
+    /// What is left of a message whose end is known.
+    Rest {
+        left: usize,
+        id: Option<i64>,
+    },
+    /// What is left of an unframed message that the scanner is inside of.
+    Scan {
+        sent: usize,
+        id: Option<i64>,
+    },
+}
+
+pub(crate) struct ThriftCodec {
+    side: Side,
+    limits: Limits,
+    at: At,
+    /// Whether messages have frames. A server learns it from the first message, a client from what
+    /// it sends or, if it sent nothing, from the first reply.
+    framed: Option<bool>,
+    scanner: Scanner,
+    /// The scanner is inside of the unframed message at the front of the input.
+    scanning: bool,
+    inflater: Inflater,
+}
+
+impl ThriftCodec {
+    pub(crate) fn new(side: Side, limits: &Limits) -> Self {
+        Self {
+            side,
+            limits: *limits,
+            at: At::Message,
+            framed: None,
+            scanner: Scanner::default(),
+            scanning: false,
+            inflater: Inflater::default(),
+        }
+    }
+
+    /// Up to this many bytes a message is presented whole.
+    fn hold(&self, want: Interest) -> usize {
+        match want {
+            Interest::Body => self.limits.frame,
+            _ => self.limits.hold.min(self.limits.frame),
+        }
+    }
+
+    fn refuses(&self, length: usize) -> bool {
+        self.side == Side::Server && length > self.limits.frame
+    }
+
+    fn too_large(&self, length: usize) -> Violation {
+        Violation::TooLarge {
+            length: length as u64,
+            limit: self.limits.frame as u64,
+        }
+    }
+
+    fn framed<'b>(&mut self, input: &'b [u8], want: Interest) -> Result<Decoded<'b>, DecodeError> {
+        let Some(length) = input.first_chunk::<4>() else {
+            return Ok(Decoded::Incomplete(4));
+        };
+        let total = sniff::frame_size(*length).map_err(DecodeError::lost)?;
+        // Of a request that is refused no more is waited for than the answer needs.
+        let refused = self.refuses(total);
+        let mut size = total.min(if refused { 1 } else { self.hold(want) });
+        let read = loop {
+            let Some(bytes) = input.get(..size) else {
+                return Ok(Decoded::Incomplete(size));
+            };
+            match Front::framed(bytes, total, want, &self.limits, &mut self.inflater) {
+                Ok(front) => break Ok((front, bytes)),
+                Err(Stop::Bad(violation)) => break Err(violation),
+                Err(Stop::Short(need)) if size < total && size < self.limits.frame => {
+                    let step = if refused { 1 } else { STEP };
+                    size = need.max(size.saturating_add(step)).min(total);
+                }
+                Err(Stop::Short(_)) if size < total => {
+                    return Err(DecodeError::lost(self.too_large(total)));
+                }
+                Err(Stop::Short(_)) => {
+                    let what = "the frame ends inside the front of its message";
+                    break Err(Violation::Invalid(what));
+                }
+            }
+        };
+        if refused {
+            return Err(DecodeError::Connection {
+                violation: self.too_large(total),
+                answer: read.ok().and_then(|(front, bytes)| front.answer(bytes)),
+            });
+        }
+        let (front, bytes) = read.map_err(|violation| unanswered(violation, total))?;
+        if let Err(violation) = present::check_side(&front, self.side) {
+            return Err(unanswered(violation, total));
+        }
+        let flaw = match &front.flaw {
+            None if want == Interest::Body && size == total => self.body(bytes, &front).err(),
+            flaw => flaw.clone(),
+        };
+        if let Some(violation) = flaw {
+            return Err(DecodeError::Message {
+                violation,
+                length: total,
+                answer: front.answer(bytes),
+            });
+        }
+        let message = present::message(&front, bytes, self.side, size == total);
+        if size < total {
+            self.at = At::Rest {
+                left: total - size,
+                id: message.head.id,
+            };
+        }
+        Ok(Decoded::Message(message, size))
+    }
+
+    /// Walks the struct of a framed message that is held whole. Nothing may stand behind it: a
+    /// server would take it for another message, one that was never routed.
+    fn body(&mut self, bytes: &[u8], front: &Front) -> Result<(), Violation> {
+        let Some(envelope) = &front.envelope else {
+            return Ok(());
+        };
+        let start = match envelope.encoding {
+            Encoding::Json => front.start(),
+            _ => envelope.body,
+        };
+        self.scanner
+            .start(envelope.encoding, start, self.limits.depth);
+        match self.scanner.advance(bytes)? {
+            Progress::Done(end) if end == bytes.len() => Ok(()),
+            Progress::Done(_) => Err(Violation::Invalid("the frame goes on behind its message")),
+            Progress::More(_) => Err(Violation::Invalid("the frame ends inside its message")),
+        }
+    }
+
+    /// An unframed message ends where its struct does, so that the whole struct is walked.
+    fn unframed<'b>(
+        &mut self,
+        input: &'b [u8],
+        want: Interest,
+    ) -> Result<Decoded<'b>, DecodeError> {
+        let json = input.first() == Some(&b'[');
+        // The front of a message in JSON does not tell its length, so it is not tried again and
+        // again, but read once: when the end is there, or more than any front takes.
+        let (encoding, start, least) = if json {
+            (Encoding::Json, 0, MAX_NAME + STEP)
+        } else {
+            match envelope::read(input, 0) {
+                Ok(envelope) => (envelope.encoding, envelope.body, envelope.body),
+                Err(Stop::Short(need)) => return Ok(Decoded::Incomplete(need)),
+                Err(Stop::Bad(violation)) => return Err(DecodeError::lost(violation)),
+            }
+        };
+        if !self.scanning {
+            self.scanner.start(encoding, start, self.limits.depth);
+            self.scanning = true;
+        }
+        let most = self.hold(want).max(least);
+        let progress = self.scanner.advance(input);
+        let reached = self.scanner.at();
+        let (size, left) = match progress {
+            Err(violation) => return Err(lost(violation, input)),
+            Ok(_) if self.refuses(reached) => return Err(lost(self.too_large(reached), input)),
+            Ok(Progress::Done(end)) if end <= most => (end, Some(0)),
+            Ok(Progress::Done(end)) => (most, Some(end - most)),
+            Ok(Progress::More(_)) if input.len() >= most => (most, None),
+            Ok(Progress::More(need)) => return Ok(Decoded::Incomplete(need.min(most))),
+        };
+        self.scanning = false;
+        let bytes = input.get(..size).unwrap_or(input);
+        let front = envelope::read(bytes, 0)
+            .map_err(|stop| match stop {
+                Stop::Bad(violation) => violation,
+                Stop::Short(_) => Violation::Invalid("the message ends inside its front"),
+            })
+            .map(|envelope| Front::bare(bytes, envelope, Transport::Unframed))
+            .and_then(|front| present::check_side(&front, self.side).map(|()| front))
+            .map_err(|violation| match left {
+                Some(left) => unanswered(violation, size + left),
+                None => DecodeError::lost(violation),
+            })?;
+        let message = present::message(&front, bytes, self.side, left == Some(0));
+        let id = message.head.id;
+        self.at = match left {
+            Some(0) => At::Message,
+            Some(left) => At::Rest { left, id },
+            None => {
+                self.scanner.consumed(size);
+                At::Scan { sent: size, id }
+            }
+        };
+        Ok(Decoded::Message(message, size))
+    }
+
+    fn rest<'b>(&mut self, input: &'b [u8], left: usize, id: Option<i64>) -> Decoded<'b> {
+        let piece = input.get(..left).unwrap_or(input);
+        if piece.is_empty() {
+            return Decoded::Incomplete(1);
+        }
+        let left = left - piece.len();
+        self.at = match left {
+            0 => At::Message,
+            left => At::Rest { left, id },
+        };
+        data(piece, id, left == 0)
+    }
+
+    fn scan<'b>(
+        &mut self,
+        input: &'b [u8],
+        sent: usize,
+        id: Option<i64>,
+    ) -> Result<Decoded<'b>, DecodeError> {
+        let progress = self.scanner.advance(input).map_err(DecodeError::lost)?;
+        let reached = self.scanner.at();
+        if self.refuses(sent.saturating_add(reached)) {
+            return Err(DecodeError::lost(self.too_large(sent + reached)));
+        }
+        match progress {
+            Progress::Done(end) => {
+                self.at = At::Message;
+                Ok(data(input.get(..end).unwrap_or(input), id, true))
+            }
+            // The scanner reads the bytes of a number again when there are more of them.
+            Progress::More(need) if reached == 0 || input.is_empty() => {
+                Ok(Decoded::Incomplete(need))
+            }
+            Progress::More(_) => {
+                let piece = input.get(..reached).unwrap_or(input);
+                self.scanner.consumed(piece.len());
+                let sent = sent.saturating_add(piece.len());
+                self.at = At::Scan { sent, id };
+                Ok(data(piece, id, false))
+            }
+        }
+    }
+}
+
+fn data(piece: &[u8], id: Option<i64>, end: bool) -> Decoded<'_> {
+    let mut head = Head::new(Kind::Data, id);
+    head.end = end;
+    Decoded::Message(Message::new(head, piece), piece.len())
+}
+
+fn unanswered(violation: Violation, length: usize) -> DecodeError {
+    DecodeError::Message {
+        violation,
+        length,
+        answer: None,
+    }
+}
+
+/// Framing is lost inside of the unframed message at the front of `input`.
+fn lost(violation: Violation, input: &[u8]) -> DecodeError {
+    let front =
+        envelope::read(input, 0).map(|envelope| Front::bare(input, envelope, Transport::Unframed));
+    DecodeError::Connection {
+        violation,
+        answer: front.ok().and_then(|front| front.answer(input)),
+    }
+}
+
+impl Codec for ThriftCodec {
+    fn decode<'b>(&mut self, input: &'b [u8], want: Interest) -> Result<Decoded<'b>, DecodeError> {
+        match self.at {
+            At::Message => {}
+            At::Rest { left, id } => return Ok(self.rest(input, left, id)),
+            At::Scan { sent, id } => return self.scan(input, sent, id),
+        }
+        let framed = match self.framed {
+            Some(framed) => framed,
+            None => match sniff::framed(input) {
+                Ok(framed) => framed,
+                Err(Stop::Short(need)) => return Ok(Decoded::Incomplete(need)),
+                Err(Stop::Bad(violation)) => return Err(DecodeError::lost(violation)),
+            },
+        };
+        self.framed = Some(framed);
+        if framed {
+            self.framed(input, want)
+        } else if input.is_empty() {
+            Ok(Decoded::Incomplete(1))
+        } else {
+            self.unframed(input, want)
+        }
+    }
+
+    fn encode(&mut self, message: &Message<'_>, out: &mut Output) -> Result<(), EncodeError> {
+        rewrite::message(message, out)?;
+        let head = message.head.kind;
+        if self.side == Side::Client && matches!(head, Kind::Request | Kind::OneWay) {
+            // Connections serve one client after the other, so the last one counts.
+            self.framed = Some(present::transport(message) != Transport::Unframed);
+        }
+        Ok(())
+    }
+
+    fn synthesize(&mut self, say: Say<'_>, out: &mut Output) -> Result<(), Unsupported> {
+        reply::say(say, out)
+    }
+
+    fn receipt(&self, request: &Message<'_>) -> Receipt {
+        present::receipt(request)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! The dialects of Thrift: how messages are delimited, how they are written, what they are for.
+//! Names and numbers only; nothing here reads a message.
+
+/// How messages are delimited on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// A 32-bit length before each message.
+    Framed,
+    /// Nothing: a message ends where its outermost struct does ("buffered").
+    Unframed,
+    /// Framed, with a block of headers (Apache and fbthrift `THeader`).
+    Header,
+    /// Framed, with a block of headers (`CloudWeGo` `TTHeader`).
+    TtHeader,
+}
+
+impl Transport {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Framed => "framed",
+            Self::Unframed => "unframed",
+            Self::Header => "header",
+            Self::TtHeader => "ttheader",
+        }
+    }
+
+    /// Whether its messages carry headers.
+    pub(crate) const fn has_headers(self) -> bool {
+        matches!(self, Self::Header | Self::TtHeader)
+    }
+
+    const fn from_bits(bits: u32) -> Self {
+        match bits & 3 {
+            0 => Self::Framed,
+            1 => Self::Unframed,
+            2 => Self::Header,
+            _ => Self::TtHeader,
+        }
+    }
+}
+
+/// How messages are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// Binary with a version word, as everybody writes since 2009.
+    Strict,
+    /// Binary without one.
+    Lax,
+    /// Compact.
+    Compact,
+    /// JSON.
+    Json,
+}
+
+impl Encoding {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Strict => "binary",
+            Self::Lax => "lax",
+            Self::Compact => "compact",
+            Self::Json => "json",
+        }
+    }
+
+    /// The protocol id of `THeader` (`HeaderFormat.md`); `TTHeader` uses the same for these.
+    pub(crate) const fn header_id(self) -> u8 {
+        match self {
+            Self::Strict | Self::Lax => 0,
+            Self::Json => 1,
+            Self::Compact => 2,
+        }
+    }
+
+    const fn from_bits(bits: u32) -> Self {
+        match bits & 3 {
+            0 => Self::Strict,
+            1 => Self::Lax,
+            2 => Self::Compact,
+            _ => Self::Json,
+        }
+    }
+}
+
+/// What a message is for (`thrift-rpc.md`, "Message exchange").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MessageType {
+    Call,
+    Reply,
+    Exception,
+    OneWay,
+}
+
+impl MessageType {
+    /// The type of that number on the wire.
+    pub(crate) const fn from_wire(number: i64) -> Option<Self> {
+        match number {
+            1 => Some(Self::Call),
+            2 => Some(Self::Reply),
+            3 => Some(Self::Exception),
+            4 => Some(Self::OneWay),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Call => "call",
+            Self::Reply => "reply",
+            Self::Exception => "exception",
+            Self::OneWay => "oneway",
+        }
+    }
+}
+
+/// The dialect of one message, small enough for a layout and a receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Dialect {
+    pub(crate) transport: Transport,
+    /// As far as it is known: what a reply is to be written in.
+    pub(crate) encoding: Encoding,
+    /// `TTHeader` only: the payload has a frame length of its own.
+    pub(crate) framed_payload: bool,
+}
+
+impl Dialect {
+    const FRAMED_PAYLOAD: u32 = 1 << 4;
+    /// How many bits [`Dialect::bits`] uses.
+    pub(crate) const BITS: u32 = 5;
+
+    pub(crate) const fn bits(self) -> u32 {
+        let framed = if self.framed_payload {
+            Self::FRAMED_PAYLOAD
+        } else {
+            0
+        };
+        self.transport as u32 | (self.encoding as u32) << 2 | framed
+    }
+
+    pub(crate) const fn from_bits(bits: u32) -> Self {
+        Self {
+            transport: Transport::from_bits(bits),
+            encoding: Encoding::from_bits(bits >> 2),
+            framed_payload: bits & Self::FRAMED_PAYLOAD != 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_dialect_survives_its_bits() {
+        for bits in 0..1 << Dialect::BITS {
+            assert_eq!(Dialect::from_bits(bits).bits(), bits);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The front of a message, in any encoding: its type, sequence id and name. What stands behind it,
+//! and what stands before it on the wire, is not looked at.
+
+use meltemi_frame::Violation;
+
+use crate::cursor::{Cursor, Digits, Stop};
+use crate::dialect::{Encoding, MessageType};
+use crate::json;
+
+/// The longest name that is accepted, in bytes. The specifications set no limit; a name is held even
+/// where the message streams through, so there has to be one.
+pub(crate) const MAX_NAME: usize = 64 << 10;
+
+/// The first byte of a compact message (`thrift-compact-protocol.md`, "Message").
+pub(crate) const COMPACT_ID: u8 = 0x82;
+
+/// The front of a message. Offsets count from byte 0 of the bytes it was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Envelope {
+    pub(crate) encoding: Encoding,
+    pub(crate) kind: MessageType,
+    pub(crate) seqid: i32,
+    /// Where the sequence id lies.
+    pub(crate) seq: (usize, usize),
+    /// Where the name lies, as written (JSON: without its quotes, escapes left in).
+    pub(crate) name: (usize, usize),
+    /// Where the struct starts.
+    pub(crate) body: usize,
+}
+
+/// The encoding of a message that starts with `first`, if there is one.
+pub(crate) const fn encoding_of(first: u8) -> Option<Encoding> {
+    match first {
+        COMPACT_ID => Some(Encoding::Compact),
+        // The sign bit marks the version word (`thrift-binary-protocol.md`, "Message").
+        0x80..=0xff => Some(Encoding::Strict),
+        b'[' => Some(Encoding::Json),
+        // The length of a name; longer ones than `MAX_NAME` are no names.
+        0 => Some(Encoding::Lax),
+        _ => None,
+    }
+}
+
+/// Reads the front of the message at `at`, in whatever encoding it is.
+pub(crate) fn read(bytes: &[u8], at: usize) -> Result<Envelope, Stop> {
+    let cursor = Cursor::new(bytes, at);
+    match encoding_of(cursor.peek()?) {
+        Some(Encoding::Compact) => compact(cursor),
+        Some(Encoding::Strict) => strict(cursor),
+        Some(Encoding::Lax) => lax(cursor),
+        Some(Encoding::Json) => json::envelope(bytes, at),
+        None => {
+            let rest = bytes.get(at..).unwrap_or_default();
+            Err(Violation::magic("thrift", rest).into())
+        }
+    }
+}
+
+/// The message type of that number.
+pub(crate) fn message_type(number: i64) -> Result<MessageType, Stop> {
+    MessageType::from_wire(number).ok_or(Stop::Bad(Violation::Length {
+        field: "message type",
+        value: number,
+    }))
+}
+
+/// A version that is not the one there is.
+pub(crate) const fn bad_version(value: i64) -> Stop {
+    Stop::Bad(Violation::Length {
+        field: "protocol version",
+        value,
+    })
+}
+
+/// `80 01 00 tt`, name, sequence id (`thrift-binary-protocol.md`, "Message").
+fn strict(mut cursor: Cursor<'_>) -> Result<Envelope, Stop> {
+    let version = cursor.u16()?;
+    if version != 0x8001 {
+        return Err(bad_version(i64::from(version)));
+    }
+    // The byte between version and type is unused.
+    let [_, number] = cursor.u16()?.to_be_bytes();
+    let kind = message_type(i64::from(number))?;
+    let length = cursor.i32()?;
+    let name = cursor.span(i64::from(length), "length of the method name", MAX_NAME)?;
+    let seq = cursor.at();
+    let seqid = cursor.i32()?;
+    Ok(Envelope {
+        encoding: Encoding::Strict,
+        kind,
+        seqid,
+        seq: (seq, cursor.at()),
+        name,
+        body: cursor.at(),
+    })
+}
+
+/// Name, type, sequence id (`thrift-binary-protocol.md`, "older encoding").
+fn lax(mut cursor: Cursor<'_>) -> Result<Envelope, Stop> {
+    let length = cursor.i32()?;
+    let name = cursor.span(i64::from(length), "length of the method name", MAX_NAME)?;
+    let kind = message_type(i64::from(cursor.u8()?))?;
+    let seq = cursor.at();
+    let seqid = cursor.i32()?;
+    Ok(Envelope {
+        encoding: Encoding::Lax,
+        kind,
+        seqid,
+        seq: (seq, cursor.at()),
+        name,
+        body: cursor.at(),
+    })
+}
+
+/// `82`, type and version in a byte, sequence id, name (`thrift-compact-protocol.md`, "Message").
+fn compact(mut cursor: Cursor<'_>) -> Result<Envelope, Stop> {
+    cursor.u8()?;
+    let mixed = cursor.u8()?;
+    if mixed & 0x1f != 1 {
+        return Err(bad_version(i64::from(mixed & 0x1f)));
+    }
+    let kind = message_type(i64::from(mixed >> 5))?;
+    let start = cursor.at();
+    let seqid = cursor.varint32("sequence id")?.cast_signed();
+    let seq = (start, cursor.at());
+    let name = cursor.varint_bytes("length of the method name", MAX_NAME)?;
+    Ok(Envelope {
+        encoding: Encoding::Compact,
+        kind,
+        seqid,
+        seq,
+        name,
+        body: cursor.at(),
+    })
+}
+
+/// A sequence id as `encoding` writes it.
+pub(crate) fn seqid_digits(encoding: Encoding, seqid: i32) -> Digits {
+    match encoding {
+        Encoding::Strict | Encoding::Lax => Digits::word(seqid.to_be_bytes()),
+        Encoding::Compact => Digits::varint(seqid.cast_unsigned()),
+        Encoding::Json => Digits::decimal(seqid),
+    }
+}
+
+/// `Service:method`, as `TMultiplexedProtocol` writes names, split at the first colon.
+pub(crate) fn split_name(
+    bytes: &[u8],
+    name: (usize, usize),
+) -> (Option<(usize, usize)>, (usize, usize)) {
+    let (start, end) = name;
+    let colon = bytes
+        .get(start..end)
+        .and_then(|name| name.iter().position(|byte| *byte == b':'));
+    match colon {
+        Some(length) => (Some((start, start + length)), (start + length + 1, end)),
+        None => (None, name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_call_is_read_in_every_encoding() {
+        let cases: [(&[u8], Encoding); 4] = [
+            (
+                b"\x80\x01\x00\x01\x00\x00\x00\x03add\x00\x00\x00\x07\x00",
+                Encoding::Strict,
+            ),
+            (
+                b"\x00\x00\x00\x03add\x01\x00\x00\x00\x07\x00",
+                Encoding::Lax,
+            ),
+            (b"\x82\x21\x07\x03add\x00", Encoding::Compact),
+            (b"[1,\"add\",1,7,{}]", Encoding::Json),
+        ];
+        for (bytes, encoding) in cases {
+            let envelope = read(bytes, 0).unwrap();
+            assert_eq!(
+                (envelope.encoding, envelope.kind),
+                (encoding, MessageType::Call)
+            );
+            assert_eq!(envelope.seqid, 7);
+            assert_eq!(&bytes[envelope.name.0..envelope.name.1], b"add");
+            let seq = &bytes[envelope.seq.0..envelope.seq.1];
+            assert_eq!(seq, seqid_digits(encoding, 7).as_slice());
+            for length in 0..envelope.body {
+                assert!(
+                    matches!(read(&bytes[..length], 0), Err(Stop::Short(need)) if need > length)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn versions_types_and_lengths_are_checked() {
+        let cases: [&[u8]; 7] = [
+            b"\x80\x02\x00\x01",
+            b"\x80\x01\x00\x09\x00\x00\x00\x00\x00\x00\x00\x00",
+            b"\x80\x01\x00\x01\x7f\xff\xff\xffadd",
+            b"\x80\x01\x00\x01\xff\xff\xff\xffadd",
+            b"\x82\x22\x07\x03add",
+            b"\x82\x21\x07\xff\xff\xff\xff\x0f",
+            b"GET / HTTP/1.1",
+        ];
+        for bytes in cases {
+            assert!(matches!(read(bytes, 0), Err(Stop::Bad(_))), "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn a_multiplexed_name_is_split_at_its_first_colon() {
+        assert_eq!(split_name(b"Demo:add", (0, 8)), (Some((0, 4)), (5, 8)));
+        assert_eq!(split_name(b"a:b:c", (0, 5)), (Some((0, 1)), (2, 5)));
+        assert_eq!(split_name(b"add", (0, 3)), (None, (0, 3)));
+    }
+}

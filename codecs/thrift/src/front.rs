@@ -1,0 +1,344 @@
+//! Everything that routing needs of one message, in any transport and encoding: read from its
+//! front, without walking its struct. It knows nothing of sides, limits on size, or what comes next.
+
+use std::time::Duration;
+
+use meltemi_frame::{Fault, Interest, Limits, Receipt, SmallBytes, Violation};
+
+use crate::cursor::{Cursor, Stop};
+use crate::dialect::{Dialect, Encoding, MessageType, Transport};
+use crate::envelope::{self, Envelope};
+use crate::header::{self, Header, INT_KEY_VALUE, KEY_VALUE, Name, Pair, Transform};
+use crate::inflate::Inflater;
+use crate::outcome::{self, Outcome};
+
+/// How many bytes of a compressed payload must be there before its front is inflated.
+const ENOUGH_ZIPPED: usize = 4 << 10;
+
+/// The front of one message. Offsets count from byte 0 of the message.
+#[derive(Debug)]
+pub(crate) struct Front {
+    pub(crate) dialect: Dialect,
+    pub(crate) header: Option<Header>,
+    /// `None` where the payload cannot be read in place.
+    pub(crate) envelope: Option<Envelope>,
+    /// What the message is for; `None` where nothing tells.
+    pub(crate) kind: Option<MessageType>,
+    /// The name, where it does not lie in the message's bytes (a compressed payload).
+    pub(crate) inflated_name: Option<Vec<u8>>,
+    pub(crate) outcome: Outcome,
+    pub(crate) noted: Noted,
+    /// The entries of the header block were walked, and are in order.
+    pub(crate) entries_checked: bool,
+    /// What is wrong with a message that can be answered all the same.
+    pub(crate) flaw: Option<Violation>,
+}
+
+/// What the entries of a `TTHeader` block say of the call (CloudWeGo's `transmeta` numbers).
+#[derive(Debug, Default)]
+pub(crate) struct Noted {
+    pub(crate) service: Option<(usize, usize)>,
+    pub(crate) method: Option<(usize, usize)>,
+    pub(crate) token: Option<(usize, usize)>,
+    pub(crate) timeout: Option<Duration>,
+    kind: Option<MessageType>,
+    failed: bool,
+}
+
+/// Set in the bits of a receipt whose request is never answered.
+const ONE_WAY: u32 = 1 << Dialect::BITS;
+
+impl Front {
+    /// Reads the message in a frame of `total` bytes, of which `bytes` is the front.
+    pub(crate) fn framed(
+        bytes: &[u8],
+        total: usize,
+        want: Interest,
+        limits: &Limits,
+        inflater: &mut Inflater,
+    ) -> Result<Self, Stop> {
+        let magic = match bytes.get(header::MAGIC_AT..header::MAGIC_AT + 2) {
+            Some(&[first, second]) => [first, second],
+            _ if total < header::MAGIC_AT + 2 => [0, 0],
+            _ => return Err(Stop::Short(header::MAGIC_AT + 2)),
+        };
+        match header::transport_of(magic) {
+            Some(transport) => Self::headed(bytes, total, transport, want, limits, inflater),
+            None => Ok(Self::bare(
+                bytes,
+                envelope::read(bytes, 4)?,
+                Transport::Framed,
+            )),
+        }
+    }
+
+    /// The message whose front is `envelope`, without any header.
+    pub(crate) fn bare(bytes: &[u8], envelope: Envelope, transport: Transport) -> Self {
+        Self {
+            dialect: Dialect {
+                transport,
+                encoding: envelope.encoding,
+                framed_payload: false,
+            },
+            header: None,
+            envelope: Some(envelope),
+            kind: Some(envelope.kind),
+            inflated_name: None,
+            outcome: outcome::read(bytes, &envelope),
+            noted: Noted::default(),
+            entries_checked: false,
+            flaw: None,
+        }
+    }
+
+    fn headed(
+        bytes: &[u8],
+        total: usize,
+        transport: Transport,
+        want: Interest,
+        limits: &Limits,
+        inflater: &mut Inflater,
+    ) -> Result<Self, Stop> {
+        let header = header::read(bytes, total, transport)?;
+        let mut noted = Noted::default();
+        // A TTHeader block is walked for the service, which is found nowhere else.
+        let checks = transport == Transport::TtHeader || want >= Interest::Headers;
+        let flaw = if checks {
+            let note = &mut |pair: &Pair<'_>| {
+                if transport == Transport::TtHeader {
+                    noted.note(pair);
+                }
+            };
+            header::check(bytes, &header, limits, note).err()
+        } else {
+            None
+        };
+        let mut front = Self {
+            dialect: Dialect {
+                transport,
+                encoding: match header.protocol {
+                    1 => Encoding::Json,
+                    2 => Encoding::Compact,
+                    _ => Encoding::Strict,
+                },
+                framed_payload: false,
+            },
+            envelope: None,
+            kind: noted.kind,
+            inflated_name: None,
+            outcome: noted.outcome(),
+            noted,
+            entries_checked: checks && flaw.is_none(),
+            flaw,
+            header: Some(header),
+        };
+        match header.transform {
+            // Empty payloads and protocols of others are routed by their headers.
+            _ if header.end == total || header.protocol > 2 => {}
+            Transform::None => front.payload(bytes, total, &header)?,
+            Transform::Zlib => front.zipped(bytes, total, &header, inflater)?,
+            Transform::Other(_) => {}
+        }
+        Ok(front)
+    }
+
+    fn payload(&mut self, bytes: &[u8], total: usize, header: &Header) -> Result<(), Stop> {
+        let mut at = header.end;
+        if header.transport == Transport::TtHeader {
+            let length = Cursor::new(bytes, at).i32()?;
+            // A name of that length would leave no room for what follows it, so this is no message
+            // of the lax encoding.
+            if usize::try_from(length).is_ok_and(|length| length == total.saturating_sub(at + 4)) {
+                self.dialect.framed_payload = true;
+                at += 4;
+            }
+        }
+        let envelope = envelope::read(bytes, at)?;
+        if u32::from(envelope.encoding.header_id()) != header.protocol {
+            let what = "the payload is not of the protocol that its header names";
+            return Err(Violation::Invalid(what).into());
+        }
+        self.found(bytes, &envelope);
+        self.envelope = Some(envelope);
+        Ok(())
+    }
+
+    /// A payload that is not zlib, or not a message, stays unread: what the header says is enough.
+    fn zipped(
+        &mut self,
+        bytes: &[u8],
+        total: usize,
+        header: &Header,
+        inflater: &mut Inflater,
+    ) -> Result<(), Stop> {
+        let enough = header.end.saturating_add(ENOUGH_ZIPPED).min(total);
+        let payload = bytes.get(header.end..enough).ok_or(Stop::Short(enough))?;
+        let front = inflater.front(payload);
+        if let Ok(envelope) = envelope::read(front, 0) {
+            let (start, end) = envelope.name;
+            self.inflated_name = front.get(start..end).map(<[u8]>::to_vec);
+            self.found(front, &envelope);
+        }
+        Ok(())
+    }
+
+    fn found(&mut self, bytes: &[u8], envelope: &Envelope) {
+        self.dialect.encoding = envelope.encoding;
+        self.kind = Some(envelope.kind);
+        let outcome = outcome::read(bytes, envelope);
+        if outcome != Outcome::OK {
+            self.outcome = outcome;
+        }
+    }
+
+    /// The sequence id: that of the header, where there is one.
+    pub(crate) fn seqid(&self) -> i32 {
+        match (&self.header, &self.envelope) {
+            (Some(header), _) => header.seqid,
+            (None, Some(envelope)) => envelope.seqid,
+            (None, None) => 0,
+        }
+    }
+
+    /// The sequence id of the payload.
+    pub(crate) fn inner_seqid(&self) -> i32 {
+        self.envelope
+            .as_ref()
+            .map_or(self.seqid(), |envelope| envelope.seqid)
+    }
+
+    /// Whether the caller is owed an answer. A payload that cannot be read is taken for a call.
+    pub(crate) fn expects_reply(&self) -> bool {
+        matches!(self.kind, None | Some(MessageType::Call))
+    }
+
+    /// The dialect, and whether there is anything to answer.
+    pub(crate) fn bits(&self) -> u32 {
+        let one_way = if self.expects_reply() { 0 } else { ONE_WAY };
+        self.dialect.bits() | one_way
+    }
+
+    /// Where the method's name lies: behind the service's, if the message is multiplexed.
+    pub(crate) fn names(&self, bytes: &[u8]) -> Names {
+        match &self.envelope {
+            Some(envelope) if self.is_request() => {
+                let (service, method) = envelope::split_name(bytes, envelope.name);
+                Names {
+                    service: service.or(self.noted.service),
+                    method: Some(method),
+                }
+            }
+            // Replies repeat the method's name without the service's.
+            Some(envelope) => Names {
+                service: self.noted.service,
+                method: Some(envelope.name),
+            },
+            None => Names {
+                service: self.noted.service,
+                method: self.noted.method,
+            },
+        }
+    }
+
+    /// Service and method of a compressed payload.
+    pub(crate) fn inflated_names(&self) -> Option<(Option<&[u8]>, &[u8])> {
+        let name = self.inflated_name.as_deref()?;
+        if !self.is_request() {
+            return Some((None, name));
+        }
+        let (service, (start, end)) = envelope::split_name(name, (0, name.len()));
+        let service = service.and_then(|(start, end)| name.get(start..end));
+        Some((service, name.get(start..end)?))
+    }
+
+    /// Where the payload starts.
+    pub(crate) fn start(&self) -> usize {
+        match (&self.header, self.dialect.transport) {
+            (Some(header), _) if self.dialect.framed_payload => header.end + 4,
+            (Some(header), _) => header.end,
+            (None, Transport::Unframed) => 0,
+            (None, _) => 4,
+        }
+    }
+
+    pub(crate) fn is_request(&self) -> bool {
+        matches!(
+            self.kind,
+            None | Some(MessageType::Call | MessageType::OneWay)
+        )
+    }
+
+    /// Whom to answer, if anybody is owed an answer.
+    pub(crate) fn answer(&self, bytes: &[u8]) -> Option<Box<Receipt>> {
+        let known = self.kind == Some(MessageType::Call);
+        known.then(|| {
+            let name = match (self.inflated_names(), self.names(bytes).method) {
+                (Some((_, method)), _) => method,
+                (None, Some((start, end))) => bytes.get(start..end).unwrap_or_default(),
+                (None, None) => b"",
+            };
+            Box::new(receipt(self.seqid(), self.bits(), self.inner_seqid(), name))
+        })
+    }
+}
+
+/// Where names lie in a message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Names {
+    pub(crate) service: Option<(usize, usize)>,
+    pub(crate) method: Option<(usize, usize)>,
+}
+
+impl Noted {
+    fn note(&mut self, pair: &Pair<'_>) {
+        let span = Some((pair.at, pair.at + pair.value.len()));
+        let number = || std::str::from_utf8(pair.value).ok()?.parse::<u64>().ok();
+        match (pair.block, pair.name) {
+            (INT_KEY_VALUE, Name::Number(6)) => self.service = span,
+            (INT_KEY_VALUE, Name::Number(9)) => self.method = span,
+            (INT_KEY_VALUE, Name::Number(12)) => {
+                // No time at all is Kitex's way to say: none set.
+                self.timeout = number().filter(|ms| *ms > 0).map(Duration::from_millis);
+            }
+            (INT_KEY_VALUE, Name::Number(22)) => {
+                let kind = number().and_then(|number| i64::try_from(number).ok());
+                self.kind = kind.and_then(MessageType::from_wire);
+            }
+            (KEY_VALUE, Name::Text(b"biz-status")) => self.failed = pair.value != b"0",
+            (header::ACL_TOKEN, _) => self.token = span,
+            _ => {}
+        }
+    }
+
+    /// A business error is a header of a reply that looks like success (Kitex `biz-status`).
+    const fn outcome(&self) -> Outcome {
+        if self.failed {
+            Outcome::failed(Fault::Application, "business")
+        } else {
+            Outcome::OK
+        }
+    }
+}
+
+/// What must be remembered to answer a request: in the upper half of the bits the payload's own
+/// sequence id, which may differ from the header's.
+pub(crate) fn receipt(seqid: i32, bits: u32, inner_seqid: i32, method: &[u8]) -> Receipt {
+    Receipt {
+        id: Some(i64::from(seqid)),
+        bits: u64::from(bits) | u64::from(inner_seqid.cast_unsigned()) << 32,
+        name: SmallBytes::new(method),
+    }
+}
+
+/// What [`receipt`] remembered: dialect, whether there is nothing to answer, and both sequence ids.
+pub(crate) fn remembered(receipt: &Receipt) -> (Dialect, bool, i32, i32) {
+    let low = receipt.bits as u32;
+    let dialect = Dialect::from_bits(low);
+    let seqid = receipt.id.unwrap_or_default() as i32;
+    let inner = if dialect.transport.has_headers() {
+        ((receipt.bits >> 32) as u32).cast_signed()
+    } else {
+        seqid
+    };
+    (dialect, low & ONE_WAY != 0, seqid, inner)
+}

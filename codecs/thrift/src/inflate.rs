@@ -1,0 +1,62 @@
+//! The front of a zlib-compressed payload, in a bounded buffer that a connection keeps. It knows
+//! nothing of what the payload says.
+
+use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
+
+/// As much of a payload as is ever inflated, in bytes: enough for the front of a message, and
+/// no matter what a bomb would grow to.
+const FRONT: usize = 4 << 10;
+
+/// Inflates fronts of payloads. It owns no memory until it is used.
+#[derive(Default)]
+pub(crate) struct Inflater(Option<Box<State>>);
+
+struct State {
+    decompressor: DecompressorOxide,
+    front: [u8; FRONT],
+}
+
+impl Inflater {
+    /// The first bytes of what `payload` stands for; nothing if it is not zlib. Bytes that are
+    /// damaged further behind do not show.
+    pub(crate) fn front(&mut self, payload: &[u8]) -> &[u8] {
+        let state = self.0.get_or_insert_with(|| {
+            Box::new(State {
+                decompressor: DecompressorOxide::new(),
+                front: [0; FRONT],
+            })
+        });
+        state.decompressor.init();
+        let flags = inflate_flags::TINFL_FLAG_PARSE_ZLIB_HEADER
+            | inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+        let State {
+            decompressor,
+            front,
+        } = &mut **state;
+        let (_, _, written) = decompress(decompressor, payload, front, 0, flags);
+        front.get(..written).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use miniz_oxide::deflate::compress_to_vec_zlib;
+
+    #[test]
+    fn only_the_front_is_inflated() {
+        let mut inflater = Inflater::default();
+        for length in [0, 5, FRONT, FRONT * 300] {
+            let plain = b"thrift!"
+                .iter()
+                .copied()
+                .cycle()
+                .take(length)
+                .collect::<Vec<_>>();
+            let zipped = compress_to_vec_zlib(&plain, 6);
+            assert_eq!(inflater.front(&zipped), &plain[..length.min(FRONT)]);
+        }
+        assert_eq!(inflater.front(b"not zlib"), b"");
+        assert_eq!(inflater.front(b""), b"");
+    }
+}

@@ -1,0 +1,64 @@
+//! What Thrift says of itself: its attributes, and how its messages are correlated.
+
+use meltemi_frame::{Correlation, Interest, KeyId, KeySpec, OpenKeys, Reason, Sharing, Spec};
+
+pub(crate) const METHOD: KeyId = KeyId(0);
+pub(crate) const SERVICE: KeyId = KeyId(1);
+pub(crate) const TRANSPORT: KeyId = KeyId(2);
+pub(crate) const PROTOCOL: KeyId = KeyId(3);
+pub(crate) const TYPE: KeyId = KeyId(4);
+pub(crate) const TRANSFORM: KeyId = KeyId(5);
+pub(crate) const ACL_TOKEN: KeyId = KeyId(6);
+pub(crate) const EXCEPTION: KeyId = KeyId(7);
+
+/// The prefix of open metadata.
+pub(crate) const HEADER_PREFIX: &str = "header.";
+
+pub(crate) fn spec() -> Spec {
+    let request = KeySpec::request;
+    Spec {
+        name: "thrift".into(),
+        // Servers answer in order unless they are asynchronous, but repeat the sequence id.
+        correlation: Correlation::InOrder { id_bits: Some(32) },
+        sharing: Sharing::Exclusive,
+        heartbeat: false,
+        keys: vec![
+            request(
+                "method",
+                "the method, without the service of a multiplexed name",
+            )
+            .both(),
+            request(
+                "service",
+                "the service of a multiplexed name (Service:method), or of the TTHeader",
+            ),
+            request("transport", "framed, unframed, header or ttheader").both(),
+            request(
+                "protocol",
+                "binary, lax (binary without a version), compact or json",
+            )
+            .both(),
+            request("type", "call, oneway, reply or exception").both(),
+            request(
+                "transform",
+                "what was done to a THeader payload: zlib, hmac, snappy, qlz, zstd or other",
+            )
+            .both(),
+            request("acl_token", "the access token of a TTHeader"),
+            KeySpec::response(
+                "exception",
+                "declared, business, or a TApplicationException's type, as unknown_method",
+            ),
+        ],
+        open: vec![OpenKeys {
+            prefix: HEADER_PREFIX.into(),
+            doc: "a header of THeader or TTHeader; TTHeader's numbers are named in decimal".into(),
+            interest: Interest::Headers,
+            edit_requests: true,
+            edit_responses: true,
+        }],
+        replies: Reason::ALL,
+        operation: "method".into(),
+        service: Some("service".into()),
+    }
+}

@@ -1,0 +1,201 @@
+//! Turns the front of a message into a [`Message`]: its head, its attributes, and the notes from
+//! which it is encoded and answered later. Attribute slots are those of [`crate::keys`].
+
+use meltemi_frame::{Head, KeyId, Kind, Message, Open, Receipt, Side, Span, Violation};
+
+use crate::dialect::{Dialect, Encoding, MessageType, Transport};
+use crate::front::{self, Front};
+use crate::{header, json, keys};
+
+/// The first call of a Finagle client, which asks for another framing on this connection.
+const FINAGLE_UPGRADE: &[u8] = b"__can__finagle__trace__v3__";
+
+/// Positions in the layout of a message.
+mod note {
+    pub(super) const BITS: usize = 0;
+    /// Where the payload's sequence id lies, if it is to be rewritten: two positions.
+    pub(super) const SEQ: usize = 1;
+    /// Where the entries of the header block start, and where the block ends.
+    pub(super) const HEADER: usize = 3;
+    /// Where the method's name lies as written: two positions.
+    pub(super) const NAME: usize = 5;
+    pub(super) const INNER_SEQID: usize = 7;
+}
+
+/// Whether this side of a connection reads messages of this type.
+pub(crate) fn check_side(front: &Front, side: Side) -> Result<(), Violation> {
+    let right = match side {
+        Side::Server => front.kind.is_none() || front.is_request(),
+        Side::Client => front.kind.is_none() || !front.is_request(),
+    };
+    match front.kind {
+        Some(kind) if !right => Err(Violation::WrongSide {
+            kind: kind.name(),
+            from: side.peer(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The message, or its first piece, that `wire` holds.
+pub(crate) fn message<'b>(front: &Front, wire: &'b [u8], side: Side, end: bool) -> Message<'b> {
+    let kind = match (side, front.kind) {
+        (Side::Client, _) => Kind::Response,
+        (Side::Server, Some(MessageType::OneWay)) => Kind::OneWay,
+        (Side::Server, _) => Kind::Request,
+    };
+    let mut head = Head::new(kind, Some(i64::from(front.seqid())));
+    head.end = end;
+    if side == Side::Client {
+        head.status = front.outcome.status;
+    } else {
+        head.timeout = front.noted.timeout;
+    }
+    let mut message = Message::new(head, wire);
+    attributes(&mut message, front, side);
+    notes(&mut message, front);
+    if end && is_upgrade(&message, front) {
+        message.head.kind = Kind::Local;
+    }
+    message
+}
+
+/// A Finagle client that is told "unknown method" goes on in plain Thrift. Its upgrade must not
+/// reach a server that would agree to it: that holds for one connection, and here many share one.
+fn is_upgrade(message: &Message<'_>, front: &Front) -> bool {
+    front.kind == Some(MessageType::Call)
+        && front.dialect.transport == Transport::Framed
+        && message.attributes.slot(keys::METHOD, message.wire()) == Some(FINAGLE_UPGRADE)
+}
+
+fn attributes(message: &mut Message<'_>, front: &Front, side: Side) {
+    let wire = message.wire();
+    let dialect = front.dialect;
+    let json = dialect.encoding == Encoding::Json;
+    let attributes = &mut message.attributes;
+    let mut name = |key: KeyId, span: Option<(usize, usize)>, json: bool| {
+        let Some((start, end)) = span else { return };
+        match wire.get(start..end) {
+            Some(raw) if json && raw.contains(&b'\\') => {
+                attributes.set_kept(key, json::unescape(raw));
+            }
+            _ => attributes.set_span(key, Span::new(start, end)),
+        }
+    };
+    let names = front.names(wire);
+    name(keys::METHOD, names.method, json);
+    name(
+        keys::SERVICE,
+        names.service.filter(|_| side == Side::Server),
+        json,
+    );
+    name(keys::ACL_TOKEN, front.noted.token, false);
+    if let Some((service, method)) = front.inflated_names() {
+        if let Some(service) = service {
+            attributes.set_kept(keys::SERVICE, service.to_vec());
+        }
+        attributes.set_kept(keys::METHOD, method.to_vec());
+    }
+    attributes.set_static(keys::TRANSPORT, dialect.transport.name());
+    if front
+        .header
+        .as_ref()
+        .is_none_or(|header| header.protocol <= 2)
+    {
+        attributes.set_static(keys::PROTOCOL, dialect.encoding.name());
+    }
+    if let Some(kind) = front.kind {
+        attributes.set_static(keys::TYPE, kind.name());
+    }
+    if let Some(exception) = front.outcome.exception.filter(|_| side == Side::Client) {
+        attributes.set_static(keys::EXCEPTION, exception);
+    }
+    if let Some(header) = &front.header {
+        if let Some(transform) = header.transform.name() {
+            attributes.set_static(keys::TRANSFORM, transform);
+        }
+        if front.entries_checked {
+            attributes.set_open(Open::Walk {
+                region: Span::new(header.entries, header.end),
+                walk: match header.transport {
+                    Transport::TtHeader => header::tt_walk,
+                    _ => header::walk,
+                },
+            });
+        }
+    }
+}
+
+fn notes(message: &mut Message<'_>, front: &Front) {
+    let seq = front
+        .envelope
+        .as_ref()
+        // An inner id that differs from the header's is the peer's own business.
+        .filter(|envelope| envelope.seqid == front.seqid())
+        .map(|envelope| envelope.seq);
+    let header = front
+        .header
+        .as_ref()
+        .map(|header| (header.entries, header.end));
+    let name = front.names(message.wire()).method;
+    let mut put = |at: usize, value: u32| {
+        if let Some(place) = message.layout.get_mut(at) {
+            *place = value;
+        }
+    };
+    put(note::BITS, front.bits());
+    put(note::INNER_SEQID, front.inner_seqid().cast_unsigned());
+    for (at, span) in [(note::SEQ, seq), (note::HEADER, header), (note::NAME, name)] {
+        if let Some((start, end)) = span {
+            let span = Span::new(start, end);
+            put(at, span.start);
+            put(at + 1, span.end);
+        }
+    }
+}
+
+fn noted(message: &Message<'_>, at: usize) -> u32 {
+    message.layout.get(at).copied().unwrap_or_default()
+}
+
+fn noted_span(message: &Message<'_>, at: usize) -> Option<(usize, usize)> {
+    let span = (noted(message, at) as usize, noted(message, at + 1) as usize);
+    (span.1 != 0).then_some(span)
+}
+
+/// How the message is delimited.
+pub(crate) fn transport(message: &Message<'_>) -> Transport {
+    dialect(message).transport
+}
+
+pub(crate) fn dialect(message: &Message<'_>) -> Dialect {
+    Dialect::from_bits(noted(message, note::BITS))
+}
+
+/// Where the payload's sequence id lies, if it is rewritten with the message's.
+pub(crate) fn seq_span(message: &Message<'_>) -> Option<(usize, usize)> {
+    noted_span(message, note::SEQ)
+}
+
+/// Where the entries of the header block start, and where the block ends.
+pub(crate) fn header_span(message: &Message<'_>) -> Option<(usize, usize)> {
+    noted_span(message, note::HEADER)
+}
+
+/// What must be remembered of a request.
+pub(crate) fn receipt(request: &Message<'_>) -> Receipt {
+    let wire = request.wire();
+    let name = match noted_span(request, note::NAME) {
+        // As written: JSON keeps its escapes.
+        Some((start, end)) => wire.get(start..end),
+        None => request.attributes.slot(keys::METHOD, wire),
+    };
+    let seqid = request.head.id.unwrap_or_default() as i32;
+    let inner = noted(request, note::INNER_SEQID).cast_signed();
+    front::receipt(
+        seqid,
+        noted(request, note::BITS),
+        inner,
+        name.unwrap_or_default(),
+    )
+}
