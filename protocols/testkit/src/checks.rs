@@ -10,6 +10,7 @@ mod heartbeat;
 mod ids;
 mod interest;
 mod linear;
+mod mutation;
 mod recovery;
 mod reencode;
 mod replies;
@@ -28,6 +29,7 @@ pub use heartbeat::{going_away_is_understood, pings_are_answered};
 pub use ids::ids_are_rewritten_alone;
 pub use interest::deeper_interest_sees_the_same;
 pub use linear::dribbled_bytes_cost_linear_time;
+pub use mutation::mutations_are_survived;
 pub use recovery::malformed_messages_are_survived;
 pub use reencode::unedited_messages_leave_as_they_came;
 pub use replies::{

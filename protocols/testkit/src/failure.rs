@@ -85,3 +85,10 @@ pub(crate) fn difference(want: &[u8], got: &[u8]) -> String {
         from(got)
     )
 }
+
+/// What a caught panic said.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+    text.unwrap_or_else(|| "(no text)".to_owned())
+}

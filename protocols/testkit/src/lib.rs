@@ -2,24 +2,28 @@
 //!
 //! - [`conformance!`] turns a protocol and a directory of samples into a suite of named tests;
 //! - `peer` (feature `peer`) has scripted upstreams and downstreams on loopback;
-//! - `fuzz` has entry points that panic only on a broken promise.
+//! - [`fuzz`] has entry points that panic only on a broken promise.
 //!
 //! It knows protocols through `meltemi-frame` alone. Its `README.md` tells what each check means.
 
 #[cfg(feature = "conformance")]
 pub mod checks;
-#[cfg(feature = "conformance")]
 mod drive;
 mod failure;
 mod foreign;
+pub mod fuzz;
 mod sample;
+mod seen;
+#[cfg(feature = "conformance")]
 mod subject;
 
 pub use failure::{Failure, Verdict};
 pub use foreign::{FOREIGN, Foreign};
 pub use sample::{Sample, load};
+#[cfg(feature = "conformance")]
 pub use subject::{Options, Subject};
 
+#[cfg(feature = "conformance")]
 #[doc(hidden)]
 pub mod private {
     pub use crate::subject::{Given, GivenProtocol};
@@ -88,6 +92,7 @@ macro_rules! conformance {
                 flipped_bits_are_survived,
                 absurd_lengths_are_survived,
                 nesting_bombs_are_survived,
+                mutations_are_survived,
                 steady_state_allocates_nothing,
                 dribbled_bytes_cost_linear_time,
             );

@@ -119,11 +119,3 @@ impl<P: Protocol> GivenProtocol for Given<P> {
         Arc::new(self.0)
     }
 }
-
-/// The other end of a connection.
-pub(crate) const fn opposite(side: Side) -> Side {
-    match side {
-        Side::Server => Side::Client,
-        Side::Client => Side::Server,
-    }
-}

@@ -6,8 +6,8 @@ use meltemi_frame::{
 };
 
 use super::whole;
+use crate::drive::opposite;
 use crate::failure::ensure;
-use crate::subject::opposite;
 use crate::{Failure, Sample, Subject, Verdict};
 
 /// Messages up to this size must not allocate.

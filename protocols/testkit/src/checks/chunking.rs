@@ -1,8 +1,9 @@
 //! Is it the same however the bytes are cut?
 
 use super::{INTERESTS, positions, whole};
-use crate::drive::{Arrival, Drive, Event, Run};
-use crate::failure::{difference, ensure};
+use crate::drive::{Arrival, Drive};
+use crate::failure::ensure;
+use crate::seen::{Event, Run};
 use crate::{Failure, Sample, Subject, Verdict};
 use meltemi_frame::{Interest, Kind, Limits};
 
@@ -47,56 +48,10 @@ fn whole_messages(subject: &Subject, sample: &Sample, want: Interest) -> Verdict
     for (arrival, impatient) in arrivals(sample.bytes.len()) {
         let place = || format!("{arrival:?}{}", if impatient { ", impatient" } else { "" });
         let got = run(arrival, impatient).map_err(|failure| failure.within(place()))?;
-        same(&reference, &got).map_err(|failure| failure.within(place()))?;
+        reference
+            .is_same_as(&got)
+            .map_err(|failure| failure.within(place()))?;
     }
-    Ok(())
-}
-
-fn same(one: &Run, other: &Run) -> Verdict {
-    for (at, event) in one.events.iter().enumerate() {
-        let Some(got) = other.events.get(at) else {
-            return Err(Failure::new(format!(
-                "message {at} did not come, but came when all was there at once"
-            )));
-        };
-        match (event, got) {
-            (Event::Message(a), Event::Message(b)) => {
-                ensure!(
-                    a.offset == b.offset,
-                    "message {at} starts at {}, not at {}",
-                    b.offset,
-                    a.offset
-                );
-                ensure!(
-                    a.wire == b.wire,
-                    "message {at} at offset {} has other bytes: {}",
-                    a.offset,
-                    difference(&a.wire, &b.wire)
-                );
-                if let Some(what) = a.differs(b) {
-                    return Err(
-                        Failure::new(what).within(format!("message {at} (whole / in pieces)"))
-                    );
-                }
-            }
-            _ => ensure!(
-                event == got,
-                "message {at} was {event:?} when all was there at once, and now is {got:?}"
-            ),
-        }
-    }
-    ensure!(
-        other.events.len() == one.events.len(),
-        "{} messages came, but {} when all was there at once",
-        other.events.len(),
-        one.events.len()
-    );
-    ensure!(
-        one.rest == other.rest,
-        "the unfinished rest starts at {}, but at {} when all was there at once",
-        other.rest,
-        one.rest
-    );
     Ok(())
 }
 

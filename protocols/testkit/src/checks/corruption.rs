@@ -8,9 +8,9 @@ use meltemi_frame::{Interest, Limits, Side};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{INTERESTS, positions, whole};
-use crate::drive::{Arrival, Drive, Event, Step};
+use crate::drive::{Arrival, Drive, Step, opposite};
 use crate::failure::{ensure, show};
-use crate::subject::opposite;
+use crate::seen::Event;
 use crate::{Failure, Sample, Subject, Verdict};
 
 /// Small limits, so that memory past them shows.
@@ -214,7 +214,7 @@ pub(crate) fn survive(
             })?;
             Ok(())
         }))
-        .map_err(|panic| panic_text(&*panic));
+        .map_err(|panic| crate::failure::panic_text(&*panic));
     });
     let place = || {
         format!(
@@ -250,12 +250,6 @@ pub(crate) fn survive(
         thread_time().saturating_sub(cpu)
     );
     Ok(())
-}
-
-pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().cloned();
-    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-    text.unwrap_or_else(|| "(no text)".to_owned())
 }
 
 /// CPU time of this thread.

@@ -73,10 +73,10 @@ fn starts_well(subject: &Subject, sample: &Sample) -> bool {
 
 fn one(subject: &Subject, sample: &Sample) -> Verdict {
     let bytes = &sample.bytes;
-    let mut last = Detect::No;
+    let mut last = Detect::Need(1);
     for length in positions(bytes.len(), 256).into_iter().map(|at| at + 1) {
         let prefix = bytes.get(..length).unwrap_or_default();
-        last = subject.protocol.detect(prefix);
+        let before = std::mem::replace(&mut last, subject.protocol.detect(prefix));
         if subject.options.undetectable {
             ensure!(
                 last == Detect::No,
@@ -91,6 +91,11 @@ fn one(subject: &Subject, sample: &Sample) -> Verdict {
             show(prefix)
         );
         asks_for_more(last, length)?;
+        ensure!(
+            before != Detect::Yes || last == Detect::Yes,
+            "Yes to less than {}, and then {last:?}: what is decided depends on how bytes come",
+            show(prefix)
+        );
     }
     ensure!(
         subject.options.undetectable || last == Detect::Yes,

@@ -6,9 +6,9 @@ use meltemi_frame::{Edit, EncodeError, Interest, Kind, Message, Output};
 
 use super::ids::{decode_one, messages};
 use super::{INTERESTS, whole};
-use crate::drive::Seen;
+use crate::drive::opposite;
 use crate::failure::ensure;
-use crate::subject::opposite;
+use crate::seen::Seen;
 use crate::{Failure, Sample, Subject, Verdict};
 
 /// Values to try: protocols differ in what they can carry, but none may carry none of them.

@@ -4,9 +4,8 @@ use meltemi_frame::{Interest, Kind, Message, Output, Say, Side};
 
 use super::replies::{nothing, spoken};
 use super::whole;
-use crate::drive::{Arrival, Drive, Step};
+use crate::drive::{Arrival, Drive, Step, opposite};
 use crate::failure::ensure;
-use crate::subject::opposite;
 use crate::{Failure, Sample, Subject, Verdict};
 
 /// A ping in the samples gets a pong that decodes on the side that sent it, with the same id. If the

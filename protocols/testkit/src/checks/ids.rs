@@ -3,9 +3,9 @@
 use meltemi_frame::{EncodeError, Interest, Kind, Limits, Message, Output, Side};
 
 use super::{INTERESTS, whole};
-use crate::drive::{Arrival, Drive, Event, Seen, Step};
+use crate::drive::{Arrival, Drive, Step, opposite};
 use crate::failure::{difference, ensure};
-use crate::subject::opposite;
+use crate::seen::{Event, Seen};
 use crate::{Failure, Sample, Subject, Verdict};
 
 /// Where the protocol has ids: every message with an id takes any other that fits into its bits;

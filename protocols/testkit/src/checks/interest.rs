@@ -3,8 +3,9 @@
 use meltemi_frame::Interest;
 
 use super::{INTERESTS, whole};
-use crate::drive::{Arrival, Drive, Event, Run};
+use crate::drive::{Arrival, Drive};
 use crate::failure::ensure;
+use crate::seen::{Event, Run};
 use crate::{Sample, Subject, Verdict};
 
 /// [`Interest`] changes how much is known of a message, never what it is: kinds, ids, extents and

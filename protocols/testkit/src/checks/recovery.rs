@@ -3,8 +3,9 @@
 use meltemi_frame::{DecodeError, Interest, Kind, Output, Reason, Say, Side};
 
 use super::{INTERESTS, whole};
-use crate::drive::{Arrival, Drive, Event, Seen, Step};
+use crate::drive::{Arrival, Drive, Step};
 use crate::failure::ensure;
+use crate::seen::{Event, Seen};
 use crate::{Sample, Subject, Verdict};
 
 /// Behind a message whose error has a known extent the next message decodes as if nothing had

@@ -3,9 +3,8 @@
 use meltemi_frame::{Interest, Limits, Output};
 
 use super::{INTERESTS, whole};
-use crate::drive::{Arrival, Drive, Step};
+use crate::drive::{Arrival, Drive, Step, opposite};
 use crate::failure::{difference, ensure};
-use crate::subject::opposite;
 use crate::{Failure, Sample, Subject, Verdict};
 
 /// Every message that nobody edits leaves byte for byte as it came, through a codec of the other

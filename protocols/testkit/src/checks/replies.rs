@@ -5,8 +5,9 @@ use meltemi_frame::{
 };
 
 use super::whole;
-use crate::drive::{Arrival, Drive, Event, Seen, Step};
+use crate::drive::{Arrival, Drive, Step};
 use crate::failure::{ensure, show};
+use crate::seen::{Event, Seen};
 use crate::{Failure, Sample, Subject, Verdict};
 
 /// Texts that must not break a protocol's own words: line ends, other alphabets, quotes, length.

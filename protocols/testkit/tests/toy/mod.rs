@@ -3,6 +3,8 @@
 //! `?7 echo a=1 b=2` request · `!7 note` one-way · `=7 ok` or `=7 err why` response · `~7` ping ·
 //! `^7` pong · `.` the server goes away · an empty line means nothing. Each ends with a line feed.
 
+#![allow(clippy::indexing_slicing, reason = "a test's own codec")]
+
 use std::ops::ControlFlow;
 
 use meltemi_frame::{
@@ -45,6 +47,8 @@ pub(crate) enum Bug {
     DetectsTooLate,
     DetectsEveryone,
     LosesTheNext,
+    SkipsTooMuch,
+    ForgetsWhoItIs,
     SeesOthersWhenDeeper,
     LoopsForLong,
 }
@@ -114,6 +118,9 @@ impl Protocol for Chat {
     fn detect(&self, prefix: &[u8]) -> Detect {
         if self.bug == Bug::DetectsEveryone {
             return Detect::Yes;
+        }
+        if self.bug == Bug::ForgetsWhoItIs && prefix.len() > 40 {
+            return Detect::No;
         }
         match (prefix[0], prefix.get(1)) {
             (b'?' | b'!' | b'~', None) => Detect::Need(2),
@@ -198,8 +205,8 @@ impl Line {
                 id.unsigned_abs() as usize,
             )));
         }
-        if self.bug == Bug::LoopsForLong && id > 1 << 24 {
-            for turn in 0..u64::from(id.unsigned_abs()) {
+        if self.bug == Bug::LoopsForLong && id > 1 << 29 {
+            for turn in 0..u64::from(id.unsigned_abs()) * 8 {
                 std::hint::black_box(turn);
             }
         }
@@ -250,6 +257,9 @@ impl Line {
                 why,
             })
         };
+        if self.bug == Bug::DropsUnclaimedEdits && message.layout[1] == 0 {
+            return Ok(message.wire()[message.layout[0] as usize..].to_vec());
+        }
         let region = Span {
             start: message.layout[1],
             end: message.wire().len() as u32 - 1,
@@ -342,7 +352,10 @@ impl Codec for Line {
                 let answer = id
                     .ok()
                     .filter(|_| wire[0] == b'?' && self.side == Side::Server);
-                let extra = usize::from(self.bug == Bug::LosesTheNext);
+                if self.bug == Bug::LosesTheNext {
+                    self.scanned = 1000;
+                }
+                let extra = usize::from(self.bug == Bug::SkipsTooMuch);
                 Err(DecodeError::Message {
                     violation: Violation::Invalid(what),
                     length: length + extra,

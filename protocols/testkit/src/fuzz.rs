@@ -1,0 +1,327 @@
+//! Entry points for fuzzers: they panic on a broken promise of a codec, and on nothing else.
+//!
+//! The first byte of the data chooses side, interest, limits and how the rest arrives, so that a
+//! fuzzer explores them too. [`smoke`] does the same with a seeded generator on the stable toolchain.
+
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use meltemi_frame::{Detect, Interest, Limits, Output, Protocol, Session, Side};
+
+use crate::drive::{Arrival, Drive, Step, opposite};
+use crate::failure::{difference, ensure, panic_text};
+use crate::{Failure, Sample, Verdict, sample};
+
+/// Decodes the data twice, at once and in pieces: the same must come out, with progress, and
+/// walking the attributes must not panic.
+///
+/// # Panics
+/// On a broken promise.
+pub fn decode(protocol: &dyn Protocol, data: &[u8]) {
+    hold(decodes(protocol, data));
+}
+
+/// Decodes the data and encodes every message: unedited it is what it was; with another id it
+/// decodes to the same with that id.
+///
+/// # Panics
+/// On a broken promise.
+pub fn roundtrip(protocol: &dyn Protocol, data: &[u8]) {
+    hold(roundtrips(protocol, data));
+}
+
+/// Detects every prefix of the data: what is asked for is more than is there, and a `Yes` or `No` is
+/// not taken back when more comes.
+///
+/// # Panics
+/// On a broken promise.
+pub fn detect(protocol: &dyn Protocol, data: &[u8]) {
+    hold(detects(protocol, data));
+}
+
+/// Mutates the samples of a directory for so many seconds and runs every entry point on them.
+///
+/// # Errors
+/// The samples cannot be read, or a promise is broken: with the data, for a regression test.
+pub fn smoke(protocol: &dyn Protocol, samples: impl AsRef<Path>, seconds: u64) -> Verdict {
+    let samples = sample::load(samples.as_ref())?;
+    mutate(
+        protocol,
+        &samples,
+        fastrand::u64(..),
+        Duration::from_secs(seconds),
+    )
+}
+
+/// [`smoke`], on samples from elsewhere and with a seed.
+///
+/// # Errors
+/// A promise is broken.
+pub fn mutate(protocol: &dyn Protocol, samples: &[Sample], seed: u64, time: Duration) -> Verdict {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let started = Instant::now();
+    let mut data = Vec::new();
+    while started.elapsed() < time && !samples.is_empty() {
+        mutated(samples, &mut random, &mut data);
+        let verdict = catch_unwind(AssertUnwindSafe(|| {
+            decodes(protocol, &data)?;
+            roundtrips(protocol, &data)?;
+            detects(protocol, data.get(1..).unwrap_or_default())
+        }))
+        .unwrap_or_else(|panic| Err(Failure::new(format!("panicked: {}", panic_text(&*panic)))));
+        verdict.map_err(|failure| {
+            failure.within(format!("seed {seed}, data b\"{}\"", data.escape_ascii()))
+        })?;
+    }
+    Ok(())
+}
+
+#[expect(clippy::panic, reason = "a panic is how a fuzzer is told")]
+fn hold(verdict: Verdict) {
+    if let Err(failure) = verdict {
+        panic!("{failure}");
+    }
+}
+
+struct Setup<'a> {
+    side: Side,
+    want: Interest,
+    limits: Limits,
+    arrival: Arrival,
+    bytes: &'a [u8],
+}
+
+/// The first byte, a bit field: side, interest (2 bits), limits, arrival (4 bits).
+fn setup(data: &[u8]) -> Option<Setup<'_>> {
+    let (&choice, bytes) = data.split_first()?;
+    let side = if choice & 1 == 0 {
+        Side::Server
+    } else {
+        Side::Client
+    };
+    let want = match choice >> 1 & 3 {
+        0 => Interest::Route,
+        1 => Interest::Headers,
+        _ => Interest::Body,
+    };
+    let limits = if choice >> 3 & 1 == 0 {
+        Limits::default().holding_all()
+    } else {
+        Limits {
+            frame: 4096,
+            hold: 4096,
+            depth: 8,
+            entries: 16,
+        }
+    };
+    let arrival = match usize::from(choice >> 4) {
+        0 => Arrival::Pieces(1),
+        small @ 1..=7 => Arrival::Pieces(small * small),
+        split => Arrival::SplitAt(bytes.len() * (split - 7) / 9),
+    };
+    Some(Setup {
+        side,
+        want,
+        limits,
+        arrival,
+        bytes,
+    })
+}
+
+fn decodes(protocol: &dyn Protocol, data: &[u8]) -> Verdict {
+    let Some(Setup {
+        side,
+        want,
+        limits,
+        arrival,
+        bytes,
+    }) = setup(data)
+    else {
+        return Ok(());
+    };
+    let fresh = || protocol.codec(side, &limits, &Session::default());
+    let drive = Drive {
+        spec: protocol.spec(),
+        want,
+        arrival: Arrival::Whole,
+        impatient: false,
+    };
+    let whole = drive.run(&mut *fresh(), bytes)?;
+    let pieces = Drive {
+        arrival,
+        impatient: data.len() < 512,
+        ..drive
+    };
+    let pieces = pieces.run(&mut *fresh(), bytes)?;
+    whole.is_same_as(&pieces).map_err(|failure| {
+        failure.within(format!(
+            "{} side, Interest::{want:?}, {arrival:?}",
+            side.name()
+        ))
+    })?;
+    // A peer that is on the wrong side of the connection, and deep walks.
+    let drive = Drive {
+        want: Interest::Body,
+        ..drive
+    };
+    let mut wrong = protocol.codec(opposite(side), &limits, &Session::default());
+    drive.walk(&mut *wrong, bytes, &mut |_, step| {
+        if let Step::Message(message, _) = step {
+            message
+                .attributes
+                .walk(message.wire(), &mut |_| ControlFlow::Continue(()));
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+fn roundtrips(protocol: &dyn Protocol, data: &[u8]) -> Verdict {
+    let Some(Setup {
+        side,
+        want,
+        limits,
+        bytes,
+        ..
+    }) = setup(data)
+    else {
+        return Ok(());
+    };
+    let codec = |side| protocol.codec(side, &limits, &Session::default());
+    let drive = Drive {
+        spec: protocol.spec(),
+        want,
+        arrival: Arrival::Whole,
+        impatient: false,
+    };
+    let mut encoder = codec(opposite(side));
+    let mut out = Output::new();
+    drive.walk(&mut *codec(side), bytes, &mut |_, step| {
+        let Step::Message(message, offset) = step else {
+            return Ok(());
+        };
+        encoder
+            .encode(message, &mut out)
+            .map_err(|error| Failure::new(format!("the message at offset {offset}: {error}")))?;
+        let same = out.drain();
+        ensure!(
+            same == message.wire(),
+            "the unedited message at offset {offset} came out changed: {}",
+            difference(message.wire(), &same)
+        );
+        if message.head.id.is_none() {
+            return Ok(());
+        }
+        let mut renumbered = message.clone();
+        renumbered.set_id(0x2a);
+        // With another id the length may change, and then be over a limit.
+        if encoder.encode(&renumbered, &mut out).is_err() {
+            ensure!(
+                out.is_empty(),
+                "the message at offset {offset} was refused, but something was written"
+            );
+            return Ok(());
+        }
+        let bytes = out.drain();
+        let mut ids = Vec::new();
+        drive.walk(&mut *codec(side), &bytes, &mut |_, step| {
+            if let Step::Message(message, _) = step {
+                ids.push((message.head.kind, message.head.id));
+            }
+            Ok(())
+        })?;
+        let wanted = (message.head.kind, Some(0x2a));
+        ensure!(
+            ids.first() == Some(&wanted),
+            "the message at offset {offset} with the id 42 decodes to {ids:?}"
+        );
+        Ok(())
+    })?;
+    Ok(())
+}
+
+fn detects(protocol: &dyn Protocol, data: &[u8]) -> Verdict {
+    let mut last = Detect::Need(1);
+    for length in 1..=data.len().min(128) {
+        let prefix = data.get(..length).unwrap_or_default();
+        let told = protocol.detect(prefix);
+        if let Detect::Need(need) = told {
+            ensure!(
+                need > length,
+                "Need({need}) where {length} bytes are there already"
+            );
+        }
+        ensure!(
+            matches!(last, Detect::Need(_)) || told == last,
+            "{last:?} to less than b\"{}\", and then {told:?}: what is decided depends on how bytes come",
+            prefix.escape_ascii()
+        );
+        last = told;
+    }
+    Ok(())
+}
+
+/// A sample with a few of the changes that fuzzers have found to pay.
+fn mutated(samples: &[Sample], random: &mut fastrand::Rng, data: &mut Vec<u8>) {
+    const MOST: usize = 4096;
+    data.clear();
+    let Some(sample) = samples.get(random.usize(..samples.len().max(1))) else {
+        return;
+    };
+    let right_side = u8::from(sample.side == Side::Client);
+    data.push(random.u8(..) & !1 | right_side);
+    data.extend(sample.bytes.iter().take(MOST));
+    for _ in 0..random.usize(1..=4) {
+        if data.len() < 2 {
+            return;
+        }
+        let at = random.usize(1..data.len());
+        let length = random.usize(1..=8).min(data.len() - at);
+        match random.u8(..8) {
+            0 => {
+                if let Some(byte) = data.get_mut(at) {
+                    *byte ^= 1 << random.u8(..8);
+                }
+            }
+            1 => {
+                if let Some(byte) = data.get_mut(at) {
+                    *byte = random.u8(..);
+                }
+            }
+            2 => {
+                let fill = random
+                    .choice([0, 1, 0x7f, 0x80, 0xff, b'9', b'-', b'\n'])
+                    .unwrap_or(0);
+                data.iter_mut()
+                    .skip(at)
+                    .take(length)
+                    .for_each(|byte| *byte = fill);
+            }
+            3 => drop(data.drain(at..at + length)),
+            4 => {
+                let again: Vec<u8> = data
+                    .iter()
+                    .skip(at)
+                    .take(length * length)
+                    .copied()
+                    .collect();
+                data.splice(at..at, again);
+            }
+            5 => data.truncate(at + 1),
+            6 => {
+                let noise: Vec<u8> = (0..length).map(|_| random.u8(..)).collect();
+                data.splice(at..at, noise);
+            }
+            _ => {
+                let other = samples.get(random.usize(..samples.len()));
+                let other = other.map_or(&[][..], |other| &other.bytes);
+                data.truncate(at);
+                let from = random.usize(..other.len().max(1));
+                data.extend(other.iter().skip(from).take(MOST));
+            }
+        }
+    }
+    data.truncate(MOST + 1);
+}

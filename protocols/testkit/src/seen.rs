@@ -1,0 +1,152 @@
+//! What came out of some bytes, in a form that can be compared.
+
+use std::collections::BTreeMap;
+
+use meltemi_frame::{Head, Message, Redirect, Span, Spec, Status, describe};
+
+use crate::failure::{difference, ensure, show};
+use crate::{Failure, Verdict};
+
+/// What must be equal of a message, however it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub head: Head,
+    /// The redirect's address; its span in the head is blanked, as it moves with the bytes.
+    pub redirect: Option<Vec<u8>>,
+    pub attributes: BTreeMap<String, Vec<Vec<u8>>>,
+    pub wire: Vec<u8>,
+    pub offset: usize,
+}
+
+impl Seen {
+    pub(crate) fn new(spec: &Spec, message: &Message<'_>, offset: usize) -> Self {
+        let mut head = message.head;
+        let mut redirect = None;
+        if let Status::Redirect(Redirect { address, once }) = head.status {
+            redirect = Some(address.of(message.wire()).unwrap_or_default().to_vec());
+            let address = Span::default();
+            head.status = Status::Redirect(Redirect { address, once });
+        }
+        let owned = |values: Vec<std::borrow::Cow<'_, [u8]>>| {
+            values
+                .into_iter()
+                .map(std::borrow::Cow::into_owned)
+                .collect()
+        };
+        Self {
+            head,
+            redirect,
+            attributes: describe::attributes(spec, message)
+                .into_iter()
+                .map(|(name, values)| (name, owned(values)))
+                .collect(),
+            wire: message.wire().to_vec(),
+            offset,
+        }
+    }
+
+    /// What differs in all but the wire bytes and the offset, in words.
+    pub(crate) fn differs(&self, other: &Self) -> Option<String> {
+        if self.head != other.head || self.redirect != other.redirect {
+            return Some(format!(
+                "the head differs:\n  one:   {:?}\n  other: {:?}",
+                self.head, other.head
+            ));
+        }
+        self.attributes_differ(other)
+    }
+
+    pub(crate) fn attributes_differ(&self, other: &Self) -> Option<String> {
+        let names = self.attributes.keys().chain(other.attributes.keys());
+        names
+            .filter(|name| self.attributes.get(*name) != other.attributes.get(*name))
+            .map(|name| {
+                let of = |seen: &Self| {
+                    let values = seen.attributes.get(name);
+                    values.map_or_else(
+                        || "absent".to_owned(),
+                        |values| {
+                            let texts: Vec<String> =
+                                values.iter().map(|value| show(value)).collect();
+                            texts.join(", ")
+                        },
+                    )
+                };
+                format!(
+                    "attribute `{name}` is {} here and {} there",
+                    of(self),
+                    of(other)
+                )
+            })
+            .next()
+    }
+}
+
+/// What one decode told, with what the connection did of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    Message(Seen),
+    /// A message-scope error at this offset, of this length.
+    Malformed(usize, usize),
+    /// Framing lost at this offset.
+    Lost(usize),
+}
+
+/// Everything that came out of some bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub events: Vec<Event>,
+    /// Where the last, unfinished message starts; the length of the input if nothing is left.
+    pub rest: usize,
+}
+
+impl Run {
+    /// Fails unless `other`, of which the bytes came in pieces, is the same.
+    pub(crate) fn is_same_as(&self, other: &Self) -> Verdict {
+        for (at, event) in self.events.iter().enumerate() {
+            let Some(got) = other.events.get(at) else {
+                return Err(Failure::new(format!(
+                    "message {at} did not come, but came when all was there at once"
+                )));
+            };
+            match (event, got) {
+                (Event::Message(a), Event::Message(b)) => {
+                    ensure!(
+                        a.offset == b.offset,
+                        "message {at} starts at {}, not at {}",
+                        b.offset,
+                        a.offset
+                    );
+                    ensure!(
+                        a.wire == b.wire,
+                        "message {at} at offset {} has other bytes: {}",
+                        a.offset,
+                        difference(&a.wire, &b.wire)
+                    );
+                    if let Some(what) = a.differs(b) {
+                        return Err(
+                            Failure::new(what).within(format!("message {at} (whole / in pieces)"))
+                        );
+                    }
+                }
+                _ => ensure!(
+                    event == got,
+                    "message {at} was {event:?} when all was there at once, and now is {got:?}"
+                ),
+            }
+        }
+        ensure!(
+            other.events.len() == self.events.len(),
+            "{} messages came, but {} when all was there at once",
+            other.events.len(),
+            self.events.len()
+        );
+        ensure!(
+            self.rest == other.rest,
+            "the unfinished rest starts at {}, but at {} when all was there at once",
+            other.rest,
+            self.rest
+        );
+        Ok(())
+    }
+}
