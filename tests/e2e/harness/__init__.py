@@ -1,0 +1,1 @@
+"""Real processes, real bytes: what the end-to-end tests stand on."""

@@ -1,0 +1,117 @@
+"""Istio, Aeraki and Meltemi resources as Python values: one small function for each kind."""
+
+import itertools
+
+NETWORKING = "networking.istio.io/v1"
+META_ROUTER = "meltemi.io/v1alpha1"
+AERAKI_META_ROUTER = "metaprotocol.aeraki.io/v1alpha1"
+REDIS = "redis.aeraki.io/v1alpha1"
+
+# The port that clients of a service would name; where its endpoints listen is another matter.
+SERVICE_PORT = 9000
+_serial = itertools.count(1)
+
+
+def resource(api, kind, name, spec, **metadata):
+    return {
+        "apiVersion": api,
+        "kind": kind,
+        "metadata": {"name": name, "namespace": "default", **metadata},
+        "spec": spec,
+    }
+
+
+def gateway(name, protocol, port):
+    """A listener on loopback."""
+    server = {
+        "port": {"number": port, "name": f"tcp-{protocol}-{name}", "protocol": "TCP"},
+        "bind": "127.0.0.1",
+        "hosts": ["*"],
+    }
+    return resource(NETWORKING, "Gateway", name, {"servers": [server]})
+
+
+def service(host, protocol, versions, port=SERVICE_PORT):
+    """A service with endpoints on loopback: {label: port or [port, ...]}."""
+    name = f"tcp-metaprotocol-{protocol}"
+    endpoints = []
+    for version, ports in versions.items():
+        for target in ports if isinstance(ports, (list, tuple)) else [ports]:
+            endpoints.append(
+                {
+                    "address": "127.0.0.1",
+                    "ports": {name: target},
+                    "labels": {"version": version},
+                }
+            )
+    spec = {
+        "hosts": [host],
+        "ports": [{"number": port, "name": name, "protocol": "TCP"}],
+        "location": "MESH_INTERNAL",
+        "resolution": "STATIC",
+        "endpoints": endpoints,
+    }
+    return resource(NETWORKING, "ServiceEntry", host.split(".")[0], spec)
+
+
+def destination_rule(host, subsets=("v1", "v2"), policy=None):
+    """Subsets by the label `version`, and a traffic policy."""
+    spec = {
+        "host": host,
+        "subsets": [{"name": name, "labels": {"version": name}} for name in subsets],
+    }
+    if policy:
+        spec["trafficPolicy"] = policy
+    return resource(NETWORKING, "DestinationRule", host.split(".")[0], spec)
+
+
+def to(host, subset=None, weight=None, port=SERVICE_PORT):
+    """One destination of a route."""
+    destination = {"host": host, "port": {"number": port}}
+    if subset:
+        destination["subset"] = subset
+    route = {"destination": destination}
+    if weight is not None:
+        route["weight"] = weight
+    return route
+
+
+def route(*destinations, when=None, name=None, **fields):
+    """A route: `when` is {attribute: "exact value" or {"prefix": …}}."""
+    entry = {"name": name or f"route-{next(_serial)}", "route": list(destinations), **fields}
+    if when:
+        entry["match"] = {
+            "attributes": {
+                key: {"exact": test} if isinstance(test, str) else test
+                for key, test in when.items()
+            }
+        }
+    return entry
+
+
+def meta_router(gateway_name, host, routes, api=META_ROUTER, **fields):
+    """The routes of a listener."""
+    spec = {
+        "hosts": [host],
+        "gateways": [f"default/{gateway_name}"],
+        "routes": list(routes),
+        **fields,
+    }
+    return resource(api, "MetaRouter", f"{gateway_name}-routes", spec)
+
+
+def redis_service(gateway_name, host, rules, **fields):
+    """Aeraki's routes for Redis: [(key prefix or None, host), …]."""
+    redis = []
+    for prefix, target in rules:
+        rule = {"route": {"host": target, "port": SERVICE_PORT}}
+        if prefix is not None:
+            rule["match"] = {"key": {"prefix": prefix}}
+        redis.append(rule)
+    spec = {
+        "host": [host],
+        "gateways": [f"default/{gateway_name}"],
+        "redis": redis,
+        **fields,
+    }
+    return resource(REDIS, "RedisService", f"{gateway_name}-redis", spec)

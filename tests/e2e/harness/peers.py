@@ -1,0 +1,108 @@
+"""How each piece of foreign software is started."""
+
+import pathlib
+import sys
+
+from .process import PEERS, Child, LinePeer, free_port
+
+# Dubbo replaces a loopback address by the machine's own; a name it leaves alone.
+HOST = "peers.test"
+
+_OPENS = ["java.base/java.lang", "java.base/java.util", "java.base/java.math", "java.base/java.io"]
+
+
+def java(module, main, args, log_dir):
+    """A Java command line with a small, quickly started virtual machine."""
+    target = PEERS / "java" / module / "target"
+    hosts = pathlib.Path(log_dir) / "hosts"
+    hosts.write_text(f"127.0.0.1 {HOST} localhost\n")
+    opens = [part for name in _OPENS for part in ("--add-opens", f"{name}=ALL-UNNAMED")]
+    return [
+        "java",
+        "-Xmx384m",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-Xshare:auto",
+        f"-Djdk.net.hosts.file={hosts}",
+        "-Ddubbo.application.logger=jdk",
+        *opens,
+        "-cp",
+        f"{target / 'classes'}:{target / 'lib'}/*",
+        f"demo.{main}",
+        *map(str, args),
+    ]
+
+
+class JavaServer(Child):
+    """A provider of Dubbo or Bolt."""
+
+    def __init__(self, module, tag, log_dir, extra=()):
+        self.port = free_port()
+        self.tag = tag
+        super().__init__(
+            f"{module}-provider-{tag}",
+            java(module, "Provider", [HOST, self.port, tag, *extra], log_dir),
+            log_dir,
+        )
+
+    def ready(self):
+        self.wait_for("READY")
+        self.wait_port(self.port)
+        return self
+
+
+def java_client(module, log_dir):
+    """A consumer of Dubbo or Bolt."""
+    return LinePeer(f"{module}-consumer", java(module, "Consumer", [], log_dir), log_dir)
+
+
+class ThriftServer(Child):
+    """An Apache Thrift server in Python or Node."""
+
+    def __init__(self, language, tag, transport, protocol, log_dir, multiplexed=False):
+        self.port = free_port()
+        self.tag = tag
+        name = f"thrift-{language}-{transport}-{protocol}{'-mux' if multiplexed else ''}-{tag}"
+        if language == "python":
+            command = [
+                sys.executable,
+                PEERS / "thrift" / "server.py",
+                "--port", self.port,
+                "--tag", tag,
+                "--transport", transport,
+                "--protocol", protocol,
+                *(["--multiplexed"] if multiplexed else []),
+            ]  # fmt: skip
+        else:
+            command = ["node", PEERS / "node" / "thrift_server.js", self.port, tag, transport, protocol]
+        super().__init__(name, command, log_dir)
+        self.wait_for("READY")
+
+
+def node_client(script, log_dir, *args):
+    """A client in Node."""
+    name = "-".join([script, *args])
+    return LinePeer(name, ["node", PEERS / "node" / f"{script}.js", *args], log_dir)
+
+
+class RedisServer(Child):
+    """Debian's redis-server."""
+
+    def __init__(self, tag, log_dir, *args):
+        self.port = free_port()
+        self.tag = tag
+        super().__init__(
+            f"redis-{tag}",
+            [
+                "redis-server",
+                "--port", self.port,
+                "--bind", "127.0.0.1",
+                "--save", "",
+                "--appendonly", "no",
+                "--dir", log_dir,
+                "--enable-debug-command", "local",
+                *args,
+            ],  # fmt: skip
+            log_dir,
+        )
+        self.wait_port(self.port)

@@ -1,0 +1,20 @@
+package demo;
+
+import java.util.Map;
+import org.apache.dubbo.config.ProtocolConfig;
+import org.apache.dubbo.rpc.RpcContext;
+
+/** What differs between Dubbo 2.7 and 3.3: this is 2.7. */
+final class Flavor {
+    private Flavor() {}
+
+    static void serve(ProtocolConfig protocol) {}
+
+    static void forget() {
+        RpcContext.removeServerContext();
+    }
+
+    static Map<String, String> answerAttachments() {
+        return RpcContext.getServerContext().getAttachments();
+    }
+}
