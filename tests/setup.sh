@@ -71,6 +71,7 @@ fi
 mapfile -t java < <(find peers/java \( -name pom.xml -o -path '*/src/*.java' \) | sort)
 if ! fresh java "${java[@]}" || [[ ! -d peers/java/bolt/target/lib ]]; then
   say 'Java peers (Maven)'
+  rm -rf peers/java/*/target
   (cd peers/java && mvn --quiet --batch-mode --no-transfer-progress package)
   done_with java
 fi
