@@ -10,8 +10,8 @@ use std::ops::ControlFlow;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Codec, DecodeError, Decoded, Interest, KeyId, Kind, Limits, MAX_KEYS, Message, Protocol,
-    Session, Side, Spec, Status,
+    Codec, DecodeError, Decoded, Interest, KeyId, Kind, Limits, Lookup, MAX_KEYS, Message,
+    Protocol, Session, Side, Spec, Status,
 };
 
 /// Every line of `bytes`, which `side` has received on one fresh connection.
@@ -215,8 +215,17 @@ fn open_name(spec: &Spec, name: &str) -> Option<String> {
     {
         return Some(name.to_owned());
     }
-    let full = format!("{}{name}", spec.open.first()?.prefix);
-    declared(&full).is_none().then_some(full)
+    for open in &spec.open {
+        let full = format!("{}{name}", open.prefix);
+        match spec.lookup(&full)?.0 {
+            // The slot has it, or the message is as if it had not.
+            Lookup::Slot(_) => return None,
+            Lookup::Open(found) if *found == *name => return Some(full),
+            // A longer prefix takes this name for something else.
+            Lookup::Open(_) => {}
+        }
+    }
+    None
 }
 
 fn texts(spec: &Spec, message: &Message<'_>) -> Value {

@@ -102,6 +102,12 @@ impl<'b> Message<'b> {
         !self.id_changed() && self.edits.is_none()
     }
 
+    /// The same message with its id as recorded, but no changed attributes.
+    #[must_use]
+    pub fn without_edits(&self) -> Self {
+        Self { edits: None, ..self.clone() }
+    }
+
     /// A copy that outlives the read buffer (a retry, a mirror, a filter that waits).
     pub fn to_owned_message(&self) -> OwnedMessage {
         OwnedMessage {

@@ -1,1 +1,29 @@
-//! To be written.
+//! The data path: sockets, tasks and pools around the router's decisions.
+//!
+//! Workers share nothing: each is one thread with one event loop; a connection lives and dies on one
+//! worker, and so do the upstream connections that it uses. A configuration is a snapshot, compiled
+//! off the path and swapped whole. This crate knows no protocol by name.
+
+mod acceptor;
+mod access_log;
+mod admin;
+mod call;
+mod cluster;
+mod dns;
+mod downstream;
+mod downstream_task;
+mod io;
+mod proxy;
+mod request;
+mod snapshot;
+pub mod stats;
+mod sweep;
+mod upstream;
+mod upstream_task;
+mod view;
+mod worker;
+
+pub use access_log::{AccessLog, LogFormat, LogTarget};
+pub use admin::{Admin, AdminError};
+pub use proxy::{Options, Proxy, StartError};
+pub use worker::ClusterReport;

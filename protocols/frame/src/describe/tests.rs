@@ -125,6 +125,21 @@ fn a_message_has_every_field() {
 }
 
 #[test]
+fn an_open_name_is_the_one_that_leads_back_to_the_entry() {
+    let mut spec = protocol().0;
+    let mut other = spec.open[0].clone();
+    other.prefix = "tag.".into();
+    spec.open.push(other);
+    let shown = |name| open_name(&spec, name);
+    assert_eq!(shown("x").as_deref(), Some("x"));
+    assert_eq!(shown("tag.x").as_deref(), Some("tag.tag.x"));
+    assert_eq!(shown("k").as_deref(), Some("k"));
+    assert_eq!(shown("verb"), None);
+    spec.open.clear();
+    assert_eq!(open_name(&spec, "x"), None);
+}
+
+#[test]
 fn repeated_names_and_a_single_declared_many_are_arrays() {
     let got = all(b"q\x016x1x2k3");
     let want = json!({ "verb": "q", "k": ["3"], "x": ["1", "2"] });

@@ -1,0 +1,193 @@
+//! The admin server: readiness, metrics, configuration and clusters, over HTTP, for loopback.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+use crate::acceptor::Lane;
+use crate::proxy::{Proxy, gather_clusters};
+use crate::stats::Stats;
+
+/// The admin server of a proxy.
+#[derive(Clone)]
+pub struct Admin {
+    stats: Stats,
+    lanes: Vec<Lane>,
+    state: Arc<RwLock<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    ready: bool,
+    config: String,
+}
+
+impl std::fmt::Debug for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admin").finish_non_exhaustive()
+    }
+}
+
+/// Why there is no admin server.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot serve the admin page on {address}: {source}; choose another address with --admin")]
+pub struct AdminError {
+    /// The address.
+    pub address: SocketAddr,
+    /// What the system says.
+    pub source: io::Error,
+}
+
+impl Admin {
+    /// An admin server for `proxy`, not ready yet.
+    pub fn new(proxy: &Proxy) -> Self {
+        Self {
+            stats: proxy.stats().clone(),
+            lanes: proxy.lanes(),
+            state: Arc::default(),
+        }
+    }
+
+    /// Whether `/ready` says yes.
+    pub fn set_ready(&self, ready: bool) {
+        self.state
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .ready = ready;
+    }
+
+    /// What `/config_dump` shows: the configuration, in its own format.
+    pub fn set_config(&self, config: String) {
+        self.state
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .config = config;
+    }
+
+    /// Listens on `address` and tells where.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub async fn bind(&self, address: SocketAddr) -> Result<(TcpListener, SocketAddr), AdminError> {
+        let failed = |source| AdminError { address, source };
+        let socket = TcpListener::bind(address).await.map_err(failed)?;
+        let local = socket.local_addr().map_err(failed)?;
+        Ok((socket, local))
+    }
+
+    /// Serves until it is dropped.
+    pub async fn serve(self, socket: TcpListener) {
+        loop {
+            let stream = match socket.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "admin: cannot accept");
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let admin = self.clone();
+            tokio::spawn(async move {
+                let service = service_fn(move |request| {
+                    let admin = admin.clone();
+                    async move { Ok::<_, Infallible>(admin.answer(&request).await) }
+                });
+                let connection = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service);
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "admin: connection lost");
+                }
+            });
+        }
+    }
+
+    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            return page(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "text/plain",
+                "only GET\n".to_owned(),
+            );
+        }
+        let text = "text/plain; charset=utf-8";
+        match request.uri().path() {
+            "/ready" => {
+                if self
+                    .state
+                    .read()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .ready
+                {
+                    page(StatusCode::OK, text, "ready\n".to_owned())
+                } else {
+                    page(
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        text,
+                        "not ready\n".to_owned(),
+                    )
+                }
+            }
+            "/stats/prometheus" => page(
+                StatusCode::OK,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                self.stats.prometheus(),
+            ),
+            "/config_dump" => {
+                let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+                page(StatusCode::OK, "application/yaml", state.config.clone())
+            }
+            "/clusters" => page(StatusCode::OK, "application/json", self.clusters().await),
+            "/" => page(
+                StatusCode::OK,
+                text,
+                "/ready\n/stats/prometheus\n/config_dump\n/clusters\n".to_owned(),
+            ),
+            other => page(
+                StatusCode::NOT_FOUND,
+                text,
+                format!("no page {other}; see / for what there is\n"),
+            ),
+        }
+    }
+
+    async fn clusters(&self) -> String {
+        let clusters: Vec<_> = gather_clusters(&self.lanes)
+            .await
+            .into_iter()
+            .map(|cluster| {
+                let endpoints: Vec<_> = cluster
+                    .endpoints
+                    .iter()
+                    .map(|(address, in_flight, shared, idle)| {
+                        serde_json::json!({
+                            "address": address.to_string(),
+                            "requests_in_flight": in_flight,
+                            "shared_connections": shared,
+                            "idle_connections": idle,
+                        })
+                    })
+                    .collect();
+                serde_json::json!({ "name": cluster.name, "endpoints": endpoints })
+            })
+            .collect();
+        format!("{}\n", serde_json::Value::Array(clusters))
+    }
+}
+
+fn page(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        hyper::header::CONTENT_TYPE,
+        hyper::header::HeaderValue::from_static(kind),
+    );
+    response
+}

@@ -1,0 +1,425 @@
+//! The task of one downstream connection: detects the protocol, decodes requests and hands them on
+//! (`request`), writes what upstreams appended, and decides when the connection ends.
+
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use meltemi_frame::{
+    DecodeError, Decoded, Fault, Identified, Kind, Message, OwnedMessage, Session, Side, identify,
+};
+use tokio::net::TcpStream;
+
+use crate::downstream::Downstream;
+use crate::io::{Consumed, Input, KEEP, Read};
+use crate::stats::listener;
+use crate::upstream::Upstream;
+use crate::view::{ListenerView, ServedView};
+use crate::worker::Worker;
+
+/// Reads of one turn. A bound, so that one busy connection cannot starve its worker.
+const READS: usize = 16;
+
+/// Serves a connection until it ends.
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    down: Rc<Downstream>,
+    view: Rc<ListenerView>,
+    stream: TcpStream,
+) {
+    // Batches are made by turns of the event loop, not by waiting for acknowledgements.
+    let _ = stream.set_nodelay(true);
+    let watch = worker.watch_downstream(&down);
+    let mut task = DownstreamTask {
+        version: worker.version(),
+        served: None,
+        stream: Some(stream),
+        input: Input::default(),
+        conversation: Conversation::default(),
+        watch,
+        worker,
+        down,
+        view,
+    };
+    task.begin();
+    let end = poll_fn(|cx| task.poll(cx)).await;
+    if let Err(error) = end {
+        tracing::debug!(downstream = %task.down.peer, %error, "connection lost");
+    }
+    task.down.gone();
+    task.view.group.subtract(listener::ACTIVE, 1);
+}
+
+/// When things happened on a connection, for the worker's sweep.
+#[derive(Default)]
+pub(crate) struct Watch {
+    /// The last byte in or out, in microseconds.
+    pub(crate) active_us: std::cell::Cell<u64>,
+    /// Since when an unfinished message waits; 0: none does.
+    pub(crate) partial_since_us: std::cell::Cell<u64>,
+    /// The protocol is not known yet.
+    pub(crate) detecting: std::cell::Cell<bool>,
+    /// The listener is gone or the process ends: the connection closes when it has nothing to do.
+    pub(crate) draining: std::cell::Cell<bool>,
+}
+
+pub(crate) struct DownstreamTask {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) down: Rc<Downstream>,
+    pub(crate) view: Rc<ListenerView>,
+    version: u64,
+    pub(crate) served: Option<Rc<ServedView>>,
+    stream: Option<TcpStream>,
+    input: Input,
+    pub(crate) conversation: Conversation,
+    watch: Rc<Watch>,
+}
+
+/// What the connection waits for before it goes on.
+#[derive(Default)]
+pub(crate) struct Conversation {
+    /// A request that has to wait until those before it are answered.
+    pub(crate) stalled: Option<OwnedMessage>,
+    /// The session changes: nothing goes on until the answer is there.
+    pub(crate) changing: bool,
+    /// An upstream has to catch up.
+    pub(crate) blocked_on: Option<Rc<Upstream>>,
+    /// The request whose pieces are coming.
+    pub(crate) streaming: Streaming,
+    /// No more is read; the connection closes when everything is answered.
+    pub(crate) closing: bool,
+    /// The client has closed its sending half.
+    eof: bool,
+    /// The upstream session of the last request, so that it is not composed again.
+    pub(crate) composed: Option<(u64, u64, Session)>,
+}
+
+/// Where further pieces of a request go.
+#[derive(Default)]
+pub(crate) enum Streaming {
+    #[default]
+    None,
+    To(Rc<Upstream>),
+    /// The request has failed already.
+    Nowhere,
+}
+
+impl DownstreamTask {
+    /// With one protocol there is nothing to detect.
+    fn begin(&mut self) {
+        if let [only] = self.view.served.as_slice() {
+            let only = Rc::clone(only);
+            self.speak(only);
+        } else {
+            self.watch.detecting.set(true);
+            self.watch.partial_since_us.set(self.worker.now_us());
+        }
+    }
+
+    fn speak(&mut self, served: Rc<ServedView>) {
+        self.watch.detecting.set(false);
+        let limits = self.view.listener.limits.codec;
+        let codec = served
+            .protocol
+            .codec(Side::Server, &limits, &Session::default());
+        self.down.speak(codec, served.in_order);
+        self.served = Some(served);
+    }
+
+    /// Ready when the connection has ended.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.worker.tick();
+        if let Poll::Ready(end) = self.flush(cx) {
+            return Poll::Ready(end);
+        }
+        for _ in 0..READS {
+            if !self.may_go_on(cx.waker()) {
+                return self.flush(cx);
+            }
+            match self.read(cx) {
+                Poll::Ready(Ok(Read::Eof)) => {
+                    self.half_closed();
+                    return self.flush(cx);
+                }
+                Poll::Ready(Ok(Read::Data { .. })) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return self.flush(cx),
+            }
+        }
+        cx.waker().wake_by_ref();
+        self.flush(cx)
+    }
+
+    /// The client sends no more. It still gets its answers, except for what only makes sense while
+    /// it is there: a server would drop a blocked command or a subscription, too.
+    fn half_closed(&mut self) {
+        self.conversation.eof = true;
+        if self.down.is_tied() {
+            self.down.kill();
+        }
+    }
+
+    /// Writes what waits; ready when the connection is at its end.
+    fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(Ok(()));
+        };
+        if self.down.is_closed() {
+            return Poll::Ready(Ok(()));
+        }
+        let now = self.worker.now_us();
+        let watch = &self.watch;
+        let written = self.down.flush(cx.waker(), |out| {
+            if out.is_empty() {
+                return Ok(true);
+            }
+            watch.active_us.set(now);
+            match crate::io::write(stream, out, cx) {
+                Poll::Ready(Ok(())) => {
+                    out.shrink(KEEP);
+                    Ok(true)
+                }
+                Poll::Ready(Err(error)) => Err(error),
+                Poll::Pending => Ok(false),
+            }
+        });
+        let all = match written {
+            Ok(all) => all,
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        let talk = &self.conversation;
+        let last_words = talk.closing || talk.eof || self.watch.draining.get();
+        let answered = self.down.in_flight() == 0 && talk.stalled.is_none();
+        let at_rest = talk.closing || talk.eof || self.input.is_empty();
+        let over = (last_words && answered && at_rest) || self.down.is_ending();
+        if all && over {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Whether more may be read now; if not, something will wake the task when it may.
+    fn may_go_on(&mut self, waker: &Waker) -> bool {
+        loop {
+            let talk = &mut self.conversation;
+            if talk.eof || talk.closing {
+                return false;
+            }
+            let in_flight = self.down.in_flight();
+            if (talk.changing || talk.stalled.is_some()) && in_flight > 0 {
+                return false;
+            }
+            talk.changing = false;
+            if in_flight >= self.view.listener.limits.in_flight || self.down.is_over_cap() {
+                return false;
+            }
+            if talk
+                .blocked_on
+                .as_ref()
+                .is_some_and(|upstream| upstream.is_full(waker))
+            {
+                return false;
+            }
+            talk.blocked_on = None;
+            if let Some(stalled) = talk.stalled.take() {
+                self.request(stalled.message(), true);
+                continue;
+            }
+            let before = self.input.len();
+            self.again();
+            if before == self.input.len() {
+                return true;
+            }
+        }
+    }
+
+    fn again(&mut self) {
+        let mut input = std::mem::take(&mut self.input);
+        let mut discard = 0;
+        input.again(&mut |bytes| self.consume(bytes, &mut discard));
+        input.discard(discard);
+        self.input = input;
+        self.note_partial();
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
+        let Some(mut stream) = self.stream.take() else {
+            return Poll::Ready(Ok(Read::Eof));
+        };
+        let mut input = std::mem::take(&mut self.input);
+        let worker = Rc::clone(&self.worker);
+        let mut discard = 0;
+        let result = input.read(&mut stream, &worker.buffer, cx, &mut |bytes| {
+            self.view.group.add(listener::RX_BYTES, bytes.len() as u64);
+            self.consume(bytes, &mut discard)
+        });
+        input.discard(discard);
+        self.input = input;
+        self.stream = Some(stream);
+        if result.is_ready() {
+            self.watch.active_us.set(self.worker.now_us());
+            self.note_partial();
+        }
+        result
+    }
+
+    /// A message that has begun must end within its time, unless it is we who do not read.
+    fn note_partial(&self) {
+        let talk = &self.conversation;
+        let ours = talk.changing || talk.stalled.is_some() || talk.blocked_on.is_some();
+        let since = &self.watch.partial_since_us;
+        if self.input.is_empty() || ours {
+            since.set(0);
+        } else if since.get() == 0 {
+            since.set(self.worker.now_us());
+        }
+        if self.input.is_empty() && self.watch.detecting.get() {
+            since.set(self.worker.now_us());
+        }
+    }
+
+    fn consume(&mut self, bytes: &[u8], discard: &mut usize) -> Consumed {
+        self.refresh();
+        if self.served.is_none() {
+            match identify(&self.view.candidates, bytes) {
+                Identified::Need(need) => return Consumed { bytes: 0, need },
+                Identified::One(at) => {
+                    if let Some(served) = self.view.served.get(at).cloned() {
+                        self.speak(served);
+                    }
+                }
+                Identified::None => {
+                    self.view.group.add(listener::UNDETECTED, 1);
+                    tracing::debug!(downstream = %self.down.peer, "protocol not recognised");
+                    self.conversation.closing = true;
+                    return Consumed {
+                        bytes: bytes.len(),
+                        need: 0,
+                    };
+                }
+            }
+        }
+        let Some(interest) = self.served.as_ref().map(|served| served.interest) else {
+            return Consumed {
+                bytes: bytes.len(),
+                need: 0,
+            };
+        };
+        let down = Rc::clone(&self.down);
+        let mut at = 0;
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            let Some(decoded) = down.with_codec(|codec| codec.decode(rest, interest)) else {
+                break;
+            };
+            match decoded {
+                Ok(Decoded::Incomplete(need)) => return Consumed { bytes: at, need },
+                Ok(Decoded::Skip(count)) => at += count.max(1),
+                Ok(Decoded::Message(message, count)) => {
+                    at += count.max(1);
+                    if self.message(message) {
+                        return Consumed {
+                            bytes: at.min(bytes.len()),
+                            need: 0,
+                        };
+                    }
+                }
+                Err(DecodeError::Message {
+                    violation,
+                    length,
+                    answer,
+                }) => {
+                    self.view.group.add(listener::MALFORMED, 1);
+                    tracing::debug!(downstream = %down.peer, %violation, "malformed message");
+                    *discard += length.saturating_sub(rest.len());
+                    at += length.clamp(1, rest.len());
+                    if let Some(receipt) = answer {
+                        down.reject(&receipt, fault_of(&violation), &violation.to_string());
+                    }
+                }
+                Err(DecodeError::Connection { violation, answer }) => {
+                    self.view.group.add(listener::MALFORMED, 1);
+                    tracing::debug!(downstream = %down.peer, %violation, "framing lost");
+                    if let Some(receipt) = answer {
+                        down.reject(&receipt, fault_of(&violation), &violation.to_string());
+                    }
+                    self.conversation.closing = true;
+                    return Consumed {
+                        bytes: bytes.len(),
+                        need: 0,
+                    };
+                }
+            }
+        }
+        Consumed {
+            bytes: at.min(bytes.len()),
+            need: 0,
+        }
+    }
+
+    /// Takes one message of the client. Tells whether the connection has to wait before the next.
+    fn message(&mut self, message: Message<'_>) -> bool {
+        match message.head.kind {
+            Kind::Request | Kind::OneWay => self.request(message, false),
+            Kind::Data => self.further_piece(&message),
+            Kind::Local => {
+                let receipt = self.down.with_codec(|codec| codec.receipt(&message));
+                self.conversation.closing |= message.head.close;
+                if let Some(receipt) = receipt {
+                    self.down.answer_own(&receipt);
+                    self.down.unpin_if_free(false);
+                }
+                self.conversation.closing
+            }
+            Kind::Ping => {
+                self.view.group.add(listener::HEARTBEATS, 1);
+                if let Some(receipt) = self.down.with_codec(|codec| codec.receipt(&message)) {
+                    self.down.answer_ping(&receipt);
+                }
+                false
+            }
+            // Nothing is asked.
+            Kind::Pong | Kind::GoAway => false,
+            // Codecs tell of these as malformed messages; nobody waits for one.
+            Kind::Response | Kind::Push => {
+                self.view.group.add(listener::MALFORMED, 1);
+                false
+            }
+        }
+    }
+
+    /// Takes over a new configuration for the messages that follow.
+    fn refresh(&mut self) {
+        if self.version == self.worker.version() {
+            return;
+        }
+        self.version = self.worker.version();
+        let name = &self.view.listener.name;
+        let Some(view) = self.worker.listener(name) else {
+            self.watch.draining.set(true);
+            return;
+        };
+        if let Some(served) = &self.served {
+            let spoken = &served.protocol.spec().name;
+            let same = view
+                .served
+                .iter()
+                .find(|other| other.protocol.spec().name == *spoken);
+            match same {
+                Some(same) => self.served = Some(Rc::clone(same)),
+                // The protocol is not served here any more: the old routes hold until it closes.
+                None => self.watch.draining.set(true),
+            }
+        }
+        self.view = view;
+    }
+}
+
+const fn fault_of(violation: &meltemi_frame::Violation) -> Fault {
+    if violation.is_limit() {
+        Fault::TooLarge
+    } else {
+        Fault::Malformed
+    }
+}

@@ -1,0 +1,190 @@
+//! Bytes between sockets and codecs: one shared read buffer per worker, and per connection only what
+//! does not make a whole message yet.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, BytesMut};
+use meltemi_frame::Output;
+use tokio::io::{AsyncRead as _, ReadBuf};
+use tokio::net::TcpStream;
+
+/// The size of a worker's read buffer, in bytes: what one read can bring. Larger ones brought
+/// nothing.
+const READ: usize = 64 << 10;
+
+/// A connection that waits keeps at most this much memory for its next input or output, in bytes.
+pub(crate) const KEEP: usize = 16 << 10;
+
+/// A worker's read buffer, lent to one connection at a time.
+pub(crate) struct ReadBuffer(Cell<Vec<u8>>);
+
+impl ReadBuffer {
+    pub(crate) fn new() -> Self {
+        Self(Cell::new(vec![0; READ]))
+    }
+}
+
+/// What a read brought.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// Bytes; `short` if the socket has no more for now.
+    Data { short: bool },
+    /// The peer has closed its sending half.
+    Eof,
+}
+
+/// How the consumer of bytes got on.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Consumed {
+    /// How many bytes it took from the front.
+    pub(crate) bytes: usize,
+    /// How many bytes must be there, counted from what it did not take, before it is worth
+    /// another call.
+    pub(crate) need: usize,
+}
+
+/// Input of one connection that does not make a whole message yet.
+#[derive(Default)]
+pub(crate) struct Input {
+    pending: BytesMut,
+    need: usize,
+    /// Bytes at the front that belong to a malformed message and are dropped as they come.
+    discard: usize,
+}
+
+impl Input {
+    /// Bytes that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Drops this many further bytes as they come.
+    pub(crate) const fn discard(&mut self, bytes: usize) {
+        self.discard += bytes;
+    }
+
+    /// Gives back what an idle connection does not need.
+    pub(crate) fn shrink(&mut self) {
+        if self.pending.is_empty() {
+            self.pending = BytesMut::new();
+        }
+    }
+
+    /// Presents the bytes that wait once more, because whoever stopped can go on.
+    pub(crate) fn again(&mut self, consume: &mut dyn FnMut(&[u8]) -> Consumed) {
+        if self.pending.is_empty() || self.pending.len() < self.need {
+            return;
+        }
+        let mut bytes = std::mem::take(&mut self.pending);
+        let consumed = consume(&bytes);
+        bytes.advance(consumed.bytes.min(bytes.len()));
+        self.need = consumed.need;
+        if bytes.is_empty() && bytes.capacity() > KEEP {
+            return;
+        }
+        self.pending = bytes;
+    }
+
+    /// Reads once and presents what is there.
+    pub(crate) fn read(
+        &mut self,
+        stream: &mut TcpStream,
+        buffer: &ReadBuffer,
+        cx: &mut Context<'_>,
+        consume: &mut dyn FnMut(&[u8]) -> Consumed,
+    ) -> Poll<io::Result<Read>> {
+        if self.pending.is_empty() {
+            let mut bytes = buffer.0.take();
+            let result = self.read_shared(stream, &mut bytes, cx, consume);
+            buffer.0.set(bytes);
+            return result;
+        }
+        // A held message grows here: room for what is known to be missing, within reason.
+        let missing = self
+            .need
+            .saturating_sub(self.pending.len())
+            .clamp(4096, 1 << 20);
+        self.pending.reserve(missing);
+        let room = self.pending.capacity() - self.pending.len();
+        let count = match tokio_util::io::poll_read_buf(Pin::new(stream), cx, &mut self.pending) {
+            Poll::Ready(Ok(count)) => count,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => return Poll::Pending,
+        };
+        if count == 0 {
+            return Poll::Ready(Ok(Read::Eof));
+        }
+        self.drop_discarded();
+        self.again(consume);
+        Poll::Ready(Ok(Read::Data {
+            short: count < room,
+        }))
+    }
+
+    fn drop_discarded(&mut self) {
+        let drop = self.discard.min(self.pending.len());
+        self.pending.advance(drop);
+        self.discard -= drop;
+    }
+
+    fn read_shared(
+        &mut self,
+        stream: &mut TcpStream,
+        buffer: &mut [u8],
+        cx: &mut Context<'_>,
+        consume: &mut dyn FnMut(&[u8]) -> Consumed,
+    ) -> Poll<io::Result<Read>> {
+        let room = buffer.len();
+        let mut read = ReadBuf::new(buffer);
+        match Pin::new(stream).poll_read(cx, &mut read) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => return Poll::Pending,
+        }
+        let bytes = read.filled();
+        let count = bytes.len();
+        if count == 0 {
+            return Poll::Ready(Ok(Read::Eof));
+        }
+        let drop = self.discard.min(count);
+        self.discard -= drop;
+        let bytes = bytes.get(drop..).unwrap_or_default();
+        if !bytes.is_empty() {
+            let consumed = consume(bytes);
+            // The consumer may have asked to discard more than it was shown.
+            let rest = bytes
+                .get(consumed.bytes.min(bytes.len())..)
+                .unwrap_or_default();
+            self.need = consumed.need;
+            self.pending.extend_from_slice(rest);
+            self.drop_discarded();
+        }
+        Poll::Ready(Ok(Read::Data {
+            short: count < room,
+        }))
+    }
+}
+
+/// Writes as much as the socket takes. Ready when nothing is left.
+pub(crate) fn write(
+    stream: &mut TcpStream,
+    out: &mut Output,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    while out.has_remaining() {
+        match tokio_util::io::poll_write_buf(Pin::new(stream), cx, out) {
+            Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => return Poll::Pending,
+        }
+    }
+    Poll::Ready(Ok(()))
+}

@@ -1,0 +1,255 @@
+//! Starts, reconfigures and ends a proxy: its threads, and what they are told.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use meltemi_config::Config;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::acceptor::{Acceptor, Lane};
+use crate::access_log::AccessLog;
+use crate::snapshot::Snapshot;
+use crate::stats::Stats;
+use crate::worker::{ClusterReport, Command, Start};
+
+/// How a proxy runs.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Worker threads; 0: one per core.
+    pub workers: usize,
+    /// The access log, if there is one.
+    pub access_log: Option<AccessLog>,
+}
+
+/// Why a proxy cannot start, or cannot take over a configuration. What ran before still runs.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; is another program using it?")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A thread or event loop cannot be made.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+    /// The proxy has been stopped.
+    #[error("the proxy has been stopped")]
+    Stopped,
+}
+
+/// A running proxy. Dropping it stops it at once; [`Proxy::drain`] lets requests end first.
+pub struct Proxy {
+    lanes: Vec<Lane>,
+    threads: Vec<JoinHandle<()>>,
+    acceptor: Mutex<Acceptor>,
+    runtime: Option<tokio::runtime::Runtime>,
+    stats: Stats,
+}
+
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Proxy")
+            .field("workers", &self.lanes.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Proxy {
+    /// Starts a proxy: when this returns, its listeners accept.
+    ///
+    /// # Errors
+    /// An address cannot be listened on, or a thread cannot be started.
+    pub fn start(config: &Config, options: &Options) -> Result<Self, StartError> {
+        let stats = Stats::default();
+        let snapshot = Arc::new(Snapshot::compile(config));
+        let count = match options.workers {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            count => count,
+        };
+        let mut lanes = Vec::with_capacity(count);
+        let mut threads = Vec::with_capacity(count);
+        for number in 0..count {
+            let (commands, receiver) = mpsc::unbounded_channel();
+            let load = Arc::new(AtomicUsize::new(0));
+            let start = Start {
+                stats: stats.clone(),
+                access_log: options.access_log.clone(),
+                snapshot: Arc::clone(&snapshot),
+                load: Arc::clone(&load),
+            };
+            let run = move || {
+                if let Err(error) = crate::worker::run(start, receiver) {
+                    tracing::error!(%error, "worker cannot run");
+                }
+            };
+            threads.push(
+                std::thread::Builder::new()
+                    .name(format!("worker-{number}"))
+                    .spawn(run)?,
+            );
+            lanes.push(Lane { commands, load });
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("acceptor")
+            .enable_io()
+            .enable_time()
+            .build()?;
+        let acceptor = Acceptor::new(runtime.handle().clone(), lanes.clone(), stats.clone());
+        let acceptor = Mutex::new(acceptor);
+        let proxy = Self {
+            lanes,
+            threads,
+            acceptor,
+            runtime: Some(runtime),
+            stats,
+        };
+        proxy.listen(config, None)?;
+        Ok(proxy)
+    }
+
+    /// Takes over a configuration. Requests in flight finish as they began; connections of listeners
+    /// that stay are kept.
+    ///
+    /// # Errors
+    /// A new address cannot be listened on: then nothing has changed.
+    pub fn reload(&self, config: &Config) -> Result<(), StartError> {
+        self.listen(config, Some(Arc::new(Snapshot::compile(config))))
+    }
+
+    fn listen(&self, config: &Config, snapshot: Option<Arc<Snapshot>>) -> Result<(), StartError> {
+        let mut acceptor = self.acceptor.lock().unwrap_or_else(PoisonError::into_inner);
+        let refused = |(address, source)| StartError::Bind { address, source };
+        let wanted: Vec<_> = config
+            .listeners()
+            .iter()
+            .map(|one| {
+                (
+                    one.address,
+                    Arc::<str>::from(one.name.as_str()),
+                    one.limits.connections,
+                )
+            })
+            .collect();
+        let addresses: Vec<_> = wanted.iter().map(|(address, _, _)| *address).collect();
+        let bound = acceptor.bind(&addresses).map_err(refused)?;
+        if let Some(snapshot) = snapshot {
+            for lane in &self.lanes {
+                let told = lane
+                    .commands
+                    .send(Command::Configure(Arc::clone(&snapshot)));
+                told.map_err(|_| StartError::Stopped)?;
+            }
+        }
+        acceptor.switch(bound, &wanted).map_err(refused)
+    }
+
+    /// Where each listener listens, by name (which tells the port, where the system chose it).
+    pub fn addresses(&self) -> Vec<(Arc<str>, SocketAddr)> {
+        self.acceptor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .addresses()
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// The clusters as every worker sees them, added up by name and endpoint.
+    pub async fn clusters(&self) -> Vec<ClusterReport> {
+        gather_clusters(&self.lanes).await
+    }
+
+    pub(crate) fn lanes(&self) -> Vec<Lane> {
+        self.lanes.clone()
+    }
+
+    /// Accepts no more, tells clients to go elsewhere, and waits until every connection has ended,
+    /// but no longer than `patience`. Tells whether all ended in time.
+    pub async fn drain(&self, patience: Duration) -> bool {
+        self.acceptor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .close();
+        let mut waits = Vec::new();
+        for lane in &self.lanes {
+            let (done, wait) = oneshot::channel();
+            if lane.commands.send(Command::Drain(done)).is_ok() {
+                waits.push(wait);
+            }
+        }
+        let all = async {
+            for wait in waits {
+                // A worker that is gone has no connections.
+                let _ = wait.await;
+            }
+        };
+        tokio::time::timeout(patience, all).await.is_ok()
+    }
+
+    /// Downstream connections open now.
+    pub fn connections(&self) -> usize {
+        self.lanes
+            .iter()
+            .map(|lane| lane.load.load(Ordering::Relaxed))
+            .sum()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        for lane in &self.lanes {
+            // A worker that is gone needs no telling.
+            let _ = lane.commands.send(Command::Stop);
+        }
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+pub(crate) async fn gather_clusters(lanes: &[Lane]) -> Vec<ClusterReport> {
+    let mut all: Vec<ClusterReport> = Vec::new();
+    for lane in lanes {
+        let (reply, report) = oneshot::channel();
+        if lane.commands.send(Command::Clusters(reply)).is_err() {
+            continue;
+        }
+        for cluster in report.await.unwrap_or_default() {
+            match all.iter_mut().find(|known| known.name == cluster.name) {
+                None => all.push(cluster),
+                Some(known) => add_up(known, cluster),
+            }
+        }
+    }
+    all
+}
+
+fn add_up(known: &mut ClusterReport, more: ClusterReport) {
+    for (address, in_flight, shared, idle) in more.endpoints {
+        match known
+            .endpoints
+            .iter_mut()
+            .find(|endpoint| endpoint.0 == address)
+        {
+            None => known.endpoints.push((address, in_flight, shared, idle)),
+            Some(endpoint) => {
+                endpoint.1 += in_flight;
+                endpoint.2 += shared;
+                endpoint.3 += idle;
+            }
+        }
+    }
+}

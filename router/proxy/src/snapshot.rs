@@ -1,0 +1,66 @@
+//! A configuration compiled for the data path: made off the path, swapped whole, shared by all workers.
+
+use std::sync::Arc;
+
+use meltemi_config::{Cluster, Config, Listener};
+use meltemi_frame::{Interest, Lookup, Protocol};
+use meltemi_router_core::Table;
+
+/// A compiled configuration.
+pub(crate) struct Snapshot {
+    pub(crate) listeners: Vec<CompiledListener>,
+    pub(crate) clusters: Vec<Arc<Cluster>>,
+}
+
+/// A listener and the compiled routes of its protocols.
+pub(crate) struct CompiledListener {
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) served: Vec<CompiledProtocol>,
+}
+
+/// A protocol on a listener.
+pub(crate) struct CompiledProtocol {
+    pub(crate) protocol: Arc<dyn Protocol>,
+    pub(crate) table: Arc<Table>,
+    /// How deep requests must be looked at: for the routes, and for the operation's name.
+    pub(crate) interest: Interest,
+    pub(crate) operation: Option<Lookup>,
+    pub(crate) service: Option<Lookup>,
+}
+
+impl Snapshot {
+    pub(crate) fn compile(config: &Config) -> Self {
+        let listeners = config
+            .listeners()
+            .iter()
+            .map(|listener| CompiledListener {
+                listener: Arc::clone(listener),
+                served: listener
+                    .served
+                    .iter()
+                    .map(|served| {
+                        let spec = served.protocol.spec();
+                        let table = Table::compile(served, config);
+                        // Names for metrics are taken where they are cheap; nothing is looked at
+                        // deeper for their sake.
+                        let cheap = |name: &str| {
+                            let (lookup, interest) = spec.lookup(name)?;
+                            (interest == Interest::Route).then_some(lookup)
+                        };
+                        CompiledProtocol {
+                            interest: table.interest(),
+                            operation: cheap(&spec.operation),
+                            service: spec.service.as_deref().and_then(cheap),
+                            protocol: Arc::clone(&served.protocol),
+                            table: Arc::new(table),
+                        }
+                    })
+                    .collect(),
+            })
+            .collect();
+        Self {
+            listeners,
+            clusters: config.clusters().to_vec(),
+        }
+    }
+}

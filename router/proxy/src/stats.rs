@@ -1,0 +1,371 @@
+//! Counters. Each is written by one worker only, so that the hot path needs no locked instruction;
+//! a scrape adds the workers up. The tables here are also the source of the metrics reference.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::metrics::MetricType;
+
+/// A counter with one writer.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds to it. To be called by the owning worker only.
+    pub fn add(&self, more: u64) {
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(more),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// The value.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether a metric only grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
+/// One metric of a family.
+#[derive(Debug)]
+pub struct Metric {
+    /// Its name (counters gain `_total`).
+    pub name: &'static str,
+    /// What it counts.
+    pub help: &'static str,
+    /// Whether it only grows.
+    pub form: Form,
+}
+
+const fn counter(name: &'static str, help: &'static str) -> Metric {
+    Metric {
+        name,
+        help,
+        form: Form::Counter,
+    }
+}
+
+const fn gauge(name: &'static str, help: &'static str) -> Metric {
+    Metric {
+        name,
+        help,
+        form: Form::Gauge,
+    }
+}
+
+/// Metrics that share their labels.
+#[derive(Debug)]
+pub struct Family {
+    /// The labels' names.
+    pub labels: &'static [&'static str],
+    /// The metrics.
+    pub metrics: &'static [Metric],
+    /// A histogram of durations in seconds, if the family has one.
+    pub histogram: Option<(&'static str, &'static str)>,
+}
+
+macro_rules! family {
+    ($(#[$doc:meta])* $name:ident, $module:ident, [$($label:literal),*], $histogram:expr,
+     $($index:ident = $make:ident($metric:literal, $help:literal);)*) => {
+        $(#[$doc])*
+        pub static $name: Family = Family {
+            labels: &[$($label),*],
+            metrics: &[$($make($metric, $help)),*],
+            histogram: $histogram,
+        };
+        pub(crate) mod $module {
+            #[derive(Clone, Copy)]
+            #[allow(clippy::enum_variant_names)]
+            pub(crate) enum Index { $($index),* }
+            $(pub(crate) const $index: usize = Index::$index as usize;)*
+        }
+    };
+}
+
+#[allow(
+    non_camel_case_types,
+    non_upper_case_globals,
+    clippy::upper_case_acronyms
+)]
+mod families {
+    use super::{Family, counter, gauge};
+
+    family! {
+        /// Per listener.
+        LISTENER, listener, ["listener"], None,
+        CONNECTIONS = counter("meltemi_downstream_connections", "Downstream connections accepted");
+        ACTIVE = gauge("meltemi_downstream_connections_active", "Downstream connections open now");
+        REFUSED = counter("meltemi_downstream_connections_refused", "Downstream connections closed at once, over the listener's limit");
+        UNDETECTED = counter("meltemi_downstream_undetected", "Downstream connections whose protocol was not recognised");
+        SLOW = counter("meltemi_downstream_slow", "Downstream connections closed because a message took too long to arrive");
+        CUT_OFF = counter("meltemi_downstream_cut_off", "Downstream connections closed because their client did not read");
+        REQUESTS = counter("meltemi_downstream_requests", "Requests received, one-way ones included");
+        ONE_WAY = counter("meltemi_downstream_oneways", "One-way requests received");
+        HEARTBEATS = counter("meltemi_downstream_heartbeats", "Heartbeats of clients answered");
+        MALFORMED = counter("meltemi_downstream_malformed", "Messages of clients that could not be decoded");
+        RX_BYTES = counter("meltemi_downstream_rx_bytes", "Bytes received from clients");
+        TX_BYTES = counter("meltemi_downstream_tx_bytes", "Bytes put into the output buffers of clients");
+    }
+
+    family! {
+        /// Per listener and kind of fault.
+        FAULTS, faults, ["listener", "fault"], None,
+        REPLIES = counter("meltemi_local_replies", "Requests that the proxy itself answered (or dropped, if one-way), by the fault found");
+    }
+
+    family! {
+        /// Per route.
+        ROUTE, route, ["listener", "route"], None,
+        REQUESTS = counter("meltemi_route_requests", "Requests that took the route");
+    }
+
+    family! {
+        /// Per cluster.
+        CLUSTER, cluster, ["cluster"], None,
+        REQUESTS = counter("meltemi_upstream_requests", "Requests sent to the cluster");
+        OK = counter("meltemi_upstream_responses_ok", "Responses without a failure");
+        FAILED = counter("meltemi_upstream_responses_failed", "Responses that say that the call failed");
+        TIMEOUTS = counter("meltemi_upstream_timeouts", "Requests whose time ran out");
+        RESETS = counter("meltemi_upstream_resets", "Requests whose connection ended before the response");
+        STRAY = counter("meltemi_upstream_stray_responses", "Responses that answer nothing, or come too late");
+        CONNECTS = counter("meltemi_upstream_connections", "Upstream connections made");
+        CONNECT_FAILURES = counter("meltemi_upstream_connect_failures", "Upstream connections that could not be made");
+        ACTIVE = gauge("meltemi_upstream_connections_active", "Upstream connections open or being made now");
+        OVERFLOW = counter("meltemi_upstream_overflow", "Requests refused at a limit of the cluster");
+        RX_BYTES = counter("meltemi_upstream_rx_bytes", "Bytes received from upstreams");
+        TX_BYTES = counter("meltemi_upstream_tx_bytes", "Bytes put into the output buffers of upstreams");
+    }
+
+    family! {
+        /// Per operation: the protocol's method or command, with its service where there is one.
+        OPERATION, operation, ["listener", "protocol", "service", "operation"],
+        Some(("meltemi_request_duration_seconds", "From a request's last byte in to its response's last byte out")),
+        REQUESTS = counter("meltemi_requests", "Requests of the operation");
+        FAILED = counter("meltemi_requests_failed", "Requests of the operation that ended in a failure, the upstream's or a local one");
+    }
+}
+
+pub use families::{CLUSTER, FAULTS, LISTENER, OPERATION, ROUTE};
+pub(crate) use families::{cluster, faults, listener, operation, route};
+
+/// Every family, for the metrics reference.
+pub static FAMILIES: &[&Family] = &[&LISTENER, &FAULTS, &ROUTE, &CLUSTER, &OPERATION];
+
+/// Upper bounds of the duration histogram, in microseconds.
+const BOUNDS_US: &[u64] = &[
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 2_500_000, 5_000_000, 10_000_000, 30_000_000, 60_000_000,
+];
+
+/// The counters of one family for one set of label values, of one worker.
+#[derive(Debug)]
+pub struct Group {
+    family: &'static Family,
+    labels: Vec<String>,
+    counts: Box<[Count]>,
+    /// One count per bound and one past the last, then the sum in microseconds.
+    durations: Box<[Count]>,
+}
+
+impl Group {
+    pub(crate) fn add(&self, index: usize, more: u64) {
+        if let Some(count) = self.counts.get(index) {
+            count.add(more);
+        }
+    }
+
+    pub(crate) fn subtract(&self, index: usize, less: u64) {
+        self.add(index, less.wrapping_neg());
+    }
+
+    pub(crate) fn observe(&self, micros: u64) {
+        let bucket = BOUNDS_US.partition_point(|bound| *bound < micros);
+        if let Some(count) = self.durations.get(bucket) {
+            count.add(1);
+        }
+        if let Some(sum) = self.durations.last() {
+            sum.add(micros);
+        }
+    }
+}
+
+/// All counters of a process.
+#[derive(Clone, Debug, Default)]
+pub struct Stats(Arc<Mutex<Vec<Arc<Group>>>>);
+
+impl Stats {
+    /// Counters for one worker; the caller keeps them and does not ask twice for the same.
+    pub(crate) fn group(&self, family: &'static Family, labels: Vec<String>) -> Arc<Group> {
+        let durations = if family.histogram.is_some() {
+            BOUNDS_US.len() + 2
+        } else {
+            0
+        };
+        let counts = |length| (0..length).map(|_| Count::default()).collect();
+        let group = Arc::new(Group {
+            family,
+            labels,
+            counts: counts(family.metrics.len()),
+            durations: counts(durations),
+        });
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(&group));
+        group
+    }
+
+    /// The sums over all workers, by family and label values.
+    fn sums(&self, family: &'static Family) -> BTreeMap<Vec<String>, (Vec<u64>, Vec<u64>)> {
+        let groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sums = BTreeMap::new();
+        for group in groups
+            .iter()
+            .filter(|group| std::ptr::eq(group.family, family))
+        {
+            let entry = sums.entry(group.labels.clone()).or_insert_with(|| {
+                (
+                    vec![0_u64; group.counts.len()],
+                    vec![0_u64; group.durations.len()],
+                )
+            });
+            for (sum, count) in entry.0.iter_mut().zip(&group.counts) {
+                *sum = sum.wrapping_add(count.value());
+            }
+            for (sum, count) in entry.1.iter_mut().zip(&group.durations) {
+                *sum = sum.wrapping_add(count.value());
+            }
+        }
+        sums
+    }
+
+    /// Everything in the Prometheus text format.
+    pub fn prometheus(&self) -> String {
+        let mut registry = prometheus_client::registry::Registry::default();
+        registry.register_collector(Box::new(self.clone()));
+        let mut text = String::new();
+        // Writing to a String cannot fail, and a half-written page is better than none.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
+        text
+    }
+
+    /// The sums of one metric by label values, for tests, the demo and `/clusters`.
+    pub fn values(&self, metric: &str) -> BTreeMap<Vec<String>, u64> {
+        for family in FAMILIES {
+            if let Some(at) = family
+                .metrics
+                .iter()
+                .position(|candidate| candidate.name == metric)
+            {
+                let sums = self.sums(family).into_iter();
+                return sums
+                    .map(|(labels, (counts, _))| (labels, counts.get(at).copied().unwrap_or(0)))
+                    .collect();
+            }
+        }
+        BTreeMap::new()
+    }
+}
+
+impl Collector for Stats {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        for family in FAMILIES {
+            let sums: Vec<_> = self
+                .sums(family)
+                .into_iter()
+                .map(|(labels, values)| {
+                    let pairs: Vec<(String, String)> = family
+                        .labels
+                        .iter()
+                        .map(ToString::to_string)
+                        .zip(labels)
+                        .collect();
+                    (pairs, values)
+                })
+                .collect();
+            if sums.is_empty() {
+                continue;
+            }
+            for (at, metric) in family.metrics.iter().enumerate() {
+                let form = match metric.form {
+                    Form::Counter => MetricType::Counter,
+                    Form::Gauge => MetricType::Gauge,
+                };
+                let mut described =
+                    encoder.encode_descriptor(metric.name, metric.help, None, form)?;
+                for (labels, (counts, _)) in &sums {
+                    let value = counts.get(at).copied().unwrap_or(0);
+                    let mut one = described.encode_family(labels)?;
+                    match metric.form {
+                        Form::Counter => {
+                            one.encode_counter::<prometheus_client::encoding::NoLabelSet, u64, u64>(
+                                &value, None,
+                            )?;
+                        }
+                        // A gauge that two workers count may pass through zero.
+                        Form::Gauge => one.encode_gauge(&value.cast_signed())?,
+                    }
+                }
+            }
+            if let Some((name, help)) = family.histogram {
+                let mut described =
+                    encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+                for (labels, (_, durations)) in &sums {
+                    let bounds = BOUNDS_US.iter().map(|micros| *micros as f64 / 1e6);
+                    let buckets: Vec<(f64, u64)> = bounds
+                        .chain([f64::MAX])
+                        .zip(durations.iter().copied())
+                        .collect();
+                    let count = buckets.iter().map(|(_, count)| count).sum();
+                    let sum = durations.last().map_or(0.0, |micros| *micros as f64 / 1e6);
+                    described
+                        .encode_family(labels)?
+                        .encode_histogram::<prometheus_client::encoding::NoLabelSet>(
+                            sum, count, &buckets, None,
+                        )?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The metrics reference, as Markdown.
+pub fn reference() -> String {
+    let mut text = String::new();
+    for family in FAMILIES {
+        let labels = family.labels.join("`, `");
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "\n### By `{labels}`\n\n| metric | type | what |\n|---|---|---|"
+        );
+        for metric in family.metrics {
+            let (suffix, form) = match metric.form {
+                Form::Counter => ("_total", "counter"),
+                Form::Gauge => ("", "gauge"),
+            };
+            let _ = writeln!(
+                text,
+                "| `{}{suffix}` | {form} | {} |",
+                metric.name, metric.help
+            );
+        }
+        if let Some((name, help)) = family.histogram {
+            let _ = writeln!(text, "| `{name}` | histogram | {help} |");
+        }
+    }
+    text
+}

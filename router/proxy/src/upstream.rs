@@ -1,0 +1,448 @@
+//! One upstream connection: its output, and who waits for what on it. Downstream tasks append here;
+//! the connection's own task (`upstream_task`) moves the bytes.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::Waker;
+
+use meltemi_frame::{
+    Codec, Correlation, Fault, Interest, Message, Output, OwnedMessage, Protocol, Receipt, Say,
+    Session, Sharing, Side,
+};
+use meltemi_router_core::{Fifo, Pending, Turn};
+
+use crate::call::Call;
+use crate::cluster::{ClusterState, EndpointState, Need};
+use crate::downstream::Downstream;
+use crate::stats::cluster;
+use crate::worker::Worker;
+
+/// One upstream connection.
+pub(crate) struct Upstream {
+    pub(crate) cluster: Rc<ClusterState>,
+    pub(crate) endpoint: Rc<EndpointState>,
+    pub(crate) protocol: Arc<dyn Protocol>,
+    pub(crate) state: RefCell<State>,
+    /// More than this may not wait to be written before downstreams are held back, in bytes.
+    cap: usize,
+    active_us: Cell<u64>,
+}
+
+pub(crate) struct State {
+    pub(crate) codec: Box<dyn Codec>,
+    pub(crate) out: Output,
+    pub(crate) calls: Calls,
+    pub(crate) phase: Phase,
+    pub(crate) interest: Interest,
+    /// The response that is coming in pieces: its wire id, or the head of the order.
+    pub(crate) streaming: Option<i64>,
+    pub(crate) waker: Option<Waker>,
+    /// Downstreams that wait until there is room in the output.
+    pub(crate) blocked: Vec<Waker>,
+    session: Session,
+    exclusive: bool,
+    /// A request is going out in pieces.
+    sending: bool,
+    pinned_to: Option<Weak<Downstream>>,
+    /// Why it was closed from this side.
+    pub(crate) closed_for: Option<Fault>,
+}
+
+/// Who waits for what.
+pub(crate) enum Calls {
+    /// Responses name their request.
+    ById(Pending<Call>),
+    /// Responses come in the order of the requests.
+    InOrder(Fifo<Call>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Connecting,
+    Open,
+    /// No new requests; closes when nothing is in flight.
+    Draining,
+    Closed,
+}
+
+impl Calls {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::ById(pending) => pending.len(),
+            Self::InOrder(fifo) => fifo.len(),
+        }
+    }
+}
+
+impl Upstream {
+    /// Starts a connection. Requests can be sent at once: they wait in the output.
+    pub(crate) fn connect(
+        worker: &Rc<Worker>,
+        cluster: &Rc<ClusterState>,
+        endpoint: &Rc<EndpointState>,
+        need: &Need<'_>,
+        exclusive: bool,
+    ) -> Rc<Self> {
+        let spec = need.protocol.spec();
+        let multiplexed = cluster.sharing(need.protocol) == Sharing::Multiplexed;
+        let calls = match (spec.correlation, spec.correlation.id_bits()) {
+            (Correlation::Id { bits }, _) => Calls::ById(Pending::new(bits)),
+            (Correlation::InOrder { .. }, Some(bits)) if multiplexed && !exclusive => {
+                Calls::ById(Pending::new(bits))
+            }
+            _ => Calls::InOrder(Fifo::new()),
+        };
+        let config = cluster.config.borrow();
+        let mut out = Output::new();
+        out.put(need.session.preamble());
+        let upstream = Rc::new(Self {
+            cluster: Rc::clone(cluster),
+            endpoint: Rc::clone(endpoint),
+            protocol: Arc::clone(need.protocol),
+            cap: config.limits.output,
+            active_us: Cell::new(worker.now_us()),
+            state: RefCell::new(State {
+                codec: need
+                    .protocol
+                    .codec(Side::Client, &worker.codec_limits(), need.session),
+                out,
+                calls,
+                phase: Phase::Connecting,
+                interest: need.interest,
+                streaming: None,
+                waker: None,
+                blocked: Vec::new(),
+                session: need.session.clone(),
+                exclusive,
+                sending: false,
+                pinned_to: None,
+                closed_for: None,
+            }),
+        });
+        cluster
+            .counters
+            .connections
+            .set(cluster.counters.connections.get() + 1);
+        cluster.group.add(cluster::ACTIVE, 1);
+        worker.watch_upstream(&upstream);
+        tokio::task::spawn_local(crate::upstream_task::run(
+            Rc::clone(worker),
+            Rc::clone(&upstream),
+            config.connect_timeout,
+        ));
+        upstream
+    }
+
+    /// Sends a request, or a piece of one, and remembers who waits for its response. Tells whether
+    /// the output is over its cap.
+    ///
+    /// # Errors
+    /// The fault to answer with, and the call to answer.
+    pub(crate) fn send(
+        self: &Rc<Self>,
+        worker: &Worker,
+        message: &mut Message<'_>,
+        call: Option<Call>,
+        deadline_ms: u64,
+    ) -> Result<bool, (Fault, String, Option<Call>)> {
+        let mut state = self.state.borrow_mut();
+        let State {
+            codec,
+            out,
+            calls,
+            phase,
+            ..
+        } = &mut *state;
+        if *phase == Phase::Closed {
+            return Err((
+                Fault::Reset,
+                "the upstream connection has ended".to_owned(),
+                call,
+            ));
+        }
+        let before = out.len();
+        let wants_answer = call.is_some();
+        match (calls, call) {
+            (Calls::ById(pending), Some(call)) => {
+                let Some(id) = pending.insert(call, deadline_ms) else {
+                    return Err((Fault::Overload, "no request id is free".to_owned(), None));
+                };
+                message.set_id(id);
+                if let Err(error) = codec.encode(message, out) {
+                    return Err((Fault::Unsupported, error.to_string(), pending.remove(id)));
+                }
+            }
+            (Calls::InOrder(fifo), Some(call)) => {
+                if let Err(error) = codec.encode(message, out) {
+                    return Err((Fault::Unsupported, error.to_string(), Some(call)));
+                }
+                fifo.push(call, deadline_ms);
+            }
+            (_, None) => {
+                if let Err(error) = codec.encode(message, out) {
+                    return Err((Fault::Unsupported, error.to_string(), None));
+                }
+            }
+        }
+        let after = out.len();
+        self.cluster
+            .group
+            .add(cluster::TX_BYTES, (after - before) as u64);
+        self.active_us.set(worker.now_us());
+        if wants_answer {
+            worker.something_pending();
+        }
+        if before == 0
+            && let Some(waker) = &state.waker
+        {
+            waker.wake_by_ref();
+        }
+        Ok(after > self.cap)
+    }
+
+    /// Sends a request that waited for a connection.
+    pub(crate) fn send_owned(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        message: &OwnedMessage,
+        call: Option<Call>,
+        deadline_ms: u64,
+    ) {
+        let answered = call.is_some();
+        if let Err((fault, text, call)) =
+            self.send(worker, &mut message.message(), call, deadline_ms)
+        {
+            if let Some(call) = call {
+                call.fail(fault, &text);
+            }
+            self.done(worker);
+        } else if !answered {
+            self.done(worker);
+        }
+    }
+
+    /// An exclusive request has ended.
+    pub(crate) fn done(self: &Rc<Self>, worker: &Rc<Worker>) {
+        let free = {
+            let state = self.state.borrow();
+            state.exclusive && !state.sending && state.pinned_to.is_none() && state.calls.len() == 0
+        };
+        if free {
+            let cluster = Rc::clone(&self.cluster);
+            cluster.release(worker, self);
+        }
+    }
+
+    /// Asks the upstream whether it is there.
+    pub(crate) fn ping(&self, worker: &Worker, deadline_ms: u64) {
+        let mut state = self.state.borrow_mut();
+        let State {
+            codec, out, calls, ..
+        } = &mut *state;
+        let id = match calls {
+            Calls::ById(pending) => pending.insert(Call::keepalive(), deadline_ms),
+            Calls::InOrder(_) => Some(0),
+        };
+        let Some(id) = id else { return };
+        let said = codec.synthesize(Say::Ping { id }, out);
+        match (said, calls) {
+            (Ok(()), Calls::InOrder(fifo)) => {
+                fifo.push(Call::keepalive(), deadline_ms);
+            }
+            (Err(_), Calls::ById(pending)) => drop(pending.remove(id)),
+            _ => {}
+        }
+        self.active_us.set(worker.now_us());
+        if let Some(waker) = &state.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Answers the upstream's own heartbeat.
+    pub(crate) fn pong(&self, to: &Receipt) {
+        let mut state = self.state.borrow_mut();
+        let State { codec, out, .. } = &mut *state;
+        // A protocol that can ask can answer; one that cannot has nothing to say.
+        let _ = codec.synthesize(Say::Pong { to }, out);
+    }
+
+    pub(crate) fn session(&self) -> Session {
+        self.state.borrow().session.clone()
+    }
+
+    /// The connection is of another session now, by a request that it carried.
+    pub(crate) fn adopt(&self, session: Session) {
+        let mut state = self.state.borrow_mut();
+        state.codec.adopt(&session);
+        state.session = session;
+    }
+
+    /// Responses must be looked at at least this deep from here on.
+    pub(crate) fn set_interest(&self, interest: Interest) {
+        let mut state = self.state.borrow_mut();
+        state.interest = state.interest.max(interest);
+    }
+
+    /// New requests may be sent here.
+    pub(crate) fn accepts(&self) -> bool {
+        matches!(self.state.borrow().phase, Phase::Connecting | Phase::Open)
+    }
+
+    /// Nothing is owed in either direction.
+    pub(crate) fn is_reusable(&self) -> bool {
+        let state = self.state.borrow();
+        matches!(state.phase, Phase::Connecting | Phase::Open)
+            && state.calls.len() == 0
+            && state.streaming.is_none()
+    }
+
+    /// How long the oldest request of an in-order connection has waited, in microseconds.
+    pub(crate) fn oldest_us(&self, now_us: u64) -> u64 {
+        match &mut self.state.borrow_mut().calls {
+            Calls::ById(_) => 0,
+            Calls::InOrder(fifo) => match fifo.front_mut() {
+                Some(Turn::Caller(call)) => call
+                    .caller
+                    .as_ref()
+                    .map_or(0, |caller| now_us.saturating_sub(caller.track.started_us)),
+                Some(Turn::Abandoned) => u64::MAX,
+                None => 0,
+            },
+        }
+    }
+
+    /// An exclusive connection may be shared from here on.
+    pub(crate) fn become_shared(&self) {
+        self.state.borrow_mut().exclusive = false;
+    }
+
+    /// Ties the connection to one downstream: what it pushes goes there.
+    pub(crate) fn pin(&self, down: &Rc<Downstream>) {
+        self.state.borrow_mut().pinned_to = Some(Rc::downgrade(down));
+    }
+
+    pub(crate) fn pinned_to(&self) -> Option<Rc<Downstream>> {
+        self.state
+            .borrow()
+            .pinned_to
+            .as_ref()
+            .and_then(Weak::upgrade)
+    }
+
+    /// Unties it. One that is not clean is closed.
+    pub(crate) fn unpin(self: &Rc<Self>, worker: &Rc<Worker>, clean: bool) {
+        self.state.borrow_mut().pinned_to = None;
+        if clean {
+            self.done(worker);
+        } else {
+            self.close(Fault::Reset);
+        }
+    }
+
+    /// Whether a request is going out in pieces.
+    pub(crate) fn set_sending(&self, sending: bool) {
+        self.state.borrow_mut().sending = sending;
+    }
+
+    pub(crate) fn is_exclusive(&self) -> bool {
+        self.state.borrow().exclusive
+    }
+
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.state.borrow().pinned_to.is_some()
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.state.borrow().calls.len()
+    }
+
+    /// Takes no new requests; closes when nothing is in flight.
+    pub(crate) fn drain(&self) {
+        let mut state = self.state.borrow_mut();
+        if state.phase != Phase::Closed {
+            state.phase = Phase::Draining;
+        }
+        if let Some(waker) = &state.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Closes at once; what is in flight fails with `fault`.
+    pub(crate) fn close(&self, fault: Fault) {
+        let mut state = self.state.borrow_mut();
+        state.closed_for.get_or_insert(fault);
+        state.phase = Phase::Closed;
+        if let Some(waker) = &state.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// The downstream is woken when there is room in the output again. Tells whether it has to wait.
+    pub(crate) fn is_full(&self, waker: &Waker) -> bool {
+        let mut state = self.state.borrow_mut();
+        if state.phase == Phase::Closed || state.out.len() <= self.cap {
+            return false;
+        }
+        if !state.blocked.iter().any(|other| other.will_wake(waker)) {
+            state.blocked.push(waker.clone());
+        }
+        true
+    }
+
+    /// Microseconds since the last byte went either way.
+    pub(crate) fn idle_us(&self, now_us: u64) -> u64 {
+        now_us.saturating_sub(self.active_us.get())
+    }
+
+    pub(crate) fn mark_active(&self, now_us: u64) {
+        self.active_us.set(now_us);
+    }
+
+    /// Takes out the calls whose time has run out. An exclusive connection that owes a reply is
+    /// closed; a shared one remembers, and drops the reply if it still comes.
+    pub(crate) fn expire(self: &Rc<Self>, now_ms: u64) -> Vec<Call> {
+        let mut state = self.state.borrow_mut();
+        let calls: Vec<Call> = match &mut state.calls {
+            Calls::ById(pending) => {
+                let mut expired = Vec::new();
+                pending.expired(now_ms, &mut expired);
+                expired.into_iter().map(|(_, call)| call).collect()
+            }
+            Calls::InOrder(fifo) => {
+                let mut expired = Vec::new();
+                fifo.expired(now_ms, &mut expired);
+                expired.into_iter().map(|(_, call)| call).collect()
+            }
+        };
+        if calls.is_empty() {
+            return calls;
+        }
+        let heartbeat_lost = calls.iter().any(|call| call.caller.is_none());
+        let in_order = matches!(state.calls, Calls::InOrder(_));
+        if state.exclusive || heartbeat_lost {
+            state.closed_for.get_or_insert(Fault::Timeout);
+            state.phase = Phase::Closed;
+        } else if in_order && state.phase != Phase::Closed {
+            // Whoever is behind the stuck request waits for it; nobody new shall.
+            state.phase = Phase::Draining;
+        }
+        if let Some(waker) = &state.waker {
+            waker.wake_by_ref();
+        }
+        calls
+    }
+
+    /// Takes out everything in flight, because the connection is gone.
+    pub(crate) fn drain_calls(&self) -> Vec<Call> {
+        let mut state = self.state.borrow_mut();
+        state.phase = Phase::Closed;
+        for waker in state.blocked.drain(..) {
+            waker.wake();
+        }
+        match &mut state.calls {
+            Calls::ById(pending) => pending.drain().collect(),
+            Calls::InOrder(fifo) => fifo.drain().collect(),
+        }
+    }
+}

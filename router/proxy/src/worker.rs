@@ -1,0 +1,322 @@
+//! A worker: one thread, one event loop, and everything its connections share.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpStream as StdStream};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use meltemi_frame::{Fault, Limits, Session};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::LocalSet;
+
+use crate::acceptor::Admission;
+use crate::access_log::AccessLog;
+use crate::cluster::ClusterState;
+use crate::downstream::Downstream;
+use crate::downstream_task::{Watch, serve};
+use crate::io::ReadBuffer;
+use crate::snapshot::Snapshot;
+use crate::stats::{FAULTS, Group, Stats, faults, listener};
+use crate::upstream::Upstream;
+use crate::view::{Kept, ListenerView, View};
+
+/// What a worker is told.
+pub(crate) enum Command {
+    /// Serve this connection of this listener.
+    Accept(StdStream, SocketAddr, Arc<str>, Admission),
+    /// Take over a configuration.
+    Configure(Arc<Snapshot>),
+    /// Let connections end; answers when there are none.
+    Drain(oneshot::Sender<()>),
+    /// Tell of the clusters.
+    Clusters(oneshot::Sender<Vec<ClusterReport>>),
+    /// End now.
+    Stop,
+}
+
+/// A cluster as one worker sees it, for the admin page.
+#[derive(Clone, Debug)]
+pub struct ClusterReport {
+    /// The cluster's name.
+    pub name: String,
+    /// Address, requests in flight, shared connections, idle connections of every endpoint.
+    pub endpoints: Vec<(SocketAddr, u32, usize, usize)>,
+}
+
+pub(crate) struct Worker {
+    pub(crate) buffer: ReadBuffer,
+    pub(crate) stats: Stats,
+    pub(crate) access_log: Option<AccessLog>,
+    started: Instant,
+    now_us: Cell<u64>,
+    version: Cell<u64>,
+    view: RefCell<Rc<View>>,
+    kept: RefCell<Kept>,
+    clusters: RefCell<HashMap<String, Rc<ClusterState>>>,
+    faults: RefCell<HashMap<(String, Fault), Arc<Group>>>,
+    random: RefCell<fastrand::Rng>,
+    pub(crate) upstreams: RefCell<Vec<Weak<Upstream>>>,
+    pub(crate) downstreams: RefCell<Vec<(Weak<Downstream>, Rc<Watch>)>>,
+    next_number: Cell<u64>,
+    pub(crate) pending: Cell<bool>,
+    pub(crate) wake_sweep: Notify,
+    /// Connections of this worker, seen by the acceptor.
+    load: Arc<AtomicUsize>,
+    draining: RefCell<Option<oneshot::Sender<()>>>,
+}
+
+/// How a worker is started.
+pub(crate) struct Start {
+    pub(crate) stats: Stats,
+    pub(crate) access_log: Option<AccessLog>,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) load: Arc<AtomicUsize>,
+}
+
+/// Runs a worker on this thread until it is told to stop.
+pub(crate) fn run(start: Start, commands: mpsc::UnboundedReceiver<Command>) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        // Polling for I/O less often than after every few tasks makes larger batches.
+        .event_interval(127)
+        .build()?;
+    let local = LocalSet::new();
+    local.block_on(&runtime, Worker::main(start, commands));
+    Ok(())
+}
+
+impl Worker {
+    async fn main(start: Start, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let worker = Rc::new(Self {
+            buffer: ReadBuffer::new(),
+            stats: start.stats,
+            access_log: start.access_log,
+            started: Instant::now(),
+            now_us: Cell::new(1),
+            version: Cell::new(0),
+            view: RefCell::new(Rc::new(View {
+                listeners: HashMap::new(),
+            })),
+            kept: RefCell::default(),
+            clusters: RefCell::default(),
+            faults: RefCell::default(),
+            random: RefCell::new(fastrand::Rng::new()),
+            upstreams: RefCell::default(),
+            downstreams: RefCell::default(),
+            next_number: Cell::new(0),
+            pending: Cell::new(false),
+            wake_sweep: Notify::new(),
+            load: start.load,
+            draining: RefCell::default(),
+        });
+        worker.configure(&start.snapshot);
+        let sweep = tokio::task::spawn_local(crate::sweep::run(Rc::clone(&worker)));
+        while let Some(command) = commands.recv().await {
+            match command {
+                Command::Accept(stream, peer, listener, admission) => {
+                    worker.accept(stream, peer, &listener, admission);
+                }
+                Command::Configure(snapshot) => worker.configure(&snapshot),
+                Command::Drain(done) => worker.drain(done),
+                Command::Clusters(reply) => drop(reply.send(worker.report())),
+                Command::Stop => break,
+            }
+        }
+        sweep.abort();
+    }
+
+    fn accept(
+        self: &Rc<Self>,
+        stream: StdStream,
+        peer: SocketAddr,
+        listener: &str,
+        admission: Admission,
+    ) {
+        let Some(view) = self.listener(listener) else {
+            return;
+        };
+        let Ok(stream) = TcpStream::from_std(stream) else {
+            return;
+        };
+        let number = self.next_number.get();
+        self.next_number.set(number + 1);
+        let limits = &view.listener.limits;
+        let group = Arc::clone(&view.group);
+        group.add(listener::CONNECTIONS, 1);
+        group.add(listener::ACTIVE, 1);
+        let down = Downstream::new(self, peer, number, limits, listener, group);
+        let worker = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            serve(worker, down, view, stream).await;
+            drop(admission);
+        });
+    }
+
+    fn configure(self: &Rc<Self>, snapshot: &Arc<Snapshot>) {
+        let mut known = self.clusters.borrow_mut();
+        let mut next = HashMap::new();
+        let mut in_order = Vec::with_capacity(snapshot.clusters.len());
+        for config in &snapshot.clusters {
+            let state = match known.remove(&config.name) {
+                Some(state) => {
+                    state.update(config);
+                    state
+                }
+                None => ClusterState::new(self, config),
+            };
+            next.insert(config.name.clone(), Rc::clone(&state));
+            in_order.push(state);
+        }
+        for gone in known.values() {
+            gone.retire();
+        }
+        *known = next;
+        drop(known);
+        let view = View::new(
+            snapshot,
+            &in_order.into(),
+            &mut self.kept.borrow_mut(),
+            &self.stats,
+        );
+        *self.view.borrow_mut() = Rc::new(view);
+        self.version.set(self.version.get() + 1);
+        // Connections of listeners that are gone end when they have nothing to do.
+        let view = Rc::clone(&self.view.borrow());
+        for (down, watch) in self.downstreams.borrow().iter() {
+            if let Some(down) = down.upgrade()
+                && !view.listeners.contains_key(down.listener_name())
+                && !watch.draining.replace(true)
+            {
+                down.go_away();
+            }
+        }
+    }
+
+    fn drain(&self, done: oneshot::Sender<()>) {
+        for (down, watch) in self.downstreams.borrow().iter() {
+            if let Some(down) = down.upgrade() {
+                watch.draining.set(true);
+                down.go_away();
+            }
+        }
+        *self.draining.borrow_mut() = Some(done);
+        self.finish_drain();
+        self.something_pending();
+    }
+
+    /// Tells whoever asked for it when the last connection has ended.
+    pub(crate) fn finish_drain(&self) {
+        if self.load.load(Ordering::Relaxed) == 0
+            && let Some(done) = self.draining.borrow_mut().take()
+        {
+            // Whoever asked may have lost patience.
+            let _ = done.send(());
+        }
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.borrow().is_some()
+    }
+
+    fn report(&self) -> Vec<ClusterReport> {
+        let clusters = self.clusters.borrow();
+        let mut report: Vec<_> = clusters
+            .iter()
+            .map(|(name, state)| ClusterReport {
+                name: name.clone(),
+                endpoints: state.endpoint_lines(),
+            })
+            .collect();
+        report.sort_by(|a, b| a.name.cmp(&b.name));
+        report
+    }
+
+    pub(crate) fn clusters(&self) -> Vec<Rc<ClusterState>> {
+        self.clusters.borrow().values().cloned().collect()
+    }
+
+    pub(crate) fn listener(&self, name: &str) -> Option<Rc<ListenerView>> {
+        self.view.borrow().listeners.get(name).cloned()
+    }
+
+    pub(crate) fn version(&self) -> u64 {
+        self.version.get()
+    }
+
+    /// What upstream codecs may hold. Responses are not limited by the listeners, as one connection
+    /// may serve several.
+    pub(crate) fn codec_limits(&self) -> Limits {
+        let view = self.view.borrow();
+        let mut limits = Limits::default();
+        for listener in view.listeners.values() {
+            let codec = listener.listener.limits.codec;
+            limits.frame = limits.frame.max(codec.frame);
+            limits.depth = limits.depth.max(codec.depth);
+            limits.entries = limits.entries.max(codec.entries);
+        }
+        limits
+    }
+
+    /// Reads the clock, once per turn of a task.
+    pub(crate) fn tick(&self) {
+        let now = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.now_us.set(now.max(1));
+    }
+
+    /// Microseconds since the worker started, as of the last tick.
+    pub(crate) fn now_us(&self) -> u64 {
+        self.now_us.get()
+    }
+
+    /// Milliseconds since the worker started, as of the last tick.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now_us.get() / 1000
+    }
+
+    pub(crate) fn random(&self) -> u64 {
+        self.random.borrow_mut().u64(..)
+    }
+
+    /// The sweep must run soon: somebody waits for something that has a deadline.
+    pub(crate) fn something_pending(&self) {
+        if !self.pending.replace(true) {
+            self.wake_sweep.notify_one();
+        }
+    }
+
+    pub(crate) fn watch_upstream(&self, upstream: &Rc<Upstream>) {
+        self.upstreams.borrow_mut().push(Rc::downgrade(upstream));
+    }
+
+    pub(crate) fn watch_downstream(&self, down: &Rc<Downstream>) -> Rc<Watch> {
+        let watch = Rc::new(Watch::default());
+        watch.active_us.set(self.now_us());
+        self.downstreams
+            .borrow_mut()
+            .push((Rc::downgrade(down), Rc::clone(&watch)));
+        watch
+    }
+
+    pub(crate) fn count_fault(&self, listener: &str, fault: Fault) {
+        let mut groups = self.faults.borrow_mut();
+        let group = groups
+            .entry((listener.to_owned(), fault))
+            .or_insert_with(|| {
+                self.stats
+                    .group(&FAULTS, vec![listener.to_owned(), fault.name().to_owned()])
+            });
+        group.add(faults::REPLIES, 1);
+    }
+}
+
+/// What a connection is after saying both.
+pub(crate) fn compose(login: &Session, client: &Session) -> Session {
+    let mut preamble = login.preamble().to_vec();
+    preamble.extend_from_slice(client.preamble());
+    Session::new(preamble, login.replies() + client.replies())
+}
