@@ -190,3 +190,51 @@ impl fmt::Display for Decision {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    fn decide(attributes: &[(&str, &str)]) -> Decision {
+        let mut split = fixture::route("users", vec![fixture::exact("service", "users")]);
+        split.clusters = vec![fixture::target("a", 9), fixture::target("c", 1)];
+        let routes = vec![split];
+        let config = fixture::config(routes.clone());
+        let table = Table::compile(&fixture::served(routes), &config);
+        let message = fixture::message(attributes);
+        Decision::new("test", &table, &config, &message, [10, 0, 0, 9].into())
+    }
+
+    #[test]
+    fn a_decision_tells_where_a_message_may_go() {
+        let decision = decide(&[("service", "users"), ("method", "a")]);
+        assert_eq!(
+            decision.to_string(),
+            "\
+protocol test
+route 0 `users`: yes
+cluster a weight 9, least request
+  10.0.0.1:80 weight 1
+  10.0.0.2:80 weight 1
+cluster c weight 1, ring hash, hash d24ec4f1a98c6e5b
+  10.0.0.1:80 weight 1
+  10.0.0.2:80 weight 1
+"
+        );
+    }
+
+    #[test]
+    fn a_decision_tells_that_nothing_matches() {
+        let decision = decide(&[]);
+        assert_eq!(
+            decision.to_string(),
+            "\
+protocol test
+route 0 `users`: no: `service` should be: is `users`; it is absent
+no route matches
+"
+        );
+        assert!(decision.route.is_none() && decision.clusters.is_empty());
+    }
+}

@@ -190,7 +190,7 @@ fn the_same_key_goes_to_the_same_endpoint_in_every_process() {
     // Chosen once: another value means that a rolling update of the proxies moves keys.
     let mut ring = Balancer::new(&ring(1024), &[1; 5], &keys(5));
     let mut table = Balancer::new(&maglev(65537), &[1; 5], &keys(5));
-    let mut pick = |balancer: &mut Balancer, key: &str| {
+    let pick = |balancer: &mut Balancer, key: &str| {
         let hash = Some(stable_hash(key.as_bytes()));
         balancer.pick(hash, &mut || 0, &|_| 0, &|_| true).unwrap()
     };
@@ -213,7 +213,7 @@ fn proxies_agree_whatever_the_order_of_endpoints() {
         let mut hashes = numbers(7);
         for _ in 0..1000 {
             let hash = Some(hashes());
-            let mut pick = |balancer: &mut Balancer| {
+            let pick = |balancer: &mut Balancer| {
                 balancer.pick(hash, &mut || 0, &|_| 0, &|_| true).unwrap()
             };
             assert_eq!(pick(&mut here), 3 - pick(&mut there));
@@ -231,16 +231,16 @@ fn needless_moves(balancing: &Balancing, count: usize, leaves: usize) -> f64 {
     let (mut stayed, mut moved) = (0.0, 0.0);
     for _ in 0..10_000 {
         let hash = Some(hashes());
-        let mut pick =
+        let pick =
             |balancer: &mut Balancer| balancer.pick(hash, &mut || 0, &|_| 0, &|_| true).unwrap();
         let (old, new) = (pick(&mut before), rest[pick(&mut after)]);
         if old == leaves {
             continue;
         }
         if old == new {
-            stayed += 1.0
+            stayed += 1.0;
         } else {
-            moved += 1.0
+            moved += 1.0;
         }
     }
     moved / (stayed + moved)

@@ -5,6 +5,7 @@
 //! Routes that demand certain values of the same attributes form a group, which is a hash table from
 //! those values to routes. A message is looked up in each group (there are few); the rest is scanned.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
@@ -57,7 +58,7 @@ impl Index {
         let mut best = u32::MAX;
         for group in &self.groups {
             if group.first < best {
-                group.look_up(message, &mut |routes| improve(&mut best, routes, &passes));
+                group.improve(&mut best, message, &passes);
             }
         }
         improve(&mut best, &self.rest, &passes);
@@ -65,22 +66,26 @@ impl Index {
     }
 }
 
-/// Sets `best` to the first of `routes`, which ascend, that passes and is before it.
-fn improve(best: &mut u32, routes: &[u32], passes: &impl Fn(usize) -> bool) {
+/// Sets `best` to the first of `routes`, which ascend, that passes and is before it. Returns how many
+/// were tested.
+fn improve(best: &mut u32, routes: &[u32], passes: &impl Fn(usize) -> bool) -> usize {
+    let mut tested = 0;
     for &route in routes {
         if route >= *best {
-            return;
+            break;
         }
+        tested += 1;
         if passes(route as usize) {
             *best = route;
-            return;
+            break;
         }
     }
+    tested
 }
 
 impl Group {
-    /// Visits the routes whose values have the same hash as those of the message.
-    fn look_up(&self, message: &Message<'_>, visit: &mut dyn FnMut(&[u32])) {
+    /// Sets `best` to the first route of the group that passes and is before it.
+    fn improve(&self, best: &mut u32, message: &Message<'_>, passes: &impl Fn(usize) -> bool) {
         let mut hash = 0;
         for &slot in &self.slots {
             match message.attributes.slot(slot, message.wire()) {
@@ -88,21 +93,32 @@ impl Group {
                 _ => return,
             }
         }
-        let mut visit_bucket = |hash| {
-            if let Some(range) = self.buckets.get(&hash) {
-                let range = range.start as usize..range.end as usize;
-                visit(self.routes.get(range).unwrap_or_default());
-            }
-        };
         let Some(open) = &self.open else {
-            return visit_bucket(hash);
+            improve(best, self.bucket(hash), passes);
+            return;
         };
+        let mut tested = 0;
         message.attributes.any(open, message.wire(), &mut |value| {
             if value.len() <= self.longest {
-                visit_bucket(mix(hash, value));
+                tested += improve(best, self.bucket(mix(hash, value)), passes);
             }
-            false
+            if tested <= self.routes.len() {
+                return false;
+            }
+            // The message repeats values, so that the same routes are tested again and again: then
+            // it is cheaper to test all of them once.
+            for route in &self.routes {
+                improve(best, std::slice::from_ref(route), passes);
+            }
+            true
         });
+    }
+
+    fn bucket(&self, hash: u64) -> &[u32] {
+        self.buckets
+            .get(&hash)
+            .and_then(|range| self.routes.get(range.start as usize..range.end as usize))
+            .unwrap_or_default()
     }
 }
 
@@ -130,7 +146,7 @@ impl Hasher for Hashed {
 }
 
 /// A route while the index is built: what it demands, by attribute (as positions in a list of all
-/// attributes, those with slots before the open one).
+/// attributes). All of them have at most one value, except for the last, which may have several.
 struct Demand<'r> {
     route: u32,
     values: BTreeMap<usize, &'r str>,
@@ -140,14 +156,22 @@ struct Demand<'r> {
 type Set = Vec<usize>;
 
 impl<'r> Demand<'r> {
-    fn of(route: u32, compiled: &'r CompiledRoute, attributes: &[&Lookup]) -> Self {
+    fn of(route: u32, compiled: &'r CompiledRoute, attributes: &HashMap<&Lookup, usize>) -> Self {
         let mut values = BTreeMap::new();
+        let mut open: Option<(usize, &str)> = None;
         for (lookup, value) in compiled.exact_tests() {
-            if let Some(at) = attributes.iter().position(|known| *known == lookup) {
+            let Some(&at) = attributes.get(lookup) else {
+                continue;
+            };
+            match lookup {
                 // Of two values that are demanded of one attribute either will do.
-                values.entry(at).or_insert(value);
+                Lookup::Slot(_) => _ = values.entry(at).or_insert(value),
+                // Of the attributes that may have several values, the most telling one is kept.
+                Lookup::Open(_) if open.is_some_and(|(kept, _)| kept <= at) => {}
+                Lookup::Open(_) => open = Some((at, value)),
             }
         }
+        values.extend(open);
         Self { route, values }
     }
 
@@ -161,9 +185,10 @@ impl<'r> Demand<'r> {
 impl Index {
     pub(super) fn new(routes: &[CompiledRoute]) -> Self {
         let attributes = attributes(routes);
+        let positions = attributes.iter().copied().zip(0..).collect();
         let mut left: Vec<Demand<'_>> = (0..)
             .zip(routes)
-            .map(|(route, compiled)| Demand::of(route, compiled, &attributes))
+            .map(|(route, compiled)| Demand::of(route, compiled, &positions))
             .collect();
         let mut groups = Vec::new();
         while groups.len() < MOST_GROUPS {
@@ -191,26 +216,24 @@ impl Index {
     }
 }
 
-/// Every attribute of which some route demands a certain value and which has one value at most; and
-/// of those that may have several the one of which most different values are demanded, as the last.
+/// Every attribute of which some route demands a certain value: first those that have one value at
+/// most, then those that may have several, each ordered by how many different values are demanded.
 fn attributes(routes: &[CompiledRoute]) -> Vec<&Lookup> {
-    let mut slots: Vec<&Lookup> = Vec::new();
-    let mut open: Vec<(&Lookup, BTreeSet<&str>)> = Vec::new();
+    let mut values: HashMap<&Lookup, BTreeSet<&str>> = HashMap::new();
     for (lookup, value) in routes.iter().flat_map(CompiledRoute::exact_tests) {
-        match lookup {
-            Lookup::Slot(_) if slots.contains(&lookup) => {}
-            Lookup::Slot(_) => slots.push(lookup),
-            Lookup::Open(_) => match open.iter_mut().find(|(known, _)| *known == lookup) {
-                Some((_, values)) => {
-                    values.insert(value);
-                }
-                None => open.push((lookup, BTreeSet::from([value]))),
-            },
-        }
+        values.entry(lookup).or_default().insert(value);
     }
-    let most = open.into_iter().max_by_key(|(_, values)| values.len());
-    slots.extend(most.map(|(lookup, _)| lookup));
-    slots
+    let mut attributes: Vec<&Lookup> = values.keys().copied().collect();
+    attributes.sort_by_cached_key(|lookup| {
+        let different = values.get(lookup).map_or(0, BTreeSet::len);
+        let (open, slot, name) = match lookup {
+            Lookup::Slot(key) => (false, key.0, ""),
+            Lookup::Open(name) => (true, 0, &**name),
+        };
+        // The last two only make the order the same in every run.
+        (open, Reverse(different), slot, name)
+    });
+    attributes
 }
 
 /// Of the sets of attributes that routes demand values of, the one with most different values.
@@ -250,7 +273,7 @@ impl Group {
         for lookup in set.iter().filter_map(|&at| attributes.get(at)) {
             match lookup {
                 Lookup::Slot(key) => slots.push(*key),
-                // The open attribute is the last of all, and so of every set.
+                // The last of the set, if there is one.
                 Lookup::Open(_) => open = Some((*lookup).clone()),
             }
         }
