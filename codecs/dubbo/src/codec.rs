@@ -19,7 +19,7 @@ use crate::response;
 /// The name of the protocol in errors.
 pub(crate) const NAME: &str = "dubbo";
 
-/// The least that is held of a large message before its head is read.
+/// The least that is held of a large message before its head is told. Smaller ones come whole.
 const FRONT: usize = 1 << 10;
 
 pub(crate) struct DubboCodec {
@@ -101,8 +101,7 @@ impl DubboCodec {
         (waits && self.side == Side::Server).then(|| Box::new(reply::receipt(header, &[])))
     }
 
-    /// The message in `wire`, which holds it whole or, if `whole` is not set, its front alone: then
-    /// the message is the head of a large one, and ends where its arguments or value start.
+    /// The message in `wire`, which holds it whole or, if `whole` is not set, its front alone.
     fn message<'b>(
         &mut self,
         header: Header,
@@ -132,7 +131,7 @@ impl DubboCodec {
             if header.serialization() == 0 {
                 return Err(Bad::Invalid("there is no serialization with id 0"));
             }
-            return Ok(if whole { message } else { cut(message, LENGTH) });
+            return Ok(message);
         };
         let (scratch, limits) = (&mut self.scratch, &self.limits);
         let mut reader = Reader::new(format, wire, LENGTH, scratch, limits);
@@ -153,17 +152,8 @@ impl DubboCodec {
                 request::publish_rest(&fields, &mut reader, limits, &mut message)?;
             }
         }
-        let front = reader.at();
-        Ok(if whole { message } else { cut(message, front) })
+        Ok(message)
     }
-}
-
-/// The same message, of which only the first `length` bytes are there.
-fn cut(message: Message<'_>, length: usize) -> Message<'_> {
-    let wire = message.wire().get(..length).unwrap_or(message.wire());
-    let mut front = Message::new(message.head, wire);
-    front.attributes = message.attributes;
-    front
 }
 
 fn describe_header(header: Header, message: &mut Message<'_>) {
@@ -202,16 +192,15 @@ impl Codec for DubboCodec {
         } else {
             self.limits.hold
         };
-        if length > holds {
-            let front = self.limits.hold.max(FRONT).min(length);
+        if length > holds && length > FRONT {
+            let front = self.limits.hold.max(FRONT);
             let Some(wire) = input.get(..front) else {
                 return Ok(Decoded::Incomplete(front));
             };
             match self.message(header, wire, false, Interest::Route) {
                 Ok(message) => {
-                    let taken = message.wire().len();
-                    self.rest = Some((header.id, length.saturating_sub(taken)));
-                    return Ok(Decoded::Message(message, taken));
+                    self.rest = Some((header.id, length.saturating_sub(front)));
+                    return Ok(Decoded::Message(message, front));
                 }
                 // The fields before the arguments are that large: then the message is held.
                 Err(Bad::End) if length <= self.limits.frame => {}

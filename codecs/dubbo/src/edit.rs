@@ -1,4 +1,4 @@
-//! Edits: another method, other attachments. Everything else leaves byte for byte as it came.
+//! Edits: another method, other attachments (of requests, and of responses that have some). Everything else leaves byte for byte as it came.
 //!
 //! Attachments are rewritten entry by entry: what stays is copied as it stands, what is new is a
 //! string. Strings are in none of Hessian2's tables, so adding one shifts no reference; taking
@@ -15,6 +15,7 @@ use crate::format::{Form, Format, RawEntry, Reader};
 use crate::header::{self, Header, LENGTH};
 use crate::protocol::ATTACHMENT;
 use crate::request;
+use crate::response;
 
 /// What is left of all edits of one name: the value, or none.
 type Change<'m> = (&'m str, Option<&'m [u8]>);
@@ -66,8 +67,9 @@ impl<'m, 's> Rewrite<'m, 's> {
         let format = header.and_then(|header| Format::of(header.serialization()));
         for edit in message.edits() {
             let name = edit.name();
-            if !matches!(message.head.kind, Kind::Request | Kind::OneWay) {
-                return Err(refused(name, "only requests can be edited"));
+            let response = message.head.kind == Kind::Response;
+            if !response && !matches!(message.head.kind, Kind::Request | Kind::OneWay) {
+                return Err(refused(name, "it is no message of an application"));
             }
             if format.is_none() {
                 return Err(refused(name, "the body's serialization is not read"));
@@ -77,15 +79,12 @@ impl<'m, 's> Rewrite<'m, 's> {
                 Edit::Set(_, value) | Edit::Add(_, value) => Some(&**value),
                 Edit::Remove(_) => None,
             };
-            if name == "method" {
+            if name == "method" && !response {
                 method = Some((name, value));
                 continue;
             }
-            let Some(attachment) = attachment_of(name) else {
-                return Err(refused(
-                    name,
-                    "only the method and attachments can be edited",
-                ));
+            let Some(attachment) = attachment_of(name, response) else {
+                return Err(refused(name, "it is fixed"));
             };
             attachments.retain(|(known, _)| *known != attachment);
             attachments.push((attachment, value));
@@ -108,16 +107,31 @@ impl<'m, 's> Rewrite<'m, 's> {
         let fail = |Refused(why)| refused(name, why);
 
         let mut reader = Reader::new(format, wire, LENGTH, self.scratch, self.limits);
-        let fields = request::fields(&mut reader).map_err(|bad| fail(bad.into()))?;
         let mut entries = Entries::new(format, wire, std::mem::take(&mut self.attachments));
-        let mut place = None;
-        if !entries.changes.is_empty() {
-            if !self.message.head.end {
-                return Err(fail(Refused(
-                    "the attachments are not here yet: it is streamed",
-                )));
+        let sought = !entries.changes.is_empty();
+        if sought && !self.message.head.end {
+            return Err(fail(Refused(
+                "the attachments are not here yet: it is streamed",
+            )));
+        }
+        let method_at = if self.message.head.kind == Kind::Response {
+            pass_response(&mut reader, wire).map_err(fail)?;
+            0..0
+        } else {
+            let fields = request::fields(&mut reader).map_err(|bad| fail(bad.into()))?;
+            if let Some((name, _)) = self.method
+                && request::is_generic(&fields, format, wire)
+            {
+                return Err(refused(name, "a generic call names it in an argument"));
             }
-            request::skip_arguments(&fields, &mut reader, wire).map_err(|bad| fail(bad.into()))?;
+            if sought {
+                let passed = request::skip_arguments(&fields, &mut reader, wire);
+                passed.map_err(|bad| fail(bad.into()))?;
+            }
+            fields.method_at
+        };
+        let mut place = None;
+        if sought {
             let read = attachments::read(&mut reader, self.limits, |entry| entries.plan(entry));
             place = Some(read.map_err(fail)?);
         }
@@ -130,11 +144,11 @@ impl<'m, 's> Rewrite<'m, 's> {
         let hole = out.hole(LENGTH - header::BODY_AT);
         let mut at = LENGTH;
         if let Some((name, method)) = self.method {
-            out.put(part(at..fields.method_at.start));
+            out.put(part(at..method_at.start));
             format
                 .put_field(method, out)
                 .ok_or_else(|| refused(name, "the value is not UTF-8 text"))?;
-            at = fields.method_at.end;
+            at = method_at.end;
         }
         if let Some(place) = place {
             out.put(part(at..place.start));
@@ -256,14 +270,32 @@ impl<'m> Entries<'m> {
     }
 }
 
+/// Passes over a response up to its attachments, if it may have some.
+fn pass_response(reader: &mut Reader<'_, '_>, wire: &[u8]) -> Result<(), Refused> {
+    if Header::read(wire).is_none_or(|header| header.status != header::OK) {
+        return Err(Refused("a response that is no result has no attachments"));
+    }
+    let outcome = response::outcome(reader)?;
+    if !outcome.has_attachments {
+        return Err(Refused(
+            "its caller speaks a version of Dubbo that knows no attachments of responses",
+        ));
+    }
+    if outcome.has_value {
+        reader.skip()?;
+    }
+    Ok(())
+}
+
 /// The attachment that an attribute is, if it is one that can be edited.
-fn attachment_of(name: &str) -> Option<&str> {
+fn attachment_of(name: &str, response: bool) -> Option<&str> {
     if let Some(rest) = name.strip_prefix(ATTACHMENT) {
         return Some(rest).filter(|rest| !rest.is_empty());
     }
     match name {
-        "interface" | "version" | "path" | "types" | "dubbo" | "serialization"
+        "interface" | "method" | "version" | "path" | "types" | "dubbo" | "serialization"
         | "generic.method" | "status" | "result" | "" => None,
+        "group" if response => None,
         name => Some(name),
     }
 }

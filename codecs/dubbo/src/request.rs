@@ -7,7 +7,7 @@ use meltemi_frame::{Limits, Message};
 
 use crate::attachments;
 use crate::cursor::{Bad, Text, Value};
-use crate::format::Reader;
+use crate::format::{Format, Reader};
 use crate::protocol::key;
 
 /// The fields before the arguments.
@@ -16,7 +16,7 @@ pub(crate) struct Fields {
     dubbo: Text,
     path: Text,
     version: Text,
-    pub(crate) method: Text,
+    method: Text,
     types: Text,
     /// Where the field with the method's name lies.
     pub(crate) method_at: Range<usize>,
@@ -90,9 +90,8 @@ pub(crate) fn publish_rest(
 ) -> Result<(), Bad> {
     let (format, wire) = (reader.format, message.wire());
     let first = skip_arguments(fields, reader, wire)?;
-    let method = format.text(wire, &Value::Text(fields.method.clone()));
     if let Some(value @ Value::Text(_)) = first
-        && matches!(method.as_deref(), Some(b"$invoke" | b"$invokeAsync"))
+        && is_generic(fields, format, wire)
     {
         let key = key::GENERIC_METHOD;
         attachments::set(&mut message.attributes, key, format, wire, &value);
@@ -105,6 +104,12 @@ pub(crate) fn publish_rest(
         attachments::set(&mut message.attributes, key::GROUP, format, wire, &group);
     }
     Ok(())
+}
+
+/// Whether the call is generic: then the method that is meant is the first argument.
+pub(crate) fn is_generic(fields: &Fields, format: Format, wire: &[u8]) -> bool {
+    let method = format.text(wire, &Value::Text(fields.method.clone()));
+    matches!(method.as_deref(), Some(b"$invoke" | b"$invokeAsync"))
 }
 
 /// How many parameters a descriptor has (`Ljava/lang/String;[I` has two), if it is one (JVM

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use meltemi_frame::{Edit, EncodeError, Interest, Kind, Message, Output};
+use meltemi_frame::{Edit, EncodeError, Interest, Kind, Message, Output, Spec};
 
 use super::ids::{decode_one, messages};
 use super::{INTERESTS, whole};
@@ -37,6 +37,7 @@ pub fn claimed_edits_round_trip(subject: &Subject) -> Verdict {
                         subject,
                         sample,
                         name: &name,
+                        shown: shown(subject.spec(), &name),
                         want,
                     };
                     edits.all(message, &mut tally).map_err(|failure| {
@@ -120,6 +121,18 @@ fn editable(subject: &Subject) -> Vec<(String, bool)> {
         .collect()
 }
 
+/// The name under which an attribute is listed: an open one may go by several prefixes, and is listed
+/// by the first.
+fn shown(spec: &Spec, name: &str) -> String {
+    if spec.key(name).is_some() {
+        return name.to_owned();
+    }
+    match (spec.open.first(), spec.open_name(name)) {
+        (Some(open), Some(rest)) => format!("{}{rest}", open.prefix),
+        _ => name.to_owned(),
+    }
+}
+
 fn on_messages(
     subject: &Subject,
     sample: &Sample,
@@ -159,6 +172,8 @@ struct Edits<'a> {
     subject: &'a Subject,
     sample: &'a Sample,
     name: &'a str,
+    /// The name under which the attribute is listed.
+    shown: String,
     want: Interest,
 }
 
@@ -174,8 +189,8 @@ impl Edits<'_> {
             let Some(after) = self.apply(message, &[add(self.name, value)], tally)? else {
                 continue;
             };
-            let found = after.attributes.get(self.name);
-            let old = before.attributes.get(self.name).map_or(0, Vec::len);
+            let found = after.attributes.get(&self.shown);
+            let old = before.attributes.get(&self.shown).map_or(0, Vec::len);
             ensure!(
                 found.is_some_and(|all| all.iter().any(|found| found == value.as_bytes())),
                 "`{value}` was added and is not there"
@@ -255,7 +270,7 @@ impl Edits<'_> {
     fn is(&self, after: &Seen, want: &[&str], how: &str) -> Verdict {
         let found = after
             .attributes
-            .get(self.name)
+            .get(&self.shown)
             .map(Vec::as_slice)
             .unwrap_or_default();
         let same = found.len() == want.len()
@@ -283,9 +298,9 @@ impl Edits<'_> {
             wanted.head.safety = after.head.safety;
             wanted.head.timeout = after.head.timeout;
         }
-        let old = before.attributes.get(self.name);
+        let old = before.attributes.get(&self.shown);
         let derived = |name: &str| {
-            name == self.name || (declared && old.is_some() && before.attributes.get(name) == old)
+            name == self.shown || (declared && old.is_some() && before.attributes.get(name) == old)
         };
         let keep = |attributes: &BTreeMap<String, Vec<Vec<u8>>>| {
             let kept = attributes.iter().filter(|(name, _)| !derived(name));
