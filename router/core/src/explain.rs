@@ -237,4 +237,23 @@ no route matches
         );
         assert!(decision.route.is_none() && decision.clusters.is_empty());
     }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn a_decision_is_serialised_field_by_field() {
+        let told = serde_json::to_value(decide(&[("service", "shop")])).unwrap();
+        assert_eq!(
+            told,
+            serde_json::json!({
+                "protocol": "test",
+                "verdicts": [{
+                    "position": 0,
+                    "route": "users",
+                    "failed": {"attribute": "service", "demand": "is `users`", "seen": ["shop"]},
+                }],
+                "route": null,
+                "clusters": [],
+            })
+        );
+    }
 }

@@ -23,4 +23,6 @@ pub use pending::{Pending, Reply};
 pub use table::{CompiledRoute, Table};
 
 #[cfg(test)]
+mod allocation;
+#[cfg(test)]
 mod fixture;

@@ -142,11 +142,24 @@ impl<T> Pending<T> {
         }
     }
 
-    /// The reply has ended: takes out the caller. After a late reply, it returns nothing and
-    /// forgets that the id was abandoned.
+    /// The reply has ended: takes out the caller. An abandoned id stays abandoned: see
+    /// [`Pending::settle`].
     pub fn remove(&mut self, id: i64) -> Option<T> {
         let at = self.find(id)?;
-        self.replace(at, Slot::Vacant)
+        match self.slots.get(at)? {
+            Slot::Waiting { .. } => self.replace(at, Slot::Vacant),
+            _ => None,
+        }
+    }
+
+    /// A late reply has ended: nothing more comes for this id, and it may be given again. Returns
+    /// whether the id was abandoned.
+    pub fn settle(&mut self, id: i64) -> bool {
+        let late = self.classify(id) == Reply::Late;
+        if let Some(at) = self.find(id).filter(|_| late) {
+            self.replace(at, Slot::Vacant);
+        }
+        late
     }
 
     /// The caller is gone or waits no longer: takes it out, and remembers that a reply may still

@@ -11,7 +11,10 @@ use index::Index;
 pub use route::CompiledRoute;
 
 /// The compiled routes of one served protocol.
-#[derive(Debug)]
+///
+/// It can be shared between threads; a clone for each of them saves them from waiting for one another's
+/// scratch space of regular expressions.
+#[derive(Clone, Debug)]
 pub struct Table {
     routes: Box<[CompiledRoute]>,
     index: Index,

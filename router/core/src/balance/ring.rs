@@ -19,6 +19,10 @@ pub(super) struct Ring {
 /// At most so many points (12 MiB), however large the weights and the configured minimum.
 const MOST_POINTS: u64 = 1 << 20;
 
+/// At least so many points for the average endpoint, however small the configured minimum: the
+/// shares of endpoints with n points deviate by about 1/sqrt(n).
+const POINTS_PER_ENDPOINT: u64 = 64;
+
 impl Ring {
     /// The number of an endpoint's points is its weight (divided by what all weights have in common)
     /// times a power of two that brings the ring to its minimum size. So it stays the same when another
@@ -38,6 +42,7 @@ impl Ring {
             .sum();
         let minimum = u64::try_from(minimum_size)
             .unwrap_or(u64::MAX)
+            .max(POINTS_PER_ENDPOINT * endpoints.len() as u64)
             .min(MOST_POINTS / 2);
         let factor = minimum.div_ceil(sum.max(1)).next_power_of_two();
         let count = |weight: u32| {

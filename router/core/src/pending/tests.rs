@@ -36,8 +36,18 @@ fn a_late_reply_reaches_nobody() {
     // Every piece of it is late; its last one settles it.
     assert_eq!(pending.classify(a), Reply::Late);
     assert_eq!(pending.remove(a), None);
+    assert_eq!(pending.classify(a), Reply::Late);
+    assert!(pending.settle(a) && !pending.settle(a));
     assert_eq!(pending.classify(a), Reply::Unknown);
     assert_eq!(pending.tombstones(), 0);
+}
+
+#[test]
+fn only_abandoned_ids_are_settled() {
+    let mut pending = Pending::new(32);
+    let a = pending.insert('a', NEVER).unwrap();
+    assert!(!pending.settle(a) && !pending.settle(a + 1));
+    assert_eq!(pending.remove(a), Some('a'));
 }
 
 #[test]
@@ -186,7 +196,7 @@ proptest! {
     fn behaves_as_a_map(
         bits in prop::sample::select(vec![2u8, 3, 4, 8, 16, 32, 64]),
         start in any::<u64>(),
-        steps in prop::collection::vec((0..6u8, any::<prop::sample::Index>(), 0..50u64), 1..300),
+        steps in prop::collection::vec((0..7u8, any::<prop::sample::Index>(), 0..50u64), 1..300),
     ) {
         let mut pending = Pending::new(bits);
         pending.next = start & pending.mask();
@@ -194,10 +204,11 @@ proptest! {
         let mut given: Vec<i64> = Vec::new();
         for (now, (step, pick, delay)) in (0u64..).zip(steps) {
             let chosen = if given.is_empty() { 0 } else { given[pick.index(given.len())] };
+            let is_late = |id: &i64| pending.classify(*id) == Reply::Late;
+            let late: HashSet<i64> = given.iter().copied().filter(is_late).collect();
             match step {
                 0..=2 => {
                     let taken = pending.len() + pending.tombstones();
-                    let late: Vec<i64> = given.iter().copied().filter(|&id| pending.classify(id) == Reply::Late).collect();
                     match pending.insert(now, now + delay) {
                         Some(id) => {
                             prop_assert!(id != 0 && !late.contains(&id));
@@ -208,6 +219,7 @@ proptest! {
                     }
                 }
                 3 => prop_assert_eq!(pending.remove(chosen), waiting.remove(&chosen).map(|w| w.0)),
+                5 => prop_assert_eq!(pending.settle(chosen), late.contains(&chosen)),
                 4 => prop_assert_eq!(pending.abandon(chosen), waiting.remove(&chosen).map(|w| w.0)),
                 _ => {
                     let mut out = Vec::new();

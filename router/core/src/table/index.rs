@@ -25,7 +25,7 @@ const GROUPS: usize = 8;
 /// Bounds what a lookup costs, however many sets of attributes the routes use.
 const MOST_GROUPS: usize = 12;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     groups: Box<[Group]>,
     /// Routes that are in no group, ascending.
@@ -33,7 +33,7 @@ pub(super) struct Index {
 }
 
 /// Routes that demand certain values of the same attributes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Group {
     slots: Box<[KeyId]>,
     /// At most one attribute may have several values: each of them is looked up.

@@ -12,7 +12,7 @@ use crate::explain::FailedTest;
 use crate::hash::HashPolicy;
 
 /// One compiled route.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CompiledRoute {
     /// Its name in metrics, logs and dumps.
     pub name: Arc<str>,
@@ -28,13 +28,13 @@ pub struct CompiledRoute {
     sum: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Test {
     lookup: Lookup,
     rule: AttributeMatch,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Target {
     cluster: usize,
     weight: u32,
