@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use meltemi_frame::{Edit, EncodeError, Interest, Kind, Message, Output, Spec};
+use meltemi_frame::{Edit, EncodeError, Interest, Kind, Lookup, Message, Output, Spec};
 
 use super::ids::{decode_one, messages};
 use super::{INTERESTS, whole};
@@ -122,15 +122,22 @@ fn editable(subject: &Subject) -> Vec<(String, bool)> {
 }
 
 /// The name under which an attribute is listed: an open one may go by several prefixes, and is listed
-/// by the first.
+/// by the first that leads back to it.
 fn shown(spec: &Spec, name: &str) -> String {
-    if spec.key(name).is_some() {
+    let Some(rest) = spec.open_name(name).filter(|_| spec.key(name).is_none()) else {
         return name.to_owned();
-    }
-    match (spec.open.first(), spec.open_name(name)) {
-        (Some(open), Some(rest)) => format!("{}{rest}", open.prefix),
-        _ => name.to_owned(),
-    }
+    };
+    let leads_back = |full: &String| {
+        spec.lookup(full)
+            .is_some_and(|(to, _)| to == Lookup::Open(rest.into()))
+    };
+    let all = spec
+        .open
+        .iter()
+        .map(|open| format!("{}{rest}", open.prefix));
+    all.into_iter()
+        .find(leads_back)
+        .unwrap_or_else(|| name.to_owned())
 }
 
 fn on_messages(
