@@ -1,7 +1,7 @@
 //! The proof that the agreement of `meltemi-frame` is kept.
 //!
 //! - [`conformance!`] turns a protocol and a directory of samples into a suite of named tests;
-//! - `peer` (feature `peer`) has scripted upstreams and downstreams on loopback;
+//! - `peer` (the feature of that name) has scripted upstreams and downstreams on loopback;
 //! - [`fuzz`] has entry points that panic only on a broken promise.
 //!
 //! It knows protocols through `meltemi-frame` alone. Its `README.md` tells what each check means.
@@ -12,6 +12,8 @@ mod drive;
 mod failure;
 mod foreign;
 pub mod fuzz;
+#[cfg(feature = "peer")]
+pub mod peer;
 mod sample;
 mod seen;
 #[cfg(feature = "conformance")]
