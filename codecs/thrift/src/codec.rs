@@ -14,9 +14,8 @@ use crate::inflate::Inflater;
 use crate::scan::{Progress, Scanner};
 use crate::{present, reply, rewrite, sniff};
 
-/// How many more bytes of a large message are waited for when its front turns out not to be there:
-/// a name in JSON does not tell its length.
-const STEP: usize = 1 << 10;
+/// More bytes than the front of any message in JSON takes.
+const JSON_FRONT: usize = MAX_NAME + (1 << 10);
 
 /// What stands at the front of the input.
 #[derive(Clone, Copy, Debug)]
@@ -95,8 +94,9 @@ impl ThriftCodec {
                 Ok(front) => break Ok((front, bytes)),
                 Err(Stop::Bad(violation)) => break Err(violation),
                 Err(Stop::Short(need)) if size < total && size < self.limits.frame => {
-                    let step = if refused { 1 } else { STEP };
-                    size = need.max(size.saturating_add(step)).min(total);
+                    // In JSON a name does not tell its length: every step is larger than the last,
+                    // so that the work stays linear.
+                    size = need.max(size.saturating_add(size / 2)).min(total);
                 }
                 Err(Stop::Short(_)) if size < total => {
                     return Err(DecodeError::lost(self.too_large(total)));
@@ -163,11 +163,17 @@ impl ThriftCodec {
         input: &'b [u8],
         want: Interest,
     ) -> Result<Decoded<'b>, DecodeError> {
+        match sniff::framed(input) {
+            Ok(false) => {}
+            Ok(true) => return Err(DecodeError::lost(Violation::magic("thrift", input))),
+            Err(Stop::Short(need)) => return Ok(Decoded::Incomplete(need)),
+            Err(Stop::Bad(violation)) => return Err(DecodeError::lost(violation)),
+        }
         let json = input.first() == Some(&b'[');
         // The front of a message in JSON does not tell its length, so it is not tried again and
         // again, but read once: when the end is there, or more than any front takes.
         let (encoding, start, least) = if json {
-            (Encoding::Json, 0, MAX_NAME + STEP)
+            (Encoding::Json, 0, JSON_FRONT)
         } else {
             match envelope::read(input, 0) {
                 Ok(envelope) => (envelope.encoding, envelope.body, envelope.body),
@@ -187,7 +193,11 @@ impl ThriftCodec {
             Ok(_) if self.refuses(reached) => return Err(lost(self.too_large(reached), input)),
             Ok(Progress::Done(end)) if end <= most => (end, Some(0)),
             Ok(Progress::Done(end)) => (most, Some(end - most)),
-            Ok(Progress::More(_)) if input.len() >= most => (most, None),
+            // A piece ends where the scanner has been, and does not depend on how much was there.
+            Ok(Progress::More(_)) if reached >= most && input.len() >= most => (most, None),
+            Ok(Progress::More(need)) if input.len() >= most => {
+                return Ok(Decoded::Incomplete(need));
+            }
             Ok(Progress::More(need)) => return Ok(Decoded::Incomplete(need.min(most))),
         };
         self.scanning = false;
@@ -302,8 +312,6 @@ impl Codec for ThriftCodec {
         self.framed = Some(framed);
         if framed {
             self.framed(input, want)
-        } else if input.is_empty() {
-            Ok(Decoded::Incomplete(1))
         } else {
             self.unframed(input, want)
         }

@@ -20,6 +20,8 @@ mod reply;
 mod rewrite;
 mod scan;
 mod sniff;
+#[cfg(test)]
+mod testing;
 
 /// The Thrift protocol.
 #[derive(Debug)]

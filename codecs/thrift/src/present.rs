@@ -4,7 +4,7 @@
 use meltemi_frame::{Head, KeyId, Kind, Message, Open, Receipt, Side, Span, Violation};
 
 use crate::dialect::{Dialect, Encoding, MessageType, Transport};
-use crate::front::{self, Front};
+use crate::front::{self, Front, Names};
 use crate::{header, json, keys};
 
 /// The first call of a Finagle client, which asks for another framing on this connection.
@@ -13,7 +13,7 @@ const FINAGLE_UPGRADE: &[u8] = b"__can__finagle__trace__v3__";
 /// Positions in the layout of a message.
 mod note {
     pub(super) const BITS: usize = 0;
-    /// Where the payload's sequence id lies, if it is to be rewritten: two positions.
+    /// Where the payload's sequence id lies, if it can be read in place: two positions.
     pub(super) const SEQ: usize = 1;
     /// Where the entries of the header block start, and where the block ends.
     pub(super) const HEADER: usize = 3;
@@ -52,8 +52,9 @@ pub(crate) fn message<'b>(front: &Front, wire: &'b [u8], side: Side, end: bool) 
         head.timeout = front.noted.timeout;
     }
     let mut message = Message::new(head, wire);
-    attributes(&mut message, front, side);
-    notes(&mut message, front);
+    let names = front.names(wire);
+    attributes(&mut message, front, names, side);
+    notes(&mut message, front, names);
     if end && is_upgrade(&message, front) {
         message.head.kind = Kind::Local;
     }
@@ -68,7 +69,7 @@ fn is_upgrade(message: &Message<'_>, front: &Front) -> bool {
         && message.attributes.slot(keys::METHOD, message.wire()) == Some(FINAGLE_UPGRADE)
 }
 
-fn attributes(message: &mut Message<'_>, front: &Front, side: Side) {
+fn attributes(message: &mut Message<'_>, front: &Front, names: Names, side: Side) {
     let wire = message.wire();
     let dialect = front.dialect;
     let json = dialect.encoding == Encoding::Json;
@@ -82,7 +83,6 @@ fn attributes(message: &mut Message<'_>, front: &Front, side: Side) {
             _ => attributes.set_span(key, Span::new(start, end)),
         }
     };
-    let names = front.names(wire);
     name(keys::METHOD, names.method, json);
     name(
         keys::SERVICE,
@@ -126,18 +126,12 @@ fn attributes(message: &mut Message<'_>, front: &Front, side: Side) {
     }
 }
 
-fn notes(message: &mut Message<'_>, front: &Front) {
-    let seq = front
-        .envelope
-        .as_ref()
-        // An inner id that differs from the header's is the peer's own business.
-        .filter(|envelope| envelope.seqid == front.seqid())
-        .map(|envelope| envelope.seq);
+fn notes(message: &mut Message<'_>, front: &Front, names: Names) {
+    let seq = front.envelope.as_ref().map(|envelope| envelope.seq);
     let header = front
         .header
         .as_ref()
         .map(|header| (header.entries, header.end));
-    let name = front.names(message.wire()).method;
     let mut put = |at: usize, value: u32| {
         if let Some(place) = message.layout.get_mut(at) {
             *place = value;
@@ -145,7 +139,11 @@ fn notes(message: &mut Message<'_>, front: &Front) {
     };
     put(note::BITS, front.bits());
     put(note::INNER_SEQID, front.inner_seqid().cast_unsigned());
-    for (at, span) in [(note::SEQ, seq), (note::HEADER, header), (note::NAME, name)] {
+    for (at, span) in [
+        (note::SEQ, seq),
+        (note::HEADER, header),
+        (note::NAME, names.method),
+    ] {
         if let Some((start, end)) = span {
             let span = Span::new(start, end);
             put(at, span.start);
@@ -172,9 +170,10 @@ pub(crate) fn dialect(message: &Message<'_>) -> Dialect {
     Dialect::from_bits(noted(message, note::BITS))
 }
 
-/// Where the payload's sequence id lies, if it is rewritten with the message's.
-pub(crate) fn seq_span(message: &Message<'_>) -> Option<(usize, usize)> {
-    noted_span(message, note::SEQ)
+/// Where the payload's sequence id lies, if it can be read in place, and what it is.
+pub(crate) fn inner_seq(message: &Message<'_>) -> Option<((usize, usize), i32)> {
+    let seqid = noted(message, note::INNER_SEQID).cast_signed();
+    Some((noted_span(message, note::SEQ)?, seqid))
 }
 
 /// Where the entries of the header block start, and where the block ends.

@@ -121,3 +121,6 @@ fn in_json(name: &[u8], seqid: i32, kind: i32, text: &str, out: &mut Output) {
     out.put(Digits::decimal(kind).as_slice());
     out.put(b"}}]");
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,10 +21,16 @@ pub(crate) fn message(message: &Message<'_>, out: &mut Output) -> Result<(), Enc
     let id = message.id().filter(|_| message.id_changed());
     // Ids have 32 bits; how the router counts the highest of them does not matter here.
     let id = id.map(|id| id as i32);
-    let seq = id.zip(present::seq_span(message)).map(|(id, span)| {
-        let digits = envelope::seqid_digits(dialect.encoding, id);
-        (span, digits)
-    });
+    let seq = id
+        .zip(present::inner_seq(message))
+        .map(|(id, (span, inner))| {
+            // With a header the id stands twice, and servers repeat the one or the other. Should a peer
+            // have written two different ones, they keep their distance, so that the way back
+            // restores both.
+            let moved = id.wrapping_sub(message.head.id.unwrap_or_default() as i32);
+            let inner = inner.wrapping_add(moved);
+            (span, envelope::seqid_digits(dialect.encoding, inner))
+        });
     let block = match (message.edits(), present::header_span(message)) {
         ([], _) => None,
         ([edit, ..], None) => {
@@ -277,3 +283,6 @@ fn tt_bytes(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
     out.extend_from_slice(bytes);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
