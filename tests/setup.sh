@@ -68,7 +68,7 @@ if ! fresh thrift peers/thrift/demo.thrift || [[ ! -d peers/thrift/target || ! -
   done_with thrift
 fi
 
-mapfile -t java < <(find peers/java \( -name pom.xml -o -path '*/src/*.java' \) | sort)
+mapfile -t java < <(find peers/java \( -name pom.xml -o -path '*/src/*.java' -o -path '*/resources/*' -type f \) | sort)
 if ! fresh java "${java[@]}" || [[ ! -d peers/java/bolt/target/lib ]]; then
   say 'Java peers (Maven)'
   rm -rf peers/java/*/target

@@ -100,18 +100,32 @@ def meta_router(gateway_name, host, routes, api=META_ROUTER, **fields):
     return resource(api, "MetaRouter", f"{gateway_name}-routes", spec)
 
 
-def redis_service(gateway_name, host, rules, **fields):
-    """Aeraki's routes for Redis: [(key prefix or None, host), …]."""
+def redis_service(host, rules, **fields):
+    """Aeraki's routes for Redis, on any Redis listener: [(key prefix or None, host), …]."""
     redis = []
     for prefix, target in rules:
         rule = {"route": {"host": target, "port": SERVICE_PORT}}
         if prefix is not None:
             rule["match"] = {"key": {"prefix": prefix}}
         redis.append(rule)
-    spec = {
-        "host": [host],
-        "gateways": [f"default/{gateway_name}"],
-        "redis": redis,
-        **fields,
-    }
-    return resource(REDIS, "RedisService", f"{gateway_name}-redis", spec)
+    spec = {"host": [host], "redis": redis, **fields}
+    return resource(REDIS, "RedisService", f"{host.split('.')[0]}-routes", spec)
+
+
+def redis_password(host, password):
+    """What every connection to a Redis host presents."""
+    pool = {"redis": {"auth": {"plain": {"password": password}}}}
+    spec = {"host": host, "trafficPolicy": {"connectionPool": pool}}
+    return resource(REDIS, "RedisDestination", f"{host.split('.')[0]}-password", spec)
+
+
+def listener_policy(gateway_name, **limits):
+    """Limits of a listener."""
+    spec = {"gateway": f"default/{gateway_name}", "limits": limits}
+    return resource(META_ROUTER, "ListenerPolicy", f"{gateway_name}-limits", spec)
+
+
+def protocol(description):
+    """A protocol in words."""
+    spec = {"protocol": description["name"], "declarative": description}
+    return resource(META_ROUTER, "ApplicationProtocol", description["name"], spec)

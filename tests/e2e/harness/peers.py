@@ -50,6 +50,11 @@ class JavaServer(Child):
         self.wait_port(self.port)
         return self
 
+    def stop(self, grace=0.0):
+        # Dubbo takes ten seconds to say goodbye.
+        self.kill()
+        super().stop()
+
 
 def java_client(module, log_dir):
     """A consumer of Dubbo or Bolt."""

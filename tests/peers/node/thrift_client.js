@@ -32,7 +32,7 @@ function call({ on, method, args, millis }) {
     method === 'echo' && at === 0 ? everything(value) : value,
   );
   if (method === 'fire') {
-    client.fire(...values);
+    client.fire(...values, () => {});
     return null;
   }
   return new Promise((resolve, reject) => {

@@ -2,7 +2,6 @@ package demo;
 
 import java.util.Map;
 import org.apache.dubbo.config.ProtocolConfig;
-import org.apache.dubbo.rpc.RpcContext;
 
 /** What differs between Dubbo 2.7 and 3.3: this is 2.7. */
 final class Flavor {
@@ -11,10 +10,10 @@ final class Flavor {
     static void serve(ProtocolConfig protocol) {}
 
     static void forget() {
-        RpcContext.removeServerContext();
+        Answers.LAST.remove();
     }
 
     static Map<String, String> answerAttachments() {
-        return RpcContext.getServerContext().getAttachments();
+        return Answers.LAST.get();
     }
 }
