@@ -22,7 +22,7 @@ pub(crate) struct Place {
     pub(crate) end: usize,
 }
 
-/// Reads the attachments, which are the next field, and shows each entry to `each`.
+/// Reads the attachments, which are the last field, and shows each entry to `each`.
 pub(crate) fn read<E: From<Bad>>(
     reader: &mut Reader<'_, '_>,
     limits: &Limits,
@@ -36,7 +36,7 @@ pub(crate) fn read<E: From<Bad>>(
         start,
         first,
         close: first,
-        end: first,
+        end: reader.map_end(),
     };
     if form != Form::Map {
         return Ok(place);
