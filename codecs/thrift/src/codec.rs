@@ -83,42 +83,29 @@ impl ThriftCodec {
             return Ok(Decoded::Incomplete(4));
         };
         let total = sniff::frame_size(*length).map_err(DecodeError::lost)?;
-        // Of a request that is refused no more is waited for than the answer needs.
         let refused = self.refuses(total);
-        let mut size = total.min(if refused { 1 } else { self.hold(want) });
-        let read = loop {
-            let Some(bytes) = input.get(..size) else {
-                return Ok(Decoded::Incomplete(size));
-            };
-            match Front::framed(bytes, total, want, &self.limits, &mut self.inflater) {
-                Ok(front) => break Ok((front, bytes)),
-                Err(Stop::Bad(violation)) => break Err(violation),
-                Err(Stop::Short(need)) if size < total && size < self.limits.frame => {
-                    // In JSON a name does not tell its length: every step is larger than the last,
-                    // so that the work stays linear.
-                    size = need.max(size.saturating_add(size / 2)).min(total);
-                }
-                Err(Stop::Short(_)) if size < total => {
-                    return Err(DecodeError::lost(self.too_large(total)));
-                }
-                Err(Stop::Short(_)) => {
-                    let what = "the frame ends inside the front of its message";
-                    break Err(Violation::Invalid(what));
-                }
+        let (front, bytes) = match self.front(input, total, want) {
+            Ok(read) => read,
+            Err(Stop::Short(need)) => return Ok(Decoded::Incomplete(need)),
+            // A length like that before nothing that can be read is no length.
+            Err(Stop::Bad(_)) if total > self.limits.frame => {
+                return Err(DecodeError::lost(self.too_large(total)));
             }
+            Err(Stop::Bad(violation)) => return Err(unanswered(violation, total)),
         };
         if refused {
             return Err(DecodeError::Connection {
                 violation: self.too_large(total),
-                answer: read.ok().and_then(|(front, bytes)| front.answer(bytes)),
+                answer: front.answer(bytes),
             });
         }
-        let (front, bytes) = read.map_err(|violation| unanswered(violation, total))?;
         if let Err(violation) = present::check_side(&front, self.side) {
             return Err(unanswered(violation, total));
         }
         let flaw = match &front.flaw {
-            None if want == Interest::Body && size == total => self.body(bytes, &front).err(),
+            None if want == Interest::Body && bytes.len() == total => {
+                self.body(bytes, &front).err()
+            }
             flaw => flaw.clone(),
         };
         if let Some(violation) = flaw {
@@ -128,6 +115,7 @@ impl ThriftCodec {
                 answer: front.answer(bytes),
             });
         }
+        let size = bytes.len();
         let message = present::message(&front, bytes, self.side, size == total);
         if size < total {
             self.at = At::Rest {
@@ -136,6 +124,41 @@ impl ThriftCodec {
             };
         }
         Ok(Decoded::Message(message, size))
+    }
+
+    /// The front of the message in a frame of `total` bytes, and the piece that is presented.
+    fn front<'b>(
+        &mut self,
+        input: &'b [u8],
+        total: usize,
+        want: Interest,
+    ) -> Result<(Front, &'b [u8]), Stop> {
+        // Of a request that is refused no more is waited for than the answer needs.
+        let whole = if self.refuses(total) {
+            1
+        } else {
+            self.hold(want)
+        };
+        let mut size = total.min(whole);
+        loop {
+            let bytes = input.get(..size).ok_or(Stop::Short(size))?;
+            match Front::framed(bytes, total, want, &self.limits, &mut self.inflater) {
+                Ok(front) => return Ok((front, bytes)),
+                Err(Stop::Short(need)) if size < total && size < self.limits.frame => {
+                    // In JSON a name does not tell its length: every step is larger than the last,
+                    // so that the work stays linear.
+                    size = need.max(size.saturating_add(size / 2)).min(total);
+                }
+                Err(Stop::Short(_)) if size < total => {
+                    return Err(Stop::Bad(self.too_large(total)));
+                }
+                Err(Stop::Short(_)) => {
+                    let what = "the frame ends inside the front of its message";
+                    return Err(Stop::Bad(Violation::Invalid(what)));
+                }
+                Err(bad) => return Err(bad),
+            }
+        }
     }
 
     /// Walks the struct of a framed message that is held whole. Nothing may stand behind it: a

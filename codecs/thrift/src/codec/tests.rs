@@ -186,7 +186,24 @@ fn too_many_or_broken_headers_are_answered() {
         }
         other => panic!("{other:?}"),
     }
+    // Nobody looks at them: they are the server's business.
     one(&mut *with(Side::Server, few), &call, Interest::Route);
+
+    let mut call = call;
+    // The first name is longer than the block.
+    call[18] = 0x7f;
+    let broken = codec(Side::Server)
+        .decode(&call, Interest::Headers)
+        .map(drop);
+    let Err(DecodeError::Message {
+        violation: Violation::Invalid(_),
+        answer: Some(answer),
+        ..
+    }) = broken
+    else {
+        panic!("{broken:?}");
+    };
+    assert_eq!((answer.id, answer.name.as_slice()), (Some(7), &b"add"[..]));
 }
 
 proptest! {
