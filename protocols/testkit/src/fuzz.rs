@@ -3,6 +3,7 @@
 //! The first byte of the data chooses side, interest, limits and how the rest arrives, so that a
 //! fuzzer explores them too. [`smoke`] does the same with a seeded generator on the stable toolchain.
 
+use std::fs;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -16,6 +17,9 @@ use crate::{Failure, Sample, Verdict, sample};
 
 /// The id that every message gets in [`roundtrip`]: it fits into any number of bits.
 const ID: i64 = 0x2a;
+
+/// The first byte of a seed, but for the side: the whole message, default limits, cut in the middle.
+const SEED: u8 = 0b1011_0100;
 
 /// Decodes the data twice, at once and in pieces: the same must come out, with progress, and
 /// walking the attributes must not panic.
@@ -44,6 +48,41 @@ pub fn detect(protocol: &dyn Protocol, data: &[u8]) {
     hold(detects(protocol, data));
 }
 
+/// All three.
+///
+/// # Panics
+/// On a broken promise.
+pub fn all(protocol: &dyn Protocol, data: &[u8]) {
+    hold(promises(protocol, data));
+}
+
+/// Writes every sample of a directory (and of those in it) to `corpus`, in the form that the entry
+/// points take, and tells how many there are.
+///
+/// # Errors
+/// The samples cannot be read, or the corpus cannot be written.
+pub fn seeds(samples: &Path, corpus: &Path) -> Result<usize, Failure> {
+    let failed = |error: std::io::Error| Failure::new(error.to_string());
+    fs::create_dir_all(corpus).map_err(failed)?;
+    let mut count = 0;
+    for entry in fs::read_dir(samples).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let ends = |ending| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().ends_with(ending))
+        };
+        if path.is_dir() {
+            count += seeds(&path, corpus)?;
+        } else if ends(".bin") {
+            let mut data = vec![u8::from(ends(".client.bin")) | SEED];
+            data.extend(fs::read(&path).map_err(failed)?);
+            fs::write(corpus.join(path.file_stem().unwrap_or_default()), data).map_err(failed)?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
 /// Mutates the samples of a directory for so many seconds and runs every entry point on them.
 ///
 /// # Errors
@@ -68,12 +107,10 @@ pub fn mutate(protocol: &dyn Protocol, samples: &[Sample], seed: u64, time: Dura
     let mut data = Vec::new();
     while started.elapsed() < time && !samples.is_empty() {
         mutated(samples, &mut random, &mut data);
-        let verdict = catch_unwind(AssertUnwindSafe(|| {
-            decodes(protocol, &data)?;
-            roundtrips(protocol, &data)?;
-            detects(protocol, data.get(1..).unwrap_or_default())
-        }))
-        .unwrap_or_else(|panic| Err(Failure::new(format!("panicked: {}", panic_text(&*panic)))));
+        let verdict =
+            catch_unwind(AssertUnwindSafe(|| promises(protocol, &data))).unwrap_or_else(|panic| {
+                Err(Failure::new(format!("panicked: {}", panic_text(&*panic))))
+            });
         verdict.map_err(|failure| {
             failure.within(format!("seed {seed}, data b\"{}\"", data.escape_ascii()))
         })?;
@@ -86,6 +123,12 @@ fn hold(verdict: Verdict) {
     if let Err(failure) = verdict {
         panic!("{failure}");
     }
+}
+
+fn promises(protocol: &dyn Protocol, data: &[u8]) -> Verdict {
+    decodes(protocol, data)?;
+    roundtrips(protocol, data)?;
+    detects(protocol, data.get(1..).unwrap_or_default())
 }
 
 struct Setup<'a> {
