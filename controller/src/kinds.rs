@@ -1,0 +1,80 @@
+//! Documents to typed resources, one file per kind. Documents have been checked against their
+//! tables, so readers take what is there and pass over what is not; what only one document tells is
+//! checked here, what needs several is `translate`'s.
+
+mod gateway;
+mod policy;
+mod protocol;
+mod redis;
+mod router;
+mod rule;
+mod secret;
+mod service;
+mod virtual_service;
+
+use meltemi_config::Problem;
+
+pub(crate) use gateway::{Gateway, Server};
+pub(crate) use policy::{DestinationPolicy, ListenerPolicy};
+pub(crate) use protocol::{ApplicationProtocol, Codec};
+pub(crate) use redis::{Auth, RedisDestination};
+pub(crate) use router::{Change, DEFAULT_TIMEOUT, Destination, Name, Router, Rule, Test};
+pub(crate) use rule::{Balancer, DestinationRule, Policy, Subset, TcpPool};
+pub(crate) use secret::Secret;
+pub(crate) use service::{ServiceEntry, Workload, WorkloadEntry};
+
+use crate::yaml::Document;
+
+/// Everything that was read.
+#[derive(Debug, Default)]
+pub(crate) struct Resources<'a> {
+    pub(crate) gateways: Vec<Gateway<'a>>,
+    pub(crate) services: Vec<ServiceEntry<'a>>,
+    pub(crate) workloads: Vec<WorkloadEntry<'a>>,
+    pub(crate) rules: Vec<DestinationRule<'a>>,
+    pub(crate) routers: Vec<Router<'a>>,
+    pub(crate) redis_destinations: Vec<RedisDestination<'a>>,
+    pub(crate) destination_policies: Vec<DestinationPolicy<'a>>,
+    pub(crate) listener_policies: Vec<ListenerPolicy<'a>>,
+    pub(crate) protocols: Vec<ApplicationProtocol<'a>>,
+    pub(crate) secrets: Vec<Secret<'a>>,
+}
+
+impl<'a> Resources<'a> {
+    /// Reads documents of kinds that are enforced.
+    pub(crate) fn read(documents: &[&'a Document], problems: &mut Vec<Problem>) -> Self {
+        let mut all = Self::default();
+        for &document in documents {
+            match document.kind.as_str() {
+                "Gateway" => all.gateways.push(Gateway::read(document, problems)),
+                "ServiceEntry" => all.services.push(ServiceEntry::read(document, problems)),
+                "WorkloadEntry" => all.workloads.push(WorkloadEntry::read(document, problems)),
+                "DestinationRule" => all.rules.push(DestinationRule::read(document, problems)),
+                "VirtualService" => all.routers.push(virtual_service::read(document, problems)),
+                "MetaRouter" => all.routers.push(router::read(document, problems)),
+                "RedisService" => all.routers.push(redis::read_service(document, problems)),
+                "RedisDestination" => all
+                    .redis_destinations
+                    .push(RedisDestination::read(document, problems)),
+                "DestinationPolicy" => all
+                    .destination_policies
+                    .push(DestinationPolicy::read(document)),
+                "ListenerPolicy" => all.listener_policies.push(ListenerPolicy::read(document)),
+                "ApplicationProtocol" => all
+                    .protocols
+                    .push(ApplicationProtocol::read(document, problems)),
+                "Secret" => all.secrets.push(Secret::read(document, problems)),
+                _ => {}
+            }
+        }
+        // Order in files must not matter: routers attach by namespace and name.
+        all.routers.sort_by(|a, b| {
+            let key = |router: &Router<'a>| {
+                let document = router.document;
+                (document.namespace.clone(), document.name.clone())
+            };
+            key(a).cmp(&key(b))
+        });
+        all
+    }
+}

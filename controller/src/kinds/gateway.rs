@@ -1,0 +1,70 @@
+//! Gateway: where to listen.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use meltemi_config::Problem;
+
+use crate::yaml::{Cursor, Document};
+
+#[derive(Debug)]
+pub(crate) struct Gateway<'a> {
+    pub(crate) document: &'a Document,
+    pub(crate) servers: Vec<Server<'a>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Server<'a> {
+    pub(crate) at: Cursor<'a>,
+    pub(crate) bind: IpAddr,
+    pub(crate) port: u16,
+    pub(crate) port_name: String,
+    pub(crate) port_protocol: String,
+    /// `host` or `namespace/host`; empty: all.
+    pub(crate) hosts: Vec<String>,
+}
+
+impl<'a> Gateway<'a> {
+    pub(crate) fn read(document: &'a Document, problems: &mut Vec<Problem>) -> Self {
+        let spec = document.cursor().at("spec");
+        let servers = spec.at("servers").items();
+        let servers = servers.iter().filter_map(|server| {
+            let port = server.at("port");
+            let bind = server.at("bind");
+            let address = match bind.text().map(str::parse) {
+                None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                Some(Ok(address)) => address,
+                Some(Err(_)) => {
+                    problems.push(
+                        bind.error("is not an IP address")
+                            .remedy("listeners are on TCP; leave it out for all addresses"),
+                    );
+                    return None;
+                }
+            };
+            let tls = server.at("tls");
+            if tls.exists() {
+                problems.push(
+                    tls.error("TLS towards clients is not there yet, and serving this in clear instead would be wrong")
+                        .remedy("leave out the tls block, or terminate TLS before this program"),
+                );
+            }
+            Some(Server {
+                at: server.clone(),
+                bind: address,
+                port: port.at("number").number()?,
+                port_name: port.at("name").text().unwrap_or("").to_ascii_lowercase(),
+                port_protocol: port.at("protocol").text().unwrap_or("").to_ascii_lowercase(),
+                hosts: server
+                    .at("hosts")
+                    .texts()
+                    .into_iter()
+                    .map(str::to_ascii_lowercase)
+                    .collect(),
+            })
+        });
+        Self {
+            document,
+            servers: servers.collect(),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! DestinationRule: how a host is used, and its subsets.
+
+use std::time::Duration;
+
+use meltemi_config::Problem;
+
+use super::service::{Labels, labels};
+use crate::yaml::{Cursor, Document};
+
+#[derive(Debug)]
+pub(crate) struct DestinationRule<'a> {
+    pub(crate) document: &'a Document,
+    pub(crate) at: Cursor<'a>,
+    pub(crate) host: String,
+    pub(crate) policy: Option<Policy<'a>>,
+    pub(crate) subsets: Vec<Subset<'a>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Subset<'a> {
+    pub(crate) name: String,
+    pub(crate) labels: Labels,
+    pub(crate) policy: Option<Policy<'a>>,
+}
+
+/// Blocks that stand alone: what overrides a policy overrides it block by block.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Policy<'a> {
+    pub(crate) balancer: Option<Balancer<'a>>,
+    pub(crate) pool: Option<Pool>,
+    /// Policies that replace this one whole.
+    pub(crate) ports: Vec<(u16, Self)>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Balancer<'a> {
+    RoundRobin,
+    LeastRequest,
+    Random,
+    Hash {
+        /// The attribute, where it is written, and whether it may be the bare name of a header.
+        attribute: Option<(String, Cursor<'a>, bool)>,
+        source: bool,
+        ring_size: usize,
+        maglev: Option<(usize, Cursor<'a>)>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pool {
+    pub(crate) tcp: TcpPool,
+    pub(crate) pending: Option<usize>,
+    pub(crate) requests: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TcpPool {
+    pub(crate) connections: Option<usize>,
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
+}
+
+impl<'a> DestinationRule<'a> {
+    pub(crate) fn read(document: &'a Document, problems: &mut Vec<Problem>) -> Self {
+        let spec = document.cursor().at("spec");
+        let mut subsets: Vec<Subset<'a>> = Vec::new();
+        for subset in spec.at("subsets").items() {
+            let name = subset.at("name").text().unwrap_or("").to_owned();
+            if subsets.iter().any(|other| other.name == name) {
+                problems.push(subset.at("name").error("two subsets have this name"));
+                continue;
+            }
+            subsets.push(Subset {
+                name,
+                labels: labels(&subset.at("labels")),
+                policy: policy(&subset.at("trafficPolicy"), problems),
+            });
+        }
+        Self {
+            document,
+            at: spec.at("host"),
+            host: spec.at("host").text().unwrap_or("").to_ascii_lowercase(),
+            policy: policy(&spec.at("trafficPolicy"), problems),
+            subsets,
+        }
+    }
+}
+
+fn policy<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<Policy<'a>> {
+    if !here.exists() {
+        return None;
+    }
+    let mode = here.at("tls").at("mode");
+    if mode.text().is_some_and(|mode| mode != "DISABLE") {
+        problems.push(
+            mode.error("TLS towards endpoints is not there yet, and connecting in clear instead would be wrong")
+                .remedy("leave out the tls block, or set mode: DISABLE"),
+        );
+    }
+    let ports = here.at("portLevelSettings").items();
+    Some(Policy {
+        balancer: balancer(&here.at("loadBalancer"), problems),
+        pool: pool(&here.at("connectionPool")),
+        ports: ports
+            .iter()
+            .filter_map(|entry| {
+                let port = entry.at("port").at("number").number()?;
+                Some((port, policy(entry, problems)?))
+            })
+            .collect(),
+    })
+}
+
+fn balancer<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<Balancer<'a>> {
+    let hash = here.at("consistentHash");
+    let simple = here.at("simple");
+    if !hash.exists() {
+        return match simple.text() {
+            None if !here.exists() => None,
+            Some("ROUND_ROBIN") => Some(Balancer::RoundRobin),
+            Some("RANDOM") => Some(Balancer::Random),
+            Some("PASSTHROUGH") => {
+                problems.push(simple.warning("is not possible here; LEAST_REQUEST is used"));
+                Some(Balancer::LeastRequest)
+            }
+            _ => Some(Balancer::LeastRequest),
+        };
+    }
+    if simple.exists() {
+        problems.push(
+            simple
+                .error("consistentHash is given, too")
+                .remedy("give one of them"),
+        );
+    }
+    let attribute = hash.at("attribute");
+    let header = hash.at("httpHeaderName");
+    let source = hash.at("useSourceIp").flag() == Some(true);
+    if usize::from(attribute.exists()) + usize::from(header.exists()) + usize::from(source) != 1 {
+        problems.push(
+            hash.error("must hash one thing")
+                .remedy("give one of attribute, httpHeaderName and useSourceIp: true"),
+        );
+    }
+    let written = |at: &Cursor<'a>, bare| Some((at.text()?.to_owned(), at.clone(), bare));
+    let table = hash.at("maglev").at("tableSize");
+    let ring = hash.at("ringHash").at("minimumRingSize");
+    if hash.at("maglev").exists() && hash.at("ringHash").exists() {
+        problems.push(
+            hash.at("maglev")
+                .error("ringHash is given, too")
+                .remedy("give one of them"),
+        );
+    }
+    Some(Balancer::Hash {
+        attribute: written(&attribute, false).or_else(|| written(&header, true)),
+        source,
+        ring_size: ring
+            .number()
+            .or_else(|| hash.at("minimumRingSize").number())
+            .unwrap_or(1024),
+        maglev: hash
+            .at("maglev")
+            .exists()
+            .then(|| (table.number().unwrap_or(65_537), table)),
+    })
+}
+
+fn pool(here: &Cursor<'_>) -> Option<Pool> {
+    if !here.exists() {
+        return None;
+    }
+    let http = here.at("http");
+    let mut tcp = TcpPool::read(&here.at("tcp"));
+    tcp.idle_timeout = http.at("idleTimeout").duration().or(tcp.idle_timeout);
+    Some(Pool {
+        tcp,
+        pending: positive(&http.at("http1MaxPendingRequests")),
+        requests: positive(&http.at("http2MaxRequests")),
+    })
+}
+
+impl TcpPool {
+    pub(crate) fn read(here: &Cursor<'_>) -> Self {
+        Self {
+            connections: positive(&here.at("maxConnections")),
+            connect_timeout: here.at("connectTimeout").duration(),
+            idle_timeout: here.at("idleTimeout").duration(),
+        }
+    }
+}
+
+/// In Istio zero means the default.
+fn positive(here: &Cursor<'_>) -> Option<usize> {
+    here.number().filter(|number| *number > 0)
+}

@@ -1,0 +1,110 @@
+//! Secret: the only place that sees credentials as they are.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use meltemi_config::Problem;
+
+use crate::yaml::Document;
+
+pub(crate) struct Secret<'a> {
+    pub(crate) document: &'a Document,
+    /// Without the spaces and line ends around them, which come with `echo | base64` (as Aeraki does).
+    values: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Secret<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.values.keys()).finish()
+    }
+}
+
+impl<'a> Secret<'a> {
+    pub(crate) fn read(document: &'a Document, problems: &mut Vec<Problem>) -> Self {
+        let root = document.cursor();
+        let mut values = BTreeMap::new();
+        for (key, at) in root.at("data").entries() {
+            let decoded = at
+                .text()
+                .and_then(base64)
+                .and_then(|bytes| String::from_utf8(bytes).ok());
+            match decoded {
+                Some(text) => _ = values.insert(key.to_owned(), text.trim().to_owned()),
+                None => problems.push(
+                    at.error("is not text in base64")
+                        .remedy("encode it, or put it under stringData"),
+                ),
+            }
+        }
+        for (key, at) in root.at("stringData").entries() {
+            if let Some(text) = at.text() {
+                values.insert(key.to_owned(), text.trim().to_owned());
+            }
+        }
+        Self { document, values }
+    }
+
+    /// The value under a key.
+    pub(crate) fn value(&self, key: &str) -> Option<&str> {
+        self.values.get(key).map(String::as_str)
+    }
+
+    /// The keys.
+    pub(crate) fn keys(&self) -> String {
+        let keys: Vec<&str> = self.values.keys().map(String::as_str).collect();
+        keys.join(", ")
+    }
+}
+
+/// Standard base64 (RFC 4648, section 4), line ends allowed.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let (mut bytes, mut bits, mut held, mut padding, mut digits) = (Vec::new(), 0_u32, 0, 0, 0);
+    for c in text.bytes().filter(|c| !c.is_ascii_whitespace()) {
+        let value = match c {
+            b'A'..=b'Z' => c - b'A',
+            b'a'..=b'z' => c - b'a' + 26,
+            b'0'..=b'9' => c - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            b'=' => {
+                padding += 1;
+                continue;
+            }
+            _ => return None,
+        };
+        if padding > 0 {
+            return None;
+        }
+        digits += 1;
+        bits = (bits << 6) | u32::from(value);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push(u8::try_from((bits >> held) & 0xff).ok()?);
+        }
+    }
+    let whole = (digits + padding) % 4 == 0 && padding <= 2;
+    whole.then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_the_standard_one() {
+        for (text, bytes) in [
+            ("", &b""[..]),
+            ("Zg==", b"f"),
+            ("Zm8=", b"fo"),
+            ("Zm9v", b"foo"),
+            ("c2Vj\ncmV0", b"secret"),
+            ("/+8=", b"\xff\xef"),
+        ] {
+            assert_eq!(base64(text).as_deref(), Some(bytes), "{text}");
+        }
+        for text in ["Zg", "Zg=", "Z===", "Zg==Zg==", "Z!==", "====", "Zm9v="] {
+            assert_eq!(base64(text), None, "{text}");
+        }
+    }
+}

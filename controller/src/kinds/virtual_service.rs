@@ -1,0 +1,91 @@
+//! VirtualService, whose `http` routes Aeraki lends to Dubbo and Thrift.
+
+use meltemi_config::Problem;
+
+use super::router::{Name, Router, Rule, Test, destinations, edits, qualify, tests, timeout};
+use crate::yaml::{Cursor, Document};
+
+/// Fields of a match that nothing here can be matched by.
+const FOREIGN: [&str; 6] = [
+    "uri",
+    "scheme",
+    "authority",
+    "queryParams",
+    "sourceLabels",
+    "sourceNamespace",
+];
+
+pub(super) fn read<'a>(document: &'a Document, problems: &mut Vec<Problem>) -> Router<'a> {
+    let spec = document.cursor().at("spec");
+    let mut router = Router::new(document, &spec.at("hosts"), &spec.at("gateways"));
+    for route in spec.at("http").items() {
+        let targets = route.at("route");
+        if !targets.exists() {
+            problems.push(targets.error("is missing").remedy(
+                "redirects, direct responses and delegates are not there; name a destination",
+            ));
+        }
+        let headers = route.at("headers");
+        let rule = Rule {
+            destinations: destinations(&targets, problems),
+            timeout: timeout(&route.at("timeout")),
+            request: edits(&headers.at("request")),
+            response: edits(&headers.at("response")),
+            ..Rule::new(&route)
+        };
+        let matches = route.at("match").items();
+        if matches.is_empty() {
+            router.rules.push(rule);
+            continue;
+        }
+        // One of them must pass: as many routes, next to each other.
+        for here in matches {
+            let foreign: Vec<&str> = FOREIGN
+                .into_iter()
+                .filter(|field| here.at(field).exists())
+                .collect();
+            if !foreign.is_empty() {
+                problems.push(
+                    here.warning(format!(
+                        "never matches: nothing here has {}",
+                        foreign.join(", ")
+                    ))
+                    .remedy("match on method and headers"),
+                );
+                continue;
+            }
+            router.rules.push(Rule {
+                at: here.clone(),
+                tests: match_tests(&here, problems),
+                port: here.at("port").number(),
+                gateways: here
+                    .at("gateways")
+                    .texts()
+                    .iter()
+                    .map(|name| qualify(name, &document.namespace))
+                    .collect(),
+                ..rule.clone()
+            });
+        }
+    }
+    router
+}
+
+fn match_tests<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Vec<Test<'a>> {
+    let mut all = Vec::new();
+    let method = here.at("method");
+    if method.exists() {
+        all.extend(tests(Name::Method, &method, problems));
+    }
+    for (name, at) in here.at("headers").entries() {
+        all.extend(tests(Name::Header(name.to_owned()), &at, problems));
+    }
+    for (name, at) in here.at("withoutHeaders").entries() {
+        let test = tests(Name::Header(name.to_owned()), &at, problems);
+        all.extend(test.map(|test| Test {
+            negate: !test.negate,
+            ..test
+        }));
+    }
+    all
+}

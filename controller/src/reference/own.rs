@@ -1,0 +1,287 @@
+//! Meltemi's own kinds (meltemi.io), and the Kubernetes Secret.
+
+use super::aeraki::{
+    DESTINATIONS, GATEWAYS, GLOBAL_RATE_LIMIT, HOSTS, KEY_VALUE, LOCAL_RATE_LIMIT, MIRROR,
+    MIRROR_PERCENTAGE, NAME,
+};
+use super::common::{
+    ANY, COUNT, DURATION, DURATION_OR_ZERO, EXPORT_TO, FLAG, INTEGER, LABELS, PATTERN, PORT,
+    POSITIVE, TEXT, TEXTS,
+};
+use crate::schema::{Field, Kind, Shape};
+
+/// The API group of our own kinds.
+pub(crate) const GROUP: &str = "meltemi.io";
+const V1ALPHA1: &[&str] = &["v1alpha1"];
+
+pub(super) static META_ROUTER: Kind = Kind {
+    group: GROUP,
+    versions: V1ALPHA1,
+    name: "MetaRouter",
+    doc: "Aeraki's MetaRouter, with more tests, timeouts, and changes that add and remove.",
+    fields: &[Field::new(
+        "spec",
+        &Shape::Object(&[
+            HOSTS,
+            GATEWAYS,
+            Field::new("routes", &Shape::List(&ROUTE), "The routes."),
+            LOCAL_RATE_LIMIT,
+            GLOBAL_RATE_LIMIT,
+            EXPORT_TO,
+        ]),
+        "The router.",
+    )
+    .required()],
+    enforced: true,
+};
+
+const EXACT: Field = Field::new("exact", &TEXT, "The value is this. Empty: any value.");
+const PREFIX: Field = Field::new("prefix", &TEXT, "The value starts with this.");
+const SUFFIX: Field = Field::new("suffix", &TEXT, "The value ends with this.");
+const REGEX: Field = Field::new(
+    "regex",
+    &PATTERN,
+    "The whole value matches this (RE2's language, linear cost).",
+);
+static BOUNDS: Shape = Shape::Object(&[
+    Field::new("start", &INTEGER, "The first integer in the range.").required(),
+    Field::new("end", &INTEGER, "The first integer past the range.").required(),
+]);
+const RANGE: Field = Field::new(
+    "range",
+    &BOUNDS,
+    "The value is a decimal integer in the range.",
+);
+const PRESENT: Field = Field::new(
+    "present",
+    &FLAG,
+    "true: the attribute is there; false: it is not.",
+);
+
+static TEST: Shape = Shape::OneOf {
+    fields: &[
+        EXACT,
+        PREFIX,
+        SUFFIX,
+        REGEX,
+        RANGE,
+        PRESENT,
+        Field::new(
+            "not",
+            &Shape::OneOf {
+                fields: &[EXACT, PREFIX, SUFFIX, REGEX, RANGE, PRESENT],
+                empty: false,
+            },
+            "The test must fail; an attribute that is not there fails every test.",
+        ),
+    ],
+    empty: true,
+};
+
+static MUTATION: Shape = Shape::ListOr(
+    &KEY_VALUE,
+    &[
+        Field::new("set", &LABELS, "The attribute has this value and no other."),
+        Field::new("add", &LABELS, "The message gains this value."),
+        Field::new("remove", &TEXTS, "The attribute is gone."),
+    ],
+);
+
+static ROUTE: Shape = Shape::Object(&[
+    NAME,
+    Field::new(
+        "match",
+        &Shape::Object(&[Field::new(
+            "attributes",
+            &Shape::Map(&TEST),
+            "Tests of attributes, by name; all must pass. Empty: present.",
+        )]),
+        "Which requests; none: all.",
+    ),
+    DESTINATIONS,
+    Field::new(
+        "timeout",
+        &DURATION_OR_ZERO,
+        "How long a request may take; 0s: for ever.",
+    )
+    .default("60s"),
+    MIRROR,
+    MIRROR_PERCENTAGE,
+    Field::new(
+        "requestMutation",
+        &MUTATION,
+        "Changes on requests: `[{key, value}]`, or an object:",
+    ),
+    Field::new(
+        "responseMutation",
+        &MUTATION,
+        "Changes on responses: `[{key, value}]`, or an object:",
+    ),
+]);
+
+pub(super) static APPLICATION_PROTOCOL: Kind = Kind {
+    group: GROUP,
+    versions: V1ALPHA1,
+    name: "ApplicationProtocol",
+    doc: "Aeraki's ApplicationProtocol, or a protocol that is described here and needs no code.",
+    fields: &[Field::new(
+        "spec",
+        &Shape::Object(&[
+            Field::new(
+                "protocol",
+                &TEXT,
+                "The name, as in the port name `tcp-<name>-x`.",
+            )
+            .required(),
+            Field::new("codec", &TEXT, "A codec that is built in."),
+            Field::new("declarative", &ANY, "The description of the protocol."),
+        ]),
+        "The protocol: `codec` or `declarative`.",
+    )
+    .required()],
+    enforced: true,
+};
+
+pub(super) static DESTINATION_POLICY: Kind = Kind {
+    group: GROUP,
+    versions: V1ALPHA1,
+    name: "DestinationPolicy",
+    doc: "What a DestinationRule cannot say of a host. It goes before the DestinationRule.",
+    fields: &[Field::new(
+        "spec",
+        &Shape::Object(&[
+            Field::new("host", &TEXT, "The host, short or full.").required(),
+            Field::new(
+                "sharing",
+                &Shape::Choice(&["exclusive", "pipelined", "multiplexed"]),
+                "How requests share connections: one at a time, many answered in order, many told apart by id.",
+            )
+            .default("as the protocol declares"),
+            Field::new(
+                "keepalive",
+                &DURATION_OR_ZERO,
+                "How often a silent connection is asked whether it is there, where the protocol can ask; 0s: never.",
+            )
+            .default("60s"),
+            Field::new("dnsRefresh", &DURATION, "How often names are resolved again.").default("5s"),
+            Field::new(
+                "limits",
+                &Shape::Object(&[
+                    Field::new("sharedConnections", &POSITIVE, "Connections to one endpoint that requests share.")
+                        .default("2"),
+                    Field::new("connections", &POSITIVE, "Connections to the cluster.").default("1024"),
+                    Field::new("pending", &COUNT, "Requests that wait for a connection.").default("1024"),
+                    Field::new("requests", &POSITIVE, "Requests in flight.").default("65536"),
+                    Field::new("output", &POSITIVE, "Bytes that wait to be written to one upstream.").default("1048576"),
+                ]),
+                "Limits, per worker.",
+            ),
+        ]),
+        "The policy.",
+    )
+    .required()],
+    enforced: true,
+};
+
+pub(super) static LISTENER_POLICY: Kind = Kind {
+    group: GROUP,
+    versions: V1ALPHA1,
+    name: "ListenerPolicy",
+    doc: "The limits of a Gateway's listeners.",
+    fields: &[Field::new(
+        "spec",
+        &Shape::Object(&[
+            Field::new("gateway", &TEXT, "The Gateway: `namespace/name` or `name`.").required(),
+            Field::new(
+                "port",
+                &PORT,
+                "The port of the server; none: all of the Gateway's.",
+            ),
+            Field::new(
+                "limits",
+                &Shape::Object(&[
+                    Field::new(
+                        "frame",
+                        &POSITIVE,
+                        "The largest message that is held, and the largest request, in bytes.",
+                    )
+                    .default("16777216"),
+                    Field::new(
+                        "hold",
+                        &COUNT,
+                        "Up to this many bytes messages are always held whole.",
+                    )
+                    .default("65536"),
+                    Field::new(
+                        "depth",
+                        &Shape::Number { min: 1, max: 1024 },
+                        "How deep values may nest.",
+                    )
+                    .default("64"),
+                    Field::new(
+                        "entries",
+                        &POSITIVE,
+                        "Headers or attachments of one message.",
+                    )
+                    .default("512"),
+                    Field::new("connections", &POSITIVE, "Clients at once.").default("65536"),
+                    Field::new("inFlight", &POSITIVE, "Unanswered requests of one client.")
+                        .default("1024"),
+                    Field::new(
+                        "output",
+                        &POSITIVE,
+                        "Bytes that wait for one client until it is not read any more.",
+                    )
+                    .default("1048576"),
+                    Field::new(
+                        "outputCutOff",
+                        &POSITIVE,
+                        "Bytes that wait for one client until it is cut off.",
+                    )
+                    .default("33554432"),
+                    Field::new(
+                        "slowFrame",
+                        &DURATION,
+                        "How long a message may take from first to last byte.",
+                    )
+                    .default("30s"),
+                    Field::new(
+                        "idle",
+                        &DURATION_OR_ZERO,
+                        "How long a client may stay silent; 0s: for ever.",
+                    )
+                    .default("1h"),
+                    Field::new(
+                        "detect",
+                        &DURATION,
+                        "How long protocol detection waits for bytes.",
+                    )
+                    .default("10s"),
+                ]),
+                "The limits.",
+            )
+            .required(),
+        ]),
+        "The policy.",
+    )
+    .required()],
+    enforced: true,
+};
+
+pub(super) static SECRET: Kind = Kind {
+    group: "",
+    versions: &["v1"],
+    name: "Secret",
+    doc: "Credentials that a RedisService or a RedisDestination names.",
+    fields: &[
+        Field::new("type", &TEXT, "Not looked at.").unused(),
+        Field::new("data", &LABELS, "Values in base64."),
+        Field::new(
+            "stringData",
+            &LABELS,
+            "Values as they are; they go before `data`.",
+        ),
+        Field::new("immutable", &FLAG, "Kubernetes' own.").unused(),
+    ],
+    enforced: true,
+};

@@ -1,0 +1,51 @@
+//! Resources to listeners, routes and clusters: what refers to what across documents.
+
+mod clusters;
+mod credentials;
+mod directory;
+mod listeners;
+mod policy;
+mod protocols;
+mod routes;
+
+use std::collections::BTreeSet;
+
+use meltemi_config::{Cluster, Listener, Problem};
+
+use crate::Builtins;
+use crate::kinds::Resources;
+use clusters::Clusters;
+use credentials::Credentials;
+use directory::Directory;
+use protocols::Protocols;
+
+/// Listeners and clusters, as far as they can be made; what is wrong goes to `problems`.
+pub(crate) fn translate(
+    resources: &Resources<'_>,
+    builtins: &Builtins,
+    problems: &mut Vec<Problem>,
+) -> (Vec<Listener>, Vec<Cluster>) {
+    let protocols = Protocols::new(&resources.protocols, builtins, problems);
+    let directory = Directory::new(&resources.services, &protocols, problems);
+    let credentials = Credentials::new(&resources.secrets);
+    let mut clusters = Clusters::new(resources, &directory, &credentials, problems);
+    let listeners = listeners::Attach {
+        resources,
+        protocols: &protocols,
+        directory: &directory,
+        credentials: &credentials,
+    }
+    .listeners(&mut clusters, problems);
+    let used: BTreeSet<&str> = listeners
+        .iter()
+        .flat_map(|listener| &listener.served)
+        .flat_map(|served| &served.routes)
+        .flat_map(|route| &route.clusters)
+        .map(|target| target.cluster.as_str())
+        .collect();
+    let clusters = clusters
+        .into_iter()
+        .filter(|cluster| used.contains(cluster.name.as_str()))
+        .collect();
+    (listeners, clusters)
+}

@@ -1,0 +1,405 @@
+//! Destinations to clusters: endpoints, subsets, and how they are used.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use meltemi_config::{Address, Cluster, Endpoint, Origin, Problem};
+use meltemi_frame::{Protocol, Sharing};
+
+use super::credentials::{Credentials, Login, place};
+use super::directory::{Directory, Service};
+use super::policy::{Rules, apply, matches};
+use crate::kinds::{
+    Auth, Destination, DestinationPolicy, Resources, ServiceEntry, TcpPool, Workload,
+};
+
+pub(super) struct Clusters<'r> {
+    resources: &'r Resources<'r>,
+    directory: &'r Directory<'r>,
+    /// Credentials by full host; `None` where they are asked for and not found.
+    logins: BTreeMap<String, (&'r Auth<'r>, Option<Login>)>,
+    pools: BTreeMap<String, TcpPool>,
+    policies: BTreeMap<String, &'r DestinationPolicy<'r>>,
+    made: BTreeMap<String, Cluster>,
+}
+
+/// Where a destination leads.
+struct Target<'t, 'r> {
+    host: String,
+    service: Option<&'t Service<'r>>,
+    port: u16,
+    subset: &'t str,
+}
+
+impl<'r> Clusters<'r> {
+    pub(super) fn new(
+        resources: &'r Resources<'r>,
+        directory: &'r Directory<'r>,
+        credentials: &Credentials<'_>,
+        problems: &mut Vec<Problem>,
+    ) -> Self {
+        let mut all = Self {
+            resources,
+            directory,
+            logins: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            made: BTreeMap::new(),
+        };
+        for destination in &resources.redis_destinations {
+            let namespace = &destination.document.namespace;
+            let host = directory.full(&destination.host, namespace);
+            if let Some(auth) = &destination.auth {
+                let login = credentials.find(auth, namespace, problems);
+                all.logins.insert(host.clone(), (auth, login));
+            }
+            all.known(&host, &destination.at, problems);
+            all.pools.insert(host, destination.tcp);
+        }
+        for policy in &resources.destination_policies {
+            let host = directory.full(&policy.host, &policy.document.namespace);
+            all.known(&host, &policy.at, problems);
+            all.policies.insert(host, policy);
+        }
+        for rule in &resources.rules {
+            let host = directory.full(&rule.host, &rule.document.namespace);
+            all.known(&host, &rule.at, problems);
+        }
+        all
+    }
+
+    /// Warns of a setting for a host that is not there.
+    fn known(&self, host: &str, at: &crate::yaml::Cursor<'_>, problems: &mut Vec<Problem>) {
+        let mut services = self.directory.services();
+        if !services.any(|service| matches(host, service.host).is_some()) {
+            problems.push(
+                at.warning(format!("no service that is loaded has the host {host}"))
+                    .remedy("nothing comes of this until there is a ServiceEntry for it"),
+            );
+        }
+    }
+
+    /// The name of the cluster of a destination, which is made if it is not there.
+    pub(super) fn of(
+        &mut self,
+        destination: &Destination<'_>,
+        namespace: &str,
+        protocol: &dyn Protocol,
+        listener_port: u16,
+        problems: &mut Vec<Problem>,
+    ) -> String {
+        let service = self.directory.find(&destination.host, namespace);
+        let port = port(destination, service, protocol, listener_port, problems);
+        let target = Target {
+            host: self.directory.full(&destination.host, namespace),
+            service,
+            port,
+            subset: &destination.subset,
+        };
+        if service.is_none() {
+            let at = destination.at.at("host");
+            problems.push(
+                at.warning(format!(
+                    "no service that is loaded has the host {}",
+                    target.host
+                ))
+                .remedy("requests fail until there is a ServiceEntry for it"),
+            );
+        }
+        self.make(
+            &target,
+            Some(destination),
+            protocol,
+            destination.at.origin(),
+            problems,
+        )
+    }
+
+    /// The name of the cluster of a whole service.
+    pub(super) fn whole(
+        &mut self,
+        service: &Service<'r>,
+        port: u16,
+        protocol: &dyn Protocol,
+        origin: Origin,
+        problems: &mut Vec<Problem>,
+    ) -> String {
+        let target = Target {
+            host: service.host.to_owned(),
+            service: Some(service),
+            port,
+            subset: "",
+        };
+        self.make(&target, None, protocol, origin, problems)
+    }
+
+    fn make(
+        &mut self,
+        target: &Target<'_, 'r>,
+        destination: Option<&Destination<'_>>,
+        protocol: &dyn Protocol,
+        origin: Origin,
+        problems: &mut Vec<Problem>,
+    ) -> String {
+        let Target {
+            host, port, subset, ..
+        } = target;
+        let name = format!("outbound|{port}|{subset}|{host}");
+        let namespace = target.service.map_or("", Service::namespace);
+        let rules = Rules::of(host, namespace, &self.resources.rules, self.directory);
+        let chosen = rules.subset(subset);
+        if let Some(destination) = destination
+            && !subset.is_empty()
+            && chosen.is_none()
+            && target.service.is_some()
+        {
+            problems.push(no_subset(destination, host, &rules));
+        }
+        if self.made.contains_key(&name) {
+            return name;
+        }
+        let mut endpoints = target
+            .service
+            .map_or_else(Vec::new, |service| self.endpoints(service, *port));
+        if target.service.is_some() && endpoints.is_empty() {
+            problems.push(
+                Problem::warning(&origin, "endpoints", &name)
+                    .says("has no endpoints, so every request to it fails")
+                    .remedy(
+                        "give the ServiceEntry endpoints, or add WorkloadEntries that it selects",
+                    ),
+            );
+        }
+        if !subset.is_empty() {
+            let all = endpoints.len();
+            endpoints.retain(|endpoint| {
+                chosen.is_some_and(|subset| {
+                    subset
+                        .labels
+                        .iter()
+                        .all(|(label, value)| endpoint.labels.get(label) == Some(value))
+                })
+            });
+            if all > 0 && endpoints.is_empty() && chosen.is_some() {
+                problems.push(
+                    Problem::warning(&origin, "subset", subset)
+                        .says(format!(
+                            "no endpoint of {host} has the labels of this subset"
+                        ))
+                        .remedy("every request to it fails until one has"),
+                );
+            }
+        }
+        let mut cluster = Cluster::new(name.clone(), endpoints);
+        cluster.origin = origin;
+        if let Some(pool) = self.pools.get(host) {
+            let limits = &mut cluster.limits;
+            limits.connections = pool.connections.unwrap_or(limits.connections);
+            cluster.connect_timeout = pool.connect_timeout.unwrap_or(cluster.connect_timeout);
+            cluster.idle_timeout = pool.idle_timeout.unwrap_or(cluster.idle_timeout);
+        }
+        let spec = protocol.spec();
+        apply(&rules.policy(*port, chosen), spec, &mut cluster, problems);
+        if let Some(policy) = self.policies.get(host) {
+            override_with(policy, protocol, &mut cluster, problems);
+        }
+        if let Some((auth, Some((username, password)))) = self.logins.get(host) {
+            match protocol.login(username.as_deref(), password) {
+                Ok(session) => cluster.login = session,
+                Err(what) => problems.push(place(auth).error(what)),
+            }
+        }
+        self.made.insert(name.clone(), cluster);
+        name
+    }
+
+    /// Where a service's port is served.
+    fn endpoints(&self, service: &Service<'r>, number: u16) -> Vec<Endpoint> {
+        let mut all: Vec<Endpoint> = Vec::new();
+        for entry in &service.entries {
+            let Some(port) = entry.ports.iter().find(|port| port.number == number) else {
+                continue;
+            };
+            let workloads: Vec<&Workload<'_>> = match &entry.selector {
+                None => entry.endpoints.iter().collect(),
+                Some(labels) => self
+                    .resources
+                    .workloads
+                    .iter()
+                    .filter(|one| one.document.namespace == entry.document.namespace)
+                    .map(|one| &one.workload)
+                    .filter(|one| !one.address.is_empty())
+                    .filter(|one| {
+                        labels
+                            .iter()
+                            .all(|(key, value)| one.labels.get(key) == Some(value))
+                    })
+                    .collect(),
+            };
+            all.extend(workloads.into_iter().map(|workload| {
+                Endpoint {
+                    weight: workload.weight,
+                    labels: workload.labels.clone(),
+                    locality: workload.locality.clone(),
+                    ..Endpoint::new(address(
+                        &workload.address,
+                        workload
+                            .ports
+                            .get(&port.name)
+                            .copied()
+                            .unwrap_or(port.target),
+                    ))
+                }
+            }));
+            if names_itself(entry) && !service.host.contains('*') {
+                all.push(Endpoint {
+                    labels: entry.labels.clone(),
+                    ..Endpoint::new(address(service.host, port.target))
+                });
+            }
+        }
+        let mut seen = BTreeSet::new();
+        all.retain(|endpoint| seen.insert(endpoint.address.clone()));
+        all
+    }
+}
+
+impl IntoIterator for Clusters<'_> {
+    type Item = Cluster;
+    type IntoIter = std::collections::btree_map::IntoValues<String, Cluster>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.made.into_values()
+    }
+}
+
+/// Whether the host of the service is its own endpoint.
+fn names_itself(entry: &ServiceEntry<'_>) -> bool {
+    entry.is_dns() && entry.endpoints.is_empty() && entry.selector.is_none()
+}
+
+fn address(host: &str, port: u16) -> Address {
+    match host.parse::<IpAddr>() {
+        Ok(ip) => Address::Socket(SocketAddr::new(ip, port)),
+        Err(_) => Address::Name {
+            host: host.to_owned(),
+            port,
+        },
+    }
+}
+
+fn no_subset(destination: &Destination<'_>, host: &str, rules: &Rules<'_>) -> Problem {
+    let names = rules.subset_names();
+    let remedy = if names.is_empty() {
+        "no DestinationRule of the host has subsets".to_owned()
+    } else {
+        format!("it has {}", names.join(", "))
+    };
+    destination
+        .at
+        .at("subset")
+        .warning(format!("{host} has no such subset, so requests to it fail"))
+        .remedy(remedy)
+}
+
+/// The port of a destination.
+fn port(
+    destination: &Destination<'_>,
+    service: Option<&Service<'_>>,
+    protocol: &dyn Protocol,
+    listener_port: u16,
+    problems: &mut Vec<Problem>,
+) -> u16 {
+    let name = &protocol.spec().name;
+    let at = destination.at.at("port");
+    let Some(service) = service else {
+        return destination.port.unwrap_or(listener_port);
+    };
+    let all = || {
+        let numbers: Vec<String> = service
+            .ports
+            .iter()
+            .map(|port| port.number.to_string())
+            .collect();
+        numbers.join(", ")
+    };
+    if let Some(number) = destination.port {
+        match service.ports.iter().find(|port| port.number == number) {
+            None => problems.push(
+                at.warning(format!(
+                    "{} has no port {number}, so requests to it fail",
+                    service.host
+                ))
+                .remedy(format!("it has {}", all())),
+            ),
+            Some(port) => {
+                if let Some(other) = &port.protocol
+                    && other.spec().name != *name
+                {
+                    problems.push(
+                        at.error(format!(
+                            "port {number} of {} speaks {}, and the request is {name}",
+                            service.host,
+                            other.spec().name
+                        ))
+                        .remedy("one protocol is not translated to another"),
+                    );
+                }
+            }
+        }
+        return number;
+    }
+    let own = service.ports_of(name);
+    match (own.as_slice(), service.ports.as_slice()) {
+        ([one], _) => *one,
+        (many, _) if many.contains(&listener_port) => listener_port,
+        ([], [one]) => {
+            problems.push(
+                destination
+                    .at
+                    .at("host")
+                    .warning(format!(
+                        "its port {} is not said to speak {name}",
+                        one.number
+                    ))
+                    .remedy(format!("name the port tcp-{name}-x in the ServiceEntry")),
+            );
+            one.number
+        }
+        _ => {
+            problems.push(
+                at.error(format!(
+                    "{} has several ports, and none is named",
+                    service.host
+                ))
+                .remedy(format!(
+                    "add port: {{number: …}} to the destination; it has {}",
+                    all()
+                )),
+            );
+            0
+        }
+    }
+}
+
+fn override_with(
+    policy: &DestinationPolicy<'_>,
+    protocol: &dyn Protocol,
+    cluster: &mut Cluster,
+    problems: &mut Vec<Problem>,
+) {
+    let spec = protocol.spec();
+    if let Some((sharing, at)) = &policy.sharing {
+        if *sharing == Sharing::Multiplexed && spec.correlation.id_bits().is_none() {
+            problems.push(
+                at.error(format!("{} has no id to tell requests apart by", spec.name))
+                    .remedy("use exclusive or pipelined"),
+            );
+        } else {
+            cluster.sharing = Some(*sharing);
+        }
+    }
+    cluster.keepalive = policy.keepalive.unwrap_or(cluster.keepalive);
+    cluster.dns_refresh = policy.dns_refresh.unwrap_or(cluster.dns_refresh);
+    policy.limit(&mut cluster.limits);
+}

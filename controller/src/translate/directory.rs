@@ -1,0 +1,148 @@
+//! Services by host, and how the names that documents use lead to them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use meltemi_config::Problem;
+use meltemi_frame::Protocol;
+
+use super::protocols::{Protocols, Told};
+use crate::kinds::ServiceEntry;
+
+/// What Kubernetes puts behind `name.namespace`.
+const CLUSTER_DOMAIN: &str = ".svc.cluster.local";
+
+pub(super) struct Directory<'r> {
+    by_host: BTreeMap<&'r str, Service<'r>>,
+}
+
+/// A host, of one ServiceEntry or of several that add up.
+pub(super) struct Service<'r> {
+    pub(super) host: &'r str,
+    pub(super) entries: Vec<&'r ServiceEntry<'r>>,
+    pub(super) ports: Vec<Port>,
+}
+
+pub(super) struct Port {
+    pub(super) number: u16,
+    /// `None`: no protocol of ours.
+    pub(super) protocol: Option<Arc<dyn Protocol>>,
+}
+
+impl Service<'_> {
+    /// The namespace of its first entry.
+    pub(super) fn namespace(&self) -> &str {
+        self.entries
+            .first()
+            .map_or("", |entry| &entry.document.namespace)
+    }
+
+    /// The Dubbo interface that it stands for.
+    pub(super) fn interface(&self) -> Option<&str> {
+        self.entries
+            .iter()
+            .find_map(|entry| entry.interface.as_deref())
+    }
+
+    /// Its ports that speak a protocol.
+    pub(super) fn ports_of(&self, protocol: &str) -> Vec<u16> {
+        self.ports
+            .iter()
+            .filter(|port| {
+                port.protocol
+                    .as_ref()
+                    .is_some_and(|own| own.spec().name == protocol)
+            })
+            .map(|port| port.number)
+            .collect()
+    }
+}
+
+impl<'r> Directory<'r> {
+    pub(super) fn new(
+        entries: &'r [ServiceEntry<'r>],
+        protocols: &Protocols,
+        problems: &mut Vec<Problem>,
+    ) -> Self {
+        let mut by_host: BTreeMap<&'r str, Service<'r>> = BTreeMap::new();
+        for entry in entries {
+            let ports: Vec<(u16, Option<Arc<dyn Protocol>>)> = entry
+                .ports
+                .iter()
+                .map(|port| {
+                    let protocol = match protocols.told(&port.name, &port.protocol) {
+                        Told::Protocol(protocol) => Some(protocol),
+                        Told::Unknown => {
+                            let name = port.at.at("name");
+                            problems.push(
+                                name.warning(
+                                    "names a protocol that is not there; the port is left alone",
+                                )
+                                .remedy(protocols.hint(&port.name)),
+                            );
+                            None
+                        }
+                        Told::Auto | Told::Nothing => None,
+                    };
+                    (port.number, protocol)
+                })
+                .collect();
+            for host in &entry.hosts {
+                let service = by_host.entry(host).or_insert_with(|| Service {
+                    host,
+                    entries: Vec::new(),
+                    ports: Vec::new(),
+                });
+                service.entries.push(entry);
+                for (number, protocol) in &ports {
+                    if !service.ports.iter().any(|port| port.number == *number) {
+                        service.ports.push(Port {
+                            number: *number,
+                            protocol: protocol.clone(),
+                        });
+                    }
+                }
+            }
+        }
+        Self { by_host }
+    }
+
+    /// The service that a name means when it is written in a namespace.
+    pub(super) fn find(&self, written: &str, namespace: &str) -> Option<&Service<'r>> {
+        candidates(written, namespace)
+            .iter()
+            .find_map(|host| self.by_host.get(host.as_str()))
+    }
+
+    /// The full host that a name means: that of a service, or else what Kubernetes would make of it.
+    pub(super) fn full(&self, written: &str, namespace: &str) -> String {
+        if let Some(service) = self.find(written, namespace) {
+            return service.host.to_owned();
+        }
+        if written.contains('.') || written.contains('*') {
+            written.to_owned()
+        } else {
+            format!("{written}.{namespace}{CLUSTER_DOMAIN}")
+        }
+    }
+
+    /// All services, by host.
+    pub(super) fn services(&self) -> impl Iterator<Item = &Service<'r>> {
+        self.by_host.values()
+    }
+}
+
+/// What a name may stand for, the most literal first.
+fn candidates(written: &str, namespace: &str) -> Vec<String> {
+    let mut all = vec![written.to_owned()];
+    match written.split('.').count() {
+        1 => {
+            all.push(format!("{written}.{namespace}{CLUSTER_DOMAIN}"));
+            all.push(format!("{written}.{namespace}"));
+        }
+        2 => all.push(format!("{written}{CLUSTER_DOMAIN}")),
+        3 if written.ends_with(".svc") => all.push(format!("{written}.cluster.local")),
+        _ => {}
+    }
+    all
+}

@@ -1,0 +1,170 @@
+//! How a host, a port or a subset is used: which rules apply to it, and which block of which wins.
+
+use meltemi_config::{Balancing, Cluster, Problem};
+use meltemi_frame::Spec;
+
+use super::directory::Directory;
+use super::routes::header_name;
+use crate::kinds::{Balancer, DestinationRule, Policy, Subset};
+
+/// The DestinationRules of one host.
+pub(super) struct Rules<'r> {
+    all: Vec<&'r DestinationRule<'r>>,
+}
+
+impl<'r> Rules<'r> {
+    /// The rules for the most specific name of the host; of several namespaces that of the service,
+    /// or else the first by name.
+    pub(super) fn of(
+        host: &str,
+        namespace: &str,
+        rules: &'r [DestinationRule<'r>],
+        directory: &Directory<'r>,
+    ) -> Self {
+        let mut found: Vec<(usize, bool, &'r DestinationRule<'r>)> = rules
+            .iter()
+            .filter_map(|rule| {
+                let own = &rule.document.namespace;
+                let specific = matches(&directory.full(&rule.host, own), host)?;
+                Some((specific, own == namespace, rule))
+            })
+            .collect();
+        found.sort_by(|(a_long, a_own, a), (b_long, b_own, b)| {
+            (b_long, b_own)
+                .cmp(&(a_long, a_own))
+                .then_with(|| a.document.namespace.cmp(&b.document.namespace))
+                .then_with(|| a.document.name.cmp(&b.document.name))
+        });
+        let first = found
+            .first()
+            .map(|(long, _, rule)| (*long, rule.document.namespace.as_str()));
+        let all = found
+            .iter()
+            .filter(|(long, _, rule)| first == Some((*long, rule.document.namespace.as_str())))
+            .map(|(_, _, rule)| *rule)
+            .collect();
+        Self { all }
+    }
+
+    /// The subset of that name.
+    pub(super) fn subset(&self, name: &str) -> Option<&'r Subset<'r>> {
+        self.all
+            .iter()
+            .flat_map(|rule| &rule.subsets)
+            .find(|subset| subset.name == name)
+    }
+
+    /// The names of the subsets.
+    pub(super) fn subset_names(&self) -> Vec<&'r str> {
+        self.all
+            .iter()
+            .flat_map(|rule| &rule.subsets)
+            .map(|subset| subset.name.as_str())
+            .collect()
+    }
+
+    /// The policy of a port and a subset.
+    pub(super) fn policy(&self, port: u16, subset: Option<&Subset<'r>>) -> Policy<'r> {
+        let base = self.all.iter().find_map(|rule| rule.policy.as_ref());
+        let at_port = |policy: &Policy<'r>| {
+            policy
+                .ports
+                .iter()
+                .find(|(number, _)| *number == port)
+                .map(|(_, policy)| policy.clone())
+        };
+        let mut policy = base.map_or_else(Policy::default, |base| {
+            at_port(base).unwrap_or_else(|| base.clone())
+        });
+        if let Some(over) = subset.and_then(|subset| subset.policy.as_ref()) {
+            if let Some(whole) = at_port(over) {
+                return whole;
+            }
+            policy.balancer = over.balancer.clone().or(policy.balancer);
+            policy.pool = over.pool.or(policy.pool);
+        }
+        policy
+    }
+}
+
+/// Whether a rule's host covers this one, and how specific it is.
+pub(super) fn matches(pattern: &str, host: &str) -> Option<usize> {
+    match pattern.strip_prefix('*') {
+        None => (pattern == host).then_some(usize::MAX),
+        Some(suffix) => host.ends_with(suffix).then_some(suffix.len()),
+    }
+}
+
+/// Puts a policy on a cluster.
+pub(super) fn apply(
+    policy: &Policy<'_>,
+    spec: &Spec,
+    cluster: &mut Cluster,
+    problems: &mut Vec<Problem>,
+) {
+    if let Some(pool) = &policy.pool {
+        let limits = &mut cluster.limits;
+        limits.connections = pool.tcp.connections.unwrap_or(limits.connections);
+        limits.pending = pool.pending.unwrap_or(limits.pending);
+        limits.requests = pool.requests.unwrap_or(limits.requests);
+        cluster.connect_timeout = pool.tcp.connect_timeout.unwrap_or(cluster.connect_timeout);
+        cluster.idle_timeout = pool.tcp.idle_timeout.unwrap_or(cluster.idle_timeout);
+    }
+    match &policy.balancer {
+        None | Some(Balancer::LeastRequest) => {}
+        Some(Balancer::RoundRobin) => cluster.balancing = Balancing::RoundRobin,
+        Some(Balancer::Random) => cluster.balancing = Balancing::Random,
+        Some(Balancer::Hash {
+            attribute,
+            source,
+            ring_size,
+            maglev,
+        }) => {
+            let mut keys = Vec::new();
+            if let Some((name, place, bare)) = attribute {
+                let known = match bare {
+                    true => header_name(name, spec),
+                    false => Some(name.clone()).filter(|name| spec.lookup(name).is_some()),
+                };
+                match known {
+                    Some(name) => keys.push(name),
+                    None => problems.push(super::routes::no_such_attribute(place, name, spec)),
+                }
+            }
+            if *source {
+                keys.push("source.ip".to_owned());
+            }
+            if keys.is_empty() {
+                // Said already, here or by the reader.
+                return;
+            }
+            cluster.balancing = match maglev {
+                None => Balancing::RingHash {
+                    keys,
+                    minimum_ring_size: *ring_size,
+                },
+                Some((table_size, place)) => {
+                    if !is_table_size(*table_size) {
+                        problems.push(
+                            place
+                                .error("is not a prime number below 5000011")
+                                .remedy("use a prime such as 65537"),
+                        );
+                        return;
+                    }
+                    Balancing::Maglev {
+                        keys,
+                        table_size: *table_size,
+                    }
+                }
+            };
+        }
+    }
+}
+
+fn is_table_size(number: usize) -> bool {
+    (2..5_000_011).contains(&number)
+        && (2..)
+            .take_while(|factor| factor * factor <= number)
+            .all(|factor| !number.is_multiple_of(factor))
+}

@@ -1,0 +1,152 @@
+//! The protocols of a configuration: those that are built in and those that it declares; and
+//! which one a port's name tells.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use meltemi_config::Problem;
+use meltemi_frame::{Protocol, Registry};
+
+use crate::Builtins;
+use crate::kinds::{ApplicationProtocol, Codec};
+use crate::near::nearest;
+
+pub(super) struct Protocols {
+    by_name: BTreeMap<String, Arc<dyn Protocol>>,
+    /// In the order of detection.
+    order: Vec<Arc<dyn Protocol>>,
+}
+
+/// What a port's name tells.
+pub(super) enum Told {
+    Protocol(Arc<dyn Protocol>),
+    /// The client's first bytes decide.
+    Auto,
+    /// It names a protocol that is not there.
+    Unknown,
+    /// Nothing for us.
+    Nothing,
+}
+
+impl Protocols {
+    pub(super) fn new(
+        declared: &[ApplicationProtocol<'_>],
+        builtins: &Builtins,
+        problems: &mut Vec<Problem>,
+    ) -> Self {
+        let registry = &builtins.registry;
+        let mut all = Self {
+            by_name: registry
+                .protocols()
+                .iter()
+                .map(|protocol| (protocol.spec().name.to_string(), Arc::clone(protocol)))
+                .collect(),
+            order: registry.protocols().to_vec(),
+        };
+        for one in declared.iter().filter(|one| !one.name.is_empty()) {
+            match &one.codec {
+                Some(Codec::Named(codec, at)) => match registry.find(codec) {
+                    Some(protocol) => all.add(&one.name, Arc::clone(protocol)),
+                    None => problems.push(unknown_codec(at, codec, registry)),
+                },
+                Some(Codec::Declared(at)) => {
+                    if registry.find(&one.name).is_some() {
+                        problems.push(
+                            one.at
+                                .warning("takes the place of the built-in protocol of this name"),
+                        );
+                    }
+                    match (builtins.declare)(&one.name, &at.json()) {
+                        Ok(protocol) => all.add(&one.name, protocol),
+                        Err(faults) => problems.extend(
+                            faults
+                                .into_iter()
+                                .map(|(path, what)| at.descend(&path).error(what)),
+                        ),
+                    }
+                }
+                None => {}
+            }
+        }
+        all
+    }
+
+    fn add(&mut self, name: &str, protocol: Arc<dyn Protocol>) {
+        let own = protocol.spec().name.clone();
+        let replaced = self.by_name.insert(name.to_owned(), Arc::clone(&protocol));
+        if let Some(replaced) = replaced {
+            self.order.retain(|other| !Arc::ptr_eq(other, &replaced));
+        }
+        // A further name for a protocol does not make it a second one.
+        if !self.order.iter().any(|other| other.spec().name == own) {
+            self.order.push(protocol);
+        }
+    }
+
+    /// In the order of detection.
+    pub(super) fn all(&self) -> &[Arc<dyn Protocol>] {
+        &self.order
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<&Arc<dyn Protocol>> {
+        self.by_name.get(name)
+    }
+
+    /// What a port is said to speak: `tcp-<protocol>-x`, `tcp-metaprotocol-<protocol>-x` (Aeraki's
+    /// convention), `<protocol>-x`, or else the protocol field.
+    pub(super) fn told(&self, name: &str, protocol: &str) -> Told {
+        let name = name.to_ascii_lowercase();
+        let rest = name.strip_prefix("tcp-").unwrap_or(&name);
+        let (rest, meta) = match rest.strip_prefix("metaprotocol") {
+            Some(rest) => (rest.trim_start_matches('-'), true),
+            None => (rest, false),
+        };
+        let is = |word: &str| {
+            rest.strip_prefix(word)
+                .is_some_and(|tail| tail.is_empty() || tail.starts_with('-'))
+        };
+        // The longest, because names may hold dashes.
+        let known = self
+            .by_name
+            .iter()
+            .filter(|(known, _)| is(known))
+            .max_by_key(|(known, _)| known.len());
+        if let Some((_, protocol)) = known {
+            return Told::Protocol(Arc::clone(protocol));
+        }
+        if is("auto") {
+            return Told::Auto;
+        }
+        if let Some(protocol) = self.find(protocol) {
+            return Told::Protocol(Arc::clone(protocol));
+        }
+        if meta {
+            return Told::Unknown;
+        }
+        Told::Nothing
+    }
+
+    /// What to say of a port that names no protocol that is there.
+    pub(super) fn hint(&self, name: &str) -> String {
+        let word = name.strip_prefix("tcp-").unwrap_or(name);
+        let word = word.strip_prefix("metaprotocol-").unwrap_or(word);
+        let word = word.split('-').next().unwrap_or(word);
+        let names = || self.by_name.keys().map(String::as_str);
+        let known = names().collect::<Vec<_>>().join(", ");
+        match nearest(word, names()) {
+            Some(near) => format!("did you mean `{near}`? The protocols are {known}"),
+            None => format!("name the port tcp-<protocol>-x; the protocols are {known}"),
+        }
+    }
+}
+
+fn unknown_codec(at: &crate::yaml::Cursor<'_>, codec: &str, registry: &Registry) -> Problem {
+    let known: Vec<&str> = registry.names().collect();
+    let near = nearest(codec, registry.names());
+    let hint = near.map_or(String::new(), |near| format!("did you mean `{near}`? "));
+    at.error("there is no such codec").remedy(format!(
+        "{hint}The codecs are {}; a protocol without code is described under spec.declarative of a \
+         meltemi.io/v1alpha1 ApplicationProtocol",
+        known.join(", ")
+    ))
+}

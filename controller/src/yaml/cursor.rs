@@ -1,0 +1,214 @@
+//! A place in a document: reads what stands there, and says what is wrong with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meltemi_config::{Origin, Problem};
+
+use super::node::{Node, Value};
+use super::scalar::{boolean, is_null, json_scalar, parse_duration};
+
+/// A Kubernetes-style document.
+#[derive(Debug)]
+pub(crate) struct Document {
+    pub(crate) file: Arc<str>,
+    pub(crate) group: String,
+    pub(crate) version: String,
+    pub(crate) kind: String,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    /// `Kind namespace/name`.
+    pub(crate) object: Arc<str>,
+    pub(crate) root: Node,
+}
+
+impl Document {
+    /// The whole document.
+    pub(crate) fn cursor(&self) -> Cursor<'_> {
+        Cursor {
+            document: self,
+            node: Some(&self.root),
+            line: self.root.line,
+            path: String::new(),
+        }
+    }
+
+    /// Where the document stands.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin {
+            file: Arc::clone(&self.file),
+            line: self.root.line,
+            object: Arc::clone(&self.object),
+        }
+    }
+}
+
+/// A place in a document. A place where nothing stands is a place too: it has the line of what
+/// encloses it.
+#[derive(Clone, Debug)]
+pub(crate) struct Cursor<'a> {
+    document: &'a Document,
+    node: Option<&'a Node>,
+    line: usize,
+    path: String,
+}
+
+impl<'a> Cursor<'a> {
+    /// The field of that name.
+    pub(crate) fn at(&self, key: &str) -> Self {
+        let path = if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        };
+        let entry = self.node.and_then(|node| node.field(key));
+        Self {
+            document: self.document,
+            node: entry.map(|entry| &entry.node).filter(|node| !is_null(node)),
+            line: entry.map_or(self.line, |entry| entry.line),
+            path,
+        }
+    }
+
+    /// The items of a list.
+    pub(crate) fn items(&self) -> Vec<Self> {
+        let Some(Value::List(items)) = self.node.map(|node| &node.value) else {
+            return Vec::new();
+        };
+        items
+            .iter()
+            .enumerate()
+            .map(|(at, node)| Self {
+                document: self.document,
+                node: Some(node).filter(|node| !is_null(node)),
+                line: node.line,
+                path: format!("{}[{at}]", self.path),
+            })
+            .collect()
+    }
+
+    /// The fields of a map that are not null.
+    pub(crate) fn entries(&self) -> Vec<(&'a str, Self)> {
+        let Some(Value::Map(entries)) = self.node.map(|node| &node.value) else {
+            return Vec::new();
+        };
+        entries
+            .iter()
+            .filter(|entry| !is_null(&entry.node))
+            .map(|entry| (entry.key.as_str(), self.at(&entry.key)))
+            .collect()
+    }
+
+    /// Whether something stands here.
+    pub(crate) const fn exists(&self) -> bool {
+        self.node.is_some()
+    }
+
+    /// What stands here.
+    pub(crate) const fn node(&self) -> Option<&'a Node> {
+        self.node
+    }
+
+    /// A scalar's text.
+    pub(crate) fn text(&self) -> Option<&'a str> {
+        self.node.and_then(Node::text)
+    }
+
+    /// A whole number.
+    pub(crate) fn integer(&self) -> Option<i64> {
+        self.text()?.parse().ok()
+    }
+
+    /// A whole number that fits the type.
+    pub(crate) fn number<T: TryFrom<i64>>(&self) -> Option<T> {
+        T::try_from(self.integer()?).ok()
+    }
+
+    /// A flag.
+    pub(crate) fn flag(&self) -> Option<bool> {
+        self.node.and_then(boolean)
+    }
+
+    /// A duration.
+    pub(crate) fn duration(&self) -> Option<Duration> {
+        parse_duration(self.text()?)
+    }
+
+    /// The texts of a list.
+    pub(crate) fn texts(&self) -> Vec<&'a str> {
+        self.items().iter().filter_map(Self::text).collect()
+    }
+
+    /// The place that a path such as `fields[0].name` leads to from here; if it leads nowhere, as
+    /// far as it leads, under the full path.
+    pub(crate) fn descend(&self, path: &str) -> Self {
+        let mut here = self.clone();
+        for step in path.split(['.', '[', ']']).filter(|step| !step.is_empty()) {
+            let next = match step.parse::<usize>() {
+                Ok(at) if matches!(here.node.map(|n| &n.value), Some(Value::List(_))) => {
+                    here.items().into_iter().nth(at)
+                }
+                _ => Some(here.at(step)),
+            };
+            match next {
+                Some(next) if next.exists() || next.line != here.line => here = next,
+                _ => break,
+            }
+        }
+        here.path = match (self.path.is_empty(), path.is_empty()) {
+            (_, true) => self.path.clone(),
+            (true, _) => path.to_owned(),
+            (false, _) if path.starts_with('[') => format!("{}{path}", self.path),
+            (false, false) => format!("{}.{path}", self.path),
+        };
+        here
+    }
+
+    /// Where this is.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin {
+            line: self.line,
+            ..self.document.origin()
+        }
+    }
+
+    /// An error here.
+    pub(crate) fn error(&self, what: impl Into<String>) -> Problem {
+        Problem::error(&self.origin(), &self.path, &self.shown()).says(what)
+    }
+
+    /// A warning here.
+    pub(crate) fn warning(&self, what: impl Into<String>) -> Problem {
+        Problem::warning(&self.origin(), &self.path, &self.shown()).says(what)
+    }
+
+    /// The value as it may be shown: secrets never are.
+    fn shown(&self) -> String {
+        const LONGEST: usize = 80;
+        if self.document.kind == "Secret" || self.path.ends_with("password") {
+            return String::new();
+        }
+        let text = self.text().unwrap_or("");
+        match text.char_indices().nth(LONGEST) {
+            None => text.to_owned(),
+            Some((at, _)) => format!("{}…", text.get(..at).unwrap_or("")),
+        }
+    }
+
+    /// What stands here, as JSON.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        self.node.map_or(serde_json::Value::Null, json)
+    }
+}
+
+fn json(node: &Node) -> serde_json::Value {
+    match &node.value {
+        Value::Scalar(text, plain) => json_scalar(text, *plain),
+        Value::List(items) => items.iter().map(json).collect(),
+        Value::Map(entries) => entries
+            .iter()
+            .map(|entry| (entry.key.clone(), json(&entry.node)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+    }
+}

@@ -1,0 +1,59 @@
+//! A YAML tree in which everything knows its line. Scalars stay the text that was written, so that
+//! `version: 1.10` is "1.10" and not a number.
+
+/// One node.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    /// The line it starts on, counted from 1.
+    pub(crate) line: usize,
+    pub(crate) value: Value,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    /// Text, and whether it stands without quotes (so that it may mean a number, a flag or nothing).
+    Scalar(String, bool),
+    List(Vec<Node>),
+    /// In written order; keys are unique.
+    Map(Vec<Entry>),
+}
+
+/// One field of a map.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    /// The line of the key.
+    pub(crate) line: usize,
+    pub(crate) node: Node,
+}
+
+impl Node {
+    /// What a copy of this tree costs, in bytes, near enough.
+    pub(crate) fn cost(&self) -> usize {
+        const NODE: usize = 64;
+        NODE + match &self.value {
+            Value::Scalar(text, _) => text.len(),
+            Value::List(items) => items.iter().map(Self::cost).sum(),
+            Value::Map(entries) => entries
+                .iter()
+                .map(|entry| entry.key.len() + NODE + entry.node.cost())
+                .sum(),
+        }
+    }
+
+    /// The value of a field, if this is a map that has it.
+    pub(crate) fn field(&self, key: &str) -> Option<&Entry> {
+        match &self.value {
+            Value::Map(entries) => entries.iter().find(|entry| entry.key == key),
+            _ => None,
+        }
+    }
+
+    /// A scalar's text.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar(text, _) => Some(text),
+            _ => None,
+        }
+    }
+}

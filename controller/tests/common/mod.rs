@@ -1,0 +1,177 @@
+//! Protocols that describe themselves as the real ones do, and carry no byte.
+
+use std::sync::Arc;
+
+use meltemi_controller::{Builtins, Outcome, load_str};
+use meltemi_frame::{
+    Codec, Correlation, DecodeError, Decoded, Detect, EncodeError, Interest, KeySpec, Limits,
+    Message, OpenKeys, Output, Protocol, Registry, Say, Session, Sharing, Side, Spec, Unsupported,
+};
+
+pub struct Fake {
+    spec: Spec,
+    credentials: bool,
+}
+
+impl Fake {
+    pub fn dubbo() -> Self {
+        Self::new(
+            "dubbo",
+            Correlation::Id { bits: 63 },
+            vec![
+                KeySpec::request("interface", "i"),
+                KeySpec::request("method", "m"),
+                KeySpec::response("status", "s"),
+            ],
+            Some(""),
+        )
+    }
+
+    pub fn thrift() -> Self {
+        Self::new(
+            "thrift",
+            Correlation::InOrder { id_bits: Some(31) },
+            vec![KeySpec::request("method", "m")],
+            Some("header."),
+        )
+    }
+
+    pub fn redis() -> Self {
+        let mut redis = Self::new(
+            "redis",
+            Correlation::InOrder { id_bits: None },
+            vec![
+                KeySpec::request("command", "c"),
+                KeySpec::request("key", "k"),
+            ],
+            None,
+        );
+        redis.spec.operation = "command".into();
+        redis.credentials = true;
+        redis
+    }
+
+    fn new(
+        name: &'static str,
+        correlation: Correlation,
+        keys: Vec<KeySpec>,
+        open: Option<&'static str>,
+    ) -> Self {
+        Self {
+            spec: Spec {
+                name: name.into(),
+                correlation,
+                sharing: Sharing::Exclusive,
+                heartbeat: false,
+                service: keys
+                    .iter()
+                    .find(|key| key.name == "interface")
+                    .map(|key| key.name.clone()),
+                keys,
+                open: open
+                    .map(|prefix| OpenKeys {
+                        prefix: prefix.into(),
+                        doc: "o".into(),
+                        interest: Interest::Headers,
+                        edit_requests: true,
+                        edit_responses: false,
+                    })
+                    .into_iter()
+                    .collect(),
+                replies: &[],
+                operation: "method".into(),
+            },
+            credentials: false,
+        }
+    }
+}
+
+impl Protocol for Fake {
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    fn detect(&self, _: &[u8]) -> Detect {
+        Detect::No
+    }
+
+    fn codec(&self, _: Side, _: &Limits, _: &Session) -> Box<dyn Codec> {
+        Box::new(Mute)
+    }
+
+    fn login(&self, username: Option<&str>, password: &str) -> Result<Session, String> {
+        if !self.credentials {
+            return Err("no credentials".to_owned());
+        }
+        let user = username.unwrap_or("-");
+        Ok(Session::new(format!("AUTH {user} {password}").into(), 1))
+    }
+
+    fn guarded(&self, _: Option<&str>, _: &str) -> Result<Arc<dyn Protocol>, String> {
+        if !self.credentials {
+            return Err("no credentials".to_owned());
+        }
+        let mut guarded = Self {
+            spec: self.spec.clone(),
+            credentials: true,
+        };
+        // So that tests see it.
+        guarded.spec.heartbeat = true;
+        Ok(Arc::new(guarded))
+    }
+}
+
+struct Mute;
+
+impl Codec for Mute {
+    fn decode<'b>(&mut self, _: &'b [u8], _: Interest) -> Result<Decoded<'b>, DecodeError> {
+        Ok(Decoded::Incomplete(1))
+    }
+
+    fn encode(&mut self, _: &Message<'_>, _: &mut Output) -> Result<(), EncodeError> {
+        Ok(())
+    }
+
+    fn synthesize(&mut self, _: Say<'_>, _: &mut Output) -> Result<(), Unsupported> {
+        Ok(())
+    }
+}
+
+fn declare(
+    name: &str,
+    description: &serde_json::Value,
+) -> Result<Arc<dyn Protocol>, Vec<(String, String)>> {
+    let fields = description["fields"].as_array().cloned().unwrap_or_default();
+    let faults: Vec<(String, String)> = fields
+        .iter()
+        .enumerate()
+        .filter(|(_, field)| !field["size"].is_u64())
+        .map(|(at, _)| {
+            (
+                format!("fields[{at}].size"),
+                "must be a number".to_owned(),
+            )
+        })
+        .collect();
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let mut protocol = Fake::thrift();
+    protocol.spec.name = name.to_owned().into();
+    Ok(Arc::new(protocol))
+}
+
+pub fn builtins() -> Builtins {
+    Builtins {
+        registry: Registry::new()
+            .with(Fake::dubbo())
+            .with(Fake::thrift())
+            .with(Fake::redis()),
+        declare,
+    }
+}
+
+#[allow(dead_code, reason = "not every test binary uses it")]
+pub fn load_text(text: &str) -> Outcome {
+    load_str("mesh.yaml", text, &builtins())
+}
