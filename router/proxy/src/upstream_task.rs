@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use meltemi_frame::{DecodeError, Decoded, Fault, Kind, Message, Status};
-use meltemi_router_core::{Reply, Turn};
+use meltemi_router_core::Turn;
 use tokio::net::TcpStream;
 
 use crate::call::Call;
@@ -358,7 +358,7 @@ fn find(state: &mut State, message: &Message<'_>) -> Found {
             }
             match pending.remove(id) {
                 Some(call) => Found::Last(call),
-                None if pending.classify(id) == Reply::Late => Found::Nobody,
+                None if pending.settle(id) => Found::Nobody,
                 None => Found::Stray,
             }
         }
