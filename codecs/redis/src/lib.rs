@@ -1,1 +1,112 @@
-//! To be written.
+//! Redis for Meltemi: RESP2, RESP3 and inline commands, with every command of Redis 7, its keys, and
+//! what it does to the connection that it runs on. See the README for what is read and promised.
+
+mod answer;
+mod args;
+mod broken;
+mod client;
+mod command;
+mod detect;
+mod guard;
+mod inline;
+mod keys;
+mod layout;
+mod number;
+mod reply;
+mod request;
+mod rewrite;
+mod server;
+mod spec;
+mod state;
+mod subscriptions;
+mod table;
+mod tell;
+mod ties;
+mod words;
+
+use std::sync::Arc;
+
+use meltemi_frame::{Codec, Detect, Limits, Protocol, Session, Side, Spec};
+
+use guard::Guard;
+
+/// The Redis protocol.
+pub struct Redis {
+    spec: Spec,
+    guard: Option<Arc<Guard>>,
+}
+
+impl Redis {
+    /// Redis whose servers forward credentials like anything else.
+    pub fn new() -> Self {
+        Self {
+            spec: spec::spec(),
+            guard: None,
+        }
+    }
+}
+
+impl Default for Redis {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Says nothing of the credentials.
+impl std::fmt::Debug for Redis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Redis")
+            .field("guarded", &self.guard.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Protocol for Redis {
+    fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    fn detect(&self, prefix: &[u8]) -> Detect {
+        detect::detect(prefix)
+    }
+
+    fn codec(&self, side: Side, limits: &Limits, session: &Session) -> Box<dyn Codec> {
+        match side {
+            Side::Server => Box::new(server::Server::new(limits, session, self.guard.clone())),
+            Side::Client => Box::new(client::Client::new(limits, session)),
+        }
+    }
+
+    fn login(&self, username: Option<&str>, password: &str) -> Result<Session, String> {
+        let mut preamble = Vec::new();
+        match username {
+            _ if password.is_empty() => {
+                return Err("redis needs a password that is not empty".into());
+            }
+            Some("") => return Err("redis needs a username that is not empty, or none".into()),
+            Some(user) => state::write(
+                &mut preamble,
+                &[b"AUTH", user.as_bytes(), password.as_bytes()],
+            ),
+            None => state::write(&mut preamble, &[b"AUTH", password.as_bytes()]),
+        }
+        Ok(Session::new(preamble, 1))
+    }
+
+    fn guarded(&self, username: Option<&str>, password: &str) -> Result<Arc<dyn Protocol>, String> {
+        if password.is_empty() {
+            return Err("redis needs a password that is not empty".into());
+        }
+        if username == Some("") {
+            return Err("redis needs a username that is not empty, or none".into());
+        }
+        let guard = Some(Arc::new(Guard::new(username, password)));
+        Ok(Arc::new(Self {
+            spec: self.spec.clone(),
+            guard,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+//! The side that talks to servers: writes requests, reads replies, and tells replies from what the
+//! server says unasked. It knows neither clients nor routes.
+
+use meltemi_frame::{
+    Codec, DecodeError, Decoded, EncodeError, Head, Interest, Kind, Limits, Message, Output, Say,
+    Session, Status, Unsupported, Violation,
+};
+
+use crate::answer::{failure, is_monitored, type_name};
+use crate::layout;
+use crate::reply::{Scan, Step};
+use crate::rewrite::{put_edited, put_hello};
+use crate::spec;
+use crate::state::State;
+use crate::subscriptions::{Subscriptions, Word, word};
+
+pub(crate) struct Client {
+    limits: Limits,
+    scan: Scan,
+    /// How much of the input is looked at before a large reply is passed through.
+    window: usize,
+    /// A large reply is passing through.
+    passing: bool,
+    /// Replies to the session's preamble that are still to come.
+    preamble: u32,
+    resp3: bool,
+    /// Requests that are answered, as they were written.
+    sent: u64,
+    /// Replies that began.
+    answered: u64,
+    subscriptions: Subscriptions,
+    monitor: bool,
+}
+
+impl Client {
+    pub(crate) fn new(limits: &Limits, session: &Session) -> Self {
+        Self {
+            limits: *limits,
+            scan: Scan::default(),
+            window: limits.hold,
+            passing: false,
+            preamble: session.replies(),
+            resp3: State::of(session).resp3,
+            sent: 0,
+            answered: 0,
+            subscriptions: Subscriptions::default(),
+            monitor: false,
+        }
+    }
+
+    /// A further piece of a large reply.
+    fn piece<'b>(&mut self, input: &'b [u8]) -> Result<Decoded<'b>, DecodeError> {
+        let step = self
+            .scan
+            .scan(input, self.limits.depth)
+            .map_err(DecodeError::lost)?;
+        let mut head = Head::new(Kind::Data, None);
+        let length = match step {
+            Step::Whole(length) => {
+                self.scan.clear();
+                self.passing = false;
+                length
+            }
+            Step::Short(_) => {
+                let length = self.scan.at();
+                if length == 0 {
+                    self.within(input.len())?;
+                    return Ok(Decoded::Incomplete(input.len() + 1));
+                }
+                self.scan.rebase();
+                head.end = false;
+                length
+            }
+        };
+        let wire = input.get(..length).unwrap_or_default();
+        Ok(Decoded::Message(Message::new(head, wire), length))
+    }
+
+    /// What must be held may not be larger than the limit.
+    fn within(&self, length: usize) -> Result<(), DecodeError> {
+        let limit = self.limits.frame;
+        if length <= limit {
+            return Ok(());
+        }
+        Err(DecodeError::lost(Violation::TooLarge {
+            length: length as u64,
+            limit: limit as u64,
+        }))
+    }
+
+    /// A reply, whole or its front.
+    fn reply<'b>(&mut self, wire: &'b [u8], whole: bool) -> Result<Decoded<'b>, DecodeError> {
+        let (kind, at) = self.scan.proper().unwrap_or_default();
+        if whole {
+            self.scan.clear();
+        } else {
+            self.scan.rebase();
+            self.passing = true;
+        }
+        self.window = self.limits.hold;
+        let proper = wire.get(at..).unwrap_or_default();
+        let mut head = Head::new(self.kind(kind, proper), None);
+        head.end = whole;
+        let mut message = Message::new(head, wire);
+        message
+            .attributes
+            .set_static(spec::TYPE, type_name(kind, proper));
+        if matches!(kind, b'-' | b'!') {
+            let (code, status) = failure(wire, at);
+            message.attributes.set_span(spec::ERROR, code);
+            message.head.status = status;
+        }
+        if self.preamble > 0 {
+            return self.preamble(&message);
+        }
+        self.answered += u64::from(message.head.kind == Kind::Response);
+        Ok(Decoded::Message(message, wire.len()))
+    }
+
+    /// A reply to the preamble, which is nobody's.
+    fn preamble<'b>(&mut self, reply: &Message<'_>) -> Result<Decoded<'b>, DecodeError> {
+        if reply.head.kind == Kind::Response {
+            self.preamble -= 1;
+        }
+        if reply.head.status != Status::Ok {
+            let what = "the server refused what brings the connection into its session (AUTH, HELLO, SELECT, CLIENT)";
+            return Err(DecodeError::lost(Violation::Invalid(what)));
+        }
+        Ok(Decoded::Skip(reply.wire().len()))
+    }
+
+    /// Whether a frame answers a request.
+    fn kind(&mut self, kind: u8, proper: &[u8]) -> Kind {
+        let next = self.answered + 1;
+        if self.monitor && kind == b'+' && is_monitored(proper) {
+            return Kind::Push;
+        }
+        if !self.subscriptions.is_active() {
+            return if kind == b'>' {
+                Kind::Push
+            } else {
+                Kind::Response
+            };
+        }
+        let frame = match kind {
+            b'>' => word(proper),
+            // RESP2 pushes arrays, on a connection where no command is answered by one like that.
+            b'*' if !self.resp3 => word(proper),
+            _ => None,
+        };
+        let answers = match frame {
+            Some(Word::Confirmed {
+                family,
+                subscribe,
+                count,
+            }) => {
+                return if self.subscriptions.confirm(family, subscribe, count, next) {
+                    Kind::Response
+                } else {
+                    Kind::Push
+                };
+            }
+            Some(Word::Message) => false,
+            None => kind != b'>',
+        };
+        if answers {
+            self.subscriptions.answered(next);
+            return Kind::Response;
+        }
+        Kind::Push
+    }
+
+    /// Follows what goes out.
+    fn follow(&mut self, message: &Message<'_>) {
+        let number = match message.head.kind {
+            Kind::Request => {
+                self.sent += 1;
+                Some(self.sent)
+            }
+            Kind::OneWay => None,
+            _ => return,
+        };
+        if message.layout[layout::NOTE] == 0 {
+            return;
+        }
+        self.monitor |= message.layout[layout::NOTE] == layout::MONITOR;
+        if let Some((family, subscribe)) = layout::subscription(&message.layout) {
+            self.subscriptions
+                .ask(family, subscribe, message.layout[layout::CHANNELS], number);
+        }
+    }
+}
+
+impl Codec for Client {
+    fn decode<'b>(&mut self, input: &'b [u8], want: Interest) -> Result<Decoded<'b>, DecodeError> {
+        if self.passing {
+            return self.piece(input);
+        }
+        if want == Interest::Body || self.preamble > 0 {
+            self.window = usize::MAX;
+        }
+        loop {
+            let view = input.get(..self.window).unwrap_or(input);
+            let need = match self
+                .scan
+                .scan(view, self.limits.depth)
+                .map_err(DecodeError::lost)?
+            {
+                Step::Whole(length) => {
+                    return self.reply(view.get(..length).unwrap_or_default(), true);
+                }
+                Step::Short(need) => need,
+            };
+            if view.len() < self.window {
+                let need = need.min(self.window);
+                self.within(need)?;
+                return Ok(Decoded::Incomplete(need));
+            }
+            // Not before it is known what the reply is.
+            if self.scan.proper().is_some() && self.scan.at() > 0 {
+                return self.reply(view.get(..self.scan.at()).unwrap_or_default(), false);
+            }
+            self.within(need)?;
+            self.window = need.max(self.window.saturating_mul(2));
+            if input.len() < need {
+                return Ok(Decoded::Incomplete(need));
+            }
+        }
+    }
+
+    fn encode(&mut self, message: &Message<'_>, out: &mut Output) -> Result<(), EncodeError> {
+        if message.id_changed() {
+            return Err(spec::no_id());
+        }
+        match message.layout[layout::NOTE] {
+            layout::HELLO_STRIPPED | layout::HELLO_ORDERED if message.edits().is_empty() => {
+                put_hello(message, out);
+            }
+            _ if message.edits().is_empty() => out.put(message.wire()),
+            _ => put_edited(message, out)?,
+        }
+        self.follow(message);
+        Ok(())
+    }
+
+    fn synthesize(&mut self, say: Say<'_>, out: &mut Output) -> Result<(), Unsupported> {
+        match say {
+            Say::Ping { .. } => {
+                out.put(b"*1\r\n$4\r\nPING\r\n");
+                self.sent += 1;
+                Ok(())
+            }
+            _ => Err(spec::unsupported("that to a server")),
+        }
+    }
+
+    fn adopt(&mut self, session: &Session) {
+        self.resp3 = State::of(session).resp3;
+    }
+}

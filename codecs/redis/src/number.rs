@@ -1,0 +1,112 @@
+//! The decimal numbers of RESP headers, as strict as Redis reads them. It knows no types.
+
+/// What stands where a number and a line end are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// The number, and where the next line starts.
+    Number(i64, usize),
+    /// The line has not ended yet.
+    Short,
+    /// It is no number.
+    Bad,
+}
+
+/// More digits than any length has; fewer than an `i64` holds.
+const DIGITS: usize = 18;
+
+/// Reads a number and `\r\n` at `at`. It looks at 21 bytes at most, so that asking again when more
+/// bytes have come costs nothing.
+pub(crate) fn line(input: &[u8], at: usize) -> Line {
+    let Some(mut rest) = input.get(at..) else {
+        return Line::Short;
+    };
+    let mut sign = 1;
+    if let [b'-', behind @ ..] = rest {
+        sign = -1;
+        rest = behind;
+    }
+    let mut value: i64 = 0;
+    for (count, byte) in rest.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' if count < DIGITS => value = value * 10 + i64::from(byte - b'0'),
+            // Redis takes neither "", "-0" nor "007": what two parsers could read differently
+            // must not pass.
+            b'\r' if count == 0 || (rest.first() == Some(&b'0') && (count > 1 || sign < 0)) => {
+                return Line::Bad;
+            }
+            b'\r' => {
+                let next = at + usize::from(sign < 0) + count + 2;
+                return match rest.get(count + 1) {
+                    Some(b'\n') => Line::Number(value * sign, next),
+                    Some(_) => Line::Bad,
+                    None => Line::Short,
+                };
+            }
+            _ => return Line::Bad,
+        }
+    }
+    Line::Short
+}
+
+/// A whole argument as a number, as strict.
+pub(crate) fn whole(text: &[u8]) -> Option<i64> {
+    let (sign, digits) = match text {
+        [b'-', digits @ ..] => (-1, digits),
+        digits => (1, digits),
+    };
+    let strict = match digits {
+        [b'0'] => sign > 0,
+        [b'1'..=b'9', ..] => digits.len() <= DIGITS && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    let value = digits.iter().take(DIGITS).fold(0, |value: i64, digit| {
+        value * 10 + i64::from(digit.wrapping_sub(b'0') % 10)
+    });
+    strict.then_some(value * sign)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_redis_reads_them() {
+        assert_eq!(line(b"*12\r\nx", 1), Line::Number(12, 5));
+        assert_eq!(line(b"-1\r\n", 0), Line::Number(-1, 4));
+        assert_eq!(line(b"0\r\n", 0), Line::Number(0, 3));
+        for short in [&b""[..], b"1", b"-", b"1\r", b"-12\r"] {
+            assert_eq!(line(short, 0), Line::Short, "{short:?}");
+        }
+        for bad in [
+            &b"\r\n"[..],
+            b"-\r\n",
+            b"+1\r\n",
+            b"01\r\n",
+            b"-0\r\n",
+            b"1 \r\n",
+            b"1\rx",
+            b"1\n",
+            b"1234567890123456789",
+        ] {
+            assert_eq!(line(bad, 0), Line::Bad, "{bad:?}");
+        }
+        assert_eq!(line(b"1\r\n", 9), Line::Short);
+    }
+
+    #[test]
+    fn arguments_are_as_strict() {
+        assert_eq!((whole(b"15"), whole(b"0")), (Some(15), Some(0)));
+        assert_eq!(whole(b"-3"), Some(-3));
+        for bad in [
+            &b""[..],
+            b"+1",
+            b"007",
+            b"-0",
+            b"x",
+            b"\xff",
+            b"1234567890123456789",
+        ] {
+            assert_eq!(whole(bad), None);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Requests that leave otherwise than they came: with another key, or without credentials. It knows
+//! the notes of `layout`, and no connections.
+
+use meltemi_frame::{Edit, EncodeError, Kind, Message, Output};
+
+use crate::args::Args;
+use crate::layout;
+use crate::spec;
+use crate::state::{Hello, write};
+
+/// A `HELLO` with its options in order, and without credentials that were not for the upstream.
+pub(crate) fn put_hello(message: &Message<'_>, out: &mut Output) {
+    let Ok(Some(mut hello)) = Hello::read(&Args::read(message.wire())) else {
+        // It was read before, in decode.
+        return out.put(message.wire());
+    };
+    if message.layout[layout::NOTE] == layout::HELLO_STRIPPED {
+        hello.auth = None;
+    }
+    let mut bytes = Vec::new();
+    hello.write(&mut bytes);
+    out.put(&bytes);
+}
+
+/// The request with another key.
+pub(crate) fn put_edited(message: &Message<'_>, out: &mut Output) -> Result<(), EncodeError> {
+    let mut key = None;
+    for edit in message.edits() {
+        match edit {
+            Edit::Set(name, value) if &**name == "key" => key = Some(value),
+            Edit::Add(name, _) | Edit::Remove(name) if &**name == "key" => {
+                return Err(spec::refused(
+                    edit,
+                    "a key can be set, but neither added nor removed",
+                ));
+            }
+            _ => return Err(spec::refused(edit, "only `key` can be changed")),
+        }
+        let why = match (message.head.kind, message.layout[layout::KEYS]) {
+            (Kind::Request | Kind::OneWay, layout::KEY_ONE) => continue,
+            (Kind::Request | Kind::OneWay, layout::KEY_NONE) => "the command has no key",
+            (Kind::Request | Kind::OneWay, _) => "the command has several keys",
+            _ => "it is no request",
+        };
+        return Err(spec::refused(edit, why));
+    }
+    let Some(key) = key else {
+        return Ok(());
+    };
+    let wire = message.wire();
+    if wire.first() == Some(&b'*') {
+        let (start, end) = (
+            message.layout[layout::KEY_START] as usize,
+            message.layout[layout::KEY_END] as usize,
+        );
+        // `$length\r\n`: the length was read strictly, so that its digits are known.
+        let header = (end - start).to_string().len() + 3;
+        out.put(wire.get(..start.saturating_sub(header)).unwrap_or_default());
+        put_bulk(key, out);
+        out.put(wire.get(end + 2..).unwrap_or_default());
+        return Ok(());
+    }
+    // An inline command cannot say everything without quotes: it leaves as an array.
+    let args = Args::read(wire);
+    let words: Vec<_> = args
+        .walk()
+        .filter_map(|argument| argument.bytes(wire))
+        .collect();
+    let words: Vec<&[u8]> = words
+        .iter()
+        .enumerate()
+        .map(|(at, word)| {
+            if at == message.layout[layout::KEY_AT] as usize {
+                &**key
+            } else {
+                &**word
+            }
+        })
+        .collect();
+    let mut bytes = Vec::new();
+    write(&mut bytes, &words);
+    out.put(&bytes);
+    Ok(())
+}
+
+fn put_bulk(bytes: &[u8], out: &mut Output) {
+    out.put(format!("${}\r\n", bytes.len()).as_bytes());
+    out.put(bytes);
+    out.put(b"\r\n");
+}

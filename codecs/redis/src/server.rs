@@ -1,0 +1,417 @@
+//! The side that clients talk to: reads requests, writes replies, and keeps what ties the client. It
+//! knows neither routes nor upstreams.
+
+use std::sync::Arc;
+
+use meltemi_frame::{
+    Bind, Codec, DecodeError, Decoded, EncodeError, Head, Interest, Kind, Limits, Message, Output,
+    Receipt, Safety, Say, Session, SmallBytes, Status, Unsupported, Violation,
+};
+
+use crate::args::Args;
+use crate::broken::Broken;
+use crate::command::{Act, Command, find};
+use crate::guard::Guard;
+use crate::keys;
+use crate::layout;
+use crate::request::{Bounds, Rest, Scan, Step};
+use crate::spec;
+use crate::state::{Hello, credentials};
+use crate::subscriptions::word;
+use crate::tell::{safety, set_key, set_lower};
+use crate::ties::{Outcome, Ruling, Ties};
+use crate::words::{self, Local};
+
+pub(crate) struct Server {
+    limits: Limits,
+    guard: Option<Arc<Guard>>,
+    /// The client may come in.
+    admitted: bool,
+    scan: Scan,
+    /// How much of the input is looked at, so that a large request is cut at the same place
+    /// however it comes.
+    window: usize,
+    /// The large request that is passing through.
+    rest: Option<Rest>,
+    ties: Ties,
+    /// How the reply that is passing through went.
+    passing: Option<Outcome>,
+}
+
+impl Server {
+    pub(crate) fn new(limits: &Limits, session: &Session, guard: Option<Arc<Guard>>) -> Self {
+        Self {
+            limits: *limits,
+            admitted: guard.is_none(),
+            guard,
+            scan: Scan::default(),
+            window: limits.hold,
+            rest: None,
+            ties: Ties::new(session),
+            passing: None,
+        }
+    }
+
+    const fn bounds(&self) -> Bounds {
+        Bounds {
+            frame: self.limits.frame,
+            stranger: !self.admitted,
+        }
+    }
+
+    fn array<'b>(&mut self, input: &'b [u8], want: Interest) -> Result<Decoded<'b>, DecodeError> {
+        let bounds = self.bounds();
+        if want == Interest::Body {
+            self.window = usize::MAX;
+        }
+        loop {
+            let view = input.get(..self.window).unwrap_or(input);
+            match self.scan.array(view, bounds).map_err(lost)? {
+                Step::Blank(length) => return Ok(Decoded::Skip(length)),
+                Step::Whole(length) => {
+                    let scan = self.next();
+                    let wire = view.get(..length).unwrap_or_default();
+                    let args = Args::scanned(wire, scan.count(), scan.front, scan.seen);
+                    return self.request(&args, true);
+                }
+                Step::Short(need) if view.len() < self.window => {
+                    return Ok(Decoded::Incomplete(need.min(self.window)));
+                }
+                Step::Short(need) => {
+                    match self.passes(view) {
+                        Some(true) => return self.head(view, bounds),
+                        Some(false) => self.window = need,
+                        None => self.window = usize::MAX,
+                    }
+                    if input.len() < need {
+                        return Ok(Decoded::Incomplete(need));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes ready for the next request; gives back what was found of this one.
+    fn next(&mut self) -> Scan {
+        self.window = self.limits.hold;
+        std::mem::take(&mut self.scan)
+    }
+
+    /// Whether everything that matters of a large request is here. `None`: it is held whole.
+    fn passes(&self, view: &[u8]) -> Option<bool> {
+        let scan = &self.scan;
+        if !self.admitted {
+            return None;
+        }
+        if scan.seen == 0 {
+            return Some(false);
+        }
+        let args = Args::scanned(view, scan.count(), scan.front, scan.seen);
+        let command = args.bytes(0).and_then(|name| find(&name));
+        let passes = command.is_none_or(|command| {
+            matches!(command.act, Act::Plain | Act::Set | Act::Block) && command.subs.is_empty()
+        });
+        let needed = keys::needed(command, &args, scan.seen)
+            .filter(|needed| passes && *needed < scan.count())?;
+        Some(scan.seen >= needed)
+    }
+
+    fn head<'b>(&mut self, view: &'b [u8], bounds: Bounds) -> Result<Decoded<'b>, DecodeError> {
+        let cut = self.scan.cut(view, view.len(), bounds);
+        let (length, rest) = cut.map_err(lost)?;
+        self.rest = Some(rest);
+        let scan = self.next();
+        let wire = view.get(..length).unwrap_or_default();
+        let args = Args::scanned(wire, scan.count(), scan.front, scan.seen);
+        self.request(&args, false)
+    }
+
+    /// A further piece of a large request.
+    fn piece<'b>(&mut self, input: &'b [u8], mut rest: Rest) -> Result<Decoded<'b>, DecodeError> {
+        let (length, end) = rest.take(input, self.bounds()).map_err(lost)?;
+        if !end {
+            self.rest = Some(rest);
+        }
+        if length == 0 {
+            return Ok(Decoded::Incomplete(input.len() + 1));
+        }
+        let mut head = Head::new(Kind::Data, None);
+        head.end = end;
+        let wire = input.get(..length).unwrap_or_default();
+        Ok(Decoded::Message(Message::new(head, wire), length))
+    }
+
+    fn inline<'b>(&mut self, input: &'b [u8]) -> Result<Decoded<'b>, DecodeError> {
+        match self.scan.line(input).map_err(lost)? {
+            Step::Short(need) => Ok(Decoded::Incomplete(need)),
+            Step::Blank(length) => {
+                self.next();
+                Ok(Decoded::Skip(length))
+            }
+            Step::Whole(length) => {
+                let scan = self.next();
+                let wire = input.get(..length).unwrap_or_default();
+                self.request(&Args::scanned(wire, scan.count(), scan.front, 0), true)
+            }
+        }
+    }
+
+    /// The message of a request, whole or the front of it.
+    fn request<'b>(&mut self, args: &Args<'b>, whole: bool) -> Result<Decoded<'b>, DecodeError> {
+        let wire = args.wire();
+        let name = args.bytes(0).unwrap_or_default();
+        let container = find(&name);
+        if container.is_none()
+            && (name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:"))
+        {
+            // A web page that posts to a Redis: closed without a word, before the body is read as
+            // commands, as Redis does.
+            return Err(DecodeError::lost(Violation::Invalid(
+                "an HTTP request (POST or Host:)",
+            )));
+        }
+        let mut message = Message::new(Head::new(Kind::Request, None), wire);
+        let attributes = &mut message.attributes;
+        match container {
+            Some(command) => attributes.set_static(spec::COMMAND, command.name),
+            None => set_lower(&mut message, spec::COMMAND, args.at(0)),
+        }
+        let command = self.subcommand(&mut message, container, args);
+        let ruling = self.rule(command, args);
+        let plan = keys::of(args, command);
+        set_key(&mut message, args, plan);
+
+        let head = &mut message.head;
+        head.kind = ruling.kind;
+        head.bind = ruling.bind;
+        head.close = ruling.close;
+        head.end = whole;
+        if let Some(command) = command {
+            head.safety = if ruling.tied {
+                Safety::Unknown
+            } else {
+                safety(command, args, whole)
+            };
+            let blocks = ruling.bind == Bind::Once && command.act != Act::Alone;
+            let category = if blocks { "blocking" } else { command.category };
+            message.attributes.set_static(spec::CATEGORY, category);
+            layout::note_command(&mut message.layout, command.act, args);
+        } else {
+            message.attributes.set_static(spec::CATEGORY, "unknown");
+        }
+        layout::note_local(&mut message.layout, ruling.local);
+        if ruling.local.is_none() && command.is_some_and(|command| command.act == Act::Hello) {
+            self.note_hello(&mut message, args);
+        }
+        Ok(Decoded::Message(message, wire.len()))
+    }
+
+    /// The subcommand where it is a known one of a container; sets the attribute.
+    fn subcommand<'b>(
+        &self,
+        message: &mut Message<'b>,
+        container: Option<&'static Command>,
+        args: &Args<'b>,
+    ) -> Option<&'static Command> {
+        let command = container?;
+        if command.subs.is_empty() || args.count() < 2 {
+            return Some(command);
+        }
+        let found = args.bytes(1).and_then(|name| command.sub(&name));
+        match found {
+            Some(sub) => message.attributes.set_static(spec::SUBCOMMAND, sub.name),
+            None => set_lower(message, spec::SUBCOMMAND, args.at(1)),
+        }
+        found.or(container)
+    }
+
+    fn rule(&mut self, command: Option<&'static Command>, args: &Args<'_>) -> Ruling {
+        let act = command.map_or(Act::Plain, |command| command.act);
+        if self.guard.is_some()
+            && let Some(local) = self.check(act, args)
+        {
+            return self.ties.ask_local(local);
+        }
+        if matches!(act, Act::Plain | Act::Set) && self.ties.ask_plain() {
+            return Ruling::FREE;
+        }
+        if act == Act::Reset {
+            self.admitted = self.guard.is_none();
+        }
+        self.ties.ask(command, args)
+    }
+
+    /// What a guarded server answers itself.
+    fn check(&mut self, act: Act, args: &Args<'_>) -> Option<Local> {
+        let guard = self.guard.as_ref()?;
+        match act {
+            Act::Auth => {
+                let Some(given) = credentials(args) else {
+                    return Some(if args.count() < 2 {
+                        Local::AuthArity
+                    } else {
+                        Local::AuthSyntax
+                    });
+                };
+                if !guard.admits(&given) {
+                    return Some(Local::WrongPass);
+                }
+                self.admitted = true;
+                Some(Local::Ok)
+            }
+            Act::Hello => match Hello::read(args) {
+                Err(bad) => Some(bad.into()),
+                Ok(hello) => {
+                    if let Some(given) = hello.and_then(|hello| hello.auth) {
+                        if !guard.admits(&given) {
+                            return Some(Local::WrongPass);
+                        }
+                        self.admitted = true;
+                    }
+                    (!self.admitted).then_some(Local::HelloNoAuth)
+                }
+            },
+            Act::Quit | Act::Reset => None,
+            _ => (!self.admitted).then_some(Local::NoAuth),
+        }
+    }
+
+    /// Whether the upstream must be told something else than the client wrote.
+    fn note_hello(&mut self, message: &mut Message<'_>, args: &Args<'_>) {
+        let Ok(Some(hello)) = Hello::read(args) else {
+            return;
+        };
+        if self.guard.is_some() && hello.auth.is_some() {
+            // These credentials were for the proxy, and the upstream has its own.
+            self.ties.strip_credentials();
+            message.layout[layout::NOTE] = layout::HELLO_STRIPPED;
+        } else if hello.name_first {
+            message.layout[layout::NOTE] = layout::HELLO_ORDERED;
+        }
+    }
+
+    fn outcome(message: &Message<'_>) -> Outcome {
+        match message.head.status {
+            Status::Ok => match message.wire() {
+                b"+QUEUED\r\n" => Outcome::Queued,
+                [b'_', ..] | [b'*' | b'$', b'-', ..] => Outcome::Null,
+                _ => Outcome::Ok,
+            },
+            Status::Failed(_) | Status::Redirect(_) => Outcome::Failed,
+        }
+    }
+
+    /// Follows what goes out.
+    fn follow(&mut self, message: &Message<'_>) {
+        let head = &message.head;
+        match head.kind {
+            Kind::Response if self.ties.is_quiet() => {
+                self.passing = Some(Outcome::Ok);
+            }
+            Kind::Response => {
+                self.ties.reply(word(message.wire()));
+                self.passing = Some(Self::outcome(message));
+            }
+            Kind::Push => {
+                self.passing = None;
+                if !self.ties.is_quiet() {
+                    self.ties.push_frame(word(message.wire()));
+                }
+            }
+            _ => {}
+        }
+        if head.end
+            && let Some(outcome) = self.passing.take()
+        {
+            self.ties.answer(outcome);
+        }
+    }
+}
+
+impl Codec for Server {
+    fn decode<'b>(&mut self, input: &'b [u8], want: Interest) -> Result<Decoded<'b>, DecodeError> {
+        if let Some(rest) = self.rest.take() {
+            return self.piece(input, rest);
+        }
+        match input.first() {
+            None => Ok(Decoded::Incomplete(1)),
+            Some(b'*') => self.array(input, want),
+            Some(_) => self.inline(input),
+        }
+    }
+
+    fn encode(&mut self, message: &Message<'_>, out: &mut Output) -> Result<(), EncodeError> {
+        if message.id_changed() {
+            return Err(spec::no_id());
+        }
+        if let Some(edit) = message.edits().first() {
+            return Err(spec::refused(edit, "replies cannot be edited"));
+        }
+        out.put(message.wire());
+        self.follow(message);
+        Ok(())
+    }
+
+    fn synthesize(&mut self, say: Say<'_>, out: &mut Output) -> Result<(), Unsupported> {
+        let outcome = match say {
+            Say::Failure { to, .. } if words::is_one_way(to) => {
+                return Err(spec::unsupported("anything to a one-way request"));
+            }
+            Say::Failure { to, reason, text } => {
+                words::failure(reason, text, to, out);
+                Outcome::Failed
+            }
+            Say::Own { to } => {
+                let unknown = spec::unsupported("an answer to another's request");
+                let local = Local::of(to.bits).ok_or(unknown)?;
+                words::own(local, to, out);
+                if local.is_error() {
+                    Outcome::Failed
+                } else {
+                    Outcome::Ok
+                }
+            }
+            Say::Ping { .. } => return Err(spec::unsupported("a ping to a client")),
+            Say::Pong { .. } => return Err(spec::unsupported("a pong")),
+            Say::GoAway => return Err(spec::unsupported("that it goes away")),
+        };
+        self.passing = None;
+        self.ties.reply(None);
+        self.ties.answer(outcome);
+        Ok(())
+    }
+
+    fn receipt(&self, request: &Message<'_>) -> Receipt {
+        let local = request.layout[layout::LOCAL];
+        let one_way = request.head.kind == Kind::OneWay;
+        if local == 0 && !one_way {
+            return Receipt::default();
+        }
+        let name = request
+            .attributes
+            .slot(spec::COMMAND, request.wire())
+            .unwrap_or_default();
+        let name = SmallBytes::new(name.get(..name.len().min(32)).unwrap_or_default());
+        Receipt {
+            id: None,
+            bits: words::bits(local, one_way),
+            name,
+        }
+    }
+
+    fn pinned(&self) -> bool {
+        self.ties.pinned()
+    }
+
+    fn session(&self) -> Session {
+        self.ties.session()
+    }
+}
+
+/// Framing is lost, and the client is told so in its turn.
+fn lost(broken: Broken) -> DecodeError {
+    DecodeError::Connection {
+        violation: broken.violation(),
+        answer: Some(Box::new(words::broken(broken))),
+    }
+}

@@ -1,0 +1,79 @@
+//! What the protocol says of itself: keys, edits, replies. It must not know how any of it is done.
+
+use meltemi_frame::{
+    Correlation, Edit, EncodeError, KeyId, KeySpec, Reason, Sharing, Spec, Unsupported,
+};
+
+pub(crate) const NAME: &str = "redis";
+
+pub(crate) const COMMAND: KeyId = KeyId(0);
+pub(crate) const SUBCOMMAND: KeyId = KeyId(1);
+pub(crate) const KEY: KeyId = KeyId(2);
+pub(crate) const CATEGORY: KeyId = KeyId(3);
+pub(crate) const TYPE: KeyId = KeyId(4);
+pub(crate) const ERROR: KeyId = KeyId(5);
+
+pub(crate) fn spec() -> Spec {
+    Spec {
+        name: NAME.into(),
+        correlation: Correlation::InOrder { id_bits: None },
+        sharing: Sharing::Pipelined,
+        heartbeat: true,
+        keys: vec![
+            KeySpec::request("command", "the command in lower case, such as `get`"),
+            KeySpec::request(
+                "subcommand",
+                "the subcommand of a container command in lower case, such as `setname` of `client`",
+            ),
+            KeySpec::request(
+                "key",
+                "the first key; it can be set where the command has exactly one, and never removed",
+            )
+            .editable(),
+            KeySpec::request(
+                "category",
+                "one of read, write, blocking, pubsub, transaction, scripting, connection, admin, server, unknown",
+            ),
+            KeySpec::response(
+                "type",
+                "one of simple, error, integer, bulk, array, null, map, set, double, bool, bignum, verbatim, push",
+            ),
+            KeySpec::response(
+                "error",
+                "the first word of an error reply, such as `WRONGTYPE`",
+            ),
+            KeySpec::request(
+                crate::keys::KEYS,
+                "every key, in the order of the arguments",
+            )
+            .many(),
+        ],
+        open: Vec::new(),
+        replies: Reason::ALL,
+        operation: "command".into(),
+        service: None,
+    }
+}
+
+pub(crate) fn refused(edit: &Edit, why: &'static str) -> EncodeError {
+    EncodeError::Edit {
+        protocol: NAME,
+        name: edit.name().to_owned(),
+        why,
+    }
+}
+
+pub(crate) fn no_id() -> EncodeError {
+    EncodeError::Edit {
+        protocol: NAME,
+        name: "id".to_owned(),
+        why: "replies come in the order of the requests, without ids",
+    }
+}
+
+pub(crate) const fn unsupported(what: &'static str) -> Unsupported {
+    Unsupported {
+        protocol: NAME,
+        what,
+    }
+}

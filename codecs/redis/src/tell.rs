@@ -1,0 +1,64 @@
+//! What the attributes of a request are, and what a retry may assume of it. It knows single requests,
+//! and no connections.
+
+use meltemi_frame::{KeyId, Message, Open, Safety, Span};
+
+use crate::args::{Args, Argument};
+use crate::command::{Act, Command};
+use crate::keys::{self, Plan};
+use crate::layout;
+use crate::spec;
+
+/// Sets an attribute to a name that is not known, in lower case.
+pub(crate) fn set_lower<'b>(message: &mut Message<'b>, key: KeyId, name: Option<Argument<'b>>) {
+    match name {
+        Some(Argument::Wire(span)) => {
+            let bytes = span.of(message.wire()).unwrap_or_default();
+            if bytes.iter().any(u8::is_ascii_uppercase) {
+                message.attributes.set_kept(key, bytes.to_ascii_lowercase());
+            } else {
+                message.attributes.set_span(key, span);
+            }
+        }
+        Some(Argument::Built(bytes)) => {
+            message.attributes.set_kept(key, bytes.to_ascii_lowercase());
+        }
+        None => {}
+    }
+}
+
+pub(crate) fn set_key<'b>(message: &mut Message<'b>, args: &Args<'b>, plan: Plan) {
+    let Some(first) = plan.first() else {
+        return;
+    };
+    let single = plan.is_single();
+    match args.at(first) {
+        Some(Argument::Wire(span)) => {
+            message.attributes.set_span(spec::KEY, span);
+            layout::note_key(&mut message.layout, first, Some(span), single);
+        }
+        Some(Argument::Built(bytes)) => {
+            message.attributes.set_kept(spec::KEY, bytes.into_owned());
+            layout::note_key(&mut message.layout, first, None, single);
+        }
+        None => return,
+    }
+    let region = Span::new(0, args.wire().len());
+    message.attributes.set_open(Open::Walk {
+        region,
+        walk: keys::walk,
+    });
+}
+
+/// What a retry may assume of a command with these options.
+pub(crate) fn safety(command: &Command, args: &Args<'_>, whole: bool) -> Safety {
+    if command.act != Act::Set || args.count() <= 3 {
+        return command.safety;
+    }
+    // `NX` and `GET` tell what was there before: the second time it is something else.
+    let tells = |at| args.is(at, "nx") || args.is(at, "get");
+    if !whole || args.count() > 8 || (3..args.count()).any(tells) {
+        return Safety::Unknown;
+    }
+    command.safety
+}

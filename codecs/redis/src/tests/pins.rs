@@ -1,0 +1,270 @@
+//! Transactions, and what else keeps an upstream connection for a client.
+
+use meltemi_frame::{Bind, Kind, Safety};
+
+use super::{Dialogue, ERR, FREE, OK};
+
+#[test]
+fn a_transaction_holds_its_connection_until_exec_is_answered() {
+    let mut dialogue = Dialogue::new();
+    assert_eq!(dialogue.ask("MULTI\r\n").bind, Bind::Pin);
+    assert!(dialogue.pinned());
+    dialogue.say(OK);
+    assert!(dialogue.pinned());
+    let head = dialogue.exchange("GET k\r\n", "+QUEUED\r\n");
+    assert_eq!((head.bind, head.safety), (Bind::Pin, Safety::Unknown));
+    dialogue.ask("EXEC\r\n");
+    assert!(dialogue.pinned());
+    dialogue.say("*1\r\n$-1\r\n");
+    assert!(!dialogue.pinned());
+    assert_eq!(dialogue.ask("GET k\r\n").bind, FREE);
+}
+
+#[test]
+fn every_end_of_a_transaction_is_one() {
+    for (end, reply) in [
+        ("EXEC\r\n", "-EXECABORT x\r\n"),
+        ("EXEC\r\n", "*-1\r\n"),
+        ("EXEC\r\n", "_\r\n"),
+        ("DISCARD\r\n", OK),
+    ] {
+        let mut dialogue = Dialogue::new();
+        dialogue.exchange("WATCH a b\r\n", OK);
+        assert!(dialogue.pinned());
+        dialogue.exchange("MULTI\r\n", OK);
+        dialogue.exchange(end, reply);
+        assert!(!dialogue.pinned(), "{end} {reply}");
+    }
+}
+
+#[test]
+fn a_transaction_that_does_not_begin_holds_nothing() {
+    let mut dialogue = Dialogue::new();
+    dialogue.exchange("MULTI\r\n", ERR);
+    assert!(!dialogue.pinned());
+    assert_eq!(dialogue.ask("BLPOP k 0\r\n").bind, Bind::Once);
+
+    let mut dialogue = Dialogue::new();
+    dialogue.ask("MULTI\r\n");
+    dialogue.fail();
+    assert!(!dialogue.pinned());
+}
+
+#[test]
+fn a_nested_multi_and_a_failed_discard_change_nothing() {
+    let mut dialogue = Dialogue::new();
+    dialogue.exchange("MULTI\r\n", OK);
+    dialogue.exchange("MULTI\r\n", ERR);
+    assert!(dialogue.pinned());
+    dialogue.exchange("DISCARD\r\n", OK);
+    assert!(!dialogue.pinned());
+
+    dialogue.exchange("WATCH k\r\n", OK);
+    dialogue.exchange("DISCARD\r\n", ERR);
+    assert!(
+        dialogue.pinned(),
+        "a DISCARD without MULTI leaves the keys watched"
+    );
+    dialogue.exchange("UNWATCH\r\n", OK);
+    assert!(!dialogue.pinned());
+}
+
+#[test]
+fn pipelined_transactions_hold_until_the_last_ends() {
+    let mut dialogue = Dialogue::new();
+    for request in [
+        "MULTI\r\n",
+        "INCR a\r\n",
+        "EXEC\r\n",
+        "GET a\r\n",
+        "MULTI\r\n",
+        "EXEC\r\n",
+    ] {
+        dialogue.ask(request);
+    }
+    for reply in [OK, "+QUEUED\r\n", "*1\r\n:1\r\n", "$1\r\n1\r\n", OK] {
+        dialogue.say(reply);
+        assert!(dialogue.pinned(), "{reply}");
+    }
+    dialogue.say("*0\r\n");
+    assert!(!dialogue.pinned());
+}
+
+#[test]
+fn a_session_changed_within_a_transaction_keeps_the_connection() {
+    let mut dialogue = Dialogue::new();
+    dialogue.exchange("MULTI\r\n", OK);
+    assert_eq!(
+        dialogue.exchange("SELECT 5\r\n", "+QUEUED\r\n").bind,
+        Bind::Pin
+    );
+    dialogue.exchange("EXEC\r\n", "*1\r\n+OK\r\n");
+    assert!(
+        dialogue.pinned(),
+        "the connection is in database 5 now, and the client with it"
+    );
+    assert_eq!(dialogue.session(), "");
+
+    let mut dialogue = Dialogue::new();
+    dialogue.exchange("MULTI\r\n", OK);
+    dialogue.exchange("SELECT 5\r\n", "+QUEUED\r\n");
+    dialogue.exchange("EXEC\r\n", "-EXECABORT x\r\n");
+    assert!(!dialogue.pinned(), "nothing was done");
+}
+
+#[test]
+fn asking_holds_for_exactly_one_command() {
+    let mut dialogue = Dialogue::new();
+    assert_eq!(dialogue.exchange("ASKING\r\n", OK).bind, Bind::Pin);
+    assert!(dialogue.pinned());
+    let head = dialogue.ask("GET k\r\n");
+    assert_eq!((head.bind, head.safety), (Bind::Pin, Safety::Unknown));
+    assert!(dialogue.pinned());
+    dialogue.say("$-1\r\n");
+    assert!(!dialogue.pinned());
+    assert_eq!(dialogue.ask("GET k\r\n").bind, FREE);
+}
+
+#[test]
+fn commands_that_wait_get_a_connection_for_themselves() {
+    let mut dialogue = Dialogue::new();
+    for request in [
+        "BLPOP k 0\r\n",
+        "BRPOP a b 1\r\n",
+        "BLMOVE a b LEFT LEFT 0\r\n",
+        "BRPOPLPUSH a b 0\r\n",
+        "BZPOPMIN k 0\r\n",
+        "BZPOPMAX k 0\r\n",
+        "BLMPOP 0 1 k LEFT\r\n",
+        "BZMPOP 0 1 k MIN\r\n",
+        "XREAD BLOCK 0 STREAMS s $\r\n",
+        "XREADGROUP GROUP g c COUNT 1 block 5 STREAMS s >\r\n",
+        "WAIT 1 0\r\n",
+        "SHUTDOWN\r\n",
+    ] {
+        assert_eq!(dialogue.ask(request).bind, Bind::Once, "{request}");
+        dialogue.say("*-1\r\n");
+        assert!(!dialogue.pinned());
+    }
+    for request in [
+        "XREAD STREAMS block 0\r\n",
+        "XREADGROUP GROUP block c STREAMS s >\r\n",
+        "LPOP k\r\n",
+    ] {
+        assert_eq!(dialogue.ask(request).bind, FREE, "{request}");
+        dialogue.say("*-1\r\n");
+    }
+    dialogue.exchange("MULTI\r\n", OK);
+    assert_eq!(
+        dialogue.ask("BLPOP k 0\r\n").bind,
+        Bind::Pin,
+        "within MULTI nothing waits"
+    );
+}
+
+#[test]
+fn a_connection_made_different_is_kept_if_it_worked() {
+    for request in [
+        "CLIENT TRACKING ON\r\n",
+        "CLIENT ID\r\n",
+        "CLIENT INFO\r\n",
+        "CLIENT NO-EVICT on\r\n",
+        "CLIENT CACHING yes\r\n",
+        "CLIENT NO-TOUCH on\r\n",
+        "CLIENT TRACKINGINFO\r\n",
+        "CLIENT GETREDIR\r\n",
+        "CLIENT MAINT_NOTIFICATIONS ON\r\n",
+        "MONITOR\r\n",
+        "SCRIPT DEBUG YES\r\n",
+    ] {
+        let mut dialogue = Dialogue::new();
+        assert_eq!(dialogue.exchange(request, ERR).bind, Bind::Pin, "{request}");
+        assert!(!dialogue.pinned(), "{request}");
+        dialogue.exchange(request, OK);
+        assert!(dialogue.pinned(), "{request}");
+        dialogue.exchange("GET k\r\n", "$-1\r\n");
+        assert!(dialogue.pinned(), "{request}");
+    }
+    let mut dialogue = Dialogue::new();
+    for request in [
+        "CLIENT LIST\r\n",
+        "CLIENT GETNAME\r\n",
+        "CLIENT KILL ID 3\r\n",
+        "CLIENT PAUSE 1\r\n",
+    ] {
+        assert_eq!(dialogue.exchange(request, OK).bind, FREE, "{request}");
+        assert!(!dialogue.pinned());
+    }
+}
+
+#[test]
+fn reset_is_answered_here_and_ends_everything() {
+    let mut dialogue = Dialogue::new();
+    dialogue.exchange("SELECT 5\r\n", OK);
+    dialogue.exchange("CLIENT TRACKING ON\r\n", OK);
+    dialogue.exchange("WATCH k\r\n", OK);
+    dialogue.exchange("MULTI\r\n", OK);
+    assert_eq!(dialogue.local("RESET\r\n"), "+RESET\r\n");
+    assert!(!dialogue.pinned());
+    assert_eq!(dialogue.session(), "");
+    assert_eq!(dialogue.ask("GET k\r\n").bind, FREE);
+}
+
+#[test]
+fn replies_that_are_switched_off_are_not_waited_for() {
+    let mut dialogue = Dialogue::new();
+    let head = dialogue.ask("CLIENT REPLY SKIP\r\n");
+    assert_eq!((head.kind, head.bind), (Kind::OneWay, Bind::Pin));
+    assert_eq!(dialogue.ask("SET a b\r\n").kind, Kind::OneWay);
+    assert_eq!(
+        dialogue.exchange("PING\r\n", "+PONG\r\n").kind,
+        Kind::Request
+    );
+
+    assert_eq!(dialogue.ask("client reply off\r\n").kind, Kind::OneWay);
+    for request in [
+        "SET a b\r\n",
+        "MULTI\r\n",
+        "EXEC\r\n",
+        "CLIENT REPLY SKIP\r\n",
+        "SELECT 5\r\n",
+        "NOSUCH\r\n",
+        "CLIENT REPLY x\r\n",
+    ] {
+        assert_eq!(dialogue.ask(request).kind, Kind::OneWay, "{request}");
+    }
+    dialogue.exchange("CLIENT REPLY ON\r\n", OK);
+    dialogue.exchange("GET a\r\n", "$1\r\nb\r\n");
+    assert!(
+        dialogue.pinned(),
+        "until RESET: the connection has lived through what was not told"
+    );
+    assert_eq!(dialogue.session(), "");
+}
+
+#[test]
+fn what_makes_no_sense_here_is_refused_here() {
+    let mut dialogue = Dialogue::new();
+    for request in [
+        "SYNC\r\n",
+        "PSYNC ? -1\r\n",
+        "REPLCONF listening-port 1\r\n",
+    ] {
+        assert!(
+            dialogue
+                .local(request)
+                .starts_with("-ERR this command is not supported through a proxy: ")
+        );
+    }
+    dialogue.exchange("MULTI\r\n", OK);
+    assert!(dialogue.local("CLIENT REPLY OFF\r\n").starts_with("-ERR "));
+}
+
+#[test]
+fn quit_is_answered_here_and_closes() {
+    let mut dialogue = Dialogue::new();
+    let head = dialogue.ask("*1\r\n$4\r\nQUIT\r\n");
+    assert!(head.close && head.kind == Kind::Local);
+    assert_eq!(dialogue.downstream, b"+OK\r\n");
+    assert!(dialogue.upstream.is_empty());
+}

@@ -1,0 +1,436 @@
+//! What ties a client to one upstream connection, and what its session is. Requests are looked at
+//! twice: when they are read (`ask`), and when their reply goes out (`answer`), because only
+//! then a change holds. It knows commands and outcomes, and no bytes.
+
+use std::collections::VecDeque;
+
+use meltemi_frame::{Bind, Kind, Session};
+
+use crate::args::Args;
+use crate::command::{Act, Command};
+use crate::keys::option;
+use crate::state::{Change, Hello, State, change};
+use crate::subscriptions::{Subscriptions, Word};
+use crate::words::Local;
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ruling {
+    pub(crate) kind: Kind,
+    pub(crate) bind: Bind,
+    pub(crate) local: Option<Local>,
+    pub(crate) close: bool,
+    /// It must not be sent to any other connection, nor again.
+    pub(crate) tied: bool,
+}
+
+impl Ruling {
+    /// Forwarded to any connection of its session.
+    pub(crate) const FREE: Self = Self {
+        kind: Kind::Request,
+        bind: Bind::Free,
+        local: None,
+        close: false,
+        tied: false,
+    };
+
+    pub(crate) const fn local(local: Local) -> Self {
+        Self {
+            kind: Kind::Local,
+            local: Some(local),
+            ..Self::FREE
+        }
+    }
+}
+
+/// How a reply went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Ok,
+    Failed,
+    /// A null: of `EXEC`, that nothing was done.
+    Null,
+    /// `+QUEUED`: nothing has happened yet.
+    Queued,
+}
+
+/// What holds when the reply to a request says so.
+enum Effect {
+    Multi,
+    Exec { dirty: bool },
+    Discard,
+    Watch,
+    Unwatch,
+    Asking,
+    Asked,
+    Keep,
+    Change(Change),
+    Reset,
+}
+
+/// As the client's next request will find things, if all goes well that is under way.
+#[derive(Default)]
+struct View {
+    multi: bool,
+    /// The transaction changes what its connection is: its outcome is not followed.
+    dirty: bool,
+    asking: bool,
+    mute: Mute,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Mute {
+    #[default]
+    No,
+    Next,
+    All,
+}
+
+/// As replies have told.
+#[derive(Default)]
+struct Held {
+    multi: bool,
+    watch: bool,
+    asking: bool,
+    /// Until `RESET`, or the end of the connection.
+    kept: bool,
+}
+
+pub(crate) struct Ties {
+    /// Requests that are answered, counted as they are read.
+    asked: u64,
+    /// Replies, counted as they end.
+    answered: u64,
+    pending: VecDeque<(u64, Effect)>,
+    view: View,
+    held: Held,
+    subscriptions: Subscriptions,
+    state: State,
+    session: Session,
+    initial: Session,
+}
+
+impl Ties {
+    pub(crate) fn new(initial: &Session) -> Self {
+        Self {
+            asked: 0,
+            answered: 0,
+            pending: VecDeque::new(),
+            view: View::default(),
+            held: Held::default(),
+            subscriptions: Subscriptions::default(),
+            state: State::of(initial),
+            session: initial.clone(),
+            initial: initial.clone(),
+        }
+    }
+
+    pub(crate) fn session(&self) -> Session {
+        self.session.clone()
+    }
+
+    /// Whether the client must keep its upstream connection.
+    pub(crate) fn pinned(&self) -> bool {
+        let held = &self.held;
+        held.multi
+            || held.watch
+            || held.asking
+            || held.kept
+            || self.subscriptions.is_active()
+            || self.pins()
+    }
+
+    fn pins(&self) -> bool {
+        self.pending.iter().any(|(_, effect)| {
+            matches!(
+                effect,
+                Effect::Multi | Effect::Watch | Effect::Asking | Effect::Asked | Effect::Keep
+            )
+        })
+    }
+
+    /// Counts a request that does nothing to its connection. Tells whether that is all there is to it.
+    pub(crate) fn ask_plain(&mut self) -> bool {
+        let view = &self.view;
+        let calm = !view.multi && !view.asking && view.mute == Mute::No;
+        self.asked += u64::from(calm);
+        calm
+    }
+
+    /// Counts a request that the codec answers itself, whatever it would do.
+    pub(crate) fn ask_local(&mut self, local: Local) -> Ruling {
+        self.asked += 1;
+        Ruling::local(local)
+    }
+
+    /// Counts any request, and tells what becomes of it.
+    pub(crate) fn ask(&mut self, command: Option<&'static Command>, args: &Args<'_>) -> Ruling {
+        let act = command.map_or(Act::Plain, |command| command.act);
+        match act {
+            Act::Reset => {
+                self.asked += 1;
+                self.view = View::default();
+                self.pending.push_back((self.asked, Effect::Reset));
+                return Ruling {
+                    bind: Bind::Session,
+                    ..Ruling::local(Local::Reset)
+                };
+            }
+            Act::Quit => {
+                return Ruling {
+                    close: true,
+                    ..self.ask_local(Local::Ok)
+                };
+            }
+            Act::Refuse => return self.ask_local(Local::Refused),
+            Act::Reply if self.view.multi => return self.ask_local(Local::ReplyInMulti),
+            Act::Hello if !self.view.multi => {
+                if let Err(bad) = Hello::read(args) {
+                    return self.ask_local(bad.into());
+                }
+            }
+            _ => {}
+        }
+        let number = if self.is_muted(act, args) {
+            None
+        } else {
+            self.asked += 1;
+            Some(self.asked)
+        };
+        let bind = self.bind(act, command, args, number);
+        Ruling {
+            kind: if number.is_some() {
+                Kind::Request
+            } else {
+                Kind::OneWay
+            },
+            bind,
+            tied: bind == Bind::Pin,
+            ..Ruling::FREE
+        }
+    }
+
+    /// Whether the request takes no reply; follows `CLIENT REPLY`.
+    fn is_muted(&mut self, act: Act, args: &Args<'_>) -> bool {
+        if act == Act::Reply && args.count() == 3 {
+            let mute = match () {
+                () if args.is(2, "on") => Some(Mute::No),
+                () if args.is(2, "off") => Some(Mute::All),
+                () if args.is(2, "skip") && self.view.mute == Mute::All => Some(Mute::All),
+                () if args.is(2, "skip") => Some(Mute::Next),
+                () => None,
+            };
+            if let Some(mute) = mute {
+                self.view.mute = mute;
+                self.held.kept = true;
+                return mute != Mute::No;
+            }
+        }
+        match self.view.mute {
+            Mute::No => false,
+            Mute::All => true,
+            Mute::Next => {
+                self.view.mute = Mute::No;
+                true
+            }
+        }
+    }
+
+    fn push(&mut self, number: Option<u64>, effect: Effect) -> Bind {
+        // Without replies nothing is told; but who switched them off keeps its connection anyway.
+        if let Some(number) = number {
+            self.pending.push_back((number, effect));
+        }
+        Bind::Pin
+    }
+
+    fn bind(
+        &mut self,
+        act: Act,
+        command: Option<&'static Command>,
+        args: &Args<'_>,
+        number: Option<u64>,
+    ) -> Bind {
+        let was_asking = std::mem::take(&mut self.view.asking);
+        let bind = if self.view.multi {
+            self.within_multi(act, number)
+        } else {
+            self.outside(act, command, args, number)
+        };
+        if was_asking && act != Act::Asking {
+            return self.push(number, Effect::Asked);
+        }
+        bind
+    }
+
+    fn within_multi(&mut self, act: Act, number: Option<u64>) -> Bind {
+        match act {
+            Act::Exec => {
+                self.view.multi = false;
+                let dirty = self.view.dirty;
+                self.push(number, Effect::Exec { dirty })
+            }
+            Act::Discard => {
+                self.view.multi = false;
+                self.push(number, Effect::Discard)
+            }
+            Act::Hello
+            | Act::Auth
+            | Act::Select
+            | Act::ReadOnly
+            | Act::ReadWrite
+            | Act::SetName
+            | Act::SetInfo
+            | Act::Own
+            | Act::Subscribe(_)
+            | Act::Unsubscribe(_) => {
+                self.view.dirty = true;
+                Bind::Pin
+            }
+            _ => Bind::Pin,
+        }
+    }
+
+    fn outside(
+        &mut self,
+        act: Act,
+        command: Option<&'static Command>,
+        args: &Args<'_>,
+        number: Option<u64>,
+    ) -> Bind {
+        match act {
+            Act::Plain | Act::Set | Act::Reset | Act::Quit | Act::Refuse => Bind::Free,
+            Act::Block | Act::Alone => Bind::Once,
+            Act::BlockOption if option(args, "block").is_some() => Bind::Once,
+            Act::BlockOption => Bind::Free,
+            Act::Reply => Bind::Pin,
+            Act::Own | Act::Monitor => self.push(number, Effect::Keep),
+            Act::Multi => {
+                self.view.multi = true;
+                self.view.dirty = false;
+                self.push(number, Effect::Multi)
+            }
+            Act::Watch => self.push(number, Effect::Watch),
+            Act::Asking => {
+                self.view.asking = true;
+                self.push(number, Effect::Asking)
+            }
+            // Where there is nothing to end, any connection can say so.
+            Act::Exec => self.push_free(number, Effect::Exec { dirty: false }),
+            Act::Discard => self.push_free(number, Effect::Discard),
+            Act::Unwatch => self.push_free(number, Effect::Unwatch),
+            Act::Subscribe(family) | Act::Unsubscribe(family) => {
+                let subscribe = matches!(act, Act::Subscribe(_));
+                let channels = u32::try_from(args.count().saturating_sub(1)).unwrap_or(u32::MAX);
+                self.subscriptions.ask(family, subscribe, channels, number);
+                Bind::Pin
+            }
+            // Without arguments they change nothing.
+            Act::Hello | Act::Auth if args.count() == 1 => Bind::Free,
+            Act::Hello
+            | Act::Auth
+            | Act::Select
+            | Act::ReadOnly
+            | Act::ReadWrite
+            | Act::SetName
+            | Act::SetInfo => {
+                match command.and_then(|command| change(command, args)) {
+                    Some(change) => {
+                        self.push(number, Effect::Change(change));
+                        Bind::Session
+                    }
+                    // Should the server understand what is not understood here, it cannot be replayed.
+                    None => self.push(number, Effect::Keep),
+                }
+            }
+        }
+    }
+
+    fn push_free(&mut self, number: Option<u64>, effect: Effect) -> Bind {
+        self.push(number, effect);
+        Bind::Free
+    }
+
+    /// The credentials of the newest request are the proxy's own: upstream they change nothing.
+    pub(crate) fn strip_credentials(&mut self) {
+        if let Some((_, Effect::Change(Change::Hello(hello)))) = self.pending.back_mut() {
+            hello.auth = None;
+        }
+    }
+
+    /// Whether replies need no look: nothing depends on them.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.pending.is_empty() && !self.subscriptions.is_active()
+    }
+
+    /// A reply begins with, or is, a frame of this meaning.
+    pub(crate) fn reply(&mut self, word: Option<Word>) {
+        if !self.confirm(word) {
+            self.subscriptions.answered(self.answered + 1);
+        }
+    }
+
+    /// A frame that is no reply.
+    pub(crate) fn push_frame(&mut self, word: Option<Word>) {
+        self.confirm(word);
+    }
+
+    fn confirm(&mut self, word: Option<Word>) -> bool {
+        let Some(Word::Confirmed {
+            family,
+            subscribe,
+            count,
+        }) = word
+        else {
+            return false;
+        };
+        self.subscriptions
+            .confirm(family, subscribe, count, self.answered + 1);
+        true
+    }
+
+    /// A reply ended.
+    pub(crate) fn answer(&mut self, outcome: Outcome) {
+        self.answered += 1;
+        while let Some((number, _)) = self.pending.front() {
+            if *number > self.answered {
+                break;
+            }
+            if let Some((_, effect)) = self.pending.pop_front() {
+                self.apply(effect, outcome);
+            }
+        }
+        if self.pending.is_empty() && self.view.mute == Mute::No {
+            // What was expected is known now: a MULTI that failed has not begun.
+            self.view.multi = self.held.multi;
+        }
+    }
+
+    fn apply(&mut self, effect: Effect, outcome: Outcome) {
+        let held = &mut self.held;
+        match (effect, outcome) {
+            (Effect::Multi, Outcome::Ok) => held.multi = true,
+            (Effect::Exec { dirty }, _) => {
+                (held.multi, held.watch) = (false, false);
+                held.kept |= dirty && outcome == Outcome::Ok;
+            }
+            (Effect::Discard, Outcome::Ok) => (held.multi, held.watch) = (false, false),
+            (Effect::Watch, Outcome::Ok) => held.watch = true,
+            (Effect::Unwatch, Outcome::Ok) => held.watch = false,
+            (Effect::Asking, Outcome::Ok) => held.asking = true,
+            (Effect::Asked, _) => held.asking = false,
+            (Effect::Change(change), Outcome::Ok) => {
+                self.state.apply(change);
+                self.session = self.state.session();
+            }
+            (Effect::Keep, Outcome::Ok | Outcome::Null) | (_, Outcome::Queued) => held.kept = true,
+            (Effect::Reset, _) => {
+                *held = Held::default();
+                self.subscriptions.reset(self.answered);
+                self.state = State::of(&self.initial);
+                self.session = self.initial.clone();
+            }
+            (_, Outcome::Failed | Outcome::Null) => {}
+        }
+    }
+}

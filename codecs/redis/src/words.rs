@@ -1,0 +1,212 @@
+//! What the proxy itself says to a client, in Redis's words. It decides nothing.
+
+use meltemi_frame::{Output, Reason, Receipt};
+
+use crate::broken::Broken;
+use crate::state::BadHello;
+
+/// An answer that the codec gives itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Local {
+    Ok = 1,
+    Reset,
+    NoAuth,
+    HelloNoAuth,
+    WrongPass,
+    Refused,
+    NoProto,
+    ProtoNumber,
+    HelloOption,
+    ClientName,
+    AuthArity,
+    AuthSyntax,
+    ReplyInMulti,
+}
+
+impl Local {
+    const ALL: [Self; 13] = [
+        Self::Ok,
+        Self::Reset,
+        Self::NoAuth,
+        Self::HelloNoAuth,
+        Self::WrongPass,
+        Self::Refused,
+        Self::NoProto,
+        Self::ProtoNumber,
+        Self::HelloOption,
+        Self::ClientName,
+        Self::AuthArity,
+        Self::AuthSyntax,
+        Self::ReplyInMulti,
+    ];
+
+    /// Whether it tells of a failure.
+    pub(crate) const fn is_error(self) -> bool {
+        !matches!(self, Self::Ok | Self::Reset)
+    }
+
+    pub(crate) fn of(bits: u64) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|local| *local as u64 == bits & 0xff)
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Ok => "+OK",
+            Self::Reset => "+RESET",
+            Self::NoAuth => "-NOAUTH Authentication required.",
+            Self::HelloNoAuth => {
+                "-NOAUTH HELLO must be called with the client already authenticated, otherwise the \
+                 HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \
+                 select the RESP protocol version at the same time"
+            }
+            Self::WrongPass => "-WRONGPASS invalid username-password pair or user is disabled.",
+            Self::Refused => "-ERR this command is not supported through a proxy: ",
+            Self::NoProto => "-NOPROTO unsupported protocol version",
+            Self::ProtoNumber => "-ERR Protocol version is not an integer or out of range",
+            Self::HelloOption => "-ERR Syntax error in HELLO option",
+            Self::ClientName => {
+                "-ERR Client names cannot contain spaces, newlines or special characters."
+            }
+            Self::AuthArity => "-ERR wrong number of arguments for 'auth' command",
+            Self::AuthSyntax => "-ERR syntax error",
+            Self::ReplyInMulti => "-ERR CLIENT REPLY within MULTI is not supported through a proxy",
+        }
+    }
+}
+
+impl From<BadHello> for Local {
+    fn from(bad: BadHello) -> Self {
+        match bad {
+            BadHello::Number => Self::ProtoNumber,
+            BadHello::Version => Self::NoProto,
+            BadHello::Option => Self::HelloOption,
+            BadHello::Name => Self::ClientName,
+        }
+    }
+}
+
+/// The request takes no answer.
+const ONE_WAY: u64 = 1 << 32;
+
+/// What to remember of a request that is answered by the codec, or not at all.
+pub(crate) fn bits(local: u32, one_way: bool) -> u64 {
+    u64::from(local & 0xff) | if one_way { ONE_WAY } else { 0 }
+}
+
+/// What to remember of a request that breaks the framing.
+pub(crate) fn broken(broken: Broken) -> Receipt {
+    Receipt {
+        bits: broken.code() << 8,
+        ..Receipt::default()
+    }
+}
+
+/// Whether the request takes no answer.
+pub(crate) const fn is_one_way(receipt: &Receipt) -> bool {
+    receipt.bits & ONE_WAY != 0
+}
+
+/// Says the codec's own answer.
+pub(crate) fn own(local: Local, receipt: &Receipt, out: &mut Output) {
+    out.put(local.text().as_bytes());
+    if local == Local::Refused {
+        put_line(receipt.name.as_slice(), out);
+    }
+    out.put(b"\r\n");
+}
+
+/// The longest text of a failure, in bytes.
+const TEXT_MAX: usize = 200;
+
+/// Says that a request failed. The codes are chosen for what real clients do with them: none of those
+/// that some take as "the same again" (`LOADING`, `TRYAGAIN`, `CLUSTERDOWN`, `BUSY`) or "elsewhere"
+/// (`MOVED`, `READONLY`): whether to try again is the router's to decide, and it has.
+pub(crate) fn failure(reason: Reason, text: &str, receipt: &Receipt, out: &mut Output) {
+    if let Some((text, found)) = Broken::text((receipt.bits >> 8) & 0xffff) {
+        out.put(b"-ERR Protocol error: ");
+        out.put(text.as_bytes());
+        if let Some(found) = found {
+            out.put(b"'");
+            put_line(&[found], out);
+            out.put(b"'");
+        }
+        out.put(b"\r\n");
+        return;
+    }
+    out.put(match reason {
+        Reason::BadRequest => b"-ERR bad request".as_slice(),
+        Reason::NotFound => b"-ERR no route",
+        Reason::Unavailable => b"-ERR upstream unavailable",
+        Reason::Timeout => b"-ERR upstream timeout",
+        Reason::Overloaded => b"-ERR overloaded",
+        Reason::Denied => b"-NOPERM denied by policy",
+        Reason::Internal => b"-ERR proxy failure",
+    });
+    if !text.is_empty() {
+        out.put(b": ");
+        let mut end = text.len().min(TEXT_MAX);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        put_line(text.as_bytes().get(..end).unwrap_or_default(), out);
+    }
+    out.put(b"\r\n");
+}
+
+/// Puts text without what would end the line, or worse.
+fn put_line(text: &[u8], out: &mut Output) {
+    for part in text.chunk_by(|a, b| a.is_ascii_control() == b.is_ascii_control()) {
+        if part.first().is_some_and(u8::is_ascii_control) {
+            out.put(b" ");
+        } else {
+            out.put(part);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(reason: Reason, text: &str, receipt: &Receipt) -> String {
+        let mut out = Output::new();
+        failure(reason, text, receipt, &mut out);
+        String::from_utf8(out.drain().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn failures_are_one_short_line() {
+        let receipt = Receipt::default();
+        assert_eq!(said(Reason::NotFound, "", &receipt), "-ERR no route\r\n");
+        assert_eq!(
+            said(Reason::Denied, "a\r\nb\0", &receipt),
+            "-NOPERM denied by policy: a b \r\n"
+        );
+        let long = said(Reason::Internal, &"ü".repeat(500), &receipt);
+        assert!(long.len() < 256 && long.ends_with("ü\r\n"));
+    }
+
+    #[test]
+    fn broken_framing_is_told_as_redis_tells_it() {
+        let receipt = broken(Broken::NoDollar(b':'));
+        assert_eq!(
+            said(Reason::BadRequest, "x", &receipt),
+            "-ERR Protocol error: expected '$', got ':'\r\n"
+        );
+        let receipt = broken(Broken::Count(-1));
+        assert_eq!(
+            said(Reason::BadRequest, "x", &receipt),
+            "-ERR Protocol error: invalid multibulk length\r\n"
+        );
+    }
+
+    #[test]
+    fn every_own_answer_is_found_again() {
+        for local in Local::ALL {
+            assert_eq!(Local::of(bits(local as u32, false)), Some(local));
+        }
+        assert_eq!(Local::of(0), None);
+    }
+}
