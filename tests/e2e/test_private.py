@@ -1,0 +1,217 @@
+"""Protocols that are described in words: SOFABolt with its own Java library, and an invented one."""
+
+import re
+import time
+
+import pytest
+import yaml
+from harness import config, quill
+from harness.config import route, to
+from harness.matrix import tried
+from harness.process import ROOT, Failed, eventually, free_port
+from harness.wire import Connection, Server
+
+SERVICE = "private.test"
+BOLT = "SOFABolt 1.6.7"
+WORDS, MORE_WORDS = "demo.Words", "demo.MoreWords"
+
+
+def documents(protocol, port, versions, routes=None, **options):
+    return [
+        config.gateway("gw", protocol, port),
+        config.service(SERVICE, protocol, versions),
+        config.destination_rule(SERVICE, [*versions], **options),
+        config.meta_router("gw", SERVICE, routes or [route(to(SERVICE))]),
+    ]
+
+
+@pytest.fixture(params=[1, 2], ids=["bolt 1", "bolt 2"])
+def bolt(request, mesh, bolt_provider, java_consumer):
+    """Calls through a mesh that routes by class name."""
+    ports = {tag: bolt_provider(tag).ready().port for tag in ("v1", "v2")}
+    port, closed = free_port(), free_port()
+    ports["gone"] = closed
+    mesh(
+        documents(
+            "bolt",
+            port,
+            ports,
+            [
+                route(to(SERVICE, "v2"), when={"class": MORE_WORDS}),
+                route(to(SERVICE, "v1"), when={"class": WORDS}, timeout="500ms"),
+            ],
+        )
+    )
+    client = java_consumer("bolt")
+
+    def call(text, **options):
+        return client.send(
+            address=f"127.0.0.1:{port}", protocol=request.param, text=text, **options
+        )
+
+    call.tried = lambda feature: tried("bolt", BOLT, BOLT, f"version {request.param}", feature)
+    return call
+
+
+def test_bolt_calls(bolt):
+    with bolt.tried("call"):
+        assert bolt("hi").result() == "hi from v1"
+    with bolt.tried("route by class"):
+        assert bolt("hi", more=True).result() == "hi from v2"
+    with bolt.tried("exception"):
+        with pytest.raises(Failed, match="bad luck"):
+            bolt("bad luck", fail=True).result()
+    with bolt.tried("one-way"):
+        bolt("nobody hears", mode="oneway").result()
+    with bolt.tried("large value"):
+        text = "x" * 1_000_000
+        assert bolt(text).result() == f"{text} from v1"
+    with bolt.tried("multiplexing"):
+        started = time.monotonic()
+        slow = bolt("slow", delay=1500, more=True)
+        for number in range(50):
+            assert bolt(f"{number}").result() == f"{number} from v1"
+        assert time.monotonic() - started < 1.4 and not slow.done()
+        assert slow.result() == "slow from v2"
+
+
+def test_bolt_errors_of_the_mesh(bolt):
+    with bolt.tried("mesh timeout"):
+        started = time.monotonic()
+        with pytest.raises(Failed) as late:
+            bolt("late", delay=5000).result()
+        assert late.value.kind.endswith("InvokeTimeoutException")
+        assert time.monotonic() - started < 2.5
+    assert bolt("hi").result() == "hi from v1"
+
+
+def description(name, magic):
+    """The description of Quill that comes with Meltemi, under another name and magic."""
+    text = (ROOT / "codecs/declarative/protocols/quill.yaml").read_text()
+    described = yaml.safe_load(text.replace("71 7e", magic))
+    described["name"] = name
+    return described
+
+
+@pytest.fixture(params=["built in", "from the configuration"])
+def peers(request, mesh):
+    """Two servers and a mesh; the protocol is a built-in description, or comes with the routes."""
+    own = request.param != "built in"
+    name, magic = ("plume", b"\x70\x6c") if own else ("quill", quill.MAGIC)
+    seen = {"v1": [], "v2": []}
+    servers = {tag: Server(quill.serve(tag, magic, seen[tag])) for tag in seen}
+    port = free_port()
+    resources = documents(
+        name,
+        port,
+        {tag: server.port for tag, server in servers.items()},
+        [
+            route(to(SERVICE, "v2"), when={"tenant": "rich"}),
+            route(to(SERVICE, "v2"), when={"meta.zone": {"prefix": "eu-"}}),
+            route(to(SERVICE, "v2"), when={"method": "slow"}, timeout="400ms"),
+            route(
+                to(SERVICE, "v1"),
+                when={"service": "ledger"},
+                requestMutation=[{"key": "meta.via", "value": "mesh"}],
+            ),
+        ],
+    )
+    if own:
+        resources.insert(0, config.protocol(description(name, "70 6c")))
+
+    class Peers:
+        mesh = None
+
+        def connect(self):
+            return Connection(port)
+
+        def call(self, connection, number, method="get", payload=b"", service="ledger", **options):
+            connection.send(
+                quill.call(number, service, method, payload, magic=magic, **options)
+            )
+
+    Peers.mesh, Peers.seen, Peers.magic = mesh(resources), seen, magic
+    yield Peers()
+    for server in servers.values():
+        server.close()
+
+
+def test_an_invented_protocol_is_routed_by_its_own_fields(peers):
+    with peers.connect() as one:
+        peers.call(one, 7, payload=b"x")
+        answer = quill.read(one)
+        assert (answer.id, answer.payload) == (7, b"v1:get:x")
+        peers.call(one, 8, meta={"tenant": "rich"})
+        assert quill.read(one).payload == b"v2:get:"
+        peers.call(one, 9, meta={"x-tenant": "rich"})
+        assert quill.read(one).payload == b"v2:get:"
+        peers.call(one, 10, meta={"zone": "eu-1"})
+        assert quill.read(one).payload == b"v2:get:"
+        # An edit of the metadata: the length is right again, and the payload is as it was.
+        peers.call(one, 11, payload=b"y" * 1000, meta={"zone": "us-1"})
+        answer = quill.read(one)
+        assert answer.payload == b"v1:get:" + b"y" * 1000
+        assert answer.meta == {"zone": "us-1", "via": "mesh"}
+
+
+def test_an_invented_protocol_shares_connections_and_keeps_ids(peers):
+    with peers.connect() as one, peers.connect() as two:
+        peers.call(one, 5, "slow", b"200")
+        for number in range(100):
+            peers.call(one, number + 100, payload=b"one")
+            peers.call(two, number + 100, payload=b"two")
+        for number in range(100):
+            for connection, payload in ((one, b"one"), (two, b"two")):
+                answer = quill.read(connection)
+                assert (answer.id, answer.payload) == (number + 100, b"v1:get:" + payload)
+        late = quill.read(one)
+        assert (late.id, late.payload) == (5, b"v2")
+    ids = [frame.id for frame in peers.seen["v1"] if frame.kind == quill.CALL]
+    assert len(set(ids)) == 200, "the mesh gives each request an id of its own"
+
+
+def test_an_invented_protocol_has_heartbeats_casts_and_failures(peers):
+    with peers.connect() as one:
+        one.send(quill.pack(quill.PING, 3, magic=peers.magic))
+        pong = quill.read(one)
+        assert (pong.kind, pong.id) == (quill.PONG, 3)
+        peers.call(one, 4, "note", b"remember", kind=quill.CAST)
+        eventually(
+            lambda: any(frame.payload == b"remember" for frame in peers.seen["v1"]),
+            what="the cast",
+        )
+        peers.call(one, 5, "fail")
+        failed = quill.read(one)
+        assert (failed.id, failed.status, failed.message) == (5, 1, "it failed")
+
+
+def test_an_invented_protocol_says_the_meshs_errors_in_its_own_words(peers):
+    with peers.connect() as one:
+        peers.call(one, 6, service="nobody")
+        missing = quill.read(one)
+        assert (missing.id, missing.status) == (6, 3) and missing.message
+        peers.call(one, 7, "slow", b"3000")
+        late = quill.read(one)
+        assert (late.id, late.status) == (7, 5) and late.message
+        # The caller's own patience counts as well.
+        peers.call(one, 8, "slow", b"300", wait=50)
+        late = quill.read(one)
+        assert (late.id, late.status) == (8, 5)
+        peers.call(one, 9)
+        assert quill.read(one).payload == b"v1:get:"
+        assert one.silent(0.6), "the late answers reach nobody"
+
+
+def test_a_broken_description_is_refused_with_its_place(tmp_path):
+    from harness import meltemi
+
+    described = description("plume", "70 6c")
+    described["variants"][0]["length"]["total"] = "lenght"
+    port = free_port()
+    resources = [config.protocol(described), *documents("plume", port, {"v1": free_port()})]
+    file = tmp_path / "mesh.yaml"
+    file.write_text(yaml.safe_dump_all(resources))
+    checked = meltemi.command("check", file)
+    text = checked.stderr.decode() + checked.stdout.decode()
+    assert checked.returncode == 1
+    assert "lenght" in text and re.search(r"mesh\.yaml:\d+", text), text

@@ -1,0 +1,3 @@
+//! The agreement is kept.
+
+meltemi_testkit::conformance!(pigeon::Pigeon::new(), samples = "samples");
