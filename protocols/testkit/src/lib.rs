@@ -34,22 +34,32 @@ pub mod private {
 
 /// Tests that a protocol keeps the agreement: expands to a module of named `#[test]`s.
 ///
-/// ```ignore
-/// // codecs/echo/tests/conformance.rs
-/// meltemi_testkit::conformance!(meltemi_echo::Echo::new(), samples = "samples");
+/// ```
+/// # mod my_codec {
+/// #     pub fn echo() -> std::sync::Arc<dyn meltemi_frame::Protocol> { panic!("an example") }
+/// # }
+/// // tests/conformance.rs
+/// meltemi_testkit::conformance!(my_codec::echo(), samples = "samples");
+/// # fn main() {}
 /// ```
 ///
 /// The first argument is an expression of an `impl Protocol` or an `Arc<dyn Protocol>`; `samples` is a
 /// directory relative to the crate's manifest. Two things may be added: a name for the module (for
 /// several protocols in one file), and [`Options`]:
 ///
-/// ```ignore
+/// ```
+/// # mod my_codec {
+/// #     pub fn echo_v2() -> std::sync::Arc<dyn meltemi_frame::Protocol> { panic!("an example") }
+/// # }
+/// use meltemi_testkit::Options;
+///
 /// meltemi_testkit::conformance!(
 ///     mod echo_v2,
-///     meltemi_echo::Echo::v2(),
+///     my_codec::echo_v2(),
 ///     samples = "samples/v2",
 ///     options = Options::default().undetectable(),
 /// );
+/// # fn main() {}
 /// ```
 #[cfg(feature = "conformance")]
 #[macro_export]

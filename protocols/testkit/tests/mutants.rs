@@ -94,6 +94,16 @@ caught! {
         who says "malformed_between.server: line 3";
     forgetting_who_it_is: ForgetsWhoItIs by own_samples_are_detected,
         who says "No to its own first 41 bytes";
+    ids_without_a_claim: HidesItsIds by ids_are_rewritten_alone,
+        who says "but the protocol claims none";
+    an_own_answer_without_id: OwnAnswerWithoutId by claimed_replies_reach_the_client,
+        who says "its id is Some(0)";
+    dropping_the_end_of_pieces: DropsTheEndOfPieces by unedited_messages_leave_as_they_came,
+        who says "hold 24";
+    keeping_the_id_of_pieces: KeepsTheIdOfPieces by ids_are_rewritten_alone,
+        who says "in pieces, with the id rewritten";
+    never_ending_pieces: NeverEndsPieces by any_chunking_is_the_same,
+        who says "a response never ends";
     mutants_of_samples: PanicsOnHighBit by mutations_are_survived,
         who says "panicked: assertion failed";
     mutants_cut_in_pieces: ConsumesOnIncomplete by mutations_are_survived,
@@ -150,4 +160,40 @@ fn samples_that_are_not_there() {
     std::fs::write(none.join("y.server.jsonl"), "{}").unwrap();
     assert!(load().contains("it has no .bin beside it"));
     std::fs::remove_dir_all(&none).unwrap();
+}
+
+/// A stack overflow ends the process, so this test runs itself once more.
+#[test]
+fn recursing_with_the_input() {
+    const AGAIN: &str = "MELTEMI_TESTKIT_OVERFLOW";
+    if std::env::var_os(AGAIN).is_some() {
+        let verdict = checks::nesting_bombs_are_survived(&subject(Bug::RecursesWithTheInput));
+        panic!("survived: {verdict:?}");
+    }
+    let me = std::env::current_exe().unwrap();
+    let mut again = std::process::Command::new(me);
+    again
+        .args(["recursing_with_the_input", "--exact", "--nocapture"])
+        .env(AGAIN, "1");
+    let output = again.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(
+        text.contains("bombs from ") && text.contains("overflowed its stack"),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_excuse_for_a_case_that_is_not_there() {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/samples");
+    let options = Options::default().allocates(&["no_such_case"]);
+    let subject = Subject::load(Arc::new(Chat::with(Bug::None)), dir, options).unwrap();
+    let text = checks::steady_state_allocates_nothing(&subject)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        text.contains("`no_such_case` is excused, but there is no such sample"),
+        "{text}"
+    );
 }

@@ -21,6 +21,11 @@ const ROUNDS: usize = 64;
 /// queue may still grow now and then (one round in eight); a message may not cost an allocation each
 /// time. Samples that change what their connection is (`AUTH`, `MULTI`) are left out.
 pub fn steady_state_allocates_nothing(subject: &Subject) -> Verdict {
+    for case in &subject.options.allocates {
+        let named = |sample: &Sample| case == sample.case() || *case == sample.name;
+        let known = subject.samples.iter().any(named);
+        ensure!(known, "`{case}` is excused, but there is no such sample");
+    }
     let mut counted = 0;
     subject.each(|sample| {
         let excused = &subject.options.allocates;

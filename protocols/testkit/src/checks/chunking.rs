@@ -68,7 +68,7 @@ struct Joined {
 /// What they add up to must not depend on how the bytes came.
 fn streamed_messages(subject: &Subject, sample: &Sample) -> Verdict {
     let mut reference = None;
-    for hold in [sample.bytes.len() / 2, sample.bytes.len() / 8, 24] {
+    for hold in [sample.bytes.len() / 2, sample.bytes.len() / 8, 24].map(|hold| hold.max(16)) {
         let limits = Limits {
             hold,
             ..Limits::default()
@@ -91,13 +91,18 @@ fn streamed_messages(subject: &Subject, sample: &Sample) -> Verdict {
                 .map_err(|failure| failure.within(place()))?;
             let joined = join(&run).map_err(|failure| failure.within(place()))?;
             // An unfinished or broken large message may be told to a different extent.
-            let complete: Vec<Joined> =
-                joined.into_iter().filter(|message| message.ended).collect();
             if !sample.is_clean() {
                 continue;
             }
-            let (first, known) = reference.get_or_insert_with(|| (place(), joined_of(&complete)));
-            let got = joined_of(&complete);
+            if let Some(open) = joined.iter().find(|message| !message.ended) {
+                let (kind, length) = (open.kind.name(), open.wire.len());
+                return Err(Failure::new(format!(
+                    "{}: a {kind} never ends: {length} bytes came",
+                    place()
+                )));
+            }
+            let (first, known) = reference.get_or_insert_with(|| (place(), joined_of(&joined)));
+            let got = joined_of(&joined);
             ensure!(
                 *known == got,
                 "{}: the joined messages differ from those of {first}:\n  there: {known:?}\n  here:  {got:?}",

@@ -1,7 +1,8 @@
 //! Chat: a line protocol with ids, small enough to be read at once, and ways to get it wrong.
 //!
 //! `?7 echo a=1 b=2` request · `!7 note` one-way · `=7 ok` or `=7 err why` response · `~7` ping ·
-//! `^7` pong · `.` the server goes away · an empty line means nothing. Each ends with a line feed.
+//! `^7` pong · `@7` a request that the codec answers itself · `.` the server goes away · an empty line
+//! means nothing. Each ends with a line feed. A long response comes in pieces.
 
 #![allow(clippy::indexing_slicing, reason = "a test's own codec")]
 
@@ -51,6 +52,12 @@ pub(crate) enum Bug {
     ForgetsWhoItIs,
     SeesOthersWhenDeeper,
     LoopsForLong,
+    HidesItsIds,
+    OwnAnswerWithoutId,
+    DropsTheEndOfPieces,
+    KeepsTheIdOfPieces,
+    NeverEndsPieces,
+    RecursesWithTheInput,
 }
 
 const REASONS: [(Reason, &str); 6] = [
@@ -91,8 +98,16 @@ impl Chat {
             bug,
             spec: Spec {
                 name: "chat".into(),
-                correlation: Correlation::Id { bits: 32 },
-                sharing: Sharing::Multiplexed,
+                correlation: if bug == Bug::HidesItsIds {
+                    Correlation::InOrder { id_bits: None }
+                } else {
+                    Correlation::Id { bits: 32 }
+                },
+                sharing: if bug == Bug::HidesItsIds {
+                    Sharing::Exclusive
+                } else {
+                    Sharing::Multiplexed
+                },
                 heartbeat: bug != Bug::PingsWithoutClaim,
                 keys: vec![KeySpec::request("operation", "The verb.")],
                 open: vec![OpenKeys {
@@ -123,11 +138,13 @@ impl Protocol for Chat {
             return Detect::No;
         }
         match (prefix[0], prefix.get(1)) {
-            (b'?' | b'!' | b'~', None) => Detect::Need(2),
-            (b'?' | b'!' | b'~', Some(b'0'..=b'9' | b'-')) if self.bug == Bug::DetectsTooLate => {
+            (b'?' | b'!' | b'~' | b'@', None) => Detect::Need(2),
+            (b'?' | b'!' | b'~' | b'@', Some(b'0'..=b'9' | b'-'))
+                if self.bug == Bug::DetectsTooLate =>
+            {
                 Detect::Need(1000)
             }
-            (b'?' | b'!' | b'~', Some(b'0'..=b'9' | b'-')) => Detect::Yes,
+            (b'?' | b'!' | b'~' | b'@', Some(b'0'..=b'9' | b'-')) => Detect::Yes,
             _ => Detect::No,
         }
     }
@@ -136,6 +153,8 @@ impl Protocol for Chat {
         Box::new(Line {
             side,
             frame: limits.frame,
+            hold: limits.hold,
+            in_pieces: false,
             bug: self.bug,
             scanned: 0,
         })
@@ -145,6 +164,9 @@ impl Protocol for Chat {
 struct Line {
     side: Side,
     frame: usize,
+    hold: usize,
+    /// The rest of a long response is still to come.
+    in_pieces: bool,
     bug: Bug,
     scanned: usize,
 }
@@ -181,11 +203,12 @@ impl Line {
     }
 
     fn parse<'b>(&self, wire: &'b [u8], want: Interest) -> Result<Message<'b>, &'static str> {
-        let line = &wire[..wire.len() - 1];
+        let line = wire.strip_suffix(b"\n").unwrap_or(wire);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let kind = match (line[0], self.side) {
             (b'?', Side::Server) => Kind::Request,
             (b'!', Side::Server) => Kind::OneWay,
+            (b'@', Side::Server) => Kind::Local,
             (b'=', Side::Client) => Kind::Response,
             (b'.', Side::Client) if line.len() == 1 => {
                 return Ok(Message::new(Head::new(Kind::GoAway, None), wire));
@@ -249,6 +272,29 @@ impl Line {
         Ok(message)
     }
 
+    /// A long response: its head as soon as more than the limit is there without an end, and then
+    /// whatever comes.
+    fn piece<'b>(&mut self, input: &'b [u8]) -> Option<Decoded<'b>> {
+        if self.in_pieces {
+            let end = input.iter().position(|&byte| byte == b'\n');
+            let length = end.map_or(input.len(), |end| end + 1);
+            let mut piece = Message::new(Head::new(Kind::Data, None), &input[..length]);
+            piece.head.end = end.is_some() && self.bug != Bug::NeverEndsPieces;
+            self.in_pieces = end.is_none();
+            return Some(Decoded::Message(piece, length));
+        }
+        let front = input.get(..self.hold).filter(|_| input.len() > self.hold)?;
+        let words = front.split(|&byte| byte == b' ').count();
+        if front[0] != b'=' || front.contains(&b'\n') || words < 3 {
+            return None;
+        }
+        let mut head = self.parse(front, Interest::Route).ok()?;
+        head.head.end = false;
+        self.in_pieces = true;
+        self.scanned = 0;
+        Some(Decoded::Message(head, front.len()))
+    }
+
     fn edited(&self, message: &Message<'_>) -> Result<Vec<u8>, EncodeError> {
         let refuse = |edit: &Edit, why| {
             Err(EncodeError::Edit {
@@ -310,6 +356,9 @@ impl Line {
 
 impl Codec for Line {
     fn decode<'b>(&mut self, input: &'b [u8], want: Interest) -> Result<Decoded<'b>, DecodeError> {
+        if let Some(piece) = self.piece(input) {
+            return Ok(piece);
+        }
         if input[0] == b'\n' || input.starts_with(b"\r\n") {
             let length = 1 + usize::from(input[0] == b'\r');
             return Ok(Decoded::Skip(if self.bug == Bug::SkipsNothing {
@@ -324,11 +373,15 @@ impl Codec for Line {
         if self.bug == Bug::AllocatesPerMessage {
             drop(std::hint::black_box(input[..1].to_vec()));
         }
-        let Some(length) = self.line(input) else {
-            if input.len() >= self.frame {
-                let (length, limit) = (input.len() as u64, self.frame as u64);
-                return Err(DecodeError::lost(Violation::TooLarge { length, limit }));
-            }
+        if self.bug == Bug::RecursesWithTheInput {
+            deep(input);
+        }
+        let found = self.line(input);
+        if found.unwrap_or(input.len() + 1) > self.frame {
+            let (length, limit) = (input.len() as u64, self.frame as u64);
+            return Err(DecodeError::lost(Violation::TooLarge { length, limit }));
+        }
+        let Some(length) = found else {
             if self.bug == Bug::ConsumesOnIncomplete {
                 self.scanned = input.len() + 1;
             }
@@ -371,7 +424,12 @@ impl Codec for Line {
             out.truncate(0);
         }
         if message.is_unedited() {
-            let drop = usize::from(self.bug == Bug::DropsAByte && wire.len() > 20);
+            let drops = match self.bug {
+                Bug::DropsAByte => wire.len() > 20,
+                Bug::DropsTheEndOfPieces => message.head.kind == Kind::Data,
+                _ => false,
+            };
+            let drop = usize::from(drops);
             out.put(&wire[..wire.len() - drop]);
             return Ok(());
         }
@@ -383,7 +441,12 @@ impl Codec for Line {
             }
             self.edited(message)?
         };
-        let id = if self.bug == Bug::IgnoresTheId {
+        let ignores = match self.bug {
+            Bug::IgnoresTheId => true,
+            Bug::KeepsTheIdOfPieces => !message.head.end,
+            _ => false,
+        };
+        let id = if ignores {
             message.head.id
         } else {
             message.id()
@@ -443,7 +506,8 @@ impl Codec for Line {
                 };
                 format!("={id} {status} {word} {clean}\n")
             }
-            Say::Own { .. } => return unable("answers of its own"),
+            Say::Own { .. } if self.bug == Bug::OwnAnswerWithoutId => "=0 ok me\n".to_owned(),
+            Say::Own { to } => format!("={} ok me\n", id(to)),
             Say::Ping { id } => format!("~{id}\n"),
             Say::Pong { .. } if self.bug == Bug::PongsWithoutId => "^0\n".to_owned(),
             Say::Pong { to } => format!("^{}\n", id(to)),
@@ -458,5 +522,13 @@ impl Codec for Line {
         let mut receipt = Receipt::new(request.head.id);
         receipt.bits = u64::from(request.head.kind == Kind::OneWay);
         receipt
+    }
+}
+
+/// As deep as the input is long.
+fn deep(input: &[u8]) -> usize {
+    match input.split_first() {
+        Some((_, rest)) => std::hint::black_box(deep(std::hint::black_box(rest)) + 1),
+        None => 0,
     }
 }
