@@ -164,7 +164,11 @@ impl Client {
             None => kind != b'>',
         };
         if answers {
-            self.subscriptions.answered(next);
+            if proper == b"+QUEUED\r\n" {
+                self.subscriptions.queued(next);
+            } else {
+                self.subscriptions.answered(next);
+            }
             return Kind::Response;
         }
         Kind::Push

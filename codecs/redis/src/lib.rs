@@ -108,5 +108,10 @@ impl Protocol for Redis {
     }
 }
 
+/// Compiles the example in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 #[cfg(test)]
 mod tests;

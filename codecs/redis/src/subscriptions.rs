@@ -76,8 +76,18 @@ impl Subscriptions {
         }
     }
 
+    /// The request of this number waits in a transaction. Its confirmations come with the reply to
+    /// `EXEC`: the first within it, the others, though nobody would think so, behind it.
+    pub(crate) fn queued(&mut self, number: u64) {
+        if self.is_due(number)
+            && let Some(front) = self.asked.front_mut()
+        {
+            front.number = None;
+        }
+    }
+
     /// Whether the request of this number is the oldest whose confirmations are due.
-    pub(crate) fn is_due(&self, number: u64) -> bool {
+    fn is_due(&self, number: u64) -> bool {
         self.asked
             .front()
             .is_some_and(|front| front.number == Some(number) && !front.begun)

@@ -212,7 +212,9 @@ impl Ties {
 
     /// Whether the request takes no reply; follows `CLIENT REPLY`.
     fn is_muted(&mut self, act: Act, args: &Args<'_>) -> bool {
-        if act == Act::Reply && args.count() == 3 {
+        // A subscriber of RESP2 may do little else; the server refuses this.
+        let refused = self.subscriptions.is_active() && !self.state.resp3;
+        if act == Act::Reply && args.count() == 3 && !refused {
             let mute = match () {
                 () if args.is(2, "on") => Some(Mute::No),
                 () if args.is(2, "off") => Some(Mute::All),
@@ -281,12 +283,13 @@ impl Ties {
             | Act::ReadWrite
             | Act::SetName
             | Act::SetInfo
-            | Act::Own
-            | Act::Subscribe(_)
-            | Act::Unsubscribe(_) => {
+            | Act::Own => {
                 self.view.dirty = true;
                 Bind::Pin
             }
+            // Of more than one channel `EXEC` gives more frames than its array says: from here on
+            // nobody else may use the connection, whatever becomes of the transaction.
+            Act::Subscribe(_) | Act::Unsubscribe(_) => self.push(number, Effect::Keep),
             _ => Bind::Pin,
         }
     }

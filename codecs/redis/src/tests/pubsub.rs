@@ -164,18 +164,44 @@ fn confirmations_come_even_without_replies() {
         dialogue.say(&confirmation('*', "subscribe", "a", 1)),
         Kind::Push
     );
+    assert_eq!(
+        dialogue.ask("CLIENT REPLY ON\r\n").kind,
+        Kind::OneWay,
+        "it is refused, in silence"
+    );
+
+    let mut dialogue = Dialogue::new();
+    dialogue.ask("SUBSCRIBE a\r\n");
+    dialogue.say(&confirmation('*', "subscribe", "a", 1));
+    dialogue.exchange("CLIENT REPLY OFF\r\n", ERR);
+    dialogue.exchange("PING\r\n", "*2\r\n$4\r\npong\r\n$0\r\n\r\n");
 }
 
 #[test]
 fn a_subscription_within_a_transaction_keeps_the_connection() {
     let mut dialogue = Dialogue::new();
     dialogue.exchange("MULTI\r\n", OK);
-    dialogue.exchange("SUBSCRIBE a\r\n", "+QUEUED\r\n");
+    dialogue.exchange("SUBSCRIBE a b\r\n", "+QUEUED\r\n");
     dialogue.exchange(
         "EXEC\r\n",
         &format!("*1\r\n{}", confirmation('*', "subscribe", "a", 1)),
     );
+    assert_eq!(
+        dialogue.say(&confirmation('*', "subscribe", "b", 2)),
+        Kind::Push
+    );
+    dialogue.exchange("PING\r\n", "*2\r\n$4\r\npong\r\n$0\r\n\r\n");
     assert!(dialogue.pinned());
+
+    let mut dialogue = Dialogue::new();
+    dialogue.exchange("MULTI\r\n", OK);
+    dialogue.exchange("SUBSCRIBE\r\n", ERR);
+    dialogue.exchange("SUBSCRIBE a b\r\n", "+QUEUED\r\n");
+    dialogue.exchange("DISCARD\r\n", OK);
+    assert!(
+        dialogue.pinned(),
+        "the client side still waits for confirmations there"
+    );
 }
 
 #[test]
