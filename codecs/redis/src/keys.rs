@@ -160,7 +160,7 @@ fn store(args: &Args<'_>, from: usize, words: &[&str], skipped: &[(&str, usize)]
 fn streams(args: &Args<'_>) -> Plan {
     match option(args, "streams") {
         Some(at) => {
-            let behind = args.count() - at - 1;
+            let behind = args.count().saturating_sub(at + 1);
             if behind.is_multiple_of(2) {
                 Plan::range(at + 1, at + 1 + behind / 2, 1, args.count())
             } else {

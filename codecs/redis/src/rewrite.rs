@@ -54,7 +54,7 @@ pub(crate) fn put_edited(message: &Message<'_>, out: &mut Output) -> Result<(), 
             message.layout[layout::KEY_END] as usize,
         );
         // `$length\r\n`: the length was read strictly, so that its digits are known.
-        let header = (end - start).to_string().len() + 3;
+        let header = end.saturating_sub(start).to_string().len() + 3;
         out.put(wire.get(..start.saturating_sub(header)).unwrap_or_default());
         put_bulk(key, out);
         out.put(wire.get(end + 2..).unwrap_or_default());
