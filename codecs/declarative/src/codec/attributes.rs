@@ -1,0 +1,119 @@
+//! Attributes of a message: spans where they lie on the wire, fixed words where they are numbers.
+
+use meltemi_frame::{Attributes, Interest, Kind, Limits, MAX_KEYS, Message, Span, Violation};
+
+use crate::entries::Format;
+use crate::intern::decimal;
+use crate::plan::{Field, Key, Source, Test, Variant, View};
+
+fn wanted<'p>(variant: &'p Variant, kind: Kind, want: Interest) -> impl Iterator<Item = &'p Key> {
+    let response = matches!(kind, Kind::Response | Kind::Push | Kind::Pong);
+    variant.keys.iter().filter(move |key| {
+        key.interest <= want
+            && if response {
+                key.responses
+            } else {
+                key.requests
+            }
+    })
+}
+
+/// Sets the attributes that are fields and sections.
+pub(super) fn fill(
+    message: &mut Message<'_>,
+    variant: &Variant,
+    view: View<'_>,
+    want: Interest,
+    section: &dyn Fn(usize) -> Option<Span>,
+) {
+    for key in wanted(variant, message.head.kind, want) {
+        match &key.source {
+            Source::Field { field, words } => {
+                set_field(&mut message.attributes, key, *field, words, view)
+            }
+            Source::Section(at) => {
+                if let Some(span) = section(*at) {
+                    message.attributes.set_span(key.id, span);
+                }
+            }
+            Source::Entry(_) => {}
+        }
+    }
+}
+
+fn set_field(
+    to: &mut Attributes,
+    key: &Key,
+    field: Field,
+    words: &[(Test, &'static str)],
+    view: View<'_>,
+) {
+    if let Some((_, word)) = words.iter().find(|(test, _)| test.passes(view)) {
+        to.set_static(key.id, word);
+    } else if !field.is_numeric() {
+        if let Some(span) = field.span(view) {
+            to.set_span(key.id, span);
+        }
+    } else if let Some(number) = field.number(view) {
+        match decimal(number) {
+            Some(text) => to.set_static(key.id, text),
+            None => to.set_kept(key.id, number.to_string().into_bytes()),
+        }
+    }
+}
+
+/// Sets the attributes that are entries of the open metadata, in one walk over it.
+///
+/// Entries that cannot be read end the walk: the message is routed on what is known, unless the
+/// whole of it is to be checked.
+pub(super) fn entries(
+    message: &mut Message<'_>,
+    variant: &Variant,
+    format: Format,
+    region: Span,
+    want: Interest,
+    limits: &Limits,
+) -> Result<(), Violation> {
+    let kind = message.head.kind;
+    let named = |key: &Key| matches!(key.source, Source::Entry(_));
+    if want == Interest::Route && !wanted(variant, kind, want).any(named) {
+        return Ok(());
+    }
+    // The best place among its names that was found for each key, one past it.
+    let mut best = [0usize; MAX_KEYS];
+    let wire = message.wire();
+    let (mut at, end) = (region.start as usize, region.end as usize);
+    let mut count = 0;
+    while at < end {
+        let Some(found) = format.entry(wire, at, end) else {
+            if want == Interest::Body {
+                return Err(Violation::Invalid("its metadata cannot be read to the end"));
+            }
+            return Ok(());
+        };
+        count += 1;
+        if count > limits.entries {
+            return Err(Violation::Entries {
+                limit: limits.entries,
+            });
+        }
+        let name = found.name.of(wire).unwrap_or_default();
+        for key in wanted(variant, kind, want) {
+            let Source::Entry(names) = &key.source else {
+                continue;
+            };
+            let rank = names
+                .iter()
+                .position(|other| **other == *name)
+                .map(|rank| rank + 1);
+            if let (Some(rank), Some(best)) = (rank, best.get_mut(usize::from(key.id.0)))
+                && (*best == 0 || rank < *best)
+            {
+                *best = rank;
+                message.attributes.set_span(key.id, found.value);
+            }
+        }
+        at = found.end;
+    }
+    Ok(())
+}

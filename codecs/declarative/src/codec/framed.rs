@@ -1,0 +1,412 @@
+//! Decoding of messages whose header tells their length.
+
+use meltemi_frame::{DecodeError, Decoded, Head, Interest, Kind, Limits, Message, Span, Violation};
+
+use super::{
+    Described, Known, Rest, attributes, head_of, not_expected, note, put_length, put_note,
+};
+use crate::checksum::crc32;
+use crate::plan::{Ending, Extent, Fit, MAX_SECTIONS, Open, Plan, Variant, View, all_pass, fits};
+
+/// The size of the pieces of a large message, in bytes. They are of one size whatever the network
+/// brings: a response that dribbles wakes its client once per piece, not once per segment.
+const PIECE: u64 = 16 << 10;
+
+/// Where the sections are; `None`: not there, or not looked for.
+pub(super) type Sections = [Option<Span>; MAX_SECTIONS];
+
+/// Why sections could not be placed.
+enum Cut {
+    /// At least this many bytes are needed.
+    Need(usize),
+    Bad(Violation),
+}
+
+impl Described {
+    pub(super) fn decode_framed<'b>(
+        &mut self,
+        input: &'b [u8],
+        want: Interest,
+    ) -> Result<Decoded<'b>, DecodeError> {
+        let Self {
+            plan,
+            side,
+            limits,
+            rest,
+            ..
+        } = self;
+        let at = match select(plan, *side, input) {
+            Selected::One(at) => at,
+            Selected::Need(need) => return Ok(Decoded::Incomplete(need)),
+            Selected::None => return Err(DecodeError::lost(Violation::magic(plan.name, input))),
+        };
+        let Some(variant) = plan.variants.get(at) else {
+            return Err(DecodeError::lost(Violation::magic(plan.name, input)));
+        };
+        let Some(header) = input.get(..variant.header) else {
+            return Ok(Decoded::Incomplete(variant.header));
+        };
+        let view = View::of(header);
+        let mut known = Known {
+            plan,
+            variant: at,
+            kind: None,
+            id: None,
+            wire: input,
+        };
+        let rule = variant.kind(*side, view);
+        if let Ok(rule) = rule {
+            known.kind = Some(rule.kind);
+            known.id = variant.id.and_then(|field| field.number(view));
+        }
+        let total = variant
+            .total(header)
+            .map_err(|violation| known.lost(violation))?;
+        let rule = rule.map_err(|kind| known.malformed(not_expected(*side, kind), total))?;
+        let head = head_of(variant, rule, view);
+        if variant.id.is_some() && head.id.is_none() {
+            known.kind = None;
+            return Err(known.malformed(Violation::Invalid("its id is not a number"), total));
+        }
+        let shape = Shape {
+            variant,
+            view,
+            total,
+            want,
+            kind: rule.kind,
+        };
+        match shape.extent(limits, plan.max_length, input, known)? {
+            Taken::Incomplete(need) => Ok(Decoded::Incomplete(need)),
+            Taken::Front(length, sections) => {
+                let message = shape.message(head, input, length, &sections, limits, known)?;
+                let left = total.saturating_sub(length as u64);
+                if left > 0 {
+                    let checksum = shape.checksum();
+                    let id_end = variant.id.map_or(0, |field| field.end());
+                    let behind_id = total.saturating_sub((id_end + checksum) as u64);
+                    *rest = Some(Rest {
+                        left,
+                        id: head.id,
+                        variant: at,
+                        checksum,
+                        behind_id,
+                    });
+                }
+                Ok(Decoded::Message(message, length))
+            }
+        }
+    }
+
+    /// The next piece of a large message.
+    pub(super) fn piece<'b>(&mut self, rest: Rest, input: &'b [u8]) -> Decoded<'b> {
+        // A checksum is rewritten in one go, so it is not cut.
+        let body = rest.left.saturating_sub(rest.checksum as u64);
+        let take = if rest.left <= PIECE {
+            rest.left
+        } else {
+            PIECE.min(body)
+        };
+        let take = usize::try_from(take).unwrap_or(usize::MAX);
+        let Some(wire) = input.get(..take) else {
+            return Decoded::Incomplete(take);
+        };
+        let left = rest.left - take as u64;
+        let mut head = Head::new(Kind::Data, rest.id);
+        head.end = left == 0;
+        let mut message = Message::new(head, wire);
+        put_note(&mut message.layout, note::VARIANT, rest.variant);
+        if head.end {
+            put_note(&mut message.layout, note::CHECKSUM, rest.checksum);
+            put_length(&mut message.layout, rest.behind_id);
+        }
+        self.rest = (left > 0).then_some(Rest { left, ..rest });
+        Decoded::Message(message, take)
+    }
+}
+
+enum Selected {
+    One(usize),
+    Need(usize),
+    None,
+}
+
+/// The variant of the bytes: one that the peer sends, else one that it should not.
+fn select(plan: &Plan, side: meltemi_frame::Side, input: &[u8]) -> Selected {
+    for expected in [true, false] {
+        for (at, variant) in plan.variants.iter().enumerate() {
+            if variant.side.is_none_or(|only| only == side) != expected {
+                continue;
+            }
+            match fits(variant.magic.iter(), input) {
+                Fit::Yes => return Selected::One(at),
+                Fit::Need(need) => return Selected::Need(need),
+                Fit::No => {}
+            }
+        }
+    }
+    Selected::None
+}
+
+/// How much of a message is presented at once.
+enum Taken {
+    Incomplete(usize),
+    Front(usize, Sections),
+}
+
+/// A message whose header is known.
+struct Shape<'p, 'b> {
+    variant: &'p Variant,
+    view: View<'b>,
+    total: u64,
+    want: Interest,
+    kind: Kind,
+}
+
+impl Shape<'_, '_> {
+    fn checksum(&self) -> usize {
+        let trailer = self.variant.trailer.as_ref();
+        let trailer = trailer.filter(|trailer| {
+            matches!(trailer.what, Ending::Crc32(_)) && all_pass(&trailer.when, self.view)
+        });
+        trailer.map_or(0, |trailer| trailer.what.size())
+    }
+
+    fn body_end(&self) -> u64 {
+        self.total
+            .saturating_sub(self.variant.trailer_length(self.view) as u64)
+    }
+
+    fn extent(
+        &self,
+        limits: &Limits,
+        max: u64,
+        input: &[u8],
+        known: Known<'_>,
+    ) -> Result<Taken, DecodeError> {
+        let total = self.total;
+        let limit = max.min(limits.frame as u64);
+        let too_large = || Violation::TooLarge {
+            length: total,
+            limit,
+        };
+        let flows = matches!(
+            self.kind,
+            Kind::Request | Kind::OneWay | Kind::Response | Kind::Push
+        );
+        let answer = matches!(self.kind, Kind::Response | Kind::Push);
+        if total > max || (total > limit && !answer) {
+            return Err(known.lost(too_large()));
+        }
+        // A checksum is derived anew when entries are edited: what can be held for that, is.
+        let streams = flows
+            && self.variant.streams
+            && self.want < Interest::Body
+            && (self.checksum() == 0 || total > limit);
+        let mut sections = Sections::default();
+        if total > limits.hold as u64 && streams {
+            match self.place(input, self.variant.needed, limits, &mut sections) {
+                Ok(front) if front as u64 > limit => {
+                    return Err(known.malformed(too_large(), total));
+                }
+                Ok(front) => return Ok(Taken::Front(front, sections)),
+                Err(Cut::Need(need)) if need as u64 > limit => {
+                    return Err(known.malformed(too_large(), total));
+                }
+                Err(Cut::Need(need)) => return Ok(Taken::Incomplete(need)),
+                Err(Cut::Bad(violation)) => return Err(known.malformed(violation, total)),
+            }
+        }
+        if total > limit {
+            return Err(known.malformed(too_large(), total));
+        }
+        let length = usize::try_from(total).unwrap_or(usize::MAX);
+        let Some(wire) = input.get(..length) else {
+            return Ok(Taken::Incomplete(length));
+        };
+        let looked = if self.want == Interest::Body {
+            self.variant.sections.len()
+        } else {
+            self.variant.needed
+        };
+        match self.place(wire, looked, limits, &mut sections) {
+            Ok(_) => Ok(Taken::Front(length, sections)),
+            // Cannot be for `Need`: everything is there.
+            Err(Cut::Need(_)) => {
+                Err(known.malformed(Violation::Invalid("a section is cut off"), total))
+            }
+            Err(Cut::Bad(violation)) => Err(known.malformed(violation, total)),
+        }
+    }
+
+    /// Places the first `count` sections; tells where the last of them ends.
+    fn place(
+        &self,
+        wire: &[u8],
+        count: usize,
+        limits: &Limits,
+        places: &mut Sections,
+    ) -> Result<usize, Cut> {
+        let body_end = usize::try_from(self.body_end()).unwrap_or(usize::MAX);
+        let mut at = self.variant.header;
+        for (section, place) in self.variant.sections.iter().take(count).zip(places) {
+            if !all_pass(&section.when, self.view) {
+                continue;
+            }
+            let bad = |value: i64| {
+                Cut::Bad(Violation::Length {
+                    field: section.name,
+                    value,
+                })
+            };
+            let (start, length) = match section.extent {
+                Extent::Field(number) => (at, number.read(wire).unwrap_or(-1)),
+                Extent::Prefix(mut number) => {
+                    number.at = at;
+                    if number.end() > body_end {
+                        return Err(bad(-1));
+                    }
+                    let Some(length) = number.read(wire) else {
+                        return Err(Cut::Need(number.end()));
+                    };
+                    (number.end(), length)
+                }
+                Extent::Counted => {
+                    let end = self.counted(section.entries, wire, at, limits)?;
+                    (at, i64::try_from(end.saturating_sub(at)).unwrap_or(-1))
+                }
+                Extent::Rest => (at, i64::try_from(body_end.saturating_sub(at)).unwrap_or(-1)),
+            };
+            let end = usize::try_from(length)
+                .ok()
+                .and_then(|length| start.checked_add(length));
+            let Some(end) = end.filter(|end| *end <= body_end) else {
+                return Err(bad(length));
+            };
+            *place = Some(Span::new(start, end));
+            at = end;
+        }
+        if wire.len() < at {
+            Err(Cut::Need(at))
+        } else {
+            Ok(at)
+        }
+    }
+
+    /// Where a section ends that its number of entries tells.
+    fn counted(
+        &self,
+        entries: Option<crate::plan::Entries>,
+        wire: &[u8],
+        at: usize,
+        limits: &Limits,
+    ) -> Result<usize, Cut> {
+        let broken = || Cut::Bad(Violation::Invalid("a counted section is cut off"));
+        let entries = entries.ok_or_else(broken)?;
+        let mut count = entries.count.ok_or_else(broken)?;
+        count.at = at;
+        let body_end = usize::try_from(self.body_end())
+            .unwrap_or(usize::MAX)
+            .min(wire.len());
+        let number = count
+            .read(wire.get(..body_end).unwrap_or_default())
+            .ok_or_else(broken)?;
+        if usize::try_from(number).unwrap_or(usize::MAX) > limits.entries {
+            return Err(Cut::Bad(Violation::Entries {
+                limit: limits.entries,
+            }));
+        }
+        let mut at = count.end();
+        for _ in 0..number {
+            at = entries
+                .format
+                .entry(wire, at, body_end)
+                .ok_or_else(broken)?
+                .end;
+        }
+        Ok(at)
+    }
+
+    fn message<'b>(
+        &self,
+        mut head: Head,
+        input: &'b [u8],
+        length: usize,
+        sections: &Sections,
+        limits: &Limits,
+        known: Known<'_>,
+    ) -> Result<Message<'b>, DecodeError> {
+        let wire = input.get(..length).unwrap_or_default();
+        head.end = length as u64 == self.total;
+        if head.end {
+            self.check_trailer(wire, known)?;
+        }
+        let mut message = Message::new(head, wire);
+        put_note(&mut message.layout, note::VARIANT, known.variant);
+        put_note(&mut message.layout, note::CHECKSUM, self.checksum());
+        put_length(&mut message.layout, self.total);
+        attributes::fill(
+            &mut message,
+            self.variant,
+            View::of(wire),
+            self.want,
+            &|section| sections.get(section).copied().flatten(),
+        );
+        if let Some(Open::Section {
+            section,
+            entries,
+            walk,
+            interest,
+        }) = &self.variant.open
+            && let Some(span) = sections.get(*section).copied().flatten()
+        {
+            let start = span.start as usize + entries.count.map_or(0, |count| count.size);
+            let region = Span::new(start.min(span.end as usize), span.end as usize);
+            put_note(&mut message.layout, note::START, region.start as usize);
+            put_note(&mut message.layout, note::END, region.end as usize);
+            put_note(&mut message.layout, note::EDITABLE, 1);
+            attributes::entries(
+                &mut message,
+                self.variant,
+                entries.format,
+                region,
+                self.want,
+                limits,
+            )
+            .map_err(|violation| known.malformed(violation, self.total))?;
+            if self.want >= *interest {
+                message.attributes.set_open(meltemi_frame::Open::Walk {
+                    region,
+                    walk: *walk,
+                });
+            }
+        }
+        Ok(message)
+    }
+
+    /// An end marker that is not there means that the length was not what it seemed; a checksum is
+    /// the concern of those who read the body.
+    fn check_trailer(&self, wire: &[u8], known: Known<'_>) -> Result<(), DecodeError> {
+        let Some(trailer) = self
+            .variant
+            .trailer
+            .as_ref()
+            .filter(|trailer| all_pass(&trailer.when, self.view))
+        else {
+            return Ok(());
+        };
+        let end = wire.len().saturating_sub(trailer.what.size());
+        let (body, found) = wire.split_at_checked(end).unwrap_or((wire, &[]));
+        match &trailer.what {
+            Ending::Bytes(bytes) if **bytes != *found => Err(known.lost(Violation::Invalid(
+                "the message does not end with its end marker",
+            ))),
+            Ending::Crc32(number)
+                if self.want == Interest::Body
+                    && number.read(found) != Some(i64::from(crc32(body))) =>
+            {
+                Err(known.malformed(Violation::Invalid("the checksum is wrong"), self.total))
+            }
+            Ending::Bytes(_) | Ending::Crc32(_) => Ok(()),
+        }
+    }
+}

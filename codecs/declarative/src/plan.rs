@@ -1,0 +1,465 @@
+//! A description compiled: what decoding needs, as offsets and tables. No names are looked up here.
+//!
+//! Made by `compile` alone, which has checked everything; reading it cannot fail, only miss.
+
+use meltemi_frame::{
+    Fault, Interest, KeyId, Kind, Reason, Safety, Side, Span, Spec, Violation, Walk,
+};
+
+use crate::entries::Format;
+use crate::number::{Number, digits};
+
+/// How many sections behind the header can be told apart.
+pub(crate) const MAX_SECTIONS: usize = 8;
+/// How many words of a delimited message can be told apart.
+pub(crate) const MAX_WORDS: usize = 16;
+
+/// A whole protocol.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub name: &'static str,
+    pub spec: Spec,
+    pub line: Option<Line>,
+    pub max_length: u64,
+    pub variants: Box<[Variant]>,
+    pub failure: Box<[Template]>,
+    pub ping: Box<[Template]>,
+    pub pong: Box<[Template]>,
+    pub go_away: Box<[Template]>,
+    /// How many bytes from the front of a request a receipt must keep, for replies that copy.
+    pub keep: usize,
+}
+
+/// Messages that end with a delimiter.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub end: Box<[u8]>,
+    pub separator: u8,
+}
+
+/// One shape of a message.
+#[derive(Debug)]
+pub(crate) struct Variant {
+    /// The side that reads it; `None`: both.
+    pub side: Option<Side>,
+    pub magic: Box<[Pattern]>,
+    pub detect: Box<[Pattern]>,
+    pub header: usize,
+    pub rules: Box<[Rule]>,
+    /// How many bytes the rules look at.
+    pub rules_end: usize,
+    pub length: Length,
+    pub trailer: Option<Trailer>,
+    pub id: Option<Field>,
+    /// The field, and its unit in microseconds.
+    pub timeout: Option<(Field, u64)>,
+    pub status: Option<StatusTable>,
+    pub sections: Box<[Section]>,
+    /// How many of the sections must be located to know the attributes.
+    pub needed: usize,
+    /// The attributes lie at the front: what is behind them may come later, in pieces.
+    pub streams: bool,
+    pub keys: Box<[Key]>,
+    pub open: Option<Open>,
+}
+
+/// Bytes at a fixed place: any of the alternatives.
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    pub at: usize,
+    pub any: Box<[Box<[u8]>]>,
+}
+
+/// What some first bytes tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fit {
+    Yes,
+    No,
+    /// At least this many bytes are needed.
+    Need(usize),
+}
+
+impl Pattern {
+    pub(crate) fn end(&self) -> usize {
+        self.at + self.any.first().map_or(0, |first| first.len())
+    }
+
+    fn fits(&self, input: &[u8]) -> Fit {
+        let have = input.get(self.at..).unwrap_or_default();
+        let mut fit = Fit::No;
+        for bytes in &self.any {
+            if have.starts_with(bytes) {
+                return Fit::Yes;
+            }
+            if bytes.starts_with(have) {
+                fit = Fit::Need(self.end());
+            }
+        }
+        fit
+    }
+}
+
+/// Whether all patterns fit; mismatches are told as early as the bytes allow.
+pub(crate) fn fits<'p>(patterns: impl Iterator<Item = &'p Pattern>, input: &[u8]) -> Fit {
+    let mut need = None;
+    for pattern in patterns {
+        match pattern.fits(input) {
+            Fit::Yes => {}
+            Fit::No => return Fit::No,
+            Fit::Need(bytes) => need = need.max(Some(bytes)),
+        }
+    }
+    need.map_or(Fit::Yes, Fit::Need)
+}
+
+/// A message as fields see it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View<'a> {
+    pub wire: &'a [u8],
+    pub words: &'a [Span],
+    /// Where the last word ends.
+    pub line_end: usize,
+}
+
+impl<'a> View<'a> {
+    pub(crate) const fn of(wire: &'a [u8]) -> Self {
+        Self {
+            wire,
+            words: &[],
+            line_end: 0,
+        }
+    }
+}
+
+/// Where a field is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    Number(Number),
+    Text {
+        at: usize,
+        size: usize,
+    },
+    Word {
+        index: usize,
+        rest: bool,
+        digits: bool,
+    },
+}
+
+impl Field {
+    /// How many bytes from the front it needs.
+    pub(crate) const fn end(&self) -> usize {
+        match self {
+            Self::Number(number) => number.end(),
+            Self::Text { at, size } => *at + *size,
+            Self::Word { .. } => 0,
+        }
+    }
+
+    pub(crate) const fn is_numeric(&self) -> bool {
+        matches!(self, Self::Number(_) | Self::Word { digits: true, .. })
+    }
+
+    pub(crate) fn number(&self, view: View<'_>) -> Option<i64> {
+        match self {
+            Self::Number(number) => number.read(view.wire),
+            Self::Word { digits: true, .. } => digits(self.span(view)?.of(view.wire)?),
+            Self::Text { .. } | Self::Word { .. } => None,
+        }
+    }
+
+    /// Where its text lies, without what fills it up.
+    pub(crate) fn span(&self, view: View<'_>) -> Option<Span> {
+        match *self {
+            Self::Number(_) => None,
+            Self::Text { at, size } => {
+                let bytes = view.wire.get(at..at + size)?;
+                let filled = bytes
+                    .iter()
+                    .rev()
+                    .take_while(|byte| matches!(byte, b' ' | 0))
+                    .count();
+                Some(Span::new(at, at + size - filled))
+            }
+            Self::Word { index, rest, .. } => {
+                let word = view.words.get(index)?;
+                let end = if rest {
+                    view.line_end
+                } else {
+                    word.end as usize
+                };
+                Some(Span::new(word.start as usize, end))
+            }
+        }
+    }
+}
+
+/// A field has one of some values.
+#[derive(Clone, Debug)]
+pub(crate) struct Test {
+    pub field: Field,
+    pub numbers: Box<[i64]>,
+    pub texts: Box<[Box<[u8]>]>,
+}
+
+impl Test {
+    pub(crate) fn passes(&self, view: View<'_>) -> bool {
+        if self.field.is_numeric() {
+            return self
+                .field
+                .number(view)
+                .is_some_and(|number| self.numbers.contains(&number));
+        }
+        let text = self.field.span(view).and_then(|span| span.of(view.wire));
+        text.is_some_and(|text| self.texts.iter().any(|other| **other == *text))
+    }
+}
+
+pub(crate) fn all_pass(tests: &[Test], view: View<'_>) -> bool {
+    tests.iter().all(|test| test.passes(view))
+}
+
+/// What a message is for, if its fields have these values.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub side: Option<Side>,
+    pub tests: Box<[Test]>,
+    pub kind: Kind,
+    pub safety: Safety,
+}
+
+/// How long a message is.
+#[derive(Debug)]
+pub(crate) enum Length {
+    /// As long as its header.
+    Header,
+    /// The base and these fields.
+    Sum {
+        fields: Box<[(Number, &'static str)]>,
+        base: i64,
+    },
+    /// The field and the base; the trailer comes on top if it is not counted.
+    Total {
+        field: Number,
+        name: &'static str,
+        base: i64,
+        counts_trailer: bool,
+    },
+}
+
+/// What ends a message.
+#[derive(Debug)]
+pub(crate) struct Trailer {
+    pub when: Box<[Test]>,
+    pub what: Ending,
+}
+
+#[derive(Debug)]
+pub(crate) enum Ending {
+    Bytes(Box<[u8]>),
+    /// A CRC-32 in these 4 bytes (`at` 0).
+    Crc32(Number),
+}
+
+impl Ending {
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Crc32(number) => number.size,
+        }
+    }
+}
+
+/// How a response went.
+#[derive(Debug)]
+pub(crate) struct StatusTable {
+    pub ok: Test,
+    pub faults: Box<[(Test, Fault)]>,
+    pub otherwise: Fault,
+}
+
+/// A part of what lies behind the header.
+#[derive(Debug)]
+pub(crate) struct Section {
+    pub name: &'static str,
+    pub when: Box<[Test]>,
+    pub extent: Extent,
+    pub entries: Option<Entries>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Extent {
+    /// This header field tells how many bytes it has.
+    Field(Number),
+    /// A number in front of it does (`at` 0).
+    Prefix(Number),
+    /// It ends with the last of its counted entries.
+    Counted,
+    /// All that is left.
+    Rest,
+}
+
+/// Names and values, behind their number if there is one (`at` 0).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entries {
+    pub format: Format,
+    pub count: Option<Number>,
+}
+
+/// An attribute with a slot.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub id: KeyId,
+    pub interest: Interest,
+    pub requests: bool,
+    pub responses: bool,
+    pub source: Source,
+}
+
+#[derive(Debug)]
+pub(crate) enum Source {
+    Field {
+        field: Field,
+        words: Box<[(Test, &'static str)]>,
+    },
+    Section(usize),
+    /// The open entry of the first of these names that is there.
+    Entry(Box<[Box<[u8]>]>),
+}
+
+/// Open metadata.
+#[derive(Debug)]
+pub(crate) enum Open {
+    Section {
+        section: usize,
+        entries: Entries,
+        walk: Walk,
+        interest: Interest,
+    },
+    Words {
+        from: usize,
+        walk: Walk,
+        interest: Interest,
+    },
+}
+
+/// A message that the mesh makes.
+#[derive(Debug)]
+pub(crate) struct Template {
+    pub variant: usize,
+    /// By variant of what it answers.
+    pub serves: Box<[bool]>,
+    /// The header with magic and fixed values (empty for delimited messages).
+    pub base: Box<[u8]>,
+    /// The words of a delimited message.
+    pub words: Box<[Word]>,
+    /// Own field, and the field of what is answered, by its variant.
+    pub copies: Box<[(Number, Box<[Option<Number>]>)]>,
+    /// The status field's value for each reason.
+    pub reasons: Option<(Number, Box<[i64]>)>,
+    /// The section that takes the text.
+    pub text: Option<usize>,
+}
+
+/// One word of a delimited message that the mesh makes.
+#[derive(Debug)]
+pub(crate) enum Word {
+    Fixed(Box<[u8]>),
+    Id,
+    Copy(Box<[Option<Field>]>),
+    Reason(Box<[Box<[u8]>]>),
+    Text,
+}
+
+/// The place of a reason in the tables of a [`Template`]: its place in [`Reason::ALL`].
+pub(crate) fn reason_at(reason: Reason) -> usize {
+    Reason::ALL
+        .iter()
+        .position(|other| *other == reason)
+        .unwrap_or(0)
+}
+
+impl Variant {
+    /// What the message is for. `Err` names what it would be if another side had sent it, or
+    /// nothing if no rule knows it.
+    pub(crate) fn kind(&self, side: Side, view: View<'_>) -> Result<&Rule, Option<Kind>> {
+        let mut other = None;
+        for rule in self.rules.iter().filter(|rule| all_pass(&rule.tests, view)) {
+            if rule.side.is_none_or(|only| only == side) {
+                return if sends(side, rule.kind) {
+                    Ok(rule)
+                } else {
+                    Err(Some(rule.kind))
+                };
+            }
+            other = other.or(Some(rule.kind));
+        }
+        Err(other)
+    }
+
+    pub(crate) fn trailer_length(&self, view: View<'_>) -> usize {
+        self.trailer
+            .as_ref()
+            .filter(|trailer| all_pass(&trailer.when, view))
+            .map_or(0, |trailer| trailer.what.size())
+    }
+
+    /// The length of the whole message whose header is there.
+    pub(crate) fn total(&self, wire: &[u8]) -> Result<u64, Violation> {
+        let view = View::of(wire);
+        let trailer = i64::try_from(self.trailer_length(view)).unwrap_or(0);
+        let header = i64::try_from(self.header).unwrap_or(i64::MAX);
+        let (length, field) = match &self.length {
+            Length::Header => (Some(header.saturating_add(trailer)), "header"),
+            Length::Sum { fields, base } => {
+                let mut sum = base.checked_add(trailer);
+                for (number, name) in fields {
+                    let value = length_of(*number, name, wire)?;
+                    sum = sum.and_then(|sum| sum.checked_add(value));
+                }
+                (sum, fields.first().map_or("length", |(_, name)| name))
+            }
+            Length::Total {
+                field,
+                name,
+                base,
+                counts_trailer,
+            } => {
+                let value = length_of(*field, name, wire)?;
+                let extra = if *counts_trailer { 0 } else { trailer };
+                (
+                    value
+                        .checked_add(*base)
+                        .and_then(|sum| sum.checked_add(extra)),
+                    *name,
+                )
+            }
+        };
+        match length {
+            Some(length) if length >= header.saturating_add(trailer) => Ok(length.cast_unsigned()),
+            other => Err(Violation::Length {
+                field,
+                value: other.unwrap_or(i64::MAX),
+            }),
+        }
+    }
+}
+
+fn length_of(number: Number, name: &'static str, wire: &[u8]) -> Result<i64, Violation> {
+    match number.read(wire) {
+        Some(value) if value >= 0 => Ok(value),
+        other => Err(Violation::Length {
+            field: name,
+            value: other.unwrap_or(-1),
+        }),
+    }
+}
+
+/// Whether the peer of this side sends such messages.
+const fn sends(side: Side, kind: Kind) -> bool {
+    match kind {
+        Kind::Request | Kind::OneWay => matches!(side, Side::Server),
+        Kind::Response | Kind::Push => matches!(side, Side::Client),
+        _ => true,
+    }
+}

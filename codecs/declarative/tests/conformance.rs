@@ -1,0 +1,13 @@
+//! Both shipped descriptions keep the agreement with the router, as hand-written codecs do.
+
+meltemi_testkit::conformance!(
+    mod bolt,
+    meltemi_declarative::bolt().unwrap(),
+    samples = "samples/bolt",
+);
+
+meltemi_testkit::conformance!(
+    mod quill,
+    meltemi_declarative::quill().unwrap(),
+    samples = "samples/quill",
+);
