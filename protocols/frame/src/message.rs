@@ -105,7 +105,10 @@ impl<'b> Message<'b> {
     /// The same message with its id as recorded, but no changed attributes.
     #[must_use]
     pub fn without_edits(&self) -> Self {
-        Self { edits: None, ..self.clone() }
+        Self {
+            edits: None,
+            ..self.clone()
+        }
     }
 
     /// A copy that outlives the read buffer (a retry, a mirror, a filter that waits).

@@ -1,5 +1,6 @@
 //! What a connection *is*, beyond being connected: protocol version, user, database.
 
+use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
@@ -8,14 +9,23 @@ use std::sync::Arc;
 /// Upstream connections are shared between clients of the same session only. A codec on the client
 /// side that is made for a session writes [`Session::preamble`] first and takes the replies to it
 /// for itself; clients never see them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Session(Option<Arc<Inner>>);
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 struct Inner {
     key: u64,
     preamble: Vec<u8>,
     replies: u32,
+}
+
+/// Without the preamble: it may hold a password.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("key", &self.key())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Session {

@@ -18,7 +18,7 @@ pub(crate) struct Call {
     /// The correlation id as the caller wrote it.
     pub(crate) id: Option<i64>,
     /// Counts the request against its endpoint and cluster as long as it lives.
-    pub(crate) in_flight: Option<InFlight>,
+    pub(crate) _in_flight: Option<InFlight>,
 }
 
 /// Who asked, and what to do with the answer.
@@ -40,7 +40,7 @@ impl Call {
         Self {
             caller: None,
             id: None,
-            in_flight: None,
+            _in_flight: None,
         }
     }
 

@@ -2,17 +2,16 @@
 //! tasks append here; the connection's own task (`downstream_task`) moves the bytes.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
 
 use meltemi_config::ListenerLimits;
-use meltemi_frame::{Codec, Fault, Message, Output, OwnedMessage, Receipt, Say, Session, Status};
-use meltemi_router_core::Order;
+use meltemi_frame::{Codec, Fault, Message, Output, Receipt, Say, Session, Status};
 
 use crate::call::Track;
+use crate::replies::{Piece, Replies};
 use crate::stats::{Group, listener};
 use crate::upstream::Upstream;
 use crate::worker::Worker;
@@ -34,8 +33,6 @@ struct State {
     out: Output,
     replies: Replies,
     in_flight: usize,
-    /// Bytes in replies whose turn has not come.
-    held_bytes: usize,
     waker: Option<Waker>,
     /// Upstream tasks that wait until this client has read.
     waiting: Vec<Waker>,
@@ -47,57 +44,12 @@ struct State {
     ending: bool,
 }
 
-/// How replies leave.
-enum Replies {
-    /// In the order of the requests.
-    InOrder(Order<VecDeque<Held>>),
-    /// As they come, but pieces of one are not mixed with others.
-    AsTheyCome {
-        next: u64,
-        streaming: Option<u64>,
-        held: VecDeque<(u64, Held)>,
-    },
-}
-
-/// A reply, or a piece of one, whose turn has not come.
-enum Held {
-    Message(OwnedMessage),
-    Fault(Receipt, Fault, String),
-    Own(Receipt),
-    Pong(Receipt),
-}
-
 /// How well the client reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pressure {
     Fine,
     /// More waits than should: whoever serves this client alone should wait.
     Slow,
-}
-
-/// A reply, or a piece of one.
-enum Piece<'a> {
-    Message(&'a Message<'a>),
-    Fault(&'a Receipt, Fault, &'a str),
-    Own(&'a Receipt),
-    Pong(&'a Receipt),
-}
-
-impl Piece<'_> {
-    fn is_last(&self) -> bool {
-        !matches!(self, Piece::Message(message) if !message.head.end)
-    }
-
-    fn hold(&self) -> Held {
-        match self {
-            Piece::Message(message) => Held::Message(message.to_owned_message()),
-            Piece::Fault(receipt, fault, text) => {
-                Held::Fault((*receipt).clone(), *fault, (*text).to_owned())
-            }
-            Piece::Own(receipt) => Held::Own((*receipt).clone()),
-            Piece::Pong(receipt) => Held::Pong((*receipt).clone()),
-        }
-    }
 }
 
 impl Downstream {
@@ -119,13 +71,8 @@ impl Downstream {
             state: RefCell::new(State {
                 codec: None,
                 out: Output::new(),
-                replies: Replies::AsTheyCome {
-                    next: 0,
-                    streaming: None,
-                    held: VecDeque::new(),
-                },
+                replies: Replies::new(false),
                 in_flight: 0,
-                held_bytes: 0,
                 waker: None,
                 waiting: Vec::new(),
                 closed: false,
@@ -148,9 +95,7 @@ impl Downstream {
     pub(crate) fn speak(&self, codec: Box<dyn Codec>, in_order: bool) {
         let mut state = self.state.borrow_mut();
         state.codec = Some(codec);
-        if in_order {
-            state.replies = Replies::InOrder(Order::default());
-        }
+        state.replies = Replies::new(in_order);
     }
 
     /// Runs `use_codec` with the connection's codec, if the protocol is known.
@@ -164,13 +109,7 @@ impl Downstream {
     pub(crate) fn open_slot(&self) -> u64 {
         let mut state = self.state.borrow_mut();
         state.in_flight += 1;
-        match &mut state.replies {
-            Replies::InOrder(order) => order.push(),
-            Replies::AsTheyCome { next, .. } => {
-                *next += 1;
-                *next
-            }
-        }
+        state.replies.open()
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -243,7 +182,9 @@ impl Downstream {
         if !state.closed {
             let before = state.out.len();
             let State { codec, out, .. } = &mut *state;
-            emit(codec, out, &Piece::Message(message));
+            if let Some(codec) = codec {
+                crate::replies::write(&Piece::Message(message), codec.as_mut(), out);
+            }
             self.group
                 .add(listener::TX_BYTES, (state.out.len() - before) as u64);
             state.wake();
@@ -253,8 +194,7 @@ impl Downstream {
 
     fn put(&self, seq: u64, piece: &Piece<'_>) -> Pressure {
         let mut state = self.state.borrow_mut();
-        let last = piece.is_last();
-        if last {
+        if piece.is_last() {
             state.in_flight = state.in_flight.saturating_sub(1);
         }
         if state.closed {
@@ -265,39 +205,12 @@ impl Downstream {
             codec,
             out,
             replies,
-            held_bytes,
+            ending,
             ..
         } = &mut *state;
-        match replies {
-            Replies::InOrder(order) => {
-                if order.is_turn(seq) {
-                    emit(codec, out, piece);
-                } else if let Some(held) = order.buffer(seq) {
-                    *held_bytes += piece_len(piece);
-                    held.push_back(piece.hold());
-                }
-                if last {
-                    order.finish(seq);
-                    for held in order.ready().flatten() {
-                        *held_bytes = held_bytes.saturating_sub(held.len());
-                        held.emit(codec, out);
-                    }
-                }
-            }
-            Replies::AsTheyCome {
-                streaming, held, ..
-            } => {
-                if streaming.is_some_and(|current| current != seq) {
-                    *held_bytes += piece_len(piece);
-                    held.push_back((seq, piece.hold()));
-                } else {
-                    emit(codec, out, piece);
-                    *streaming = (!last).then_some(seq);
-                    if last && !held.is_empty() {
-                        release_held(codec, out, streaming, held, held_bytes);
-                    }
-                }
-            }
+        if let Some(codec) = codec {
+            // A reply that breaks off half-way ends the connection, as it would on a direct one.
+            *ending |= replies.put(seq, piece, codec.as_mut(), out).is_err();
         }
         let after = state.out.len();
         self.group.add(listener::TX_BYTES, (after - before) as u64);
@@ -306,7 +219,7 @@ impl Downstream {
     }
 
     fn pressure(&self, state: &mut State) -> Pressure {
-        let waits = state.out.len() + state.held_bytes;
+        let waits = state.waits();
         if waits > self.limits.output_cut_off && !state.closed {
             self.group.add(listener::CUT_OFF, 1);
             state.closed = true;
@@ -322,7 +235,7 @@ impl Downstream {
     /// Whether an upstream has to wait for this client; if so it is woken when there is room.
     pub(crate) fn is_slow(&self, waker: &Waker) -> bool {
         let mut state = self.state.borrow_mut();
-        if state.closed || state.out.len() + state.held_bytes <= self.limits.output {
+        if state.closed || state.waits() <= self.limits.output {
             return false;
         }
         if !state.waiting.iter().any(|other| other.will_wake(waker)) {
@@ -338,7 +251,7 @@ impl Downstream {
             state.waker = Some(waker.clone());
         }
         let result = write(&mut state.out);
-        if state.out.len() + state.held_bytes <= self.limits.output {
+        if state.waits() <= self.limits.output {
             for waker in state.waiting.drain(..) {
                 waker.wake();
             }
@@ -349,11 +262,7 @@ impl Downstream {
     /// Too much waits to be written for more to be read.
     pub(crate) fn is_over_cap(&self) -> bool {
         let state = self.state.borrow();
-        state.out.len() + state.held_bytes > self.limits.output
-    }
-
-    pub(crate) fn output_len(&self) -> usize {
-        self.state.borrow().out.len()
+        state.waits() > self.limits.output
     }
 
     pub(crate) fn session(&self) -> Session {
@@ -467,93 +376,14 @@ impl Downstream {
 }
 
 impl State {
+    /// Bytes that wait to be written, now or when their turn comes.
+    fn waits(&self) -> usize {
+        self.out.len() + self.replies.held_bytes()
+    }
+
     fn wake(&self) {
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
         }
     }
-}
-
-impl Held {
-    fn len(&self) -> usize {
-        match self {
-            Self::Message(message) => message.len(),
-            Self::Fault(..) | Self::Own(_) | Self::Pong(_) => 0,
-        }
-    }
-
-    fn is_last(&self) -> bool {
-        !matches!(self, Self::Message(message) if !message.message().head.end)
-    }
-
-    fn emit(&self, codec: &mut Option<Box<dyn Codec>>, out: &mut Output) {
-        match self {
-            Self::Message(message) => emit(codec, out, &Piece::Message(&message.message())),
-            Self::Fault(receipt, fault, text) => {
-                emit(codec, out, &Piece::Fault(receipt, *fault, text));
-            }
-            Self::Own(receipt) => emit(codec, out, &Piece::Own(receipt)),
-            Self::Pong(receipt) => emit(codec, out, &Piece::Pong(receipt)),
-        }
-    }
-}
-
-fn piece_len(piece: &Piece<'_>) -> usize {
-    match piece {
-        Piece::Message(message) => message.wire().len(),
-        _ => 0,
-    }
-}
-
-fn emit(codec: &mut Option<Box<dyn Codec>>, out: &mut Output, piece: &Piece<'_>) {
-    let Some(codec) = codec else { return };
-    let said = match piece {
-        Piece::Message(message) => {
-            if let Err(error) = codec.encode(message, out) {
-                // A response that cannot carry a change is worth more than none.
-                tracing::warn!(%error, "response sent without its changes");
-                let _ = codec.encode(&message.without_edits(), out);
-            }
-            return;
-        }
-        Piece::Fault(to, fault, text) => codec.synthesize(
-            Say::Failure {
-                to,
-                reason: fault.reason(),
-                text,
-            },
-            out,
-        ),
-        Piece::Own(to) => codec.synthesize(Say::Own { to }, out),
-        Piece::Pong(to) => codec.synthesize(Say::Pong { to }, out),
-    };
-    if let Err(error) = said {
-        tracing::debug!(%error, "nothing said");
-    }
-}
-
-/// A streamed reply has ended: what was held behind it leaves, up to the next that streams.
-fn release_held(
-    codec: &mut Option<Box<dyn Codec>>,
-    out: &mut Output,
-    streaming: &mut Option<u64>,
-    held: &mut VecDeque<(u64, Held)>,
-    held_bytes: &mut usize,
-) {
-    let mut kept = VecDeque::new();
-    while let Some((seq, piece)) = held.pop_front() {
-        if streaming.is_some_and(|current| current != seq) {
-            kept.push_back((seq, piece));
-            continue;
-        }
-        *held_bytes = held_bytes.saturating_sub(piece.len());
-        let last = piece.is_last();
-        piece.emit(codec, out);
-        *streaming = (!last).then_some(seq);
-        if last && !kept.is_empty() {
-            kept.append(held);
-            std::mem::swap(held, &mut kept);
-        }
-    }
-    *held = kept;
 }

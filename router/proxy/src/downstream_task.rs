@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use meltemi_frame::{
-    DecodeError, Decoded, Fault, Identified, Kind, Message, OwnedMessage, Session, Side, identify,
+    Bind, DecodeError, Decoded, Fault, Identified, Kind, Message, OwnedMessage, Session, Side,
+    identify,
 };
 use tokio::net::TcpStream;
 
@@ -224,7 +225,7 @@ impl DownstreamTask {
             }
             talk.blocked_on = None;
             if let Some(stalled) = talk.stalled.take() {
-                self.request(stalled.message(), true);
+                self.message(stalled.message(), true);
                 continue;
             }
             let before = self.input.len();
@@ -318,7 +319,7 @@ impl DownstreamTask {
                 Ok(Decoded::Skip(count)) => at += count.max(1),
                 Ok(Decoded::Message(message, count)) => {
                     at += count.max(1);
-                    if self.message(message) {
+                    if self.message(message, false) {
                         return Consumed {
                             bytes: at.min(bytes.len()),
                             need: 0,
@@ -359,10 +360,16 @@ impl DownstreamTask {
     }
 
     /// Takes one message of the client. Tells whether the connection has to wait before the next.
-    fn message(&mut self, message: Message<'_>) -> bool {
+    /// `again`: it was stalled before.
+    fn message(&mut self, message: Message<'_>, again: bool) -> bool {
         match message.head.kind {
-            Kind::Request | Kind::OneWay => self.request(message, false),
+            Kind::Request | Kind::OneWay => self.request(message, again),
             Kind::Data => self.further_piece(&message),
+            // Ends what ties the connection: those before it are answered first.
+            Kind::Local if message.head.bind == Bind::Session && self.down.in_flight() > 0 => {
+                self.conversation.stalled = Some(message.to_owned_message());
+                true
+            }
             Kind::Local => {
                 let receipt = self.down.with_codec(|codec| codec.receipt(&message));
                 self.conversation.closing |= message.head.close;

@@ -70,13 +70,6 @@ impl Input {
         self.discard += bytes;
     }
 
-    /// Gives back what an idle connection does not need.
-    pub(crate) fn shrink(&mut self) {
-        if self.pending.is_empty() {
-            self.pending = BytesMut::new();
-        }
-    }
-
     /// Presents the bytes that wait once more, because whoever stopped can go on.
     pub(crate) fn again(&mut self, consume: &mut dyn FnMut(&[u8]) -> Consumed) {
         if self.pending.is_empty() || self.pending.len() < self.need {

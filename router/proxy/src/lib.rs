@@ -14,6 +14,7 @@ mod downstream;
 mod downstream_task;
 mod io;
 mod proxy;
+mod replies;
 mod request;
 mod snapshot;
 pub mod stats;

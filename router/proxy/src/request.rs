@@ -208,7 +208,7 @@ impl DownstreamTask {
         let deadline_ms = self.deadline(way.route.timeout, head.timeout, head.bind);
         let call = (kind == Kind::Request).then(|| Call {
             id: head.id,
-            in_flight: Some(InFlight::new(&endpoint, &way.cluster.counters)),
+            _in_flight: Some(InFlight::new(&endpoint, &way.cluster.counters)),
             caller: None,
         });
         let (session, interest) = (
@@ -307,10 +307,9 @@ impl DownstreamTask {
         match upstream.send(&self.worker, message, call, deadline_ms) {
             Ok(false) => {}
             Ok(true) => self.conversation.blocked_on = Some(Rc::clone(upstream)),
-            Err((fault, text, call)) => {
-                if let Some(call) = call {
-                    call.fail(fault, &text);
-                } else {
+            Err(unsent) => {
+                let fault = unsent.fault;
+                if !unsent.answer() {
                     self.worker.count_fault(&self.view.listener.name, fault);
                 }
                 upstream.done(&self.worker);

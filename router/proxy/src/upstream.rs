@@ -66,6 +66,32 @@ pub(crate) enum Phase {
     Closed,
 }
 
+/// A request that was not sent, and why.
+pub(crate) struct Unsent {
+    pub(crate) fault: Fault,
+    text: String,
+    call: Option<Call>,
+}
+
+impl Unsent {
+    fn new(fault: Fault, text: impl Into<String>, call: Option<Call>) -> Box<Self> {
+        Box::new(Self {
+            fault,
+            text: text.into(),
+            call,
+        })
+    }
+
+    /// Answers whoever waits. Tells whether somebody did.
+    pub(crate) fn answer(self) -> bool {
+        let waits = self.call.is_some();
+        if let Some(call) = self.call {
+            call.fail(self.fault, &self.text);
+        }
+        waits
+    }
+}
+
 impl Calls {
     pub(crate) fn len(&self) -> usize {
         match self {
@@ -145,7 +171,7 @@ impl Upstream {
         message: &mut Message<'_>,
         call: Option<Call>,
         deadline_ms: u64,
-    ) -> Result<bool, (Fault, String, Option<Call>)> {
+    ) -> Result<bool, Box<Unsent>> {
         let mut state = self.state.borrow_mut();
         let State {
             codec,
@@ -155,9 +181,9 @@ impl Upstream {
             ..
         } = &mut *state;
         if *phase == Phase::Closed {
-            return Err((
+            return Err(Unsent::new(
                 Fault::Reset,
-                "the upstream connection has ended".to_owned(),
+                "the upstream connection has ended",
                 call,
             ));
         }
@@ -166,22 +192,30 @@ impl Upstream {
         match (calls, call) {
             (Calls::ById(pending), Some(call)) => {
                 let Some(id) = pending.insert(call, deadline_ms) else {
-                    return Err((Fault::Overload, "no request id is free".to_owned(), None));
+                    return Err(Unsent::new(Fault::Overload, "no request id is free", None));
                 };
                 message.set_id(id);
                 if let Err(error) = codec.encode(message, out) {
-                    return Err((Fault::Unsupported, error.to_string(), pending.remove(id)));
+                    return Err(Unsent::new(
+                        Fault::Unsupported,
+                        error.to_string(),
+                        pending.remove(id),
+                    ));
                 }
             }
             (Calls::InOrder(fifo), Some(call)) => {
                 if let Err(error) = codec.encode(message, out) {
-                    return Err((Fault::Unsupported, error.to_string(), Some(call)));
+                    return Err(Unsent::new(
+                        Fault::Unsupported,
+                        error.to_string(),
+                        Some(call),
+                    ));
                 }
                 fifo.push(call, deadline_ms);
             }
             (_, None) => {
                 if let Err(error) = codec.encode(message, out) {
-                    return Err((Fault::Unsupported, error.to_string(), None));
+                    return Err(Unsent::new(Fault::Unsupported, error.to_string(), None));
                 }
             }
         }
@@ -210,12 +244,9 @@ impl Upstream {
         deadline_ms: u64,
     ) {
         let answered = call.is_some();
-        if let Err((fault, text, call)) =
-            self.send(worker, &mut message.message(), call, deadline_ms)
-        {
-            if let Some(call) = call {
-                call.fail(fault, &text);
-            }
+        let sent = self.send(worker, &mut message.message(), call, deadline_ms);
+        if let Err(unsent) = sent {
+            unsent.answer();
             self.done(worker);
         } else if !answered {
             self.done(worker);

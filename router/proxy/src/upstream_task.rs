@@ -16,7 +16,7 @@ use crate::downstream::{Downstream, Pressure};
 use crate::io::{Consumed, Input, KEEP, Read};
 use crate::stats::cluster;
 use crate::upstream::{Calls, Phase, State, Upstream};
-use crate::worker::Worker;
+use crate::worker::{Worker, compose};
 
 /// Reads of one turn. A bound, so that one busy connection cannot starve its worker.
 const READS: usize = 16;
@@ -458,7 +458,8 @@ fn finish(
     let down = caller.down;
     let (pressure, session) = down.last_piece(caller.seq, message, caller.track, caller.session);
     if let Some(session) = session {
-        upstream.adopt(session);
+        let login = upstream.cluster.config.borrow().login.clone();
+        upstream.adopt(compose(&login, &session));
     }
     down.after_reply(upstream);
     upstream.done(worker);

@@ -26,11 +26,17 @@ fn one_cluster(upstream: &Upstream) -> meltemi_config::Cluster {
 #[test]
 fn clients_share_a_connection_and_get_their_own_answers() {
     let (server, connections) = Upstream::scripted();
-    let config = config(Dubbo::new(), vec![catch_all("one")], vec![one_cluster(&server)]);
+    let config = config(
+        Dubbo::new(),
+        vec![catch_all("one")],
+        vec![one_cluster(&server)],
+    );
     let (_proxy, address) = start(&config);
     let mut clients: Vec<_> = (0..4).map(|_| connect(address)).collect();
     for (n, client) in clients.iter_mut().enumerate() {
-        client.write_all(&dubbo(0, "m", format!("client {n}").as_bytes())).unwrap();
+        client
+            .write_all(&dubbo(0, "m", format!("client {n}").as_bytes()))
+            .unwrap();
     }
     let mut upstream = connections.recv_timeout(PATIENCE).unwrap();
     let mut asked: Vec<_> = (0..4).map(|_| read_dubbo(&mut upstream).unwrap()).collect();
@@ -52,13 +58,21 @@ fn a_late_reply_reaches_nobody_else() {
     let (server, connections) = Upstream::scripted();
     let mut route = catch_all("one");
     route.timeout = Some(Duration::from_millis(80));
-    let (_proxy, address) = start(&config(Dubbo::new(), vec![route], vec![one_cluster(&server)]));
+    let (_proxy, address) = start(&config(
+        Dubbo::new(),
+        vec![route],
+        vec![one_cluster(&server)],
+    ));
     let mut client = connect(address);
     client.write_all(&dubbo(1, "m", b"first")).unwrap();
     let mut upstream = connections.recv_timeout(PATIENCE).unwrap();
     let first = read_dubbo(&mut upstream).unwrap();
     let (_, status, id, _) = read_dubbo(&mut client).unwrap();
-    assert_eq!((status, id), (31, 1), "the server's timeout, in Dubbo's own status");
+    assert_eq!(
+        (status, id),
+        (31, 1),
+        "the server's timeout, in Dubbo's own status"
+    );
     client.write_all(&dubbo(2, "m", b"second")).unwrap();
     let second = read_dubbo(&mut upstream).unwrap();
     // Twice, late, and never asked for: then the right one.
@@ -74,12 +88,19 @@ fn a_late_reply_reaches_nobody_else() {
 #[test]
 fn heartbeats_are_answered_on_both_sides_and_readonly_drains() {
     let (server, connections) = Upstream::scripted();
-    let config = config(Dubbo::new(), vec![catch_all("one")], vec![one_cluster(&server)]);
+    let config = config(
+        Dubbo::new(),
+        vec![catch_all("one")],
+        vec![one_cluster(&server)],
+    );
     let (_proxy, address) = start(&config);
     let mut client = connect(address);
     client.write_all(&dubbo_frame(0xe2, 0, 77, b"N")).unwrap();
     let (flags, status, id, body) = read_dubbo(&mut client).unwrap();
-    assert_eq!((flags & 0xa0, status, id, body), (0x20, 20, 77, b"N".to_vec()));
+    assert_eq!(
+        (flags & 0xa0, status, id, body),
+        (0x20, 20, 77, b"N".to_vec())
+    );
 
     client.write_all(&dubbo(1, "m", b"x")).unwrap();
     let mut first = connections.recv_timeout(PATIENCE).unwrap();
@@ -98,27 +119,40 @@ fn heartbeats_are_answered_on_both_sides_and_readonly_drains() {
     assert_eq!(read_dubbo(&mut client).unwrap().2, 2);
     first.write_all(&reply(asked.2, b"one")).unwrap();
     assert_eq!(read_dubbo(&mut client).unwrap().2, 1);
-    assert!(read_all(&mut first).is_empty(), "closed once nothing is in flight");
+    assert!(
+        read_all(&mut first).is_empty(),
+        "closed once nothing is in flight"
+    );
 }
 
 #[test]
 fn malformed_requests_harm_no_other_call() {
     let (server, connections) = Upstream::scripted();
-    let config = config(Dubbo::new(), vec![catch_all("one")], vec![one_cluster(&server)]);
+    let config = config(
+        Dubbo::new(),
+        vec![catch_all("one")],
+        vec![one_cluster(&server)],
+    );
     let (_proxy, address) = start(&config);
     let mut client = connect(address);
     client.write_all(&dubbo(1, "m", b"x")).unwrap();
     let mut upstream = connections.recv_timeout(PATIENCE).unwrap();
     let asked = read_dubbo(&mut upstream).unwrap();
     // A reserved tag where the version should be; then a response, which no client sends.
-    client.write_all(&dubbo_frame(0xc2, 0, 2, &[0x40; 9])).unwrap();
+    client
+        .write_all(&dubbo_frame(0xc2, 0, 2, &[0x40; 9]))
+        .unwrap();
     let (_, status, id, _) = read_dubbo(&mut client).unwrap();
     assert_eq!((status, id), (40, 2));
     client.write_all(&reply(3, b"?")).unwrap();
     upstream.write_all(&reply(asked.2, b"fine")).unwrap();
     assert_eq!(read_dubbo(&mut client).unwrap().2, 1);
     // A length of 2 GiB: told, then closed.
-    client.write_all(&[0xda, 0xbb, 0xc2, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0x7f, 0xff, 0xff, 0xff]).unwrap();
+    client
+        .write_all(&[
+            0xda, 0xbb, 0xc2, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0x7f, 0xff, 0xff, 0xff,
+        ])
+        .unwrap();
     let (_, status, id, _) = read_dubbo(&mut client).unwrap();
     assert_eq!((status, id), (40, 4));
     assert!(read_all(&mut client).is_empty());
@@ -148,7 +182,8 @@ fn a_client_that_does_not_read_harms_no_neighbour() {
     let config = config_with(Dubbo::new(), vec![catch_all("one")], clusters, limits, 0);
     let (proxy, address) = start(&config);
     let mut deaf = connect(address);
-    deaf.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    deaf.set_write_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
     for id in 0..1000 {
         if deaf.write_all(&dubbo(id, "m", b"x")).is_err() {
             break;
@@ -160,7 +195,11 @@ fn a_client_that_does_not_read_harms_no_neighbour() {
         client.write_all(&dubbo(id, "m", b"x")).unwrap();
         assert_eq!(read_dubbo(&mut client).unwrap().2, id);
     }
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
     drop(deaf);
     assert_eq!(server.connections(), 1);
     drop(proxy);
@@ -174,7 +213,11 @@ fn a_reload_drops_no_call_and_moves_new_ones() {
             let _ = stream.write_all(&reply(id, b"new"));
         }
     });
-    let before = config(Dubbo::new(), vec![catch_all("one")], vec![one_cluster(&old)]);
+    let before = config(
+        Dubbo::new(),
+        vec![catch_all("one")],
+        vec![one_cluster(&old)],
+    );
     let (proxy, address) = start(&before);
     let mut client = connect(address);
     client.write_all(&dubbo(1, "m", b"x")).unwrap();
@@ -202,7 +245,11 @@ fn a_reload_drops_no_call_and_moves_new_ones() {
 #[test]
 fn draining_answers_what_is_in_flight_and_closes() {
     let (server, connections) = Upstream::scripted();
-    let config = config(Dubbo::new(), vec![catch_all("one")], vec![one_cluster(&server)]);
+    let config = config(
+        Dubbo::new(),
+        vec![catch_all("one")],
+        vec![one_cluster(&server)],
+    );
     let (proxy, address) = start(&config);
     let mut client = connect(address);
     client.write_all(&dubbo(1, "m", b"x")).unwrap();
@@ -212,16 +259,25 @@ fn draining_answers_what_is_in_flight_and_closes() {
         std::thread::sleep(Duration::from_millis(200));
         upstream.write_all(&reply(asked.2, b"x")).unwrap();
     });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let began = Instant::now();
-    assert!(runtime.block_on(proxy.drain(PATIENCE)), "everything ended in time");
+    assert!(
+        runtime.block_on(proxy.drain(PATIENCE)),
+        "everything ended in time"
+    );
     assert!(began.elapsed() >= Duration::from_millis(150));
     answering.join().unwrap();
     let (flags, ..) = read_dubbo(&mut client).unwrap();
     assert_eq!(flags & 0x20, 0x20, "told to go elsewhere first");
     assert_eq!(read_dubbo(&mut client).unwrap().2, 1);
     assert!(read_all(&mut client).is_empty());
-    assert!(std::net::TcpStream::connect(address).is_err(), "nobody is let in");
+    assert!(
+        std::net::TcpStream::connect(address).is_err(),
+        "nobody is let in"
+    );
 }
 
 #[test]
@@ -229,12 +285,19 @@ fn requests_gain_attachments_on_the_way() {
     let (server, connections) = Upstream::scripted();
     let mut route = catch_all("one");
     route.mutation.request = vec![Edit::Set("x-mesh".into(), (*b"meltemi").into())];
-    let (_proxy, address) = start(&config(Dubbo::new(), vec![route], vec![one_cluster(&server)]));
+    let (_proxy, address) = start(&config(
+        Dubbo::new(),
+        vec![route],
+        vec![one_cluster(&server)],
+    ));
     let mut client = connect(address);
     client.write_all(&dubbo(1, "m", b"x")).unwrap();
     let mut upstream = connections.recv_timeout(PATIENCE).unwrap();
     let (_, _, _, body) = read_dubbo(&mut upstream).unwrap();
-    assert!(body.windows(14).any(|part| part == b"x-mesh\x07meltemi"), "{body:?}");
+    assert!(
+        body.windows(14).any(|part| part == b"x-mesh\x07meltemi"),
+        "{body:?}"
+    );
 }
 
 #[test]
@@ -262,9 +325,14 @@ fn large_responses_stream_past_small_ones() {
     }
     for (n, client) in clients.iter_mut().enumerate() {
         let (_, status, id, body) = read_dubbo(client).unwrap();
-        assert_eq!((status, id, body.len()), (20, n as i64, 600 * (0x8000 + 3) + 2));
+        assert_eq!(
+            (status, id, body.len()),
+            (20, n as i64, 600 * (0x8000 + 3) + 2)
+        );
     }
     let mut none = [0; 1];
-    clients[0].set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    clients[0]
+        .set_read_timeout(Some(Duration::from_millis(50)))
+        .unwrap();
     assert!(clients[0].read(&mut none).is_err(), "nothing follows");
 }

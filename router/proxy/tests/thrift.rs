@@ -14,19 +14,28 @@ use support::*;
 fn requests_of_one_connection_go_where_their_method_routes() {
     let (one, two) = (thrift_server("one"), thrift_server("two"));
     let routes = vec![route("method", "a", "one"), route("method", "b", "two")];
-    let clusters = vec![cluster("one", &[one.address]), cluster("two", &[two.address])];
+    let clusters = vec![
+        cluster("one", &[one.address]),
+        cluster("two", &[two.address]),
+    ];
     let (_proxy, address) = start(&config(Thrift::new(), routes, clusters));
     let mut client = connect(address);
     for (method, label) in [("a", "one"), ("b", "two"), ("a", "one")] {
         client.write_all(&thrift(1, method, 7)).unwrap();
         let (kind, name, seqid, rest) = read_thrift(&mut client).unwrap();
         assert_eq!((kind, name.as_str(), seqid), (2, method, 7));
-        assert!(rest.windows(3).any(|part| part == label.as_bytes()), "{rest:?}");
+        assert!(
+            rest.windows(3).any(|part| part == label.as_bytes()),
+            "{rest:?}"
+        );
     }
     client.write_all(&thrift(1, "nowhere", 8)).unwrap();
     let (kind, name, seqid, rest) = read_thrift(&mut client).unwrap();
     assert_eq!((kind, name.as_str(), seqid), (3, "nowhere", 8));
-    assert!(String::from_utf8_lossy(&rest).contains("no route"), "{rest:?}");
+    assert!(
+        String::from_utf8_lossy(&rest).contains("no route"),
+        "{rest:?}"
+    );
     // The connection lives.
     client.write_all(&thrift(1, "b", 9)).unwrap();
     assert_eq!(read_thrift(&mut client).unwrap().2, 9);
@@ -53,7 +62,11 @@ fn pipelined_requests_are_answered_in_order_over_exclusive_connections() {
             assert_eq!(read_thrift(&mut client).unwrap().2, round * 8 + n);
         }
     }
-    assert_eq!(server.connections(), 8, "connections are kept and used again");
+    assert_eq!(
+        server.connections(),
+        8,
+        "connections are kept and used again"
+    );
 }
 
 #[test]
@@ -72,8 +85,12 @@ fn a_declared_cluster_multiplexes_by_rewritten_ids() {
     let second = read_thrift(&mut upstream).unwrap();
     assert_ne!(first.2, second.2, "both clients used id 0");
     // Answered the other way round.
-    upstream.write_all(&thrift_with(2, "fromB", second.2, b"B")).unwrap();
-    upstream.write_all(&thrift_with(2, "fromA", first.2, b"A")).unwrap();
+    upstream
+        .write_all(&thrift_with(2, "fromB", second.2, b"B"))
+        .unwrap();
+    upstream
+        .write_all(&thrift_with(2, "fromA", first.2, b"A"))
+        .unwrap();
     let (to_b, to_a) = (read_thrift(&mut b).unwrap(), read_thrift(&mut a).unwrap());
     assert_eq!((to_a.1.as_str(), to_a.2), ("fromA", 0));
     assert_eq!((to_b.1.as_str(), to_b.2), ("fromB", 0));
@@ -167,7 +184,10 @@ fn large_messages_stream_both_ways() {
         let (_, _, id, rest) = read_thrift(&mut client).unwrap();
         sending.join().unwrap();
         assert_eq!(id, seqid);
-        assert!(rest[7..rest.len() - 1] == text[..], "the text came back changed");
+        assert!(
+            rest[7..rest.len() - 1] == text[..],
+            "the text came back changed"
+        );
     }
 }
 

@@ -1,7 +1,14 @@
 //! Scripted peers for the data path's tests: plain threads and blocking sockets, so that they share
 //! nothing with what they test.
 
-#![allow(dead_code, unreachable_pub)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,8 +18,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use meltemi_config::{
-    Address, AttributeMatch, Cluster, Config, Endpoint, Listener, ListenerLimits, Matcher, Mutation,
-    Origin, Route, Served, WeightedCluster,
+    Address, AttributeMatch, Cluster, Config, Endpoint, Listener, ListenerLimits, Matcher,
+    Mutation, Origin, Route, Served, WeightedCluster,
 };
 use meltemi_frame::Protocol;
 use meltemi_proxy::{Options, Proxy};
@@ -37,7 +44,10 @@ pub fn catch_all(cluster: &str) -> Route {
     Route {
         name: "all".into(),
         matches: vec![],
-        clusters: vec![WeightedCluster { cluster: cluster.into(), weight: 1 }],
+        clusters: vec![WeightedCluster {
+            cluster: cluster.into(),
+            weight: 1,
+        }],
         timeout: Some(PATIENCE),
         mutation: Mutation::default(),
         origin: Origin::default(),
@@ -45,7 +55,9 @@ pub fn catch_all(cluster: &str) -> Route {
 }
 
 pub fn cluster(name: &str, addresses: &[SocketAddr]) -> Cluster {
-    let endpoints = addresses.iter().map(|address| Endpoint::new(Address::Socket(*address)));
+    let endpoints = addresses
+        .iter()
+        .map(|address| Endpoint::new(Address::Socket(*address)));
     Cluster::new(name, endpoints.collect())
 }
 
@@ -63,7 +75,10 @@ pub fn config_with(
     let listener = Listener {
         name: "test".into(),
         address: ([127, 0, 0, 1], port).into(),
-        served: vec![Served { protocol: Arc::new(protocol), routes }],
+        served: vec![Served {
+            protocol: Arc::new(protocol),
+            routes,
+        }],
         limits,
         origin: Origin::default(),
     };
@@ -71,7 +86,10 @@ pub fn config_with(
 }
 
 pub fn start(config: &Config) -> (Proxy, SocketAddr) {
-    let options = Options { workers: 1, access_log: None };
+    let options = Options {
+        workers: 1,
+        access_log: None,
+    };
     let proxy = Proxy::start(config, &options).expect("started");
     let address = proxy.addresses()[0].1;
     (proxy, address)
@@ -125,7 +143,10 @@ impl Upstream {
 
 /// An address where nobody listens.
 pub fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").expect("bound").local_addr().expect("an address")
+    TcpListener::bind("127.0.0.1:0")
+        .expect("bound")
+        .local_addr()
+        .expect("an address")
 }
 
 /// A framed, strict binary Thrift message without fields.
@@ -166,7 +187,11 @@ pub fn read_thrift(stream: &mut TcpStream) -> Option<(u8, String, i32, Vec<u8>)>
 pub fn thrift_server(label: &'static str) -> Upstream {
     Upstream::start(move |mut stream| {
         while let Some((kind, method, seqid, _)) = read_thrift(&mut stream) {
-            if kind == 1 && stream.write_all(&thrift_with(2, &method, seqid, label.as_bytes())).is_err() {
+            if kind == 1
+                && stream
+                    .write_all(&thrift_with(2, &method, seqid, label.as_bytes()))
+                    .is_err()
+            {
                 return;
             }
         }

@@ -1,0 +1,348 @@
+//! The order in which replies leave one downstream connection, and how each is put into bytes.
+
+use std::collections::VecDeque;
+
+use meltemi_frame::{Codec, Fault, Message, Output, OwnedMessage, Receipt, Say};
+use meltemi_router_core::Order;
+
+/// The replies of one connection.
+pub(crate) struct Replies {
+    flow: Flow,
+    /// The reply of which some pieces, but not the last, have been written.
+    begun: Option<u64>,
+    /// Bytes in replies whose turn has not come.
+    held_bytes: usize,
+}
+
+/// How replies leave.
+enum Flow {
+    /// In the order of the requests.
+    InOrder(Order<VecDeque<Held>>),
+    /// As they come, but pieces of one are not mixed with others.
+    AsTheyCome {
+        next: u64,
+        held: VecDeque<(u64, Held)>,
+    },
+}
+
+/// A reply, or a piece of one.
+pub(crate) enum Piece<'a> {
+    Message(&'a Message<'a>),
+    Fault(&'a Receipt, Fault, &'a str),
+    Own(&'a Receipt),
+    Pong(&'a Receipt),
+}
+
+/// A reply, or a piece of one, whose turn has not come. Boxed: it is rare, and large.
+enum Held {
+    Message(Box<OwnedMessage>),
+    Fault(Box<(Receipt, Fault, String)>),
+    Own(Box<Receipt>),
+    Pong(Box<Receipt>),
+}
+
+/// The reply had begun when it failed: its bytes cannot be taken back, and nothing that follows
+/// would be understood.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct CutShort;
+
+impl Replies {
+    pub(crate) fn new(in_order: bool) -> Self {
+        let flow = if in_order {
+            Flow::InOrder(Order::default())
+        } else {
+            Flow::AsTheyCome {
+                next: 0,
+                held: VecDeque::new(),
+            }
+        };
+        Self {
+            flow,
+            begun: None,
+            held_bytes: 0,
+        }
+    }
+
+    /// A place for the reply to a request.
+    pub(crate) fn open(&mut self) -> u64 {
+        match &mut self.flow {
+            Flow::InOrder(order) => order.push(),
+            Flow::AsTheyCome { next, .. } => {
+                *next += 1;
+                *next
+            }
+        }
+    }
+
+    pub(crate) const fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Writes a piece of the reply `seq`, or holds it until its turn comes.
+    pub(crate) fn put(
+        &mut self,
+        seq: u64,
+        piece: &Piece<'_>,
+        codec: &mut dyn Codec,
+        out: &mut Output,
+    ) -> Result<(), CutShort> {
+        let fault = matches!(piece, Piece::Fault(..));
+        if fault && self.begun == Some(seq) {
+            return Err(CutShort);
+        }
+        let Self {
+            flow,
+            begun,
+            held_bytes,
+        } = self;
+        match flow {
+            Flow::InOrder(order) => {
+                if order.is_turn(seq) {
+                    write(piece, codec, out);
+                    *begun = (!piece.is_last()).then_some(seq);
+                } else if let Some(held) = order.buffer(seq) {
+                    if fault {
+                        // What came of the reply has not left yet: the fault stands for all of it.
+                        *held_bytes -= held.drain(..).map(|piece| piece.len()).sum::<usize>();
+                    }
+                    *held_bytes += piece.len();
+                    held.push_back(piece.hold());
+                }
+                if piece.is_last() && order.finish(seq) {
+                    // What leaves here may be a reply that goes on: its last piece, if it is held
+                    // too, leaves with it.
+                    let first = order.first();
+                    for piece in order.ready().flatten() {
+                        *held_bytes -= piece.len();
+                        piece.write(codec, out);
+                        *begun = if piece.is_last() { None } else { first };
+                    }
+                    if begun.is_some() {
+                        *begun = order.first();
+                    }
+                }
+            }
+            Flow::AsTheyCome { held, .. } => {
+                if begun.is_some_and(|current| current != seq) {
+                    if fault {
+                        held.retain(|(other, piece)| {
+                            let gone = *other == seq;
+                            *held_bytes -= if gone { piece.len() } else { 0 };
+                            !gone
+                        });
+                    }
+                    *held_bytes += piece.len();
+                    held.push_back((seq, piece.hold()));
+                    return Ok(());
+                }
+                write(piece, codec, out);
+                *begun = (!piece.is_last()).then_some(seq);
+                while begun.is_none()
+                    && let Some((next, _)) = held.front()
+                {
+                    let next = *next;
+                    held.retain(|(other, piece)| {
+                        if *other != next {
+                            return true;
+                        }
+                        *held_bytes -= piece.len();
+                        piece.write(codec, out);
+                        *begun = (!piece.is_last()).then_some(next);
+                        false
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Piece<'_> {
+    pub(crate) fn is_last(&self) -> bool {
+        !matches!(self, Piece::Message(message) if !message.head.end)
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Piece::Message(message) => message.wire().len(),
+            _ => 0,
+        }
+    }
+
+    fn hold(&self) -> Held {
+        match self {
+            Piece::Message(message) => Held::Message(Box::new(message.to_owned_message())),
+            Piece::Fault(receipt, fault, text) => {
+                Held::Fault(Box::new(((*receipt).clone(), *fault, (*text).to_owned())))
+            }
+            Piece::Own(receipt) => Held::Own(Box::new((*receipt).clone())),
+            Piece::Pong(receipt) => Held::Pong(Box::new((*receipt).clone())),
+        }
+    }
+}
+
+impl Held {
+    fn len(&self) -> usize {
+        match self {
+            Self::Message(message) => message.len(),
+            Self::Fault(_) | Self::Own(_) | Self::Pong(_) => 0,
+        }
+    }
+
+    fn is_last(&self) -> bool {
+        !matches!(self, Self::Message(message) if !message.message().head.end)
+    }
+
+    fn write(&self, codec: &mut dyn Codec, out: &mut Output) {
+        match self {
+            Self::Message(message) => write(&Piece::Message(&message.message()), codec, out),
+            Self::Fault(fault) => write(&Piece::Fault(&fault.0, fault.1, &fault.2), codec, out),
+            Self::Own(receipt) => write(&Piece::Own(receipt), codec, out),
+            Self::Pong(receipt) => write(&Piece::Pong(receipt), codec, out),
+        }
+    }
+}
+
+/// Puts a piece into bytes.
+pub(crate) fn write(piece: &Piece<'_>, codec: &mut dyn Codec, out: &mut Output) {
+    let said = match piece {
+        Piece::Message(message) => {
+            if let Err(error) = codec.encode(message, out) {
+                // A response that cannot carry a change is worth more than none.
+                tracing::warn!(%error, "response sent without its changes");
+                let _ = codec.encode(&message.without_edits(), out);
+            }
+            return;
+        }
+        Piece::Fault(to, fault, text) => codec.synthesize(
+            Say::Failure {
+                to,
+                reason: fault.reason(),
+                text,
+            },
+            out,
+        ),
+        Piece::Own(to) => codec.synthesize(Say::Own { to }, out),
+        Piece::Pong(to) => codec.synthesize(Say::Pong { to }, out),
+    };
+    if let Err(error) = said {
+        tracing::debug!(%error, "nothing said");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meltemi_frame::{DecodeError, Decoded, EncodeError, Head, Interest, Kind, Unsupported};
+
+    /// Writes wire bytes as they are, and `!` for a fault.
+    struct Plain;
+
+    impl Codec for Plain {
+        fn decode<'b>(&mut self, _: &'b [u8], _: Interest) -> Result<Decoded<'b>, DecodeError> {
+            Ok(Decoded::Incomplete(1))
+        }
+        fn encode(&mut self, message: &Message<'_>, out: &mut Output) -> Result<(), EncodeError> {
+            out.put(message.wire());
+            Ok(())
+        }
+        fn synthesize(&mut self, _: Say<'_>, out: &mut Output) -> Result<(), Unsupported> {
+            out.put(b"!");
+            Ok(())
+        }
+    }
+
+    struct Line {
+        replies: Replies,
+        out: Output,
+    }
+
+    impl Line {
+        fn new(in_order: bool) -> Self {
+            Self {
+                replies: Replies::new(in_order),
+                out: Output::new(),
+            }
+        }
+
+        fn put(&mut self, seq: u64, text: &str, end: bool) {
+            let mut head = Head::new(Kind::Response, None);
+            head.end = end;
+            let message = Message::new(head, text.as_bytes());
+            self.replies
+                .put(seq, &Piece::Message(&message), &mut Plain, &mut self.out)
+                .unwrap();
+        }
+
+        fn fail(&mut self, seq: u64) -> Result<(), CutShort> {
+            let receipt = Receipt::default();
+            let piece = Piece::Fault(&receipt, Fault::Reset, "");
+            self.replies.put(seq, &piece, &mut Plain, &mut self.out)
+        }
+
+        fn written(&mut self) -> String {
+            String::from_utf8(self.out.drain().to_vec()).unwrap()
+        }
+    }
+
+    #[test]
+    fn replies_leave_in_the_order_of_requests() {
+        let mut line = Line::new(true);
+        let (a, b, c) = (
+            line.replies.open(),
+            line.replies.open(),
+            line.replies.open(),
+        );
+        line.put(c, "c", true);
+        line.put(b, "b1", false);
+        line.put(a, "a1", false);
+        line.put(a, "a2", true);
+        assert_eq!(line.written(), "a1a2b1");
+        line.put(b, "b2", true);
+        assert_eq!(line.written(), "b2c");
+        assert_eq!(line.replies.held_bytes(), 0);
+    }
+
+    #[test]
+    fn pieces_of_one_reply_are_not_mixed_with_others() {
+        let mut line = Line::new(false);
+        let (a, b, c) = (
+            line.replies.open(),
+            line.replies.open(),
+            line.replies.open(),
+        );
+        line.put(a, "a1", false);
+        line.put(b, "b1", false);
+        line.put(c, "c", true);
+        line.put(b, "b2", true);
+        assert_eq!(line.written(), "a1");
+        line.put(a, "a2", true);
+        assert_eq!(line.written(), "a2b1b2c");
+        assert_eq!(line.replies.held_bytes(), 0);
+    }
+
+    #[test]
+    fn a_reply_that_fails_after_it_began_cannot_be_mended() {
+        for in_order in [true, false] {
+            let mut line = Line::new(in_order);
+            let (a, b) = (line.replies.open(), line.replies.open());
+            line.put(a, "a1", false);
+            line.put(b, "b1", false);
+            // What was held has not left: the fault takes its place.
+            assert_eq!(line.fail(b), Ok(()));
+            assert_eq!(line.fail(a), Err(CutShort));
+            line.put(a, "a2", true);
+            assert_eq!(line.written(), "a1a2!");
+        }
+    }
+
+    #[test]
+    fn a_held_reply_that_began_to_leave_cannot_be_mended_either() {
+        let mut line = Line::new(true);
+        let (a, b) = (line.replies.open(), line.replies.open());
+        line.put(b, "b1", false);
+        line.put(a, "a", true);
+        assert_eq!(line.written(), "ab1");
+        assert_eq!(line.fail(b), Err(CutShort));
+    }
+}

@@ -1,0 +1,72 @@
+//! `meltemi check`: everything that is wrong with a configuration, all in one go.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use meltemi_config::{Problem, Severity};
+use meltemi_controller::Builtins;
+
+use crate::cli::CheckArguments;
+use crate::terminal::{DIM, ERROR, GOOD, WARNING, done, err, out};
+
+pub(crate) fn check(arguments: &CheckArguments, builtins: &Builtins) -> ExitCode {
+    let outcome = meltemi_controller::load(&arguments.paths, builtins);
+    report(&outcome.problems);
+    let errors = count(&outcome.problems, Severity::Error);
+    let warnings = count(&outcome.problems, Severity::Warning);
+    if outcome.config.is_none() || errors > 0 || (arguments.strict && warnings > 0) {
+        let _ = writeln!(
+            err(),
+            "{ERROR}refused{ERROR:#}: {errors} errors, {warnings} warnings"
+        );
+        return ExitCode::FAILURE;
+    }
+    let Some(config) = outcome.config else {
+        return ExitCode::FAILURE;
+    };
+    let print = || {
+        let mut out = out();
+        for listener in config.listeners() {
+            writeln!(out, "listener {} on {}", listener.name, listener.address)?;
+            for served in &listener.served {
+                let (name, routes) = (&served.protocol.spec().name, served.routes.len());
+                writeln!(out, "  {DIM}{name}: {routes} routes{DIM:#}")?;
+            }
+        }
+        let clusters = config.clusters().len();
+        writeln!(
+            out,
+            "{GOOD}ok{GOOD:#}: {} listeners, {clusters} clusters, {warnings} warnings",
+            config.listeners().len()
+        )
+    };
+    done(print())
+}
+
+/// Prints problems to standard error.
+pub(crate) fn report(problems: &[Problem]) {
+    let mut err = err();
+    for problem in problems {
+        let style = if problem.severity == Severity::Error {
+            ERROR
+        } else {
+            WARNING
+        };
+        let line = problem.to_string();
+        let word = if problem.severity == Severity::Error {
+            "error"
+        } else {
+            "warning"
+        };
+        let coloured = line.replacen(word, &format!("{style}{word}{style:#}"), 1);
+        // There is nowhere else to tell that standard error is closed.
+        let _ = writeln!(err, "{coloured}");
+    }
+}
+
+fn count(problems: &[Problem], severity: Severity) -> usize {
+    problems
+        .iter()
+        .filter(|problem| problem.severity == severity)
+        .count()
+}

@@ -1,0 +1,201 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Routes Dubbo, Thrift, Redis and private protocols, request by request.
+#[derive(Debug, Parser)]
+#[command(name = "meltemi", version, about, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run router and controller in one process.
+    Run(RunArguments),
+    /// Check configuration and tell everything that is wrong with it.
+    Check(CheckArguments),
+    /// Tell which route a request would take, and why not the others.
+    Explain(ExplainArguments),
+    /// Decode captured bytes, one line per message.
+    Decode(DecodeArguments),
+    /// Show it at work: built-in services of two versions, real traffic, live shares.
+    Demo(DemoArguments),
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print a reference page, as Markdown.
+    Reference {
+        /// Which page.
+        what: Page,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// Files or folders of YAML documents.
+    #[arg(required = true, value_name = "FILE|DIR")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Worker threads; 0: one per core.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) workers: usize,
+    /// Where the admin server listens (`/ready`, `/stats/prometheus`, `/config_dump`, `/clusters`);
+    /// port 0: one that is free; `off`: nowhere.
+    #[arg(long, default_value = "127.0.0.1:15000", value_name = "ADDRESS", value_parser = admin)]
+    pub(crate) admin: Switch,
+    /// Write a line per request.
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) access_log: Option<LineFormat>,
+    /// Append the access log to a file instead of standard output.
+    #[arg(long, value_name = "FILE", requires = "access_log")]
+    pub(crate) access_log_file: Option<PathBuf>,
+    /// How long requests may take to end after SIGTERM, such as `30s`.
+    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = duration)]
+    pub(crate) drain_timeout: Duration,
+    /// What to log: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as
+    /// `meltemi_proxy=debug`.
+    #[arg(long, default_value = "info", value_name = "LEVEL")]
+    pub(crate) log: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    /// Files or folders of YAML documents.
+    #[arg(required = true, value_name = "FILE|DIR")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Warnings count as errors.
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    /// Files or folders of YAML documents.
+    #[arg(required = true, value_name = "FILE|DIR")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// The listener that the request comes to; not needed if there is only one.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) listener: Option<String>,
+    /// The protocol, where the listener serves several.
+    #[arg(long, value_name = "PROTOCOL")]
+    pub(crate) protocol: Option<String>,
+    /// An attribute of the request; may be given more than once.
+    #[arg(long = "attribute", short = 'a', value_name = "NAME=VALUE", value_parser = pair)]
+    pub(crate) attributes: Vec<(String, String)>,
+    /// Take the requests from captured bytes (`-`: standard input) instead.
+    #[arg(long, value_name = "FILE", conflicts_with = "attributes")]
+    pub(crate) capture: Option<PathBuf>,
+    /// How to print the decision.
+    #[arg(long, default_value = "text", value_name = "FORMAT")]
+    pub(crate) format: LineFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DecodeArguments {
+    /// The captured bytes of one direction of one connection; `-`: standard input.
+    #[arg(value_name = "FILE|-")]
+    pub(crate) file: PathBuf,
+    /// The protocol; `auto`: told from the first bytes.
+    #[arg(long, default_value = "auto", value_name = "PROTOCOL|auto")]
+    pub(crate) protocol: String,
+    /// Who reads the bytes: a server (they are requests) or a client (they are responses).
+    #[arg(long, default_value = "server")]
+    pub(crate) side: SideArgument,
+    /// How to print messages.
+    #[arg(long, default_value = "text", value_name = "FORMAT")]
+    pub(crate) format: LineFormat,
+    /// Files or folders with ApplicationProtocol documents that describe further protocols.
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) config: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// Run ten seconds and end with a summary.
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LineFormat {
+    /// For people.
+    Text,
+    /// For programs: one JSON object per line.
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum SideArgument {
+    /// The bytes are requests.
+    Server,
+    /// The bytes are responses.
+    Client,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Page {
+    /// Every document and field.
+    Configuration,
+    /// Every metric.
+    Metrics,
+    /// Every protocol with its attributes.
+    Protocols,
+}
+
+/// An address, or off.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Switch {
+    On(SocketAddr),
+    Off,
+}
+
+fn admin(text: &str) -> Result<Switch, String> {
+    if text == "off" {
+        return Ok(Switch::Off);
+    }
+    text.parse()
+        .map(Switch::On)
+        .map_err(|_| "not an address and port such as 127.0.0.1:15000, nor `off`".to_owned())
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .ok_or_else(|| "not of the form NAME=VALUE".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, factor) = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)]
+        .into_iter()
+        .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)))
+        .ok_or("needs a unit: ms, s, m or h")?;
+    let number: u64 = number
+        .parse()
+        .map_err(|_| "not a number with a unit, such as 30s")?;
+    Ok(Duration::from_millis(number.saturating_mul(factor)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert!(duration("5").is_err() && duration("xs").is_err());
+    }
+}

@@ -1,0 +1,90 @@
+//! A program: a set of protocols, and the commands over them.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{CommandFactory as _, Parser as _};
+use meltemi_controller::Builtins;
+use meltemi_frame::{Protocol, Registry};
+
+use crate::cli::{Cli, Command};
+
+/// A program: a set of protocols, and the commands over them.
+#[derive(Clone)]
+pub struct Program {
+    builtins: Builtins,
+}
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Program")
+            .field("protocols", &self.builtins.registry)
+            .finish()
+    }
+}
+
+impl Program {
+    /// A program without any protocol but those that configuration describes.
+    pub fn new() -> Self {
+        Self {
+            builtins: Builtins {
+                registry: Registry::new(),
+                declare: crate::builtins::declare,
+            },
+        }
+    }
+
+    /// A program with every built-in protocol.
+    pub fn with_builtins() -> Self {
+        let mut program = Self::new();
+        program.builtins.registry = crate::builtins::registry();
+        program
+    }
+
+    /// Adds a protocol, or replaces the one of its name. Protocols added first are detected first.
+    #[must_use]
+    pub fn with(mut self, protocol: impl Protocol) -> Self {
+        self.builtins.registry.add(Arc::new(protocol));
+        self
+    }
+
+    /// Runs the command that the process was started with.
+    pub fn main(self) -> ExitCode {
+        self.main_with(std::env::args_os())
+    }
+
+    /// Runs a command. The first argument is the program's name.
+    ///
+    /// Exit codes: 0, it went well; 1, the input, configuration or environment is wrong; 2, the
+    /// command line is wrong.
+    pub fn main_with(self, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+        let cli = match Cli::try_parse_from(arguments) {
+            Ok(cli) => cli,
+            Err(error) => {
+                // Help and version go to stdout and end well; errors to stderr.
+                let _ = error.print();
+                return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+            }
+        };
+        match cli.command {
+            Command::Run(arguments) => crate::run::run(&arguments, &self.builtins),
+            Command::Check(arguments) => crate::check::check(&arguments, &self.builtins),
+            Command::Explain(arguments) => crate::explain::explain(&arguments, &self.builtins),
+            Command::Decode(arguments) => crate::decode::decode(&arguments, &self.builtins),
+            Command::Demo(arguments) => crate::demo::demo(&arguments, &self.builtins),
+            Command::Completions { shell } => {
+                let mut out = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "meltemi", &mut out);
+                crate::terminal::print_bytes(&out)
+            }
+            Command::Reference { what } => crate::reference::print(what, &self.builtins),
+        }
+    }
+}
+
+impl Default for Program {
+    fn default() -> Self {
+        Self::with_builtins()
+    }
+}

@@ -1,0 +1,183 @@
+//! `meltemi run`: router and controller in one process.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use meltemi_config::Severity;
+use meltemi_controller::{Builtins, Outcome, Watch, WatchOptions, dump};
+use meltemi_proxy::{AccessLog, Admin, LogFormat, LogTarget, Options, Proxy};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::cli::{LineFormat, RunArguments, Switch};
+use crate::terminal::fail;
+
+/// How often the sources are looked at for changes. Polling sees what notifications miss: mounted
+/// folders whose files are links that are swapped.
+const WATCH: Duration = Duration::from_millis(500);
+
+pub(crate) fn run(arguments: &RunArguments, builtins: &Builtins) -> ExitCode {
+    if let Err(what) = start_log(&arguments.log) {
+        return fail(what);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(serve(arguments, builtins)),
+        Err(error) => Err(format!("cannot start: {error}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(what) => fail(what),
+    }
+}
+
+/// Starts the process log, on standard error.
+pub(crate) fn start_log(filter: &str) -> Result<(), String> {
+    use std::io::IsTerminal as _;
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)
+        .map_err(|error| format!("--log `{filter}`: {error}"))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .try_init()
+        .map_err(|error| format!("cannot start the log: {error}"))
+}
+
+async fn serve(arguments: &RunArguments, builtins: &Builtins) -> Result<(), String> {
+    // Before anything else: a signal that comes while starting must not be lost.
+    let (mut hangup, mut signals) =
+        Signals::new().map_err(|error| format!("cannot listen to signals: {error}"))?;
+    let mut sources = Watch::new(arguments.paths.clone(), WatchOptions::default());
+    let outcome = meltemi_controller::load(&arguments.paths, builtins);
+    log_problems(&outcome);
+    let Some(config) = &outcome.config else {
+        return Err("the configuration is refused; `meltemi check` tells the same".to_owned());
+    };
+    let options = Options {
+        workers: arguments.workers,
+        access_log: access_log(arguments)?,
+    };
+    let proxy = Proxy::start(config, &options).map_err(|error| error.to_string())?;
+    let admin = Admin::new(&proxy);
+    admin.set_config(dump(&outcome.resources));
+    if let Switch::On(address) = arguments.admin {
+        let (socket, address) = admin
+            .bind(address)
+            .await
+            .map_err(|error| error.to_string())?;
+        tracing::info!(%address, "admin");
+        tokio::spawn(admin.clone().serve(socket));
+    }
+    for (name, address) in proxy.addresses() {
+        tracing::info!(listener = %name, %address, "listening");
+    }
+    admin.set_ready(true);
+    tracing::info!("ready");
+    let mut watch = tokio::time::interval(WATCH);
+    watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = watch.tick() => {
+                if sources.changed() {
+                    reload(&proxy, &admin, arguments, builtins);
+                }
+            }
+            _ = hangup.recv() => {
+                // What is read now is not a change later.
+                sources = Watch::new(arguments.paths.clone(), WatchOptions::default());
+                reload(&proxy, &admin, arguments, builtins);
+            }
+            () = signals.end() => break,
+        }
+    }
+    admin.set_ready(false);
+    tracing::info!(connections = proxy.connections(), "draining");
+    tokio::select! {
+        all = proxy.drain(arguments.drain_timeout) => {
+            if all {
+                tracing::info!("drained");
+            } else {
+                tracing::warn!(connections = proxy.connections(), "drain timeout: the rest is cut off");
+            }
+        }
+        () = signals.end() => tracing::warn!("told twice: ending at once"),
+    }
+    Ok(())
+}
+
+/// Takes over what the sources say now; a configuration that is refused changes nothing.
+fn reload(proxy: &Proxy, admin: &Admin, arguments: &RunArguments, builtins: &Builtins) {
+    let outcome = meltemi_controller::load(&arguments.paths, builtins);
+    log_problems(&outcome);
+    let Some(config) = &outcome.config else {
+        tracing::error!("the new configuration is refused; the old one goes on");
+        return;
+    };
+    match proxy.reload(config) {
+        Ok(()) => {
+            admin.set_config(dump(&outcome.resources));
+            tracing::info!("configuration reloaded");
+        }
+        Err(error) => {
+            tracing::error!(%error, "the new configuration is refused; the old one goes on")
+        }
+    }
+}
+
+fn log_problems(outcome: &Outcome) {
+    for problem in &outcome.problems {
+        match problem.severity {
+            Severity::Error => tracing::error!("{problem}"),
+            Severity::Warning => tracing::warn!("{problem}"),
+        }
+    }
+}
+
+fn access_log(arguments: &RunArguments) -> Result<Option<AccessLog>, String> {
+    let Some(format) = arguments.access_log else {
+        return Ok(None);
+    };
+    let format = match format {
+        LineFormat::Json => LogFormat::Json,
+        LineFormat::Text => LogFormat::Text,
+    };
+    let target = match &arguments.access_log_file {
+        Some(path) => LogTarget::File(path.clone()),
+        None => LogTarget::Stdout,
+    };
+    let opened = AccessLog::open(format, &target);
+    opened
+        .map(Some)
+        .map_err(|error| format!("cannot write the access log: {error}"))
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// SIGHUP, and those that end the process.
+    fn new() -> std::io::Result<(Signal, Self)> {
+        let hangup = signal(SignalKind::hangup())?;
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok((
+            hangup,
+            Self {
+                terminate,
+                interrupt,
+            },
+        ))
+    }
+
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
