@@ -7,11 +7,19 @@ use crate::near::nearest;
 use crate::schema::{Effect, Field, Shape};
 use crate::yaml::{Cursor, Value, boolean};
 
-/// Checks the fields of an object. `owner` is what an unknown field is said to be unknown to.
+/// What an unknown field is said to be unknown to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owner<'o> {
+    pub(crate) name: &'o str,
+    /// What else to say of it; may be empty.
+    pub(crate) more: &'o str,
+}
+
+/// Checks the fields of an object.
 pub(crate) fn fields(
     here: &Cursor<'_>,
     fields: &[Field],
-    owner: &str,
+    owner: Owner<'_>,
     problems: &mut Vec<Problem>,
 ) {
     for (name, entry) in here.entries() {
@@ -46,7 +54,7 @@ fn is_idle(here: &Cursor<'_>) -> bool {
     }
 }
 
-fn unknown(entry: &Cursor<'_>, name: &str, fields: &[Field], owner: &str) -> Problem {
+fn unknown(entry: &Cursor<'_>, name: &str, fields: &[Field], owner: Owner<'_>) -> Problem {
     let names = || fields.iter().map(|field| field.name);
     let known = names().collect::<Vec<_>>().join(", ");
     let remedy = match nearest(name, names()) {
@@ -54,12 +62,12 @@ fn unknown(entry: &Cursor<'_>, name: &str, fields: &[Field], owner: &str) -> Pro
         None => format!("known here: {known}"),
     };
     entry
-        .error(format!("{owner} has no such field"))
-        .remedy(remedy)
+        .error(format!("{} has no such field", owner.name))
+        .remedy(remedy + owner.more)
 }
 
 /// Checks what stands at `here`.
-fn shape(here: &Cursor<'_>, expected: &Shape, owner: &str, problems: &mut Vec<Problem>) {
+fn shape(here: &Cursor<'_>, expected: &Shape, owner: Owner<'_>, problems: &mut Vec<Problem>) {
     let Some(node) = here.node() else {
         return;
     };

@@ -223,7 +223,19 @@ fn check_document(root: &Cursor<'_>, kind: &Kind, problems: &mut Vec<Problem>) {
         Field::new("status", &ANY, "Kubernetes' own."),
     ];
     let fields: Vec<Field> = HEAD.iter().chain(kind.fields).copied().collect();
-    check::fields(root, &fields, kind.name, problems);
+    // Two groups have kinds of these names.
+    let aeraki = format!("Aeraki's {}", kind.name);
+    let owner = match (kind.group, kind.name) {
+        ("metaprotocol.aeraki.io", "MetaRouter" | "ApplicationProtocol") => check::Owner {
+            name: &aeraki,
+            more: "; the kind of this name in meltemi.io/v1alpha1 has more fields",
+        },
+        _ => check::Owner {
+            name: kind.name,
+            more: "",
+        },
+    };
+    check::fields(root, &fields, owner, problems);
     let name = root.at("metadata").at("name");
     let fits = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     match name.text() {

@@ -141,6 +141,8 @@ fn arrange(problems: &mut Vec<Problem>, texts: &[source::Text]) {
             .position(|text| text.name == problem.origin.file);
         (file, problem.origin.line)
     };
-    problems.sort_by_cached_key(|problem| (place(problem), problem.field.clone()));
+    problems.sort_by_cached_key(|problem| {
+        (place(problem), problem.field.clone(), problem.what.clone())
+    });
     problems.dedup();
 }

@@ -9,7 +9,7 @@ pub(crate) fn nearest<'c>(
     if word.len() > LONGEST {
         return None;
     }
-    let enough = (word.chars().count() / 3).clamp(1, 3);
+    let enough = (word.chars().count().div_ceil(3)).clamp(1, 3);
     candidates
         .map(|candidate| (distance(word, candidate), candidate))
         .filter(|(distance, _)| *distance <= enough)

@@ -3,9 +3,11 @@
 
 mod aeraki;
 mod common;
+mod destination_rule;
 mod istio;
 mod own;
 mod page;
+mod virtual_service;
 
 use crate::schema::Kind;
 
@@ -16,8 +18,8 @@ pub(crate) static KINDS: &[&Kind] = &[
     &istio::GATEWAY,
     &istio::SERVICE_ENTRY,
     &istio::WORKLOAD_ENTRY,
-    &istio::DESTINATION_RULE,
-    &istio::VIRTUAL_SERVICE,
+    &destination_rule::DESTINATION_RULE,
+    &virtual_service::VIRTUAL_SERVICE,
     &aeraki::META_ROUTER,
     &aeraki::APPLICATION_PROTOCOL,
     &aeraki::REDIS_SERVICE,

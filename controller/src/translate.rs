@@ -1,10 +1,13 @@
 //! Resources to listeners, routes and clusters: what refers to what across documents.
 
+mod attach;
 mod clusters;
 mod credentials;
 mod directory;
+mod idle;
 mod listeners;
 mod policy;
+mod port;
 mod protocols;
 mod routes;
 
@@ -29,7 +32,7 @@ pub(crate) fn translate(
     let directory = Directory::new(&resources.services, &protocols, problems);
     let credentials = Credentials::new(&resources.secrets);
     let mut clusters = Clusters::new(resources, &directory, &credentials, problems);
-    let listeners = listeners::Attach {
+    let listeners = attach::Attach {
         resources,
         protocols: &protocols,
         directory: &directory,

@@ -91,6 +91,7 @@ pub(super) fn read_service<'a>(document: &'a Document, problems: &mut Vec<Proble
     });
     Router {
         only: Some("redis"),
+        whole: spec.at("redis").items().is_empty(),
         rules,
         timeout,
         guard: auth(&settings.at("auth"), problems),

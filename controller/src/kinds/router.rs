@@ -23,8 +23,10 @@ pub(crate) struct Router<'a> {
     pub(crate) mesh: bool,
     /// The only protocol that it is for.
     pub(crate) only: Option<&'static str>,
-    /// In the order in which they are tried. Empty: everything goes to the host.
+    /// In the order in which they are tried.
     pub(crate) rules: Vec<Rule<'a>>,
+    /// No route is written: everything goes to the host.
+    pub(crate) whole: bool,
     /// How long a request may take on the route to the host.
     pub(crate) timeout: Option<Duration>,
     /// What clients must present.
@@ -89,6 +91,7 @@ pub(crate) enum Change<'a> {
 pub(super) fn read<'a>(document: &'a Document, problems: &mut Vec<Problem>) -> Router<'a> {
     let spec = document.cursor().at("spec");
     let mut router = Router::new(document, &spec.at("hosts"), &spec.at("gateways"));
+    router.whole = spec.at("routes").items().is_empty();
     for route in spec.at("routes").items() {
         let attributes = route.at("match").at("attributes").entries();
         router.rules.push(Rule {
@@ -125,6 +128,7 @@ impl<'a> Router<'a> {
                 .collect(),
             only: None,
             rules: Vec::new(),
+            whole: false,
             timeout: Some(DEFAULT_TIMEOUT),
             guard: None,
         }

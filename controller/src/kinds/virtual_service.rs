@@ -18,6 +18,7 @@ const FOREIGN: [&str; 6] = [
 pub(super) fn read<'a>(document: &'a Document, problems: &mut Vec<Problem>) -> Router<'a> {
     let spec = document.cursor().at("spec");
     let mut router = Router::new(document, &spec.at("hosts"), &spec.at("gateways"));
+    router.whole = spec.at("http").items().is_empty();
     for route in spec.at("http").items() {
         let targets = route.at("route");
         if !targets.exists() {

@@ -3,19 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use meltemi_config::{Address, Cluster, Endpoint, Origin, Problem};
+use meltemi_config::{Address, Cluster, Endpoint, Problem};
 use meltemi_frame::{Protocol, Sharing};
 
 use super::credentials::{Credentials, Login, place};
 use super::directory::{Directory, Service};
-use super::policy::{Rules, apply, matches};
+use super::policy::{RuleIndex, Rules, apply, matches};
+use super::port::port;
 use crate::kinds::{
     Auth, Destination, DestinationPolicy, Resources, ServiceEntry, TcpPool, Workload,
 };
+use crate::yaml::Cursor;
 
 pub(super) struct Clusters<'r> {
     resources: &'r Resources<'r>,
     directory: &'r Directory<'r>,
+    rules: RuleIndex<'r>,
     /// Credentials by full host; `None` where they are asked for and not found.
     logins: BTreeMap<String, (&'r Auth<'r>, Option<Login>)>,
     pools: BTreeMap<String, TcpPool>,
@@ -41,6 +44,7 @@ impl<'r> Clusters<'r> {
         let mut all = Self {
             resources,
             directory,
+            rules: RuleIndex::new(&resources.rules, directory),
             logins: BTreeMap::new(),
             pools: BTreeMap::new(),
             policies: BTreeMap::new(),
@@ -69,9 +73,14 @@ impl<'r> Clusters<'r> {
     }
 
     /// Warns of a setting for a host that is not there.
-    fn known(&self, host: &str, at: &crate::yaml::Cursor<'_>, problems: &mut Vec<Problem>) {
+    fn known(&self, host: &str, at: &Cursor<'_>, problems: &mut Vec<Problem>) {
         let mut services = self.directory.services();
-        if !services.any(|service| matches(host, service.host).is_some()) {
+        let found = if host.starts_with('*') {
+            services.any(|service| matches(host, service.host).is_some())
+        } else {
+            self.directory.find(host, "").is_some()
+        };
+        if !found {
             problems.push(
                 at.warning(format!("no service that is loaded has the host {host}"))
                     .remedy("nothing comes of this until there is a ServiceEntry for it"),
@@ -110,7 +119,7 @@ impl<'r> Clusters<'r> {
             &target,
             Some(destination),
             protocol,
-            destination.at.origin(),
+            &destination.at,
             problems,
         )
     }
@@ -121,7 +130,7 @@ impl<'r> Clusters<'r> {
         service: &Service<'r>,
         port: u16,
         protocol: &dyn Protocol,
-        origin: Origin,
+        at: &Cursor<'_>,
         problems: &mut Vec<Problem>,
     ) -> String {
         let target = Target {
@@ -130,7 +139,7 @@ impl<'r> Clusters<'r> {
             port,
             subset: "",
         };
-        self.make(&target, None, protocol, origin, problems)
+        self.make(&target, None, protocol, at, problems)
     }
 
     fn make(
@@ -138,7 +147,7 @@ impl<'r> Clusters<'r> {
         target: &Target<'_, 'r>,
         destination: Option<&Destination<'_>>,
         protocol: &dyn Protocol,
-        origin: Origin,
+        at: &Cursor<'_>,
         problems: &mut Vec<Problem>,
     ) -> String {
         let Target {
@@ -146,7 +155,7 @@ impl<'r> Clusters<'r> {
         } = target;
         let name = format!("outbound|{port}|{subset}|{host}");
         let namespace = target.service.map_or("", Service::namespace);
-        let rules = Rules::of(host, namespace, &self.resources.rules, self.directory);
+        let rules = Rules::of(host, namespace, &self.rules);
         let chosen = rules.subset(subset);
         if let Some(destination) = destination
             && !subset.is_empty()
@@ -163,11 +172,10 @@ impl<'r> Clusters<'r> {
             .map_or_else(Vec::new, |service| self.endpoints(service, *port));
         if target.service.is_some() && endpoints.is_empty() {
             problems.push(
-                Problem::warning(&origin, "endpoints", &name)
-                    .says("has no endpoints, so every request to it fails")
-                    .remedy(
-                        "give the ServiceEntry endpoints, or add WorkloadEntries that it selects",
-                    ),
+                at.warning(format!(
+                    "{name} has no endpoints, so every request to it fails"
+                ))
+                .remedy("give the ServiceEntry endpoints, or add WorkloadEntries that it selects"),
             );
         }
         if !subset.is_empty() {
@@ -182,8 +190,8 @@ impl<'r> Clusters<'r> {
             });
             if all > 0 && endpoints.is_empty() && chosen.is_some() {
                 problems.push(
-                    Problem::warning(&origin, "subset", subset)
-                        .says(format!(
+                    at.at("subset")
+                        .warning(format!(
                             "no endpoint of {host} has the labels of this subset"
                         ))
                         .remedy("every request to it fails until one has"),
@@ -191,7 +199,7 @@ impl<'r> Clusters<'r> {
             }
         }
         let mut cluster = Cluster::new(name.clone(), endpoints);
-        cluster.origin = origin;
+        cluster.origin = at.origin();
         if let Some(pool) = self.pools.get(host) {
             let limits = &mut cluster.limits;
             limits.connections = pool.connections.unwrap_or(limits.connections);
@@ -300,86 +308,6 @@ fn no_subset(destination: &Destination<'_>, host: &str, rules: &Rules<'_>) -> Pr
         .at("subset")
         .warning(format!("{host} has no such subset, so requests to it fail"))
         .remedy(remedy)
-}
-
-/// The port of a destination.
-fn port(
-    destination: &Destination<'_>,
-    service: Option<&Service<'_>>,
-    protocol: &dyn Protocol,
-    listener_port: u16,
-    problems: &mut Vec<Problem>,
-) -> u16 {
-    let name = &protocol.spec().name;
-    let at = destination.at.at("port");
-    let Some(service) = service else {
-        return destination.port.unwrap_or(listener_port);
-    };
-    let all = || {
-        let numbers: Vec<String> = service
-            .ports
-            .iter()
-            .map(|port| port.number.to_string())
-            .collect();
-        numbers.join(", ")
-    };
-    if let Some(number) = destination.port {
-        match service.ports.iter().find(|port| port.number == number) {
-            None => problems.push(
-                at.warning(format!(
-                    "{} has no port {number}, so requests to it fail",
-                    service.host
-                ))
-                .remedy(format!("it has {}", all())),
-            ),
-            Some(port) => {
-                if let Some(other) = &port.protocol
-                    && other.spec().name != *name
-                {
-                    problems.push(
-                        at.error(format!(
-                            "port {number} of {} speaks {}, and the request is {name}",
-                            service.host,
-                            other.spec().name
-                        ))
-                        .remedy("one protocol is not translated to another"),
-                    );
-                }
-            }
-        }
-        return number;
-    }
-    let own = service.ports_of(name);
-    match (own.as_slice(), service.ports.as_slice()) {
-        ([one], _) => *one,
-        (many, _) if many.contains(&listener_port) => listener_port,
-        ([], [one]) => {
-            problems.push(
-                destination
-                    .at
-                    .at("host")
-                    .warning(format!(
-                        "its port {} is not said to speak {name}",
-                        one.number
-                    ))
-                    .remedy(format!("name the port tcp-{name}-x in the ServiceEntry")),
-            );
-            one.number
-        }
-        _ => {
-            problems.push(
-                at.error(format!(
-                    "{} has several ports, and none is named",
-                    service.host
-                ))
-                .remedy(format!(
-                    "add port: {{number: …}} to the destination; it has {}",
-                    all()
-                )),
-            );
-            0
-        }
-    }
 }
 
 fn override_with(

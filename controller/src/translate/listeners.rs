@@ -1,4 +1,4 @@
-//! Gateways to listeners: which routers and services attach to which server.
+//! Gateways to listeners: what each server serves, with which routes, to whom.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -8,35 +8,14 @@ use meltemi_config::{AttributeMatch, Listener, ListenerLimits, Matcher, Mutation
 use meltemi_config::{Served, WeightedCluster};
 use meltemi_frame::Protocol;
 
+use super::attach::{Attach, Attached, Place, gateway_id, interface_key};
 use super::clusters::Clusters;
-use super::credentials::{Credentials, Login, place};
-use super::directory::{Directory, Service};
-use super::policy::matches;
-use super::protocols::{Protocols, Told};
+use super::credentials::{Login, place as written_at};
+use super::directory::Service;
+use super::idle::{RouterKey, key};
+use super::protocols::Told;
 use super::routes::{Compiler, warn_unreachable};
-use crate::kinds::{Gateway, Resources, Router, Server};
-
-/// All that attaching needs to know.
-pub(super) struct Attach<'t, 'r> {
-    pub(super) resources: &'r Resources<'r>,
-    pub(super) protocols: &'t Protocols,
-    pub(super) directory: &'t Directory<'r>,
-    pub(super) credentials: &'t Credentials<'r>,
-}
-
-/// What attaches to a listener: a router for its hosts, or a service without a router.
-struct Attached<'t, 'r> {
-    router: Option<&'r Router<'r>>,
-    /// `None`: the router is for several hosts, or for one that is not loaded.
-    service: Option<&'t Service<'r>>,
-}
-
-/// A server of a gateway, and a protocol that it serves.
-struct Place<'t, 'r> {
-    gateway: &'r Gateway<'r>,
-    server: &'r Server<'r>,
-    protocol: &'t Arc<dyn Protocol>,
-}
+use crate::kinds::{DEFAULT_TIMEOUT, Gateway, Router, Server};
 
 impl<'t, 'r> Attach<'t, 'r> {
     /// Every listener that can be made.
@@ -90,7 +69,7 @@ impl<'t, 'r> Attach<'t, 'r> {
         gateway: &'r Gateway<'r>,
         server: &'r Server<'r>,
         clusters: &mut Clusters<'r>,
-        attached: &mut BTreeSet<(String, String, String)>,
+        attached: &mut BTreeSet<RouterKey>,
         problems: &mut Vec<Problem>,
     ) -> Vec<Served> {
         let name = server.at.at("port").at("name");
@@ -152,192 +131,6 @@ impl<'t, 'r> Attach<'t, 'r> {
         all
     }
 
-    /// What attaches to a place: routers that name the gateway, or else those that name none, and
-    /// services without a router.
-    fn attached(&self, place: &Place<'t, 'r>, problems: &mut Vec<Problem>) -> Vec<Attached<'t, 'r>>
-    where
-        'r: 't,
-    {
-        let id = gateway_id(place.gateway);
-        let named = self.routers(place, |router| router.gateways.contains(&id), true);
-        let by_name = !named.is_empty();
-        let routers = if by_name {
-            named
-        } else {
-            self.routers(place, |router| router.mesh, false)
-        };
-        let mut all = Vec::new();
-        let mut hosts: BTreeMap<&str, &Router<'_>> = BTreeMap::new();
-        for router in routers {
-            let services: Vec<&Service<'r>> = self.own_services(router);
-            for service in &services {
-                if let Some(first) = hosts.insert(service.host, router) {
-                    problems.push(
-                        router
-                            .document
-                            .cursor()
-                            .at("spec")
-                            .at("hosts")
-                            .warning(format!(
-                                "{} routes {}, too; its routes come first",
-                                first.document.object, service.host
-                            ))
-                            .remedy("put the routes of a host into one router"),
-                    );
-                }
-            }
-            let told_apart =
-                services.len() > 1 && services.iter().all(|one| one.interface().is_some());
-            if told_apart {
-                all.extend(services.into_iter().map(|service| Attached {
-                    router: Some(router),
-                    service: Some(service),
-                }));
-            } else {
-                let service = if services.len() == 1 {
-                    services.first().copied()
-                } else {
-                    None
-                };
-                all.push(Attached {
-                    router: Some(router),
-                    service,
-                });
-            }
-        }
-        if !by_name {
-            let rest = self.services_without_router(place, &hosts, all.is_empty());
-            all.extend(rest.into_iter().map(|service| Attached {
-                router: None,
-                service: Some(service),
-            }));
-        }
-        // Hosts that are told apart by their interface come before those that take everything.
-        all.sort_by_key(|one| one.service.and_then(Service::interface).is_none());
-        all
-    }
-
-    /// Routers whose hosts speak the place's protocol; those with its port number if there are any.
-    fn routers(
-        &self,
-        place: &Place<'t, 'r>,
-        wanted: impl Fn(&Router<'_>) -> bool,
-        unknown_too: bool,
-    ) -> Vec<&'r Router<'r>> {
-        let protocol = &*place.protocol.spec().name;
-        let mut at_port = Vec::new();
-        let mut all = Vec::new();
-        for router in &self.resources.routers {
-            let fits = router.only.is_none_or(|only| only == protocol);
-            if !fits || !wanted(router) || !self.allowed(place, router) {
-                continue;
-            }
-            let services = self.subjects(router);
-            let mut ports: Vec<u16> = services
-                .iter()
-                .flat_map(|service| service.ports_of(protocol))
-                .collect();
-            if services.is_empty() && unknown_too {
-                let written = router
-                    .rules
-                    .iter()
-                    .flat_map(|rule| &rule.destinations)
-                    .filter_map(|destination| destination.port);
-                ports.extend(written);
-                // Nothing is known of the host but perhaps its port, which tells other servers off.
-                if !ports.is_empty() && !ports.contains(&place.server.port) {
-                    continue;
-                }
-            } else if ports.is_empty() {
-                continue;
-            }
-            if ports.contains(&place.server.port) {
-                at_port.push(router);
-            }
-            all.push(router);
-        }
-        if at_port.is_empty() { all } else { at_port }
-    }
-
-    /// The services of a router's hosts.
-    fn own_services(&self, router: &Router<'_>) -> Vec<&'t Service<'r>> {
-        let namespace = &router.document.namespace;
-        router
-            .hosts
-            .iter()
-            .filter_map(|(host, _)| self.directory.find(host, namespace))
-            .collect()
-    }
-
-    /// The services of a router's hosts, or else of its destinations.
-    fn subjects(&self, router: &Router<'_>) -> Vec<&'t Service<'r>> {
-        let own = self.own_services(router);
-        if !own.is_empty() {
-            return own;
-        }
-        let namespace = &router.document.namespace;
-        router
-            .rules
-            .iter()
-            .flat_map(|rule| &rule.destinations)
-            .filter_map(|destination| self.directory.find(&destination.host, namespace))
-            .collect()
-    }
-
-    /// Services at the place's port that no router is for. Beside routers, only those that are
-    /// told apart by their interface: a service that takes everything would take what the
-    /// routers mean to refuse.
-    fn services_without_router(
-        &self,
-        place: &Place<'t, 'r>,
-        routed: &BTreeMap<&str, &Router<'_>>,
-        alone: bool,
-    ) -> Vec<&'t Service<'r>> {
-        let spec = place.protocol.spec();
-        let speaking: Vec<&Service<'r>> = self
-            .directory
-            .services()
-            .filter(|service| !service.ports_of(&spec.name).is_empty())
-            .filter(|service| !routed.contains_key(service.host))
-            .filter(|service| self.passes(place, service.host, service.namespace()))
-            .collect();
-        let at_port: Vec<&Service<'r>> = speaking
-            .iter()
-            .copied()
-            .filter(|service| service.ports_of(&spec.name).contains(&place.server.port))
-            .collect();
-        match (alone, at_port.is_empty(), speaking.as_slice()) {
-            (true, true, [one]) => vec![*one],
-            (true, ..) => at_port,
-            (false, ..) => at_port
-                .into_iter()
-                .filter(|service| service.interface().is_some() && interface_key(place).is_some())
-                .collect(),
-        }
-    }
-
-    /// Whether one of the router's hosts is among those of the server.
-    fn allowed(&self, place: &Place<'_, '_>, router: &Router<'_>) -> bool {
-        let namespace = &router.document.namespace;
-        router.hosts.iter().any(|(host, _)| {
-            host == "*" || self.passes(place, &self.directory.full(host, namespace), namespace)
-        })
-    }
-
-    /// Whether the server's hosts let a host of a namespace pass.
-    fn passes(&self, place: &Place<'_, '_>, host: &str, namespace: &str) -> bool {
-        let own = &place.gateway.document.namespace;
-        let hosts = &place.server.hosts;
-        hosts.is_empty()
-            || hosts.iter().any(|pattern| {
-                let (space, pattern) = pattern.split_once('/').unwrap_or(("*", pattern));
-                let space = if space == "." { own } else { space };
-                (space == "*" || space == namespace)
-                    && (pattern == "*"
-                        || matches(&self.directory.full(pattern, own), host).is_some())
-            })
-    }
-
     /// The protocol as its clients must present themselves to it.
     fn guarded(
         &self,
@@ -360,7 +153,7 @@ impl<'t, 'r> Attach<'t, 'r> {
             match &asked {
                 Some((first, _)) if *first == login => {}
                 Some((_, first)) => problems.push(
-                    super::credentials::place(auth)
+                    written_at(auth)
                         .error(format!(
                             "{} asks the clients of the same listener for other credentials",
                             first.document.object
@@ -370,7 +163,7 @@ impl<'t, 'r> Attach<'t, 'r> {
                 None => {
                     match place.protocol.guarded(login.0.as_deref(), &login.1) {
                         Ok(guarded) => protocol = guarded,
-                        Err(what) => problems.push(super::credentials::place(auth).error(what)),
+                        Err(what) => problems.push(written_at(auth).error(what)),
                     }
                     asked = Some((login, router));
                 }
@@ -418,7 +211,8 @@ impl<'t, 'r> Attach<'t, 'r> {
                 }
             }
             // A router without routes: everything goes to its host.
-            if let (true, Some(service)) = (rules.is_empty(), one.service) {
+            let whole = one.router.is_none_or(|router| router.whole);
+            if let (true, Some(service)) = (whole, one.service) {
                 routes.push(default_route(
                     one,
                     service,
@@ -447,114 +241,6 @@ impl<'t, 'r> Attach<'t, 'r> {
             .for_each(|policy| policy.limit(&mut limits));
         limits
     }
-
-    fn check_policies(&self, problems: &mut Vec<Problem>) {
-        for policy in &self.resources.listener_policies {
-            let found = self.resources.gateways.iter().any(|gateway| {
-                gateway_id(gateway) == policy.gateway
-                    && policy
-                        .port
-                        .is_none_or(|port| gateway.servers.iter().any(|server| server.port == port))
-            });
-            if !found {
-                problems.push(
-                    policy
-                        .at
-                        .warning("no Gateway that is loaded has this name and port")
-                        .remedy("nothing comes of this policy"),
-                );
-            }
-        }
-    }
-
-    /// Routers that attach nowhere: their names are checked all the same, as far as their hosts tell
-    /// the protocol.
-    fn check_routers(
-        &self,
-        attached: &BTreeSet<(String, String, String)>,
-        clusters: &mut Clusters<'r>,
-        problems: &mut Vec<Problem>,
-    ) {
-        let idle: Vec<&Router<'r>> = self
-            .resources
-            .routers
-            .iter()
-            .filter(|router| !attached.contains(&key(router)))
-            .collect();
-        if let (true, Some(first)) = (self.resources.gateways.is_empty(), idle.first()) {
-            problems.push(
-                Problem::warning(&first.document.origin(), "spec", "")
-                    .says("attaches nowhere: no Gateway is loaded, so nothing is listened on")
-                    .remedy("add a Gateway with a server for each port to listen on"),
-            );
-        }
-        for router in idle {
-            if !self.resources.gateways.is_empty() {
-                problems.push(self.idle(router));
-            }
-            self.dry_run(router, clusters, problems);
-        }
-    }
-
-    fn idle(&self, router: &Router<'_>) -> Problem {
-        let spec = router.document.cursor().at("spec");
-        let at = if router.gateways.is_empty() {
-            "hosts"
-        } else {
-            "gateways"
-        };
-        let unknown = self.subjects(router).is_empty();
-        spec.at(at)
-            .warning("attaches nowhere: no listener serves it")
-            .remedy(if unknown {
-                "its hosts are not loaded; add ServiceEntries for them"
-            } else {
-                "add a Gateway with a server whose port has the protocol of its hosts, or name one that has"
-            })
-    }
-
-    fn dry_run(
-        &self,
-        router: &Router<'_>,
-        clusters: &mut Clusters<'r>,
-        problems: &mut Vec<Problem>,
-    ) {
-        let mut protocols: BTreeMap<String, Arc<dyn Protocol>> = BTreeMap::new();
-        let subjects = self.subjects(router);
-        for port in subjects.iter().flat_map(|service| &service.ports) {
-            if let Some(protocol) = &port.protocol {
-                protocols.insert(protocol.spec().name.to_string(), Arc::clone(protocol));
-            }
-        }
-        if let Some(only) = router.only {
-            protocols.retain(|name, _| name == only);
-            if let (true, Some(protocol)) = (protocols.is_empty(), self.protocols.find(only)) {
-                protocols.insert(only.to_owned(), Arc::clone(protocol));
-            }
-        }
-        for protocol in protocols.values() {
-            if let Some(auth) = &router.guard
-                && let Some((user, password)) =
-                    self.credentials
-                        .find(auth, &router.document.namespace, problems)
-                && let Err(what) = protocol.guarded(user.as_deref(), &password)
-            {
-                problems.push(place(auth).error(what));
-            }
-            let mut compiler = Compiler {
-                protocol,
-                listener_port: 0,
-                clusters: &mut *clusters,
-            };
-            let routes: Vec<Route> = router
-                .rules
-                .iter()
-                .enumerate()
-                .map(|(at, rule)| compiler.route(router, at, rule, None, problems))
-                .collect();
-            warn_unreachable(&routes, problems);
-        }
-    }
 }
 
 fn default_route<'r>(
@@ -572,37 +258,26 @@ fn default_route<'r>(
         .or(ports.first())
         .copied()
         .unwrap_or(place.server.port);
-    let origin = match (one.router, service.entries.first()) {
-        (Some(router), _) => router.document.origin(),
-        (None, Some(entry)) => entry.document.origin(),
-        (None, None) => place.server.at.origin(),
+    let document = match (one.router, service.entries.first()) {
+        (Some(router), _) => router.document,
+        (None, Some(entry)) => entry.document,
+        (None, None) => place.gateway.document,
     };
+    let at = document.cursor().at("spec");
     let protocol = place.protocol.as_ref();
     Route {
         name: service.host.to_owned(),
         matches: implied.into_iter().collect(),
         clusters: vec![WeightedCluster {
-            cluster: clusters.whole(service, port, protocol, origin.clone(), problems),
+            cluster: clusters.whole(service, port, protocol, &at, problems),
             weight: 1,
         }],
         timeout: one
             .router
-            .map_or(Some(crate::kinds::DEFAULT_TIMEOUT), |router| router.timeout),
+            .map_or(Some(DEFAULT_TIMEOUT), |router| router.timeout),
         mutation: Mutation::default(),
-        origin,
+        origin: document.origin(),
     }
-}
-
-/// The attribute that Aeraki's annotation `interface` is about, if the protocol has it.
-fn interface_key(place: &Place<'_, '_>) -> Option<String> {
-    let spec = place.protocol.spec();
-    spec.key("interface")
-        .map(|key| key.name.to_string())
-        .or_else(|| spec.service.as_ref().map(ToString::to_string))
-}
-
-fn gateway_id(gateway: &Gateway<'_>) -> String {
-    format!("{}/{}", gateway.document.namespace, gateway.document.name)
 }
 
 fn listener_name(gateway: &Gateway<'_>, server: &Server<'_>) -> String {
@@ -612,13 +287,4 @@ fn listener_name(gateway: &Gateway<'_>, server: &Server<'_>) -> String {
     } else {
         format!("{id}@{}", SocketAddr::new(server.bind, server.port))
     }
-}
-
-fn key(router: &Router<'_>) -> (String, String, String) {
-    let document = router.document;
-    (
-        document.object.to_string(),
-        document.group.clone(),
-        document.namespace.clone(),
-    )
 }

@@ -1,11 +1,36 @@
 //! How a host, a port or a subset is used: which rules apply to it, and which block of which wins.
 
+use std::collections::BTreeMap;
+
 use meltemi_config::{Balancing, Cluster, Problem};
 use meltemi_frame::Spec;
 
 use super::directory::Directory;
 use super::routes::header_name;
 use crate::kinds::{Balancer, DestinationRule, Policy, Subset};
+
+/// All DestinationRules, by the host that they are for.
+pub(super) struct RuleIndex<'r> {
+    by_host: BTreeMap<String, Vec<&'r DestinationRule<'r>>>,
+    /// Those for `*.suffix`.
+    wild: Vec<(String, &'r DestinationRule<'r>)>,
+}
+
+impl<'r> RuleIndex<'r> {
+    pub(super) fn new(rules: &'r [DestinationRule<'r>], directory: &Directory<'r>) -> Self {
+        let mut by_host: BTreeMap<String, Vec<&'r DestinationRule<'r>>> = BTreeMap::new();
+        let mut wild = Vec::new();
+        for rule in rules {
+            let host = directory.full(&rule.host, &rule.document.namespace);
+            if host.starts_with('*') {
+                wild.push((host, rule));
+            } else {
+                by_host.entry(host).or_default().push(rule);
+            }
+        }
+        Self { by_host, wild }
+    }
+}
 
 /// The DestinationRules of one host.
 pub(super) struct Rules<'r> {
@@ -15,19 +40,16 @@ pub(super) struct Rules<'r> {
 impl<'r> Rules<'r> {
     /// The rules for the most specific name of the host; of several namespaces that of the service,
     /// or else the first by name.
-    pub(super) fn of(
-        host: &str,
-        namespace: &str,
-        rules: &'r [DestinationRule<'r>],
-        directory: &Directory<'r>,
-    ) -> Self {
-        let mut found: Vec<(usize, bool, &'r DestinationRule<'r>)> = rules
+    pub(super) fn of(host: &str, namespace: &str, index: &RuleIndex<'r>) -> Self {
+        let exact = index.by_host.get(host).into_iter().flatten();
+        let wild = index
+            .wild
             .iter()
-            .filter_map(|rule| {
-                let own = &rule.document.namespace;
-                let specific = matches(&directory.full(&rule.host, own), host)?;
-                Some((specific, own == namespace, rule))
-            })
+            .filter_map(|(pattern, rule)| Some((matches(pattern, host)?, *rule)));
+        let mut found: Vec<(usize, bool, &'r DestinationRule<'r>)> = exact
+            .map(|rule| (usize::MAX, *rule))
+            .chain(wild)
+            .map(|(specific, rule)| (specific, rule.document.namespace == namespace, rule))
             .collect();
         found.sort_by(|(a_long, a_own, a), (b_long, b_own, b)| {
             (b_long, b_own)

@@ -56,17 +56,20 @@ pub(crate) struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     /// The field of that name.
     pub(crate) fn at(&self, key: &str) -> Self {
-        let path = if self.path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.path)
-        };
         let entry = self.node.and_then(|node| node.field(key));
         Self {
             document: self.document,
             node: entry.map(|entry| &entry.node).filter(|node| !is_null(node)),
             line: entry.map_or(self.line, |entry| entry.line),
-            path,
+            path: self.below(key),
+        }
+    }
+
+    fn below(&self, key: &str) -> String {
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
         }
     }
 
@@ -95,7 +98,15 @@ impl<'a> Cursor<'a> {
         entries
             .iter()
             .filter(|entry| !is_null(&entry.node))
-            .map(|entry| (entry.key.as_str(), self.at(&entry.key)))
+            .map(|entry| {
+                let place = Self {
+                    document: self.document,
+                    node: Some(&entry.node),
+                    line: entry.line,
+                    path: self.below(&entry.key),
+                };
+                (entry.key.as_str(), place)
+            })
             .collect()
     }
 
@@ -185,7 +196,7 @@ impl<'a> Cursor<'a> {
     /// The value as it may be shown: secrets never are.
     fn shown(&self) -> String {
         const LONGEST: usize = 80;
-        if self.document.kind == "Secret" || self.path.ends_with("password") {
+        if self.document.kind == "Secret" || self.path.contains("auth.") {
             return String::new();
         }
         let text = self.text().unwrap_or("");

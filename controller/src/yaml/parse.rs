@@ -347,7 +347,9 @@ mod tests {
             laughs.push_str(&format!("a{n}: &a{n} [{many}]\n"));
         }
         assert!(lines(&laughs)[0].1.contains("4 MiB"));
-        assert!(lines(&"[".repeat(100_000))[0].1.contains("deeper than 64"));
+        // The parser has a limit of its own for flow collections.
+        assert!(!lines(&"[".repeat(100_000)).is_empty());
+        assert!(lines(&"[".repeat(70))[0].1.contains("deeper than 64"));
         assert!(lines(&"- ".repeat(100_000))[0].1.contains("deeper than 64"));
         assert!(!lines("a: &a [*a]\n").is_empty());
     }

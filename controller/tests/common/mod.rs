@@ -8,13 +8,13 @@ use meltemi_frame::{
     Message, OpenKeys, Output, Protocol, Registry, Say, Session, Sharing, Side, Spec, Unsupported,
 };
 
-pub struct Fake {
+pub(crate) struct Fake {
     spec: Spec,
     credentials: bool,
 }
 
 impl Fake {
-    pub fn dubbo() -> Self {
+    pub(crate) fn dubbo() -> Self {
         Self::new(
             "dubbo",
             Correlation::Id { bits: 63 },
@@ -27,7 +27,7 @@ impl Fake {
         )
     }
 
-    pub fn thrift() -> Self {
+    pub(crate) fn thrift() -> Self {
         Self::new(
             "thrift",
             Correlation::InOrder { id_bits: Some(31) },
@@ -36,7 +36,7 @@ impl Fake {
         )
     }
 
-    pub fn redis() -> Self {
+    pub(crate) fn redis() -> Self {
         let mut redis = Self::new(
             "redis",
             Correlation::InOrder { id_bits: None },
@@ -141,17 +141,15 @@ fn declare(
     name: &str,
     description: &serde_json::Value,
 ) -> Result<Arc<dyn Protocol>, Vec<(String, String)>> {
-    let fields = description["fields"].as_array().cloned().unwrap_or_default();
+    let fields = description["fields"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     let faults: Vec<(String, String)> = fields
         .iter()
         .enumerate()
         .filter(|(_, field)| !field["size"].is_u64())
-        .map(|(at, _)| {
-            (
-                format!("fields[{at}].size"),
-                "must be a number".to_owned(),
-            )
-        })
+        .map(|(at, _)| (format!("fields[{at}].size"), "must be a number".to_owned()))
         .collect();
     if !faults.is_empty() {
         return Err(faults);
@@ -161,7 +159,7 @@ fn declare(
     Ok(Arc::new(protocol))
 }
 
-pub fn builtins() -> Builtins {
+pub(crate) fn builtins() -> Builtins {
     Builtins {
         registry: Registry::new()
             .with(Fake::dubbo())
@@ -172,6 +170,6 @@ pub fn builtins() -> Builtins {
 }
 
 #[allow(dead_code, reason = "not every test binary uses it")]
-pub fn load_text(text: &str) -> Outcome {
+pub(crate) fn load_text(text: &str) -> Outcome {
     load_str("mesh.yaml", text, &builtins())
 }
