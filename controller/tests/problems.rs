@@ -716,3 +716,26 @@ fn fields_of_our_own_are_pointed_out_in_aerakis_kind() {
         what,
     );
 }
+
+#[test]
+fn what_is_for_http_does_not_refuse_the_rest() {
+    let http = [
+        service("[{number: 80, name: http}]"),
+        document(
+            "DestinationRule",
+            "  host: s\n  trafficPolicy: {tls: {mode: ISTIO_MUTUAL}, loadBalancer: {consistentHash: {httpCookie: {name: a, ttl: 0s}}}}\n",
+        ),
+        document(
+            "Gateway",
+            "  servers: [{port: {number: 443, name: https, protocol: HTTPS}, hosts: ['*'], tls: {mode: SIMPLE}}]\n",
+        ),
+        document(
+            "VirtualService",
+            "  hosts: [s]\n  http:\n  - match: [{uri: {prefix: /}}]\n    redirect: {uri: /x}\n  - match: [{uri: {prefix: /y}, headers: {cookie: {regex: a}}}]\n    rewrite: {uri: /}\n    route: [{destination: {host: s}}]\n",
+        ),
+    ];
+    let outcome = with(&http.join("---\n"));
+    assert!(outcome.errors().next().is_none(), "{:?}", outcome.problems);
+    assert!(outcome.warnings().count() > 4);
+    assert_eq!(outcome.config.unwrap().listeners().len(), 3);
+}

@@ -41,19 +41,16 @@ impl<'a> Gateway<'a> {
                     return None;
                 }
             };
-            let tls = server.at("tls");
-            if tls.exists() {
-                problems.push(
-                    tls.error("TLS towards clients is not there yet, and serving this in clear instead would be wrong")
-                        .remedy("leave out the tls block, or terminate TLS before this program"),
-                );
-            }
             Some(Server {
                 at: server.clone(),
                 bind: address,
                 port: port.at("number").number()?,
                 port_name: port.at("name").text().unwrap_or("").to_ascii_lowercase(),
-                port_protocol: port.at("protocol").text().unwrap_or("").to_ascii_lowercase(),
+                port_protocol: port
+                    .at("protocol")
+                    .text()
+                    .unwrap_or("")
+                    .to_ascii_lowercase(),
                 hosts: server
                     .at("hosts")
                     .texts()

@@ -28,6 +28,7 @@ pub(crate) struct Subset<'a> {
 pub(crate) struct Policy<'a> {
     pub(crate) balancer: Option<Balancer<'a>>,
     pub(crate) pool: Option<Pool>,
+    pub(crate) tls: Option<Cursor<'a>>,
     /// Policies that replace this one whole.
     pub(crate) ports: Vec<(u16, Self)>,
 }
@@ -38,6 +39,7 @@ pub(crate) enum Balancer<'a> {
     LeastRequest,
     Random,
     Hash {
+        at: Cursor<'a>,
         /// The attribute, where it is written, and whether it may be the bare name of a header.
         attribute: Option<(String, Cursor<'a>, bool)>,
         source: bool,
@@ -90,17 +92,12 @@ fn policy<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<Policy<'
     if !here.exists() {
         return None;
     }
-    let mode = here.at("tls").at("mode");
-    if mode.text().is_some_and(|mode| mode != "DISABLE") {
-        problems.push(
-            mode.error("TLS towards endpoints is not there yet, and connecting in clear instead would be wrong")
-                .remedy("leave out the tls block, or set mode: DISABLE"),
-        );
-    }
+    let tls = here.at("tls");
     let ports = here.at("portLevelSettings").items();
     Some(Policy {
         balancer: balancer(&here.at("loadBalancer"), problems),
         pool: pool(&here.at("connectionPool")),
+        tls: tls.exists().then_some(tls),
         ports: ports
             .iter()
             .filter_map(|entry| {
@@ -136,10 +133,11 @@ fn balancer<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<Balanc
     let attribute = hash.at("attribute");
     let header = hash.at("httpHeaderName");
     let source = hash.at("useSourceIp").flag() == Some(true);
-    if usize::from(attribute.exists()) + usize::from(header.exists()) + usize::from(source) != 1 {
+    if attribute.exists() && header.exists() {
         problems.push(
-            hash.error("must hash one thing")
-                .remedy("give one of attribute, httpHeaderName and useSourceIp: true"),
+            header
+                .error("attribute is given, too")
+                .remedy("give one of them"),
         );
     }
     let written = |at: &Cursor<'a>, bare| Some((at.text()?.to_owned(), at.clone(), bare));
@@ -163,6 +161,7 @@ fn balancer<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<Balanc
             .at("maglev")
             .exists()
             .then(|| (table.number().unwrap_or(65_537), table)),
+        at: hash,
     })
 }
 

@@ -22,9 +22,21 @@ pub(super) fn read<'a>(document: &'a Document, problems: &mut Vec<Problem>) -> R
     for route in spec.at("http").items() {
         let targets = route.at("route");
         if !targets.exists() {
-            problems.push(targets.error("is missing").remedy(
-                "redirects, direct responses and delegates are not there; name a destination",
-            ));
+            let instead = ["redirect", "directResponse", "delegate"];
+            if let Some(other) = instead.into_iter().find(|field| route.at(field).exists()) {
+                problems.push(
+                    route
+                        .at(other)
+                        .warning("this route has nowhere to send a request, and is passed over")
+                        .remedy("what it matches goes to the routes behind it; name a destination"),
+                );
+                continue;
+            }
+            problems.push(
+                targets
+                    .error("is missing")
+                    .remedy("name at least one destination"),
+            );
         }
         let headers = route.at("headers");
         let rule = Rule {

@@ -94,6 +94,16 @@ impl<'t, 'r> Attach<'t, 'r> {
                 return Vec::new();
             }
         };
+        // Here and not where it is read: servers of other protocols stand in the same files.
+        let tls = server.at.at("tls");
+        if tls.exists() {
+            problems.push(
+                tls.error(
+                    "TLS towards clients is not there yet, and serving this in clear instead would be wrong",
+                )
+                .remedy("leave out the tls block, or terminate TLS before this program"),
+            );
+        }
         let mut all = Vec::new();
         let mut empty = Vec::new();
         for protocol in &protocols {

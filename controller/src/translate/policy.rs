@@ -104,6 +104,7 @@ impl<'r> Rules<'r> {
             }
             policy.balancer = over.balancer.clone().or(policy.balancer);
             policy.pool = over.pool.or(policy.pool);
+            policy.tls = over.tls.clone().or(policy.tls);
         }
         policy
     }
@@ -124,6 +125,16 @@ pub(super) fn apply(
     cluster: &mut Cluster,
     problems: &mut Vec<Problem>,
 ) {
+    // Here and not where it is read: rules for hosts of other protocols stand in the same files.
+    let mode = policy.tls.as_ref().map(|tls| tls.at("mode"));
+    if let Some(mode) = mode.filter(|mode| mode.text().is_some_and(|mode| mode != "DISABLE")) {
+        problems.push(
+            mode.error(
+                "TLS towards endpoints is not there yet, and connecting in clear instead would be wrong",
+            )
+            .remedy("leave out the tls block, or set mode: DISABLE"),
+        );
+    }
     if let Some(pool) = &policy.pool {
         let limits = &mut cluster.limits;
         limits.connections = pool.tcp.connections.unwrap_or(limits.connections);
@@ -137,11 +148,18 @@ pub(super) fn apply(
         Some(Balancer::RoundRobin) => cluster.balancing = Balancing::RoundRobin,
         Some(Balancer::Random) => cluster.balancing = Balancing::Random,
         Some(Balancer::Hash {
+            at,
             attribute,
             source,
             ring_size,
             maglev,
         }) => {
+            if attribute.is_some() == *source {
+                problems.push(
+                    at.error("must hash one thing")
+                        .remedy("give one of attribute, httpHeaderName and useSourceIp: true"),
+                );
+            }
             let mut keys = Vec::new();
             if let Some((name, place, bare)) = attribute {
                 let known = match bare {
@@ -157,7 +175,6 @@ pub(super) fn apply(
                 keys.push("source.ip".to_owned());
             }
             if keys.is_empty() {
-                // Said already, here or by the reader.
                 return;
             }
             cluster.balancing = match maglev {
