@@ -1,9 +1,11 @@
 //! One side of one connection of a described protocol: state, and the verbs by kind of framing.
 
 mod attributes;
+mod edit;
 mod encode;
 mod framed;
 mod line;
+mod place;
 mod say;
 
 pub(crate) use line::known_line;
@@ -30,7 +32,7 @@ pub(crate) struct Described {
     scanned: usize,
     /// The variant of the last message that went through: what is said unasked is said in its manner.
     spoken: Option<usize>,
-    scratch: encode::Scratch,
+    scratch: edit::Scratch,
 }
 
 /// The rest of a message that comes in pieces.
@@ -91,7 +93,7 @@ impl Described {
             rest: None,
             scanned: 0,
             spoken: None,
-            scratch: encode::Scratch::default(),
+            scratch: edit::Scratch::default(),
         }
     }
 }

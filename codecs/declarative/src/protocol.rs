@@ -235,7 +235,7 @@ impl Protocol for Declarative {
             match detect(variant, prefix) {
                 Fit::Yes => return Detect::Yes,
                 Fit::Need(bytes) => {
-                    need = Some(need.map_or(bytes, |so_far: usize| so_far.min(bytes)))
+                    need = Some(need.map_or(bytes, |so_far: usize| so_far.min(bytes)));
                 }
                 Fit::No => {}
             }

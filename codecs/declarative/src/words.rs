@@ -102,7 +102,7 @@ mod tests {
 
     fn words(line: &str, separator: u8) -> Vec<&str> {
         let words = Words::of(line.as_bytes(), separator);
-        let text = |span: &Span| &line[span.start as usize..span.end as usize];
+        let text = |span: &Span| std::str::from_utf8(span.of(line.as_bytes()).unwrap()).unwrap();
         words.as_slice().iter().map(text).collect()
     }
 

@@ -1,5 +1,7 @@
 //! Both shipped descriptions keep the agreement with the router, as hand-written codecs do.
 
+#![expect(clippy::unwrap_used, reason = "a panic here is a failed test")]
+
 meltemi_testkit::conformance!(
     mod bolt,
     meltemi_declarative::bolt().unwrap(),

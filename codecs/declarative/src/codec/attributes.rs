@@ -6,7 +6,7 @@ use crate::entries::Format;
 use crate::intern::decimal;
 use crate::plan::{Field, Key, Source, Test, Variant, View};
 
-fn wanted<'p>(variant: &'p Variant, kind: Kind, want: Interest) -> impl Iterator<Item = &'p Key> {
+fn wanted(variant: &Variant, kind: Kind, want: Interest) -> impl Iterator<Item = &Key> {
     let response = matches!(kind, Kind::Response | Kind::Push | Kind::Pong);
     variant.keys.iter().filter(move |key| {
         key.interest <= want
@@ -29,7 +29,7 @@ pub(super) fn fill(
     for key in wanted(variant, message.head.kind, want) {
         match &key.source {
             Source::Field { field, words } => {
-                set_field(&mut message.attributes, key, *field, words, view)
+                set_field(&mut message.attributes, key, *field, words, view);
             }
             Source::Section(at) => {
                 if let Some(span) = section(*at) {

@@ -1,26 +1,19 @@
 //! Decoding of messages whose header tells their length.
 
-use meltemi_frame::{DecodeError, Decoded, Head, Interest, Kind, Limits, Message, Span, Violation};
+use meltemi_frame::{
+    DecodeError, Decoded, Head, Interest, Kind, Limits, Message, Side, Span, Violation,
+};
 
+use super::place::{Body, Cut, Sections};
 use super::{
     Described, Known, Rest, attributes, head_of, not_expected, note, put_length, put_note,
 };
 use crate::checksum::crc32;
-use crate::plan::{Ending, Extent, Fit, MAX_SECTIONS, Open, Plan, Variant, View, all_pass, fits};
+use crate::plan::{Ending, Fit, Open, Plan, Variant, View, all_pass, fits};
 
 /// The size of the pieces of a large message, in bytes. They are of one size whatever the network
 /// brings: a response that dribbles wakes its client once per piece, not once per segment.
 const PIECE: u64 = 16 << 10;
-
-/// Where the sections are; `None`: not there, or not looked for.
-pub(super) type Sections = [Option<Span>; MAX_SECTIONS];
-
-/// Why sections could not be placed.
-enum Cut {
-    /// At least this many bytes are needed.
-    Need(usize),
-    Bad(Violation),
-}
 
 impl Described {
     pub(super) fn decode_framed<'b>(
@@ -131,7 +124,7 @@ enum Selected {
 }
 
 /// The variant of the bytes: one that the peer sends, else one that it should not.
-fn select(plan: &Plan, side: meltemi_frame::Side, input: &[u8]) -> Selected {
+fn select(plan: &Plan, side: Side, input: &[u8]) -> Selected {
     for expected in [true, false] {
         for (at, variant) in plan.variants.iter().enumerate() {
             if variant.side.is_none_or(|only| only == side) != expected {
@@ -171,9 +164,14 @@ impl Shape<'_, '_> {
         trailer.map_or(0, |trailer| trailer.what.size())
     }
 
-    fn body_end(&self) -> u64 {
-        self.total
-            .saturating_sub(self.variant.trailer_length(self.view) as u64)
+    fn body(&self) -> Body<'_, '_> {
+        let trailer = self.variant.trailer_length(self.view) as u64;
+        let end = usize::try_from(self.total.saturating_sub(trailer)).unwrap_or(usize::MAX);
+        Body {
+            variant: self.variant,
+            view: self.view,
+            end,
+        }
     }
 
     fn extent(
@@ -204,7 +202,10 @@ impl Shape<'_, '_> {
             && (self.checksum() == 0 || total > limit);
         let mut sections = Sections::default();
         if total > limits.hold as u64 && streams {
-            match self.place(input, self.variant.needed, limits, &mut sections) {
+            match self
+                .body()
+                .place(input, self.variant.needed, limits, &mut sections)
+            {
                 Ok(front) if front as u64 > limit => {
                     return Err(known.malformed(too_large(), total));
                 }
@@ -228,7 +229,7 @@ impl Shape<'_, '_> {
         } else {
             self.variant.needed
         };
-        match self.place(wire, looked, limits, &mut sections) {
+        match self.body().place(wire, looked, limits, &mut sections) {
             Ok(_) => Ok(Taken::Front(length, sections)),
             // Cannot be for `Need`: everything is there.
             Err(Cut::Need(_)) => {
@@ -236,94 +237,6 @@ impl Shape<'_, '_> {
             }
             Err(Cut::Bad(violation)) => Err(known.malformed(violation, total)),
         }
-    }
-
-    /// Places the first `count` sections; tells where the last of them ends.
-    fn place(
-        &self,
-        wire: &[u8],
-        count: usize,
-        limits: &Limits,
-        places: &mut Sections,
-    ) -> Result<usize, Cut> {
-        let body_end = usize::try_from(self.body_end()).unwrap_or(usize::MAX);
-        let mut at = self.variant.header;
-        for (section, place) in self.variant.sections.iter().take(count).zip(places) {
-            if !all_pass(&section.when, self.view) {
-                continue;
-            }
-            let bad = |value: i64| {
-                Cut::Bad(Violation::Length {
-                    field: section.name,
-                    value,
-                })
-            };
-            let (start, length) = match section.extent {
-                Extent::Field(number) => (at, number.read(wire).unwrap_or(-1)),
-                Extent::Prefix(mut number) => {
-                    number.at = at;
-                    if number.end() > body_end {
-                        return Err(bad(-1));
-                    }
-                    let Some(length) = number.read(wire) else {
-                        return Err(Cut::Need(number.end()));
-                    };
-                    (number.end(), length)
-                }
-                Extent::Counted => {
-                    let end = self.counted(section.entries, wire, at, limits)?;
-                    (at, i64::try_from(end.saturating_sub(at)).unwrap_or(-1))
-                }
-                Extent::Rest => (at, i64::try_from(body_end.saturating_sub(at)).unwrap_or(-1)),
-            };
-            let end = usize::try_from(length)
-                .ok()
-                .and_then(|length| start.checked_add(length));
-            let Some(end) = end.filter(|end| *end <= body_end) else {
-                return Err(bad(length));
-            };
-            *place = Some(Span::new(start, end));
-            at = end;
-        }
-        if wire.len() < at {
-            Err(Cut::Need(at))
-        } else {
-            Ok(at)
-        }
-    }
-
-    /// Where a section ends that its number of entries tells.
-    fn counted(
-        &self,
-        entries: Option<crate::plan::Entries>,
-        wire: &[u8],
-        at: usize,
-        limits: &Limits,
-    ) -> Result<usize, Cut> {
-        let broken = || Cut::Bad(Violation::Invalid("a counted section is cut off"));
-        let entries = entries.ok_or_else(broken)?;
-        let mut count = entries.count.ok_or_else(broken)?;
-        count.at = at;
-        let body_end = usize::try_from(self.body_end())
-            .unwrap_or(usize::MAX)
-            .min(wire.len());
-        let number = count
-            .read(wire.get(..body_end).unwrap_or_default())
-            .ok_or_else(broken)?;
-        if usize::try_from(number).unwrap_or(usize::MAX) > limits.entries {
-            return Err(Cut::Bad(Violation::Entries {
-                limit: limits.entries,
-            }));
-        }
-        let mut at = count.end();
-        for _ in 0..number {
-            at = entries
-                .format
-                .entry(wire, at, body_end)
-                .ok_or_else(broken)?
-                .end;
-        }
-        Ok(at)
     }
 
     fn message<'b>(

@@ -5,7 +5,7 @@ use meltemi_frame::{Output, Reason, Receipt, Say, Unsupported};
 use super::{ONE_WAY, line};
 use crate::checksum::crc32;
 use crate::plan::{
-    Ending, Extent, Field, Length, Plan, Template, Variant, View, Word, all_pass, reason_at,
+    Copied, Ending, Extent, Field, Length, Plan, Template, Variant, View, Word, all_pass, reason_at,
 };
 use crate::words::Words;
 
@@ -98,7 +98,7 @@ impl Made<'_> {
     fn binary(&self) -> Option<Vec<u8>> {
         let variant = self.plan.variants.get(self.template.variant)?;
         let mut message = self.template.base.to_vec();
-        for (own, from) in &self.template.copies {
+        for Copied { own, from } in &self.template.copies {
             let from = self.asked.and_then(|at| from.get(at).copied().flatten());
             if let Some(value) = from.and_then(|from| from.read(self.kept())) {
                 own.write(&mut message, value);
@@ -205,7 +205,7 @@ impl Made<'_> {
                     message.extend_from_slice(from.span(view)?.of(self.kept())?);
                 }
                 Word::Reason(values) => {
-                    message.extend_from_slice(values.get(reason_at(self.failure?.0))?)
+                    message.extend_from_slice(values.get(reason_at(self.failure?.0))?);
                 }
                 Word::Text => {
                     // Nothing in a text may end the message, or (before the last) the word.

@@ -78,23 +78,23 @@ impl Compiler<'_> {
 
     fn kinds(&mut self, variants: &mut [Variant]) {
         let all = self.all;
-        for (name, wanted) in [
-            ("request", &[KindName::Request, KindName::OneWay][..]),
-            ("response", &[KindName::Response]),
-        ] {
-            let there = all.kinds.iter().any(|rule| wanted.contains(&rule.kind));
-            if !there
-                && !(name == "response"
-                    && all.kinds.iter().all(|rule| rule.kind != KindName::Request))
-            {
-                let problem = format!("no rule makes a message a {name}");
-                self.problems.add(
-                    "kinds",
-                    format!("{} rules", all.kinds.len()),
-                    problem,
-                    format!("add `{{kind: {name}, …}}`"),
-                );
-            }
+        let there = |kind| all.kinds.iter().any(|rule| rule.kind == kind);
+        let missing = if !there(KindName::Request) && !there(KindName::OneWay) {
+            Some("request")
+        } else if there(KindName::Request) && !there(KindName::Response) {
+            Some("response")
+        } else {
+            None
+        };
+        if let Some(name) = missing {
+            let problem = format!("no rule makes a message a {name}");
+            let remedy = format!("add a rule `{{kind: {name}, when: …}}`");
+            self.problems.add(
+                "kinds",
+                format!("{} rules", all.kinds.len()),
+                problem,
+                remedy,
+            );
         }
         for (at, rule) in all.kinds.iter().enumerate() {
             for name in rule.when.keys() {

@@ -6,7 +6,7 @@ use super::Compiler;
 use super::fields::Value;
 use crate::description::{self, Reasons, Scalar};
 use crate::number::Number;
-use crate::plan::{Field, MAX_WORDS, Template, Variant, Word};
+use crate::plan::{Copied, Field, MAX_WORDS, Template, Variant, Word};
 
 impl Compiler<'_> {
     pub(super) fn templates(
@@ -142,7 +142,7 @@ impl Compiler<'_> {
                 .map(|source| source.map_or(Some(None), |field| as_number(field).map(Some)))
                 .collect();
             match (as_number(own), numbers) {
-                (Some(own), Some(numbers)) => copies.push((own, numbers)),
+                (Some(own), Some(from)) => copies.push(Copied { own, from }),
                 _ => {
                     let problem = "only numbers can be copied";
                     self.problems
