@@ -60,7 +60,10 @@ impl Protocol for Pigeon {
     }
 
     fn detect(&self, prefix: &[u8]) -> Detect {
-        let digits = prefix.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let digits = prefix
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
         let rest = prefix.get(digits..).unwrap_or_default();
         if !(1..=10).contains(&digits) {
             return Detect::No;
@@ -78,7 +81,11 @@ impl Protocol for Pigeon {
     }
 
     fn codec(&self, side: Side, limits: &Limits, _: &Session) -> Box<dyn Codec> {
-        Box::new(Letters { side, limit: limits.frame, scanned: 0 })
+        Box::new(Letters {
+            side,
+            limit: limits.frame,
+            scanned: 0,
+        })
     }
 }
 
@@ -109,7 +116,11 @@ impl Codec for Letters {
         let wire = input.get(..length).unwrap_or_default();
         match self.letter(wire) {
             Ok(message) => Ok(Decoded::Message(message, length)),
-            Err((violation, answer)) => Err(DecodeError::Message { violation, length, answer }),
+            Err((violation, answer)) => Err(DecodeError::Message {
+                violation,
+                length,
+                answer,
+            }),
         }
     }
 
@@ -133,10 +144,16 @@ impl Codec for Letters {
 
     fn synthesize(&mut self, say: Say<'_>, out: &mut Output) -> Result<(), Unsupported> {
         let Say::Failure { to, reason, text } = say else {
-            return Err(Unsupported { protocol: "pigeon", what: "anything but failures" });
+            return Err(Unsupported {
+                protocol: "pigeon",
+                what: "anything but failures",
+            });
         };
         let (Some(id), true) = (to.id, to.bits == ANSWER) else {
-            return Err(Unsupported { protocol: "pigeon", what: "an answer to this letter" });
+            return Err(Unsupported {
+                protocol: "pigeon",
+                what: "an answer to this letter",
+            });
         };
         put_id(id, out);
         out.put(b" no ");
@@ -156,18 +173,22 @@ impl Codec for Letters {
 
     fn receipt(&self, request: &Message<'_>) -> Receipt {
         let topic = request.attributes.slot(TOPIC, request.wire());
-        receipt(request.head.id, request.head.kind, topic.unwrap_or_default())
+        receipt(
+            request.head.id,
+            request.head.kind,
+            topic.unwrap_or_default(),
+        )
     }
 }
 
 impl Letters {
     /// A line as a message; or what is wrong with it, and whom to tell.
-    fn letter<'b>(
-        &self,
-        wire: &'b [u8],
-    ) -> Result<Message<'b>, (Violation, Option<Box<Receipt>>)> {
+    fn letter<'b>(&self, wire: &'b [u8]) -> Result<Message<'b>, (Violation, Option<Box<Receipt>>)> {
         let silent = |violation| (violation, None);
-        let mut words = Words { line: wire.trim_ascii_end(), at: 0 };
+        let mut words = Words {
+            line: wire.trim_ascii_end(),
+            at: 0,
+        };
         let (digits, id_span) = words.next_word();
         let id = id_of(digits).ok_or_else(|| silent(Violation::Invalid("an id is 0 to 2^32-1")))?;
         let (letter, letter_span) = words.next_word();
@@ -179,10 +200,21 @@ impl Letters {
             (b"ok", Side::Client) => (Kind::Response, Status::Ok),
             (b"no", Side::Client) => (Kind::Response, Status::Failed(Fault::Application)),
             (b"ask" | b"tell" | b"ok" | b"no", side) => {
-                let kind = if side == Side::Server { "response" } else { "request" };
-                return Err(silent(Violation::WrongSide { kind, from: side.peer() }));
+                let kind = if side == Side::Server {
+                    "response"
+                } else {
+                    "request"
+                };
+                return Err(silent(Violation::WrongSide {
+                    kind,
+                    from: side.peer(),
+                }));
             }
-            _ => return Err(silent(Violation::Invalid("a letter is ask, tell, ok or no"))),
+            _ => {
+                return Err(silent(Violation::Invalid(
+                    "a letter is ask, tell, ok or no",
+                )));
+            }
         };
         if wire.len() > self.limit && self.side == Side::Server || topic.is_empty() {
             let violation = match topic {
@@ -209,7 +241,11 @@ const ANSWER: u64 = 1;
 
 fn receipt(id: Option<i64>, kind: Kind, topic: &[u8]) -> Receipt {
     let bits = if kind == Kind::Request { ANSWER } else { 0 };
-    Receipt { id, bits, name: SmallBytes::new(topic) }
+    Receipt {
+        id,
+        bits,
+        name: SmallBytes::new(topic),
+    }
 }
 
 /// The words of a line, one after the other, and where they lie.
@@ -222,16 +258,26 @@ impl<'b> Words<'b> {
     fn next_word(&mut self) -> (&'b [u8], Span) {
         let start = self.at.min(self.line.len());
         let rest = self.line.get(start..).unwrap_or_default();
-        let length = rest.iter().position(|byte| *byte == b' ').unwrap_or(rest.len());
+        let length = rest
+            .iter()
+            .position(|byte| *byte == b' ')
+            .unwrap_or(rest.len());
         self.at = start + length + 1;
-        (rest.get(..length).unwrap_or_default(), Span::new(start, start + length))
+        (
+            rest.get(..length).unwrap_or_default(),
+            Span::new(start, start + length),
+        )
     }
 }
 
 /// An id as the frame has it: 32 bits, sign-extended.
 fn id_of(digits: &[u8]) -> Option<i64> {
     let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    let number: u32 = std::str::from_utf8(digits).ok().filter(|_| plain)?.parse().ok()?;
+    let number: u32 = std::str::from_utf8(digits)
+        .ok()
+        .filter(|_| plain)?
+        .parse()
+        .ok()?;
     Some(number.cast_signed().into())
 }
 
@@ -247,7 +293,10 @@ fn put_id(id: i64, out: &mut Output) {
 }
 
 fn too_large(length: usize, limit: usize) -> Violation {
-    Violation::TooLarge { length: length as u64, limit: limit as u64 }
+    Violation::TooLarge {
+        length: length as u64,
+        limit: limit as u64,
+    }
 }
 
 fn word(reason: Reason) -> &'static str {

@@ -22,14 +22,25 @@ fn decode_finds_the_protocol_and_prints_its_messages() {
     let text = stdout(&output);
     assert_eq!(text.lines().count(), 3, "{text}");
     let first = text.lines().next().expect("a line");
-    assert!(first.contains(r#""topic":"weather""#) && first.contains(r#""id":7"#), "{first}");
+    assert!(
+        first.contains(r#""topic":"weather""#) && first.contains(r#""id":7"#),
+        "{first}"
+    );
 }
 
 #[test]
 fn decode_of_broken_bytes_says_so_and_fails() {
-    let output = run(&["decode", "--protocol", "pigeon", "samples/broken.server.bin"]);
+    let output = run(&[
+        "decode",
+        "--protocol",
+        "pigeon",
+        "samples/broken.server.bin",
+    ]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stdout(&output).contains("a letter has a topic"), "{output:?}");
+    assert!(
+        stdout(&output).contains("a letter has a topic"),
+        "{output:?}"
+    );
 }
 
 #[test]
@@ -38,7 +49,14 @@ fn routes_are_checked_against_its_attributes() {
     assert!(output.status.success(), "{output:?}");
     let explain = |topic: &str| {
         let topic = format!("topic={topic}");
-        stdout(&run(&["explain", "mesh.yaml", "--attribute", &topic, "--format", "json"]))
+        stdout(&run(&[
+            "explain",
+            "mesh.yaml",
+            "--attribute",
+            &topic,
+            "--format",
+            "json",
+        ]))
     };
     assert!(explain("weather").contains("outbound|7000|forecasters|town.example"));
     assert!(explain("gossip").contains("outbound|7000|everybody|town.example"));
