@@ -19,15 +19,11 @@ pub(crate) fn decode(arguments: &DecodeArguments, builtins: &Builtins) -> ExitCo
     if !arguments.config.is_empty() {
         let outcome = meltemi_controller::load(&arguments.config, builtins);
         crate::check::report(&outcome.problems);
-        let Some(config) = &outcome.config else {
+        if outcome.config.is_none() {
             return ExitCode::FAILURE;
-        };
-        let served = config
-            .listeners()
-            .iter()
-            .flat_map(|listener| &listener.served);
-        for served in served {
-            registry.add(Arc::clone(&served.protocol));
+        }
+        for protocol in &outcome.protocols {
+            registry.add(Arc::clone(protocol));
         }
     }
     let bytes = match read(&arguments.file) {

@@ -122,7 +122,7 @@ fn reload(proxy: &Proxy, admin: &Admin, arguments: &RunArguments, builtins: &Bui
             tracing::info!("configuration reloaded");
         }
         Err(error) => {
-            tracing::error!(%error, "the new configuration is refused; the old one goes on")
+            tracing::error!(%error, "the new configuration is refused; the old one goes on");
         }
     }
 }

@@ -60,6 +60,8 @@ pub struct Outcome {
     pub sources: Vec<PathBuf>,
     /// What was loaded, without secrets; for [`dump`].
     pub resources: Vec<Resource>,
+    /// Every protocol, built in or declared, in the order of detection.
+    pub protocols: Vec<Arc<dyn Protocol>>,
 }
 
 impl Outcome {
@@ -104,13 +106,13 @@ fn outcome(texts: &[source::Text], mut problems: Vec<Problem>, builtins: &Builti
     let resources = kinds::Resources::read(&applied, &mut problems);
     let broken = has_errors(&problems);
     let mut later = Vec::new();
-    let (listeners, clusters) = translate::translate(&resources, builtins, &mut later);
+    let translated = translate::translate(&resources, builtins, &mut later);
     // What is missing because it could not be read would be warned of a second time.
     later.retain(|problem| !broken || problem.severity == Severity::Error);
     problems.append(&mut later);
     let mut config = None;
     if !has_errors(&problems) {
-        match Config::new(listeners, clusters) {
+        match Config::new(translated.listeners, translated.clusters) {
             Ok(valid) => config = Some(valid),
             Err(faults) => problems.extend(faults),
         }
@@ -124,6 +126,7 @@ fn outcome(texts: &[source::Text], mut problems: Vec<Problem>, builtins: &Builti
             .iter()
             .map(|document| Resource::new(document))
             .collect(),
+        protocols: translated.protocols,
     }
 }
 

@@ -12,8 +12,10 @@ mod protocols;
 mod routes;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use meltemi_config::{Cluster, Listener, Problem};
+use meltemi_frame::Protocol;
 
 use crate::Builtins;
 use crate::kinds::Resources;
@@ -22,12 +24,20 @@ use credentials::Credentials;
 use directory::Directory;
 use protocols::Protocols;
 
+/// What resources come to.
+pub(crate) struct Translated {
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) clusters: Vec<Cluster>,
+    /// Those that are built in and those that are declared, in the order of detection.
+    pub(crate) protocols: Vec<Arc<dyn Protocol>>,
+}
+
 /// Listeners and clusters, as far as they can be made; what is wrong goes to `problems`.
 pub(crate) fn translate(
     resources: &Resources<'_>,
     builtins: &Builtins,
     problems: &mut Vec<Problem>,
-) -> (Vec<Listener>, Vec<Cluster>) {
+) -> Translated {
     let protocols = Protocols::new(&resources.protocols, builtins, problems);
     let directory = Directory::new(&resources.services, &protocols, problems);
     let credentials = Credentials::new(&resources.secrets);
@@ -50,5 +60,9 @@ pub(crate) fn translate(
         .into_iter()
         .filter(|cluster| used.contains(cluster.name.as_str()))
         .collect();
-    (listeners, clusters)
+    Translated {
+        listeners,
+        clusters,
+        protocols: protocols.all().to_vec(),
+    }
 }
