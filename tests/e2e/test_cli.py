@@ -70,7 +70,7 @@ TYPOS = {
     "a field": ("subset: v2", "subsett: v2", "subset"),
     "a kind": ("kind: MetaRouter", "kind: MetaRuoter", "MetaRouter"),
     "a subset": ("subset: v2", "subset: v3", "v3"),
-    "a host": ("hosts:\n  - cli.test\n  ports", "hosts:\n  - cil.test\n  ports", "cli.test"),
+    "a host": ("host: cli.test\n        port", "host: cil.test\n        port", "cil.test"),
     "a test": ("prefix: say", "perfix: say", "prefix"),
     "a number": ("number: 9000\n    protocol", "number: many\n    protocol", "many"),
     "an indent": ("  hosts:\n  - cli.test", "   hosts:\n  - cli.test", ""),

@@ -48,7 +48,11 @@ class Meltemi(Child):
             env=env,
         )
         if wait:
-            self.wait_ready()
+            try:
+                self.wait_ready()
+            except BaseException:
+                self.stop()
+                raise
 
     def write(self, documents):
         """Replaces the file at once, as an editor or a ConfigMap would."""

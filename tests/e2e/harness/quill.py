@@ -97,6 +97,7 @@ def serve(tag, magic=MAGIC, seen=None):
 
         while True:
             frame = read(connection)
+            frame.connection = connection
             if seen is not None:
                 seen.append(frame)
             if frame.kind == PING:

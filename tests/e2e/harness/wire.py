@@ -37,7 +37,10 @@ class Connection:
 
     def finish(self):
         """Sends no more, and still listens."""
-        self.sock.shutdown(socket.SHUT_WR)
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            raise Closed from error
 
     def _more(self):
         try:
