@@ -99,7 +99,13 @@ impl Client {
         }
         self.window = self.limits.hold;
         let proper = wire.get(at..).unwrap_or_default();
-        let mut head = Head::new(self.kind(kind, proper), None);
+        let kind_of = match (self.preamble, kind) {
+            (0, _) => self.kind(kind, proper),
+            // The preamble subscribes to nothing, and its replies are none of those that are counted.
+            (_, b'>') => Kind::Push,
+            _ => Kind::Response,
+        };
+        let mut head = Head::new(kind_of, None);
         head.end = whole;
         let mut message = Message::new(head, wire);
         message

@@ -1,6 +1,6 @@
 //! Subscriptions, monitoring and pushes.
 
-use meltemi_frame::{Bind, Kind, Protocol, Session};
+use meltemi_frame::{Bind, Decoded, Interest, Kind, Protocol, Session};
 
 use super::{Dialogue, ERR, FREE, OK};
 use crate::Redis;
@@ -70,6 +70,25 @@ fn resp3() -> Session {
     crate::state::write(&mut preamble, &[b"HELLO", b"3"]);
     // The replies to the preamble are not what is tested here.
     Session::new(preamble, 0)
+}
+
+/// A pinned connection is often a new one: its preamble is still unanswered when it subscribes.
+#[test]
+fn the_reply_to_the_preamble_is_not_that_to_subscribe() {
+    let mut preamble = Vec::new();
+    crate::state::write(&mut preamble, &[b"HELLO", b"3"]);
+    let mut dialogue = Dialogue::with(&Redis::new(), &Session::new(preamble, 1));
+    dialogue.ask("SUBSCRIBE a\r\n");
+    assert!(matches!(
+        dialogue
+            .client
+            .decode(b"%1\r\n+proto\r\n:3\r\n", Interest::Route),
+        Ok(Decoded::Skip(16))
+    ));
+    assert_eq!(
+        dialogue.say(&confirmation('>', "subscribe", "a", 1)),
+        Kind::Response
+    );
 }
 
 #[test]
