@@ -1,6 +1,8 @@
 //! What the pages say is so: links lead somewhere, examples load, named functions are there, and the
 //! codec in a page is the codec that is tested.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test may panic")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

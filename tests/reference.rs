@@ -1,5 +1,7 @@
 //! The reference pages say what the program says. `MELTEMI_WRITE_REFERENCE=1` writes them.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test may panic")]
+
 use std::path::Path;
 use std::process::Command;
 

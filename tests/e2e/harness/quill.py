@@ -1,7 +1,10 @@
 """Quill by hand: the invented protocol that is described in words. A client, a server, frames."""
 
+import contextlib
 import struct
 import threading
+
+from .wire import Closed
 
 CALL, CAST, REPLY, PING, PONG, LEAVING = range(1, 7)
 MAGIC = b"\x71\x7e"
@@ -92,7 +95,8 @@ def serve(tag, magic=MAGIC, seen=None):
         lock = threading.Lock()
 
         def answer(data):
-            with lock:
+            # A late answer may find the connection closed.
+            with lock, contextlib.suppress(OSError, Closed):
                 connection.send(data)
 
         while True:
