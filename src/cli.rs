@@ -121,6 +121,9 @@ pub(crate) struct DemoArguments {
     /// Run ten seconds and end with a summary.
     #[arg(long)]
     pub(crate) once: bool,
+    /// Print the demo's configuration instead.
+    #[arg(long)]
+    pub(crate) config: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

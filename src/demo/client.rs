@@ -1,0 +1,108 @@
+//! A small client: one request after the other through the router, and a look at every answer.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use meltemi_frame::{Kind, Protocol, Side, Status};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::VERSIONS;
+use super::flow::Flow;
+use super::speech::hello;
+use super::tally::Tally;
+use super::wire::Wire;
+
+/// Between two requests.
+const PAUSE: Duration = Duration::from_millis(8);
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Before another connection is made.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// A client.
+pub(super) struct Client {
+    pub(super) protocol: Arc<dyn Protocol>,
+    pub(super) flow: &'static Flow,
+    /// Where the router listens.
+    pub(super) router: SocketAddr,
+    pub(super) tally: Arc<Mutex<Tally>>,
+    /// The number of its first request; clients of one flow must not ask for the same.
+    pub(super) number: u64,
+}
+
+impl Client {
+    /// Sends requests until `stop` says so, then ends with the last answer.
+    pub(super) async fn run(mut self, stop: watch::Receiver<bool>) {
+        while !*stop.borrow() {
+            if let Err(error) = self.converse(&stop).await {
+                self.note(|tally| tally.wrong(error.to_string()));
+                sleep(AGAIN).await;
+            }
+        }
+    }
+
+    async fn converse(&mut self, stop: &watch::Receiver<bool>) -> io::Result<()> {
+        let stream = TcpStream::connect(self.router).await?;
+        let mut wire = Wire::new(stream, &*self.protocol, Side::Client);
+        while !*stop.borrow() {
+            self.number += 1;
+            let asked = Instant::now();
+            let version = timeout(PATIENCE, self.ask(&mut wire))
+                .await
+                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+            let micros = asked.elapsed().as_micros();
+            self.note(|tally| tally.right(version, micros));
+            sleep(PAUSE).await;
+        }
+        Ok(())
+    }
+
+    /// One request: the position of the version that answered it.
+    async fn ask(&self, wire: &mut Wire) -> io::Result<usize> {
+        let ask = self.flow.ask(self.number);
+        // Every client of a connection of its own starts with the same ids, as many libraries do.
+        let own_id = i64::try_from(self.number % 1000).unwrap_or(0);
+        let id = self.protocol.spec().correlation.id_bits().map(|_| own_id);
+        let request = (self.flow.speech.request)(own_id, &ask);
+        wire.write(Kind::Request, id, &request).await?;
+        loop {
+            let Some(message) = wire.read().await? else {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            };
+            let message = message.message();
+            if message.head.kind != Kind::Response {
+                continue;
+            }
+            if message.head.id != id {
+                return Err(wrong(format!(
+                    "the answer to {:?} came for {id:?}",
+                    message.head.id
+                )));
+            }
+            if message.head.status != Status::Ok {
+                return Err(wrong(String::from_utf8_lossy(message.wire()).into_owned()));
+            }
+            let text = (self.flow.speech.text)(message.wire()).unwrap_or_default();
+            let of = |version: &&str| hello(&ask.name, version).as_bytes() == text;
+            return VERSIONS
+                .iter()
+                .position(of)
+                .ok_or_else(|| {
+                    let text = String::from_utf8_lossy(text);
+                    wrong(format!("`{}` was answered with `{text}`", ask.name))
+                });
+        }
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Tally)) {
+        note(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+fn wrong(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}

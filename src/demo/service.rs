@@ -1,0 +1,72 @@
+//! A small service: one version of one protocol's service, on one socket.
+
+use std::io;
+use std::sync::Arc;
+
+use meltemi_frame::{Kind, Protocol, Reason, Say, Side};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::speech::Speech;
+use super::wire::Wire;
+
+/// A service.
+#[derive(Clone)]
+pub(super) struct Service {
+    pub(super) protocol: Arc<dyn Protocol>,
+    pub(super) speech: &'static Speech,
+    /// What it calls itself in its answers.
+    pub(super) version: &'static str,
+}
+
+impl Service {
+    /// Serves everybody who connects, until it is dropped.
+    pub(super) async fn serve(self, socket: TcpListener) {
+        // Accepting fails when descriptors run out or a client is gone already: the next may do.
+        loop {
+            if let Ok((stream, _)) = socket.accept().await {
+                let service = self.clone();
+                tokio::spawn(async move {
+                    // A client that breaks off, or sends what is no message, loses its connection.
+                    let _ = service.converse(stream).await;
+                });
+            } else {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+    }
+
+    async fn converse(&self, stream: TcpStream) -> io::Result<()> {
+        let mut wire = Wire::new(stream, &*self.protocol, Side::Server);
+        while let Some(request) = wire.read().await? {
+            let request = request.message();
+            let to = wire.receipt(&request);
+            match request.head.kind {
+                Kind::Request => {
+                    match (self.speech.reply)(&request, self.protocol.spec(), self.version) {
+                        Some(reply) => {
+                            wire.write(Kind::Response, request.head.id, &reply).await?;
+                        }
+                        None => {
+                            let reason = Reason::BadRequest;
+                            let text = "the demo does not know this";
+                            wire.say(Say::Failure {
+                                to: &to,
+                                reason,
+                                text,
+                            })
+                            .await?;
+                        }
+                    }
+                }
+                Kind::Local => wire.say(Say::Own { to: &to }).await?,
+                Kind::Ping => wire.say(Say::Pong { to: &to }).await?,
+                // One-way requests and all that asks for no answer.
+                _ => {}
+            }
+            if request.head.close {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
