@@ -16,8 +16,10 @@ use super::speech::hello;
 use super::tally::Tally;
 use super::wire::Wire;
 
-/// Between two requests.
-const PAUSE: Duration = Duration::from_millis(8);
+/// The shortest pause between two requests, in milliseconds, and how many lengths there are: were they
+/// all the same, clients would fall into step and wait for each other.
+const PAUSE_MS: u64 = 4;
+const PAUSES: u64 = 9;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Before another connection is made.
@@ -30,7 +32,7 @@ pub(super) struct Client {
     /// Where the router listens.
     pub(super) router: SocketAddr,
     pub(super) tally: Arc<Mutex<Tally>>,
-    /// The number of its first request; clients of one flow must not ask for the same.
+    /// The number of its last request; no two clients ask for the same.
     pub(super) number: u64,
 }
 
@@ -56,7 +58,7 @@ impl Client {
                 .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
             let micros = asked.elapsed().as_micros();
             self.note(|tally| tally.right(version, micros));
-            sleep(PAUSE).await;
+            sleep(self.pause()).await;
         }
         Ok(())
     }
@@ -88,14 +90,16 @@ impl Client {
             }
             let text = (self.flow.speech.text)(message.wire()).unwrap_or_default();
             let of = |version: &&str| hello(&ask.name, version).as_bytes() == text;
-            return VERSIONS
-                .iter()
-                .position(of)
-                .ok_or_else(|| {
-                    let text = String::from_utf8_lossy(text);
-                    wrong(format!("`{}` was answered with `{text}`", ask.name))
-                });
+            return VERSIONS.iter().position(of).ok_or_else(|| {
+                let text = String::from_utf8_lossy(text);
+                wrong(format!("`{}` was answered with `{text}`", ask.name))
+            });
         }
+    }
+
+    fn pause(&self) -> Duration {
+        let scattered = self.number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        Duration::from_millis(PAUSE_MS + scattered % PAUSES)
     }
 
     fn note(&self, note: impl FnOnce(&mut Tally)) {

@@ -70,14 +70,16 @@ async fn show(once: bool, builtins: &Builtins) -> Result<bool, String> {
     let tallies: Vec<Arc<Mutex<Tally>>> = FLOWS.iter().map(|_| Arc::default()).collect();
     let (stop, stopped) = watch::channel(false);
     let mut clients = JoinSet::new();
+    let mut first_number = 0;
     for (flow, tally) in FLOWS.iter().zip(&tallies) {
-        for place in 0..CLIENTS {
+        for _ in 0..CLIENTS {
+            first_number += 1_000_000;
             let client = Client {
                 protocol: stage.protocol(flow.speech)?,
                 flow,
                 router: stage.router(flow.speech)?,
                 tally: Arc::clone(tally),
-                number: place * 1_000_000_000,
+                number: first_number,
             };
             clients.spawn(client.run(stopped.clone()));
         }
