@@ -57,7 +57,7 @@ impl Screen {
         )?;
         writeln!(
             out,
-            "  thrift   127.0.0.1:{thrift}, framed or not, binary     string search(1: string name)"
+            "  thrift   127.0.0.1:{thrift}, framed binary     string search(1: string name)"
         )?;
         writeln!(out, "  quill    127.0.0.1:{quill}")?;
         writeln!(

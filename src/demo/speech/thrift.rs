@@ -1,7 +1,7 @@
-//! Thrift: `string search(1: string name)` and others like it, in the strict binary protocol.
+//! Thrift: `string search(1: string name)` and others like it, framed, in the strict binary protocol.
 //!
-//! A message is the version with its type, the method's name, a sequence id, and a struct; framed, its
-//! length stands before it (thrift-binary-protocol.md, "Message" and "Framed vs. unframed transport").
+//! A message is its length, the version with its type, the method's name, a sequence id, and a struct
+//! (thrift-binary-protocol.md, "Message"; thrift-rpc.md, "Framed vs. unframed transport").
 
 use meltemi_frame::{Message, Spec};
 
@@ -18,23 +18,13 @@ pub(super) fn request(id: i64, ask: &Ask) -> Vec<u8> {
 }
 
 pub(super) fn reply(request: &Message<'_>, spec: &Spec, version: &str) -> Option<Vec<u8>> {
-    if attribute(request, spec, "protocol")? != "binary" {
+    let spoken = ["transport", "protocol"].map(|name| attribute(request, spec, name));
+    if spoken != [Some("framed".to_owned()), Some("binary".to_owned())] {
         return None;
     }
-    let transport = attribute(request, spec, "transport")?;
-    let wire = match &*transport {
-        "framed" => request.wire().get(4..)?,
-        "unframed" => request.wire(),
-        _ => return None,
-    };
-    let (method, name) = parts(wire)?;
+    let (method, name) = parts(request.wire().get(4..)?)?;
     let hello = hello(&String::from_utf8_lossy(name), version);
-    let reply = message(REPLY, method, request.head.id?, 0, &hello);
-    Some(if transport == "framed" {
-        framed(&reply)
-    } else {
-        reply
-    })
+    Some(framed(&message(REPLY, method, request.head.id?, 0, &hello)))
 }
 
 pub(super) fn text(reply: &[u8]) -> Option<&[u8]> {
