@@ -22,8 +22,9 @@ setup: ## Installs what the tests need, and only what is missing.
 
 test: setup unit e2e ## Installs what the tests need and runs them all.
 
-unit: ## The tests of the crates.
+unit: ## The tests of the crates, and of a codec and program from outside.
 	$(CARGO) test --workspace --quiet
+	cd tests/third-party && CARGO_TARGET_DIR=$(abspath $(TARGET)) $(CARGO) test --quiet
 
 e2e: ## The end-to-end tests: the real program, real clients, real servers.
 	$(CARGO) build --profile test --bin meltemi --quiet
