@@ -52,8 +52,23 @@ impl Ports {
     /// # Errors
     /// There is none.
     pub(super) fn bind(&mut self, written: u16) -> io::Result<TcpListener> {
-        let at = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-        let socket = at(written).or_else(|_| at(0))?;
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, written));
+        socket.map_or_else(
+            |_| self.bind_elsewhere(written),
+            |socket| self.note(written, socket),
+        )
+    }
+
+    /// A socket at a port that is free, to stand for the one that is written.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn bind_elsewhere(&mut self, written: u16) -> io::Result<TcpListener> {
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        self.note(written, socket)
+    }
+
+    fn note(&mut self, written: u16, socket: TcpListener) -> io::Result<TcpListener> {
         self.0.insert(written, socket.local_addr()?.port());
         Ok(socket)
     }

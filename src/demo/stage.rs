@@ -92,7 +92,10 @@ fn route(builtins: &Builtins, ports: &mut Ports) -> Result<Proxy, String> {
         tries += 1;
         for place in &PLACES {
             // Bound to see that it is free, and let go again for the router.
-            let free = ports.bind(place.router);
+            let free = match tries {
+                1 => ports.bind(place.router),
+                _ => ports.bind_elsewhere(place.router),
+            };
             free.map_err(|error| format!("no port for the router: {error}"))?;
         }
         let text = ports.put_into(CONFIGURATION);
