@@ -52,11 +52,10 @@ impl Ports {
     /// # Errors
     /// There is none.
     pub(super) fn bind(&mut self, written: u16) -> io::Result<TcpListener> {
-        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, written));
-        socket.map_or_else(
-            |_| self.bind_elsewhere(written),
-            |socket| self.note(written, socket),
-        )
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, written)) {
+            Ok(socket) => self.note(written, socket),
+            Err(_) => self.bind_elsewhere(written),
+        }
     }
 
     /// A socket at a port that is free, to stand for the one that is written.
