@@ -95,10 +95,13 @@ impl DubboCodec {
         Ok(length)
     }
 
-    /// Whom to answer if the message behind `header` is refused.
+    /// Whose request, or the answer to which, the message behind `header` is, if it is refused.
     fn answer(&self, header: Header) -> Option<Box<Receipt>> {
-        let waits = header.is_request() && header.is_two_way() && !header.is_event();
-        (waits && self.side == Side::Server).then(|| Box::new(reply::receipt(header, &[])))
+        let told = match self.side {
+            Side::Server => header.is_request() && header.is_two_way(),
+            Side::Client => !header.is_request(),
+        };
+        (told && !header.is_event()).then(|| Box::new(reply::receipt(header, &[])))
     }
 
     /// The message in `wire`, which holds it whole or, if `whole` is not set, its front alone.

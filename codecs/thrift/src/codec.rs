@@ -109,10 +109,15 @@ impl ThriftCodec {
             flaw => flaw.clone(),
         };
         if let Some(violation) = flaw {
+            let answer = match self.side {
+                Side::Server => front.answer(bytes),
+                // A response, as its side was right.
+                Side::Client => Some(Box::new(Receipt::new(Some(i64::from(front.seqid()))))),
+            };
             return Err(DecodeError::Message {
                 violation,
                 length: total,
-                answer: front.answer(bytes),
+                answer,
             });
         }
         let size = bytes.len();

@@ -88,7 +88,12 @@ pub enum DecodeError {
         /// How many bytes the message takes from the front of the input. It may be more than the
         /// input holds: then the router discards the rest as it comes.
         length: usize,
-        /// Whom to answer. `None` for a one-way request, a response, or when it is not known.
+        /// From a client: whom to answer; `None` for a one-way request, or when it is not known.
+        ///
+        /// From a server: that this was a response, and by [`Receipt::id`] the answer to what. Its
+        /// caller is told at once. `None` when it was something else, or when that is not known:
+        /// in a protocol that answers in order nothing that follows could be trusted then, and the
+        /// connection ends; elsewhere the message is dropped.
         answer: Option<Box<Receipt>>,
     },
     /// Framing is lost: what is pending is answered, and the connection closes.

@@ -152,6 +152,11 @@ impl OwnedMessage {
         }
     }
 
+    /// What the router must know.
+    pub const fn head(&self) -> &Head {
+        &self.head
+    }
+
     /// How many bytes it holds.
     pub fn len(&self) -> usize {
         self.wire.len()
