@@ -98,6 +98,11 @@ impl<R: Default> Order<R> {
         })
     }
 
+    /// Gives back memory that is not in use.
+    pub fn shrink(&mut self) {
+        self.entries.shrink_to_fit();
+    }
+
     /// How many requests are not answered completely.
     pub fn len(&self) -> usize {
         self.entries.len()

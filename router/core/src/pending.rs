@@ -89,10 +89,10 @@ impl<T> Pending<T> {
     /// `None` if seven eighths of the id space are in use, which is for narrow ids only: what is
     /// left free keeps an id from being given again right after it was answered.
     pub fn insert(&mut self, ticket: T, deadline: u64) -> Option<i64> {
-        let taken = self.waiting + self.tombstones;
-        if taken as u64 >= self.space() - self.space() / 8 {
+        if self.is_full() {
             return None;
         }
+        let taken = self.waiting + self.tombstones;
         if (taken + 1) * 2 > self.slots.len() {
             self.grow();
         }
@@ -114,6 +114,12 @@ impl<T> Pending<T> {
         self.waiting += 1;
         self.earliest = self.earliest.min(deadline);
         Some(self.extend(id))
+    }
+
+    /// Whether [`Pending::insert`] has no id to give.
+    pub const fn is_full(&self) -> bool {
+        let taken = self.waiting + self.tombstones;
+        taken as u64 >= self.space() - self.space() / 8
     }
 
     /// What is known of the id that a reply carries.
