@@ -41,6 +41,8 @@ impl Drop for Admission {
 struct Accepting {
     name: Arc<str>,
     local: SocketAddr,
+    /// The same socket once more, for a listener that changes its name.
+    socket: std::net::TcpListener,
     limit: Arc<AtomicUsize>,
     task: AbortHandle,
 }
@@ -94,25 +96,31 @@ impl Acceptor {
         bound: Vec<Bound>,
         wanted: &[(SocketAddr, Arc<str>, usize)],
     ) -> Result<(), (SocketAddr, io::Error)> {
-        self.open.retain(|address, accepting| {
-            let kept = wanted
-                .iter()
-                .find(|(other, name, _)| other == address && *name == accepting.name);
-            match kept {
-                Some((_, _, limit)) => accepting.limit.store(*limit, Ordering::Relaxed),
-                None => accepting.task.abort(),
-            }
-            kept.is_some()
-        });
         let mut bound: HashMap<_, _> = bound
             .into_iter()
             .map(|bound| (bound.wanted, bound.socket))
             .collect();
+        self.open.retain(|address, accepting| {
+            let kept = wanted.iter().find(|(other, _, _)| other == address);
+            match kept {
+                Some((_, name, limit)) if *name == accepting.name => {
+                    accepting.limit.store(*limit, Ordering::Relaxed);
+                    return true;
+                }
+                // Another name: its socket stays, and so does who waits in it to be accepted.
+                Some(_) => {
+                    let socket = accepting.socket.try_clone();
+                    bound.extend(socket.ok().map(|socket| (*address, socket)));
+                }
+                None => {}
+            }
+            accepting.task.abort();
+            false
+        });
         for (address, name, limit) in wanted {
             if self.open.contains_key(address) {
                 continue;
             }
-            // A listener that changed its name keeps its address: bound anew here.
             let socket = match bound.remove(address) {
                 Some(socket) => socket,
                 None => bind(*address).map_err(|error| (*address, error))?,
@@ -132,11 +140,11 @@ impl Acceptor {
         limit: usize,
     ) -> io::Result<Accepting> {
         let _inside = self.runtime.enter();
-        let socket = TcpListener::from_std(socket)?;
         let local = socket.local_addr()?;
+        let listener = TcpListener::from_std(socket.try_clone()?)?;
         let limit = Arc::new(AtomicUsize::new(limit));
         let task = self.runtime.spawn(accept_all(
-            socket,
+            listener,
             Arc::clone(name),
             self.lanes.clone(),
             Arc::clone(&limit),
@@ -145,6 +153,7 @@ impl Acceptor {
         Ok(Accepting {
             name: Arc::clone(name),
             local,
+            socket,
             limit,
             task: task.abort_handle(),
         })
@@ -216,8 +225,10 @@ fn give(
     lanes: &[Lane],
     open: &Arc<AtomicUsize>,
 ) {
+    // A worker that is gone has the least to do of all.
     let Some(lane) = lanes
         .iter()
+        .filter(|lane| !lane.commands.is_closed())
         .min_by_key(|lane| lane.load.load(Ordering::Relaxed))
     else {
         return;
