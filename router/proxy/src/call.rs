@@ -3,11 +3,11 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use meltemi_frame::{Edit, Fault, Receipt};
+use meltemi_frame::{Edit, Fault, Receipt, Status};
 
 use crate::access_log::Entry;
-use crate::cluster::InFlight;
 use crate::downstream::Downstream;
+use crate::endpoint::InFlight;
 use crate::stats::{Group, operation};
 use crate::worker::Worker;
 
@@ -29,6 +29,8 @@ pub(crate) struct Caller {
     pub(crate) receipt: Receipt,
     /// Changes to the response.
     pub(crate) edits: Option<Arc<[Edit]>>,
+    /// How the response went, as its front told.
+    pub(crate) status: Status,
     /// A success makes the upstream connection one of another session.
     pub(crate) session: bool,
     pub(crate) track: Track,

@@ -7,22 +7,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use meltemi_config::{Address, Cluster, Endpoint};
-use meltemi_frame::{Fault, Interest, OwnedMessage, Protocol, Session, Sharing};
+use meltemi_frame::{Bind, Fault, Interest, OwnedMessage, Protocol, Session, Sharing};
 use meltemi_router_core::Balancer;
 use tokio::task::AbortHandle;
 
 use crate::call::Call;
-use crate::stats::{CLUSTER, Group, cluster};
+use crate::endpoint::EndpointState;
+use crate::stats::{Group, cluster};
 use crate::upstream::Upstream;
 use crate::worker::Worker;
-
-/// An endpoint that could not be connected to is left alone this long, in microseconds, as long as
-/// there are others.
-const AVOID_US: u64 = 1_000_000;
-
-/// A request at the head of a shared in-order connection that is older than this, in
-/// microseconds, may be stuck: new requests go over another connection.
-const STUCK_US: u64 = 100_000;
 
 /// A cluster as one worker sees it. It outlives configurations, as its connections do.
 pub(crate) struct ClusterState {
@@ -40,46 +33,6 @@ pub(crate) struct ClusterState {
 pub(crate) struct Counters {
     pub(crate) requests: Cell<usize>,
     pub(crate) connections: Cell<usize>,
-}
-
-/// One server, at one address.
-pub(crate) struct EndpointState {
-    pub(crate) address: SocketAddr,
-    pub(crate) definition: Endpoint,
-    in_flight: Cell<u32>,
-    avoid_until_us: Cell<u64>,
-    /// It is not part of the cluster any more.
-    pub(crate) retired: Cell<bool>,
-    shared: RefCell<Vec<Rc<Upstream>>>,
-    idle: RefCell<Vec<Rc<Upstream>>>,
-}
-
-/// Counts a request against its endpoint and cluster as long as it lives.
-pub(crate) struct InFlight {
-    endpoint: Rc<EndpointState>,
-    counters: Rc<Counters>,
-}
-
-impl InFlight {
-    pub(crate) fn new(endpoint: &Rc<EndpointState>, counters: &Rc<Counters>) -> Self {
-        endpoint.in_flight.set(endpoint.in_flight.get() + 1);
-        counters.requests.set(counters.requests.get() + 1);
-        Self {
-            endpoint: Rc::clone(endpoint),
-            counters: Rc::clone(counters),
-        }
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.endpoint
-            .in_flight
-            .set(self.endpoint.in_flight.get().saturating_sub(1));
-        self.counters
-            .requests
-            .set(self.counters.requests.get().saturating_sub(1));
-    }
 }
 
 /// What a request needs of a connection.
@@ -110,31 +63,54 @@ pub(crate) struct Waiting {
     pub(crate) session: Session,
     pub(crate) interest: Interest,
     pub(crate) deadline_ms: u64,
+    /// When it waits no longer.
+    pub(crate) give_up_ms: u64,
     pub(crate) endpoint: Rc<EndpointState>,
+    /// The request belongs to this endpoint and no other.
+    pub(crate) hashed: bool,
+}
+
+impl Waiting {
+    /// It waits no longer. Tells whether there is still somebody to serve.
+    fn leave(&self) -> bool {
+        let Some(caller) = self.call.as_ref().and_then(|call| call.caller.as_ref()) else {
+            return true;
+        };
+        if self.message.head().bind == Bind::Once {
+            caller.down.set_queued(false);
+        }
+        !caller.down.is_closed()
+    }
+
+    fn fits(&self, upstream: &Upstream) -> bool {
+        upstream.serves(&self.protocol, &self.session)
+            && (!self.hashed || Rc::ptr_eq(&self.endpoint, &upstream.endpoint))
+    }
 }
 
 impl ClusterState {
-    pub(crate) fn new(worker: &Rc<Worker>, config: &Arc<Cluster>) -> Rc<Self> {
+    pub(crate) fn new(config: &Arc<Cluster>, group: Arc<Group>) -> Rc<Self> {
         let state = Rc::new(Self {
             config: RefCell::new(Arc::clone(config)),
             endpoints: RefCell::default(),
             balancer: RefCell::new(Balancer::new(&config.balancing, &[], &[])),
             counters: Rc::default(),
             waiting: RefCell::default(),
-            group: worker.stats.group(&CLUSTER, vec![config.name.clone()]),
+            group,
             resolver: RefCell::default(),
         });
-        state.configure();
+        state.configure(false);
         state
     }
 
     /// Takes over a changed definition.
     pub(crate) fn update(self: &Rc<Self>, config: &Arc<Cluster>) {
-        *self.config.borrow_mut() = Arc::clone(config);
-        self.configure();
+        let before = self.config.replace(Arc::clone(config));
+        self.configure(before.balancing == config.balancing);
     }
 
-    fn configure(self: &Rc<Self>) {
+    /// `balanced`: endpoints that stay as they are need no other balancer.
+    fn configure(self: &Rc<Self>, balanced: bool) {
         if let Some(resolver) = self.resolver.take() {
             resolver.abort();
         }
@@ -144,6 +120,9 @@ impl ClusterState {
             .iter()
             .any(|e| matches!(e.address, Address::Name { .. }));
         if named {
+            if !balanced {
+                self.balance();
+            }
             let task = tokio::task::spawn_local(crate::dns::keep_resolved(Rc::downgrade(self)));
             *self.resolver.borrow_mut() = Some(task.abort_handle());
             return;
@@ -156,10 +135,25 @@ impl ClusterState {
                 Address::Name { .. } => None,
             });
         self.set_endpoints(endpoints.collect());
+        if !balanced {
+            self.balance();
+        }
     }
 
     /// Replaces the endpoints; connections to those that stay are kept, the others drain.
     pub(crate) fn set_endpoints(&self, wanted: Vec<(SocketAddr, Endpoint)>) {
+        // Names are resolved often and change seldom; and a balancer can be costly to make.
+        let same =
+            |(state, (address, definition)): (&Rc<EndpointState>, &(SocketAddr, Endpoint))| {
+                state.address == *address && state.definition == *definition
+            };
+        let unchanged = {
+            let endpoints = self.endpoints.borrow();
+            endpoints.len() == wanted.len() && endpoints.iter().zip(&wanted).all(same)
+        };
+        if unchanged {
+            return;
+        }
         let mut old = std::mem::take(&mut *self.endpoints.borrow_mut());
         let mut new = Vec::with_capacity(wanted.len());
         for (address, definition) in wanted {
@@ -172,21 +166,24 @@ impl ClusterState {
             ));
         }
         for gone in old {
-            gone.retired.set(true);
-            let mut connections = gone.shared.take();
-            connections.append(&mut gone.idle.borrow_mut());
-            for upstream in connections {
-                upstream.drain();
-            }
+            gone.retire();
         }
-        let weights: Vec<u32> = new.iter().map(|state| state.definition.weight).collect();
-        let keys: Vec<u64> = new
+        *self.endpoints.borrow_mut() = new;
+        self.balance();
+    }
+
+    fn balance(&self) {
+        let endpoints = self.endpoints.borrow();
+        let weights: Vec<u32> = endpoints
+            .iter()
+            .map(|state| state.definition.weight)
+            .collect();
+        let keys: Vec<u64> = endpoints
             .iter()
             .map(|state| meltemi_router_core::stable_hash(state.address.to_string().as_bytes()))
             .collect();
         let config = self.config.borrow();
         *self.balancer.borrow_mut() = Balancer::new(&config.balancing, &weights, &keys);
-        *self.endpoints.borrow_mut() = new;
     }
 
     /// The endpoint for a request.
@@ -196,16 +193,8 @@ impl ClusterState {
             return (only.definition.weight > 0).then(|| Rc::clone(only));
         }
         let now = worker.now_us();
-        let load = |at: usize| {
-            endpoints
-                .get(at)
-                .map_or(0, |endpoint| endpoint.in_flight.get())
-        };
-        let usable = |at: usize| {
-            endpoints
-                .get(at)
-                .is_some_and(|e| e.avoid_until_us.get() <= now)
-        };
+        let load = |at: usize| endpoints.get(at).map_or(0, |one| one.in_flight());
+        let usable = |at: usize| endpoints.get(at).is_some_and(|one| one.is_usable(now));
         let mut balancer = self.balancer.borrow_mut();
         let mut random = || worker.random();
         // With every endpoint down, one of them is tried all the same: it may be back.
@@ -230,43 +219,53 @@ impl ClusterState {
         endpoint: &Rc<EndpointState>,
         need: &Need<'_>,
     ) -> Acquired {
-        let config = Arc::clone(&self.config.borrow());
-        if self.counters.requests.get() >= config.limits.requests {
+        let limits = self.config.borrow().limits;
+        if self.counters.requests.get() >= limits.requests {
             self.group.add(cluster::OVERFLOW, 1);
             return Acquired::Refused(Fault::Overload);
         }
         let exclusive = need.exclusive || self.sharing(need.protocol) == Sharing::Exclusive;
         if !exclusive
-            && let Some(upstream) =
-                endpoint.find_shared(worker, need, config.limits.shared_connections)
+            && let Some(upstream) = endpoint.find_shared(worker, need, limits.shared_connections)
         {
             return Acquired::Upstream(upstream);
         }
-        if let Some(upstream) = endpoint.take_idle(need.session) {
-            if exclusive {
-                return Acquired::Upstream(upstream);
+        if let Some(upstream) = endpoint.take_idle(need) {
+            if !exclusive {
+                upstream.become_shared();
+                endpoint.share(&upstream);
             }
-            upstream.become_shared();
-            endpoint.shared.borrow_mut().push(Rc::clone(&upstream));
             return Acquired::Upstream(upstream);
         }
-        if self.counters.connections.get() >= config.limits.connections {
-            // An idle connection of another session or endpoint makes room.
-            let idle = self
-                .endpoints
-                .borrow()
-                .iter()
-                .find_map(|other| other.idle.borrow_mut().pop());
-            let Some(idle) = idle else {
+        let full = self.counters.connections.get() >= limits.connections;
+        if full && !self.make_room() {
+            if exclusive {
                 return Acquired::Busy;
-            };
-            idle.close(Fault::Overload);
+            }
+            // Shared connections are not given back, so that there is nothing to wait for: any one
+            // that fits is better, and an endpoint may always have one.
+            if let Some(upstream) = endpoint.any_shared(need) {
+                return Acquired::Upstream(upstream);
+            }
+            if endpoint.has_shared() {
+                return Acquired::Busy;
+            }
         }
         let upstream = Upstream::connect(worker, self, endpoint, need, exclusive);
         if !exclusive {
-            endpoint.shared.borrow_mut().push(Rc::clone(&upstream));
+            endpoint.share(&upstream);
         }
         Acquired::Upstream(upstream)
+    }
+
+    /// Closes an idle connection, of another session or endpoint. Tells whether there was one.
+    fn make_room(&self) -> bool {
+        let endpoints = self.endpoints.borrow();
+        let idle = endpoints.iter().find_map(|other| other.pop_idle());
+        if let Some(idle) = &idle {
+            idle.close(Fault::Overload);
+        }
+        idle.is_some()
     }
 
     /// Lets a request wait for a connection. Gives it back if too many wait already.
@@ -286,57 +285,80 @@ impl ClusterState {
             upstream.drain();
             return;
         }
-        let next = {
-            let mut queue = self.waiting.borrow_mut();
-            let fits = |waiting: &Waiting| upstream.session().same(&waiting.session);
-            queue.iter().position(fits).and_then(|at| queue.remove(at))
-        };
+        let next = self.next_waiting(|waiting| waiting.fits(upstream));
         if let Some(waiting) = next {
             upstream.set_interest(waiting.interest);
-            upstream.send_owned(worker, &waiting.message, waiting.call, waiting.deadline_ms);
+            Self::serve(worker, upstream, waiting);
+        } else if self.has_waiting() {
+            // Somebody waits for a connection of another kind: this one makes room.
+            upstream.drain();
         } else {
-            upstream
-                .endpoint
-                .idle
-                .borrow_mut()
-                .push(Rc::clone(upstream));
-            // Somebody of another session may wait: this one makes room.
-            if !self.waiting.borrow().is_empty()
-                && let Some(idle) = upstream.endpoint.idle.borrow_mut().pop()
-            {
-                idle.drain();
-            }
+            upstream.endpoint.keep(upstream);
         }
     }
 
     /// A connection is gone, so there is room for another.
     pub(crate) fn connection_closed(self: &Rc<Self>, worker: &Rc<Worker>, upstream: &Rc<Upstream>) {
         let counters = &self.counters;
-        counters
-            .connections
-            .set(counters.connections.get().saturating_sub(1));
+        let open = counters.connections.get().saturating_sub(1);
+        counters.connections.set(open);
         self.group.subtract(cluster::ACTIVE, 1);
         upstream.endpoint.forget(upstream);
-        let next = self.waiting.borrow_mut().pop_front();
-        if let Some(waiting) = next {
-            let Waiting {
-                message,
-                call,
-                protocol,
-                session,
-                interest,
-                endpoint,
-                deadline_ms,
-            } = waiting;
-            let need = Need {
-                protocol: &protocol,
-                session: &session,
-                exclusive: true,
-                interest,
-                affinity: 0,
+        // There may be more than the limit: it may have been lowered, or room made before this.
+        if open >= self.config.borrow().limits.connections {
+            return;
+        }
+        let Some(mut waiting) = self.next_waiting(|_| true) else {
+            return;
+        };
+        if waiting.endpoint.retired.get()
+            && let Some(endpoint) = self.pick(worker, None)
+        {
+            waiting.endpoint = endpoint;
+        }
+        let need = Need {
+            protocol: &waiting.protocol,
+            session: &waiting.session,
+            exclusive: true,
+            interest: waiting.interest,
+            affinity: 0,
+        };
+        let upstream = Upstream::connect(worker, self, &waiting.endpoint, &need, true);
+        Self::serve(worker, &upstream, waiting);
+    }
+
+    /// Takes out the first that `fits` of those who wait and are still there.
+    fn next_waiting(&self, fits: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
+        loop {
+            let waiting = {
+                let mut queue = self.waiting.borrow_mut();
+                let at = queue.iter().position(&fits)?;
+                queue.remove(at)?
             };
-            let upstream = Upstream::connect(worker, self, &endpoint, &need, true);
-            upstream.send_owned(worker, &message, call, deadline_ms);
+            if waiting.leave() {
+                return Some(waiting);
+            }
+        }
+    }
+
+    /// Sends a request that waited.
+    fn serve(worker: &Rc<Worker>, upstream: &Rc<Upstream>, waiting: Waiting) {
+        let caller = waiting.call.as_ref().and_then(|call| call.caller.as_ref());
+        let down = caller.map(|caller| Rc::clone(&caller.down));
+        if let Some(down) = &down {
+            down.uses_alone(upstream, waiting.message.head().bind == Bind::Once);
+        }
+        let message = &mut waiting.message.message();
+        let sent = upstream.send(worker, message, waiting.call, waiting.deadline_ms);
+        let failed = sent.is_err();
+        if let Err(unsent) = sent {
+            unsent.answer();
+        }
+        if failed && let Some(down) = &down {
+            down.after_reply(upstream);
+        }
+        if failed || down.is_none() {
+            upstream.done(worker);
         }
     }
 
@@ -348,11 +370,12 @@ impl ClusterState {
     pub(crate) fn expired(&self, now_ms: u64) -> Vec<Call> {
         let mut queue = self.waiting.borrow_mut();
         let mut calls = Vec::new();
-        if queue.iter().any(|waiting| waiting.deadline_ms <= now_ms) {
+        if queue.iter().any(|waiting| waiting.give_up_ms <= now_ms) {
             queue.retain_mut(|waiting| {
-                if waiting.deadline_ms > now_ms {
+                if waiting.give_up_ms > now_ms {
                     return true;
                 }
+                waiting.leave();
                 calls.extend(waiting.call.take());
                 false
             });
@@ -374,71 +397,9 @@ impl ClusterState {
             .borrow()
             .iter()
             .map(|endpoint| {
-                let shared = endpoint.shared.borrow().len();
-                let idle = endpoint.idle.borrow().len();
-                (endpoint.address, endpoint.in_flight.get(), shared, idle)
+                let (shared, idle) = endpoint.connections();
+                (endpoint.address, endpoint.in_flight(), shared, idle)
             })
             .collect()
-    }
-}
-
-impl EndpointState {
-    fn new(address: SocketAddr, definition: Endpoint) -> Self {
-        Self {
-            address,
-            definition,
-            in_flight: Cell::new(0),
-            avoid_until_us: Cell::new(0),
-            retired: Cell::new(false),
-            shared: RefCell::default(),
-            idle: RefCell::default(),
-        }
-    }
-
-    fn find_shared(&self, worker: &Worker, need: &Need<'_>, most: usize) -> Option<Rc<Upstream>> {
-        let shared = self.shared.borrow();
-        let now = worker.now_us();
-        let fits =
-            |upstream: &&Rc<Upstream>| upstream.accepts() && upstream.session().same(need.session);
-        let count = shared.iter().filter(fits).count();
-        // Each client keeps to one connection, so that its requests travel and return together;
-        // a connection whose oldest request seems stuck is left to those who are on it already.
-        let place = usize::try_from(need.affinity % most.max(1) as u64).unwrap_or(0);
-        if count <= place && count < most {
-            return None;
-        }
-        let own = shared
-            .iter()
-            .filter(fits)
-            .nth(place.min(count.saturating_sub(1)));
-        let free = |upstream: &&Rc<Upstream>| upstream.oldest_us(now) < STUCK_US;
-        let chosen = own
-            .filter(free)
-            .or_else(|| shared.iter().filter(fits).find(free))?;
-        chosen.set_interest(need.interest);
-        Some(Rc::clone(chosen))
-    }
-
-    fn take_idle(&self, session: &Session) -> Option<Rc<Upstream>> {
-        let mut idle = self.idle.borrow_mut();
-        let at = idle
-            .iter()
-            .rposition(|upstream| upstream.accepts() && upstream.session().same(session))?;
-        Some(idle.remove(at))
-    }
-
-    /// The connection is in no list any more.
-    pub(crate) fn forget(&self, upstream: &Rc<Upstream>) {
-        self.shared
-            .borrow_mut()
-            .retain(|other| !Rc::ptr_eq(other, upstream));
-        self.idle
-            .borrow_mut()
-            .retain(|other| !Rc::ptr_eq(other, upstream));
-    }
-
-    /// It could not be connected to.
-    pub(crate) fn avoid(&self, worker: &Worker) {
-        self.avoid_until_us.set(worker.now_us() + AVOID_US);
     }
 }

@@ -4,16 +4,15 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Waker;
 
-use meltemi_config::ListenerLimits;
 use meltemi_frame::{Codec, Fault, Message, Output, Receipt, Say, Session, Status};
 
-use crate::call::Track;
+use crate::call::{Caller, Track};
 use crate::replies::{Piece, Replies};
-use crate::stats::{Group, listener};
+use crate::stats::listener;
 use crate::upstream::Upstream;
+use crate::view::ListenerView;
 use crate::worker::Worker;
 
 /// One downstream connection.
@@ -22,9 +21,8 @@ pub(crate) struct Downstream {
     pub(crate) peer: SocketAddr,
     /// Spreads clients over shared upstream connections.
     pub(crate) number: u64,
-    pub(crate) group: Arc<Group>,
-    listener: String,
-    limits: ListenerLimits,
+    /// Its listener, as of the configuration that it knows.
+    view: RefCell<Rc<ListenerView>>,
     state: RefCell<State>,
 }
 
@@ -40,6 +38,8 @@ struct State {
     pinned: Option<Rc<Upstream>>,
     /// Upstream connections that work for this client alone just now, and whether they block.
     exclusive: Vec<(Rc<Upstream>, bool)>,
+    /// Blocking requests that wait for a connection.
+    queued: usize,
     /// The pinned upstream ended: the client's connection ends too, once what it was sent is out.
     ending: bool,
 }
@@ -57,17 +57,13 @@ impl Downstream {
         worker: &Rc<Worker>,
         peer: SocketAddr,
         number: u64,
-        limits: &ListenerLimits,
-        listener: &str,
-        group: Arc<Group>,
+        view: &Rc<ListenerView>,
     ) -> Rc<Self> {
         Rc::new(Self {
             worker: Rc::clone(worker),
             peer,
             number,
-            group,
-            listener: listener.to_owned(),
-            limits: limits.clone(),
+            view: RefCell::new(Rc::clone(view)),
             state: RefCell::new(State {
                 codec: None,
                 out: Output::new(),
@@ -78,17 +74,34 @@ impl Downstream {
                 closed: false,
                 pinned: None,
                 exclusive: Vec::new(),
+                queued: 0,
                 ending: false,
             }),
         })
     }
 
-    pub(crate) fn listener_name(&self) -> &str {
-        &self.listener
+    pub(crate) fn view(&self) -> Rc<ListenerView> {
+        Rc::clone(&self.view.borrow())
     }
 
-    pub(crate) const fn limits(&self) -> &ListenerLimits {
-        &self.limits
+    /// The listener has a new configuration.
+    pub(crate) fn set_view(&self, view: &Rc<ListenerView>) {
+        *self.view.borrow_mut() = Rc::clone(view);
+    }
+
+    /// Adds to a counter of the listener.
+    pub(crate) fn count(&self, index: usize, more: u64) {
+        self.view.borrow().group.add(index, more);
+    }
+
+    fn count_fault(&self, fault: Fault) {
+        self.worker
+            .count_fault(&self.view.borrow().listener.name, fault);
+    }
+
+    /// Bytes that may wait to be written before upstreams, or requests, have to wait.
+    fn cap(&self) -> usize {
+        self.view.borrow().listener.limits.output
     }
 
     /// The protocol is known.
@@ -121,35 +134,29 @@ impl Downstream {
         self.put(seq, &Piece::Message(message))
     }
 
-    /// The whole response, or its last piece. Tells the client's session if it `changes` by it.
-    pub(crate) fn last_piece(
-        &self,
-        seq: u64,
-        message: &Message<'_>,
-        track: Track,
-        changes: bool,
-    ) -> (Pressure, Option<Session>) {
-        let pressure = self.put(seq, &Piece::Message(message));
-        let (status, fault) = match message.head.status {
+    /// The whole response, or its last piece.
+    pub(crate) fn last_piece(&self, caller: Caller, message: &Message<'_>) -> Pressure {
+        let pressure = self.put(caller.seq, &Piece::Message(message));
+        let (status, fault) = match caller.status {
             Status::Failed(fault) => ("failed", Some(fault)),
             Status::Redirect(_) => ("redirect", None),
             Status::Ok => ("ok", None),
         };
+        let track = caller.track;
         track.end(&self.worker, message.wire().len(), status, fault, "");
-        let session = changes.then(|| self.session());
-        (pressure, session)
+        pressure
     }
 
     /// Answers a request with a fault of the proxy's own.
     pub(crate) fn fail(&self, seq: u64, receipt: Receipt, track: Track, fault: Fault, text: &str) {
-        self.worker.count_fault(&self.listener, fault);
+        self.count_fault(fault);
         track.end(&self.worker, 0, "local", Some(fault), text);
         self.put(seq, &Piece::Fault(&receipt, fault, text));
     }
 
     /// Answers a request that could not be decoded.
     pub(crate) fn reject(&self, receipt: &Receipt, fault: Fault, text: &str) {
-        self.worker.count_fault(&self.listener, fault);
+        self.count_fault(fault);
         let seq = self.open_slot();
         self.put(seq, &Piece::Fault(receipt, fault, text));
     }
@@ -171,6 +178,7 @@ impl Downstream {
         let mut state = self.state.borrow_mut();
         let State { codec, out, .. } = &mut *state;
         if let Some(codec) = codec {
+            // Where the protocol has no words for it, the client finds out when it is closed.
             let _ = codec.synthesize(Say::GoAway, out);
         }
         state.wake();
@@ -185,11 +193,10 @@ impl Downstream {
             if let Some(codec) = codec {
                 crate::replies::write(&Piece::Message(message), codec.as_mut(), out);
             }
-            self.group
-                .add(listener::TX_BYTES, (state.out.len() - before) as u64);
+            self.count(listener::TX_BYTES, (state.out.len() - before) as u64);
             state.wake();
         }
-        self.pressure(&mut state)
+        self.pressure(&mut state, None)
     }
 
     fn put(&self, seq: u64, piece: &Piece<'_>) -> Pressure {
@@ -213,29 +220,31 @@ impl Downstream {
             *ending |= replies.put(seq, piece, codec.as_mut(), out).is_err();
         }
         let after = state.out.len();
-        self.group.add(listener::TX_BYTES, (after - before) as u64);
+        self.count(listener::TX_BYTES, (after - before) as u64);
         state.wake();
-        self.pressure(&mut state)
+        self.pressure(&mut state, Some(seq))
     }
 
-    fn pressure(&self, state: &mut State) -> Pressure {
-        let waits = state.waits();
-        if waits > self.limits.output_cut_off && !state.closed {
-            self.group.add(listener::CUT_OFF, 1);
+    fn pressure(&self, state: &mut State, seq: Option<u64>) -> Pressure {
+        let view = self.view.borrow();
+        let limits = &view.listener.limits;
+        if state.waits() > limits.output_cut_off && !state.closed {
+            self.count(listener::CUT_OFF, 1);
             state.closed = true;
             state.wake();
         }
-        if waits > self.limits.output && !state.closed {
+        if !state.closed && state.waits_before(seq) > limits.output {
             Pressure::Slow
         } else {
             Pressure::Fine
         }
     }
 
-    /// Whether an upstream has to wait for this client; if so it is woken when there is room.
-    pub(crate) fn is_slow(&self, waker: &Waker) -> bool {
+    /// Whether the upstream that sends the reply `seq`, or what answers nothing, has to wait for
+    /// this client; if so it is woken when there is room.
+    pub(crate) fn is_slow(&self, seq: Option<u64>, waker: &Waker) -> bool {
         let mut state = self.state.borrow_mut();
-        if state.closed || state.waits() <= self.limits.output {
+        if state.closed || state.waits_before(seq) <= self.cap() {
             return false;
         }
         if !state.waiting.iter().any(|other| other.will_wake(waker)) {
@@ -251,7 +260,8 @@ impl Downstream {
             state.waker = Some(waker.clone());
         }
         let result = write(&mut state.out);
-        if state.waits() <= self.limits.output {
+        // What is held may leave only after what they send: they find out themselves.
+        if !state.waiting.is_empty() && state.out.len() <= self.cap() {
             for waker in state.waiting.drain(..) {
                 waker.wake();
             }
@@ -262,7 +272,7 @@ impl Downstream {
     /// Too much waits to be written for more to be read.
     pub(crate) fn is_over_cap(&self) -> bool {
         let state = self.state.borrow();
-        state.waits() > self.limits.output
+        state.waits() > self.cap()
     }
 
     pub(crate) fn session(&self) -> Session {
@@ -297,7 +307,7 @@ impl Downstream {
         }
     }
 
-    /// A reply of `upstream` has ended.
+    /// A reply of `upstream` has ended, or the request was never sent.
     pub(crate) fn after_reply(&self, upstream: &Rc<Upstream>) {
         self.state
             .borrow_mut()
@@ -311,16 +321,28 @@ impl Downstream {
     /// Remembers that an upstream works for this client alone.
     /// `blocking`: the request makes sense only while the client is there.
     pub(crate) fn uses_alone(&self, upstream: &Rc<Upstream>, blocking: bool) {
-        self.state
-            .borrow_mut()
-            .exclusive
-            .push((Rc::clone(upstream), blocking));
+        let exclusive = &mut self.state.borrow_mut().exclusive;
+        // Those that ended without a reply.
+        exclusive.retain(|(other, _)| !other.is_closed());
+        exclusive.push((Rc::clone(upstream), blocking));
+    }
+
+    /// A blocking request waits for a connection, or does not any more.
+    pub(crate) fn set_queued(&self, waits: bool) {
+        let queued = &mut self.state.borrow_mut().queued;
+        *queued = if waits {
+            *queued + 1
+        } else {
+            queued.saturating_sub(1)
+        };
     }
 
     /// Whether something goes on that makes sense only while the client is there.
     pub(crate) fn is_tied(&self) -> bool {
         let state = self.state.borrow();
-        state.pinned.is_some() || state.exclusive.iter().any(|(_, blocking)| *blocking)
+        state.pinned.is_some()
+            || state.queued > 0
+            || state.exclusive.iter().any(|(_, blocking)| *blocking)
     }
 
     /// The pinned upstream has ended: so does this connection, as a direct one would.
@@ -357,12 +379,26 @@ impl Downstream {
         self.state.borrow().wake();
     }
 
+    /// Gives back memory that a connection without anything to do does not need.
+    pub(crate) fn trim(&self) {
+        let mut state = self.state.borrow_mut();
+        if state.in_flight == 0 {
+            state.out.shrink(0);
+            state.replies.trim();
+            state.waiting.shrink_to_fit();
+            state.exclusive.shrink_to_fit();
+        }
+    }
+
     /// The connection is gone: upstreams that work for it alone have nobody to work for.
     pub(crate) fn gone(&self) {
         let (pinned, exclusive) = {
             let mut state = self.state.borrow_mut();
             state.closed = true;
+            // Those that still work for it keep the rest alive for a while.
             state.out = Output::new();
+            state.codec = None;
+            state.replies = Replies::new(false);
             for waker in state.waiting.drain(..) {
                 waker.wake();
             }
@@ -379,6 +415,17 @@ impl State {
     /// Bytes that wait to be written, now or when their turn comes.
     fn waits(&self) -> usize {
         self.out.len() + self.replies.held_bytes()
+    }
+
+    /// Bytes that must be written before more of the reply `seq` is of use, or of what answers
+    /// nothing. What is held for later does not stand before a reply whose turn it is: to stop
+    /// that one for its sake would stop both.
+    fn waits_before(&self, seq: Option<u64>) -> usize {
+        if seq.is_none_or(|seq| self.replies.is_turn(seq)) {
+            self.out.len()
+        } else {
+            self.waits()
+        }
     }
 
     fn wake(&self) {

@@ -1,8 +1,9 @@
 //! The task of one downstream connection: detects the protocol, decodes requests and hands them on
 //! (`request`), writes what upstreams appended, and decides when the connection ends.
 
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -48,6 +49,10 @@ pub(crate) async fn serve(
     if let Err(error) = end {
         tracing::debug!(downstream = %task.down.peer, %error, "connection lost");
     }
+    // Half of a request is of no use to an upstream, and the other half does not come any more.
+    if let Streaming::To(upstream) = &task.conversation.streaming {
+        upstream.close(Fault::Reset);
+    }
     task.down.gone();
     task.view.group.subtract(listener::ACTIVE, 1);
 }
@@ -61,8 +66,35 @@ pub(crate) struct Watch {
     pub(crate) partial_since_us: std::cell::Cell<u64>,
     /// The protocol is not known yet.
     pub(crate) detecting: std::cell::Cell<bool>,
-    /// The listener is gone or the process ends: the connection closes when it has nothing to do.
-    pub(crate) draining: std::cell::Cell<bool>,
+    /// Something blocks for the client while nothing is read from it: see `notice_leaving`.
+    pub(crate) unread: std::cell::Cell<bool>,
+    /// Since when the listener is gone or the process ends, in microseconds; 0: it does not. The
+    /// connection closes when it has nothing to do.
+    pub(crate) draining_since_us: std::cell::Cell<u64>,
+}
+
+/// Requests may be on their way when a client is told that it should leave: for this long a
+/// connection that drains is kept open without any, in microseconds.
+const GRACE_US: u64 = 200_000;
+
+impl Watch {
+    /// The connection ends when it has nothing to do. Tells whether that is news.
+    pub(crate) fn drain(&self, now_us: u64) -> bool {
+        let news = !self.is_draining();
+        if news {
+            self.draining_since_us.set(now_us);
+        }
+        news
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining_since_us.get() > 0
+    }
+
+    /// The time for what was on its way is over.
+    pub(crate) fn may_end(&self, now_us: u64) -> bool {
+        self.is_draining() && now_us.saturating_sub(self.draining_since_us.get()) >= GRACE_US
+    }
 }
 
 pub(crate) struct DownstreamTask {
@@ -81,7 +113,7 @@ pub(crate) struct DownstreamTask {
 #[derive(Default)]
 pub(crate) struct Conversation {
     /// A request that has to wait until those before it are answered.
-    pub(crate) stalled: Option<OwnedMessage>,
+    pub(crate) stalled: Option<Box<OwnedMessage>>,
     /// The session changes: nothing goes on until the answer is there.
     pub(crate) changing: bool,
     /// An upstream has to catch up.
@@ -131,19 +163,22 @@ impl DownstreamTask {
     /// Ready when the connection has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.worker.tick();
+        self.refresh();
         if let Poll::Ready(end) = self.flush(cx) {
             return Poll::Ready(end);
         }
         for _ in 0..READS {
             if !self.may_go_on(cx.waker()) {
+                self.notice_leaving(cx);
                 return self.flush(cx);
             }
+            self.watch.unread.set(false);
             match self.read(cx) {
                 Poll::Ready(Ok(Read::Eof)) => {
                     self.half_closed();
                     return self.flush(cx);
                 }
-                Poll::Ready(Ok(Read::Data { .. })) => {}
+                Poll::Ready(Ok(Read::Data(_))) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return self.flush(cx),
             }
@@ -158,6 +193,21 @@ impl DownstreamTask {
         self.conversation.eof = true;
         if self.down.is_tied() {
             self.down.kill();
+        }
+    }
+
+    /// While the connection is not read, the end of its client must be seen all the same if
+    /// something blocks for it. The sweep wakes such connections now and then.
+    fn notice_leaving(&mut self, cx: &mut Context<'_>) {
+        let blocks = !self.conversation.eof && self.down.is_tied();
+        self.watch.unread.set(blocks);
+        if !blocks {
+            return;
+        }
+        let Some(stream) = &self.stream else { return };
+        let closed = pin!(stream.ready(tokio::io::Interest::READABLE)).poll(cx);
+        if matches!(closed, Poll::Ready(Ok(ready)) if ready.is_read_closed()) {
+            self.half_closed();
         }
     }
 
@@ -190,10 +240,11 @@ impl DownstreamTask {
             Err(error) => return Poll::Ready(Err(error)),
         };
         let talk = &self.conversation;
-        let last_words = talk.closing || talk.eof || self.watch.draining.get();
         let answered = self.down.in_flight() == 0 && talk.stalled.is_none();
-        let at_rest = talk.closing || talk.eof || self.input.is_empty();
-        let over = (last_words && answered && at_rest) || self.down.is_ending();
+        let at_rest = self.input.is_empty() && matches!(talk.streaming, Streaming::None);
+        let over = (talk.closing || talk.eof) && answered
+            || self.watch.may_end(now) && answered && at_rest
+            || self.down.is_ending();
         if all && over {
             Poll::Ready(Ok(()))
         } else {
@@ -213,7 +264,9 @@ impl DownstreamTask {
                 return false;
             }
             talk.changing = false;
-            if in_flight >= self.view.listener.limits.in_flight || self.down.is_over_cap() {
+            // The rest of a request that counts already must come, or it is never answered.
+            let more = matches!(talk.streaming, Streaming::None);
+            if more && in_flight >= self.view.listener.limits.in_flight || self.down.is_over_cap() {
                 return false;
             }
             if talk
@@ -228,61 +281,63 @@ impl DownstreamTask {
                 self.message(stalled.message(), true);
                 continue;
             }
-            let before = self.input.len();
-            self.again();
-            if before == self.input.len() {
+            if !self.again() {
                 return true;
             }
         }
     }
 
-    fn again(&mut self) {
+    /// Presents the input that waits once more. Tells whether some of it was taken.
+    fn again(&mut self) -> bool {
+        let before = self.input.len();
         let mut input = std::mem::take(&mut self.input);
         let mut discard = 0;
         input.again(&mut |bytes| self.consume(bytes, &mut discard));
         input.discard(discard);
         self.input = input;
-        self.note_partial();
+        let moved = self.input.len() < before;
+        self.note_partial(moved);
+        moved
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
         let Some(mut stream) = self.stream.take() else {
             return Poll::Ready(Ok(Read::Eof));
         };
+        let before = self.input.len();
         let mut input = std::mem::take(&mut self.input);
         let worker = Rc::clone(&self.worker);
         let mut discard = 0;
         let result = input.read(&mut stream, &worker.buffer, cx, &mut |bytes| {
-            self.view.group.add(listener::RX_BYTES, bytes.len() as u64);
             self.consume(bytes, &mut discard)
         });
         input.discard(discard);
         self.input = input;
         self.stream = Some(stream);
-        if result.is_ready() {
+        if let Poll::Ready(Ok(Read::Data(count))) = result {
+            self.view.group.add(listener::RX_BYTES, count as u64);
             self.watch.active_us.set(self.worker.now_us());
-            self.note_partial();
+            self.note_partial(self.input.len() < before + count);
         }
         result
     }
 
     /// A message that has begun must end within its time, unless it is we who do not read.
-    fn note_partial(&self) {
-        let talk = &self.conversation;
-        let ours = talk.changing || talk.stalled.is_some() || talk.blocked_on.is_some();
+    /// `moved`: something was taken from the input, so that what waits now has just begun.
+    fn note_partial(&self, moved: bool) {
         let since = &self.watch.partial_since_us;
-        if self.input.is_empty() || ours {
+        if self.watch.detecting.get() {
+            // Counted from the start: whatever came has told nothing yet.
+        } else if self.input.is_empty() && matches!(self.conversation.streaming, Streaming::None)
+            || self.must_wait()
+        {
             since.set(0);
-        } else if since.get() == 0 {
-            since.set(self.worker.now_us());
-        }
-        if self.input.is_empty() && self.watch.detecting.get() {
+        } else if moved || since.get() == 0 {
             since.set(self.worker.now_us());
         }
     }
 
     fn consume(&mut self, bytes: &[u8], discard: &mut usize) -> Consumed {
-        self.refresh();
         if self.served.is_none() {
             match identify(&self.view.candidates, bytes) {
                 Identified::Need(need) => return Consumed { bytes: 0, need },
@@ -367,7 +422,7 @@ impl DownstreamTask {
             Kind::Data => self.further_piece(&message),
             // Ends what ties the connection: those before it are answered first.
             Kind::Local if message.head.bind == Bind::Session && self.down.in_flight() > 0 => {
-                self.conversation.stalled = Some(message.to_owned_message());
+                self.conversation.stalled = Some(Box::new(message.to_owned_message()));
                 true
             }
             Kind::Local => {
@@ -402,9 +457,7 @@ impl DownstreamTask {
             return;
         }
         self.version = self.worker.version();
-        let name = &self.view.listener.name;
-        let Some(view) = self.worker.listener(name) else {
-            self.watch.draining.set(true);
+        let Some(view) = self.worker.listener(&self.view.listener.name) else {
             return;
         };
         if let Some(served) = &self.served {
@@ -416,9 +469,14 @@ impl DownstreamTask {
             match same {
                 Some(same) => self.served = Some(Rc::clone(same)),
                 // The protocol is not served here any more: the old routes hold until it closes.
-                None => self.watch.draining.set(true),
+                None => {
+                    if self.watch.drain(self.worker.now_us()) {
+                        self.down.go_away();
+                    }
+                }
             }
         }
+        self.down.set_view(&view);
         self.view = view;
     }
 }

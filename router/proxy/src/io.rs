@@ -15,8 +15,13 @@ use tokio::net::TcpStream;
 /// nothing.
 const READ: usize = 64 << 10;
 
-/// A connection that waits keeps at most this much memory for its next input or output, in bytes.
+/// A connection keeps at most this much memory for its next output, in bytes, until it has been
+/// silent for a while.
 pub(crate) const KEEP: usize = 16 << 10;
+
+/// A connection without input that waits keeps at most this much memory for more, in bytes: small
+/// enough for idle ones, large enough for small messages that come in two segments.
+const KEEP_INPUT: usize = 512;
 
 /// A worker's read buffer, lent to one connection at a time.
 pub(crate) struct ReadBuffer(Cell<Vec<u8>>);
@@ -30,8 +35,8 @@ impl ReadBuffer {
 /// What a read brought.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// Bytes; `short` if the socket has no more for now.
-    Data { short: bool },
+    /// This many bytes.
+    Data(usize),
     /// The peer has closed its sending half.
     Eof,
 }
@@ -67,7 +72,7 @@ impl Input {
 
     /// Drops this many further bytes as they come.
     pub(crate) const fn discard(&mut self, bytes: usize) {
-        self.discard += bytes;
+        self.discard = self.discard.saturating_add(bytes);
     }
 
     /// Presents the bytes that wait once more, because whoever stopped can go on.
@@ -79,10 +84,14 @@ impl Input {
         let consumed = consume(&bytes);
         bytes.advance(consumed.bytes.min(bytes.len()));
         self.need = consumed.need;
-        if bytes.is_empty() && bytes.capacity() > KEEP {
-            return;
-        }
         self.pending = bytes;
+        self.shrink();
+    }
+
+    fn shrink(&mut self) {
+        if self.pending.is_empty() && self.pending.capacity() > KEEP_INPUT {
+            self.pending = BytesMut::new();
+        }
     }
 
     /// Reads once and presents what is there.
@@ -95,6 +104,10 @@ impl Input {
     ) -> Poll<io::Result<Read>> {
         if self.pending.is_empty() {
             let mut bytes = buffer.0.take();
+            // Lost with a task that panicked: without room, every read would look like an end.
+            if bytes.is_empty() {
+                bytes.resize(READ, 0);
+            }
             let result = self.read_shared(stream, &mut bytes, cx, consume);
             buffer.0.set(bytes);
             return result;
@@ -105,7 +118,6 @@ impl Input {
             .saturating_sub(self.pending.len())
             .clamp(4096, 1 << 20);
         self.pending.reserve(missing);
-        let room = self.pending.capacity() - self.pending.len();
         let count = match tokio_util::io::poll_read_buf(Pin::new(stream), cx, &mut self.pending) {
             Poll::Ready(Ok(count)) => count,
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -116,15 +128,14 @@ impl Input {
         }
         self.drop_discarded();
         self.again(consume);
-        Poll::Ready(Ok(Read::Data {
-            short: count < room,
-        }))
+        Poll::Ready(Ok(Read::Data(count)))
     }
 
     fn drop_discarded(&mut self) {
         let drop = self.discard.min(self.pending.len());
         self.pending.advance(drop);
         self.discard -= drop;
+        self.shrink();
     }
 
     fn read_shared(
@@ -134,7 +145,6 @@ impl Input {
         cx: &mut Context<'_>,
         consume: &mut dyn FnMut(&[u8]) -> Consumed,
     ) -> Poll<io::Result<Read>> {
-        let room = buffer.len();
         let mut read = ReadBuf::new(buffer);
         match Pin::new(stream).poll_read(cx, &mut read) {
             Poll::Ready(Ok(())) => {}
@@ -159,9 +169,7 @@ impl Input {
             self.pending.extend_from_slice(rest);
             self.drop_discarded();
         }
-        Poll::Ready(Ok(Read::Data {
-            short: count < room,
-        }))
+        Poll::Ready(Ok(Read::Data(count)))
     }
 }
 

@@ -5,6 +5,10 @@ use std::collections::VecDeque;
 use meltemi_frame::{Codec, Fault, Message, Output, OwnedMessage, Receipt, Say};
 use meltemi_router_core::Order;
 
+/// What a held piece takes beside its bytes, at least: a reply that says little is not free to
+/// hold, and a client can ask for many.
+const HELD_OVERHEAD: usize = 256;
+
 /// The replies of one connection.
 pub(crate) struct Replies {
     flow: Flow,
@@ -74,8 +78,25 @@ impl Replies {
         }
     }
 
+    /// How much memory replies take whose turn has not come, in bytes.
     pub(crate) const fn held_bytes(&self) -> usize {
         self.held_bytes
+    }
+
+    /// Gives back memory that is not in use.
+    pub(crate) fn trim(&mut self) {
+        match &mut self.flow {
+            Flow::InOrder(order) => order.shrink(),
+            Flow::AsTheyCome { held, .. } => held.shrink_to_fit(),
+        }
+    }
+
+    /// Whether what comes of this reply is written at once.
+    pub(crate) fn is_turn(&self, seq: u64) -> bool {
+        match &self.flow {
+            Flow::InOrder(order) => order.is_turn(seq),
+            Flow::AsTheyCome { .. } => self.begun.is_none_or(|current| current == seq),
+        }
     }
 
     /// Writes a piece of the reply `seq`, or holds it until its turn comes.
@@ -103,17 +124,18 @@ impl Replies {
                 } else if let Some(held) = order.buffer(seq) {
                     if fault {
                         // What came of the reply has not left yet: the fault stands for all of it.
-                        *held_bytes -= held.drain(..).map(|piece| piece.len()).sum::<usize>();
+                        *held_bytes -= held.drain(..).map(|piece| piece.size()).sum::<usize>();
                     }
-                    *held_bytes += piece.len();
-                    held.push_back(piece.hold());
+                    let piece = piece.hold();
+                    *held_bytes += piece.size();
+                    held.push_back(piece);
                 }
                 if piece.is_last() && order.finish(seq) {
                     // What leaves here may be a reply that goes on: its last piece, if it is held
                     // too, leaves with it.
                     let first = order.first();
                     for piece in order.ready().flatten() {
-                        *held_bytes -= piece.len();
+                        *held_bytes -= piece.size();
                         piece.write(codec, out);
                         *begun = if piece.is_last() { None } else { first };
                     }
@@ -127,25 +149,32 @@ impl Replies {
                     if fault {
                         held.retain(|(other, piece)| {
                             let gone = *other == seq;
-                            *held_bytes -= if gone { piece.len() } else { 0 };
+                            *held_bytes -= if gone { piece.size() } else { 0 };
                             !gone
                         });
                     }
-                    *held_bytes += piece.len();
-                    held.push_back((seq, piece.hold()));
+                    let piece = piece.hold();
+                    *held_bytes += piece.size();
+                    held.push_back((seq, piece));
                     return Ok(());
                 }
                 write(piece, codec, out);
                 *begun = (!piece.is_last()).then_some(seq);
                 while begun.is_none()
-                    && let Some((next, _)) = held.front()
+                    && let Some((next, piece)) = held.pop_front()
                 {
-                    let next = *next;
+                    *held_bytes -= piece.size();
+                    piece.write(codec, out);
+                    if piece.is_last() {
+                        continue;
+                    }
+                    // The rest of it, as far as it is there, leaves before anything else.
+                    *begun = Some(next);
                     held.retain(|(other, piece)| {
                         if *other != next {
                             return true;
                         }
-                        *held_bytes -= piece.len();
+                        *held_bytes -= piece.size();
                         piece.write(codec, out);
                         *begun = (!piece.is_last()).then_some(next);
                         false
@@ -162,13 +191,6 @@ impl Piece<'_> {
         !matches!(self, Piece::Message(message) if !message.head.end)
     }
 
-    fn len(&self) -> usize {
-        match self {
-            Piece::Message(message) => message.wire().len(),
-            _ => 0,
-        }
-    }
-
     fn hold(&self) -> Held {
         match self {
             Piece::Message(message) => Held::Message(Box::new(message.to_owned_message())),
@@ -182,11 +204,14 @@ impl Piece<'_> {
 }
 
 impl Held {
-    fn len(&self) -> usize {
-        match self {
-            Self::Message(message) => message.len(),
-            Self::Fault(_) | Self::Own(_) | Self::Pong(_) => 0,
-        }
+    /// How much memory it takes, in bytes, more or less.
+    fn size(&self) -> usize {
+        HELD_OVERHEAD
+            + match self {
+                Self::Message(message) => message.len(),
+                Self::Fault(fault) => fault.2.len(),
+                Self::Own(_) | Self::Pong(_) => 0,
+            }
     }
 
     fn is_last(&self) -> bool {
@@ -333,6 +358,23 @@ mod tests {
             assert_eq!(line.fail(a), Err(CutShort));
             line.put(a, "a2", true);
             assert_eq!(line.written(), "a1a2!");
+        }
+    }
+
+    #[test]
+    fn a_reply_that_says_nothing_is_not_free_to_hold() {
+        for in_order in [true, false] {
+            let mut line = Line::new(in_order);
+            let first = line.replies.open();
+            line.put(first, "a1", false);
+            for _ in 0..100 {
+                let seq = line.replies.open();
+                assert!(line.replies.is_turn(first) && !line.replies.is_turn(seq));
+                line.fail(seq).unwrap();
+            }
+            assert!(line.replies.held_bytes() >= 100 * size_of::<Receipt>());
+            line.put(first, "a2", true);
+            assert_eq!(line.replies.held_bytes(), 0);
         }
     }
 

@@ -4,13 +4,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meltemi_frame::{Bind, Fault, Interest, Kind, Message, Receipt, Session};
+use meltemi_frame::{Bind, Fault, Head, Kind, Message, Receipt, Session, Status};
 use meltemi_router_core::CompiledRoute;
 
 use crate::access_log::Entry;
 use crate::call::{Call, Caller, Track};
-use crate::cluster::{Acquired, ClusterState, EndpointState, InFlight, Need, Waiting};
+use crate::cluster::{Acquired, ClusterState, Need, Waiting};
 use crate::downstream_task::{DownstreamTask, Streaming};
+use crate::endpoint::{EndpointState, InFlight};
 use crate::stats::{cluster, listener, operation, route};
 use crate::upstream::Upstream;
 use crate::view::ServedView;
@@ -18,7 +19,11 @@ use crate::view::ServedView;
 /// Where a request goes.
 struct Way<'a> {
     route: &'a CompiledRoute,
+    /// The route's place in its table.
+    place: usize,
     cluster: &'a Rc<ClusterState>,
+    /// The cluster's place in the configuration.
+    index: usize,
 }
 
 impl DownstreamTask {
@@ -28,7 +33,7 @@ impl DownstreamTask {
             return true;
         };
         if self.must_stall(&served, &message) {
-            self.conversation.stalled = Some(message.to_owned_message());
+            self.conversation.stalled = Some(Box::new(message.to_owned_message()));
             return true;
         }
         self.count(&message, again);
@@ -41,8 +46,8 @@ impl DownstreamTask {
         let (receipt, mut track) = self.remember(&served, &message);
         match self.way(&served, &message) {
             Err((fault, text)) => self.refuse(message.head.kind, receipt, track, fault, &text),
-            Ok((way, index)) => {
-                if let Some(group) = served.routes.get(index) {
+            Ok(way) => {
+                if let Some(group) = served.routes.get(way.place) {
                     group.add(route::REQUESTS, 1);
                 }
                 if let Some(entry) = &mut track.entry {
@@ -139,10 +144,10 @@ impl DownstreamTask {
         &self,
         served: &'a ServedView,
         message: &Message<'_>,
-    ) -> Result<(Way<'a>, usize), (Fault, String)> {
+    ) -> Result<Way<'a>, (Fault, String)> {
         let found = served.table.find(message);
         let found = found.and_then(|at| served.table.routes().get(at).map(|route| (route, at)));
-        let Some((route, at)) = found else {
+        let Some((route, place)) = found else {
             return Err((Fault::NoRoute, self.describe_no_route(served, message)));
         };
         let index = route.choose(self.worker.random());
@@ -152,7 +157,12 @@ impl DownstreamTask {
                 format!("route {} leads nowhere", route.name),
             ));
         };
-        Ok((Way { route, cluster }, at))
+        Ok(Way {
+            route,
+            place,
+            cluster,
+            index,
+        })
     }
 
     fn describe_no_route(&self, served: &ServedView, message: &Message<'_>) -> String {
@@ -172,64 +182,31 @@ impl DownstreamTask {
         receipt: Receipt,
         mut track: Track,
     ) {
-        let kind = message.head.kind;
         let head = message.head;
-        let (upstream, endpoint) = match self.down.pinned() {
-            Some(upstream) => {
-                if self.leads_elsewhere(served, &message, &upstream) {
-                    let text = format!(
-                        "the connection is tied to {} and this request routes to {}",
-                        upstream.cluster.config.borrow().name,
-                        way.cluster.config.borrow().name
-                    );
-                    return self.refuse(kind, receipt, track, Fault::Misrouted, &text);
-                }
-                let endpoint = Rc::clone(&upstream.endpoint);
-                (Some(upstream), endpoint)
-            }
-            None => {
-                let name = &way.cluster.config.borrow().name;
-                let cluster_at = served
-                    .clusters
-                    .iter()
-                    .position(|c| Rc::ptr_eq(c, way.cluster));
-                let hash =
-                    cluster_at.and_then(|at| way.route.hash(at, &message, self.down.peer.ip()));
-                let Some(endpoint) = way.cluster.pick(&self.worker, hash) else {
-                    let text = format!("cluster {name} has no endpoint");
-                    return self.refuse(kind, receipt, track, Fault::NoEndpoint, &text);
-                };
-                (None, endpoint)
-            }
+        let pinned = self.down.pinned();
+        let (endpoint, hashed) = match self.endpoint(served, &message, way, pinned.as_ref()) {
+            Ok(found) => found,
+            Err((fault, text)) => return self.refuse(head.kind, receipt, track, fault, &text),
         };
         if let Some(entry) = &mut track.entry {
             entry.endpoint = Some(endpoint.address);
         }
         let deadline_ms = self.deadline(way.route.timeout, head.timeout, head.bind);
-        let call = (kind == Kind::Request).then(|| Call {
-            id: head.id,
-            _in_flight: Some(InFlight::new(&endpoint, &way.cluster.counters)),
-            caller: None,
-        });
-        let (session, interest) = (
-            self.upstream_session(way.cluster),
-            response_interest(served),
-        );
-        let acquired = match upstream {
+        let session = self.upstream_session(way.cluster);
+        let interest = served.table.response_interest();
+        let need = Need {
+            protocol: &served.protocol,
+            session: &session,
+            exclusive: head.bind != Bind::Free || !head.end,
+            interest,
+            affinity: self.down.number,
+        };
+        let acquired = match pinned {
             Some(upstream) => Acquired::Upstream(upstream),
-            None => way.cluster.acquire(
-                &self.worker,
-                &endpoint,
-                &Need {
-                    protocol: &served.protocol,
-                    session: &session,
-                    exclusive: head.bind != Bind::Free || !head.end,
-                    interest,
-                    affinity: self.down.number,
-                },
-            ),
+            None => way.cluster.acquire(&self.worker, &endpoint, &need),
         };
         way.cluster.group.add(cluster::REQUESTS, 1);
+        let expects_reply = head.kind == Kind::Request;
         let upstream = match acquired {
             Acquired::Upstream(upstream) => upstream,
             Acquired::Refused(fault) => {
@@ -237,142 +214,182 @@ impl DownstreamTask {
                     "cluster {} is at its limit",
                     way.cluster.config.borrow().name
                 );
-                return self.refuse(kind, receipt, track, fault, &text);
+                return self.refuse(head.kind, receipt, track, fault, &text);
             }
             Acquired::Busy => {
-                let call = call.map(|call| self.owned_by(call, way, receipt, track, head.bind));
-                return self.wait_for_connection(
-                    served,
-                    &message,
-                    way,
-                    endpoint,
+                let call =
+                    expects_reply.then(|| self.call(&message, &endpoint, way, receipt, track));
+                let waiting = Waiting {
+                    message: message.to_owned_message(),
                     call,
-                    (session, interest, deadline_ms),
-                );
+                    protocol: Arc::clone(&served.protocol),
+                    session,
+                    interest,
+                    deadline_ms,
+                    give_up_ms: self.give_up(way.cluster, deadline_ms),
+                    endpoint,
+                    hashed,
+                };
+                return self.wait_for_connection(way.cluster, waiting, head);
             }
         };
         if head.bind == Bind::Pin && self.down.pinned().is_none() {
             self.down.pin(&upstream);
         }
-        let alone = upstream.is_exclusive() && !upstream.is_pinned();
-        match call {
-            Some(call) => {
-                if alone {
-                    self.down.uses_alone(&upstream, head.bind == Bind::Once);
-                }
-                let call = self.owned_by(call, way, receipt, track, head.bind);
-                self.send(&upstream, &mut message, Some(call), deadline_ms);
+        let sent = if expects_reply {
+            if upstream.is_exclusive() && !upstream.is_pinned() {
+                self.down.uses_alone(&upstream, head.bind == Bind::Once);
             }
-            None => {
-                self.send(&upstream, &mut message, None, u64::MAX);
-                track.end(&self.worker, 0, "ok", None, "");
-            }
-        }
-        if !head.end {
+            let call = self.call(&message, &endpoint, way, receipt, track);
+            self.send(&upstream, &mut message, Some(call), deadline_ms)
+        } else {
+            let sent = self.send(&upstream, &mut message, None, u64::MAX);
+            let (status, fault) =
+                sent.map_or_else(|fault| ("local", Some(fault)), |()| ("ok", None));
+            track.end(&self.worker, 0, status, fault, "");
+            sent
+        };
+        if sent.is_err() {
+            self.down.after_reply(&upstream);
+        } else if !head.end {
             upstream.set_sending(true);
-            self.conversation.streaming = Streaming::To(upstream);
-        } else if kind == Kind::OneWay {
+            self.conversation.streaming = Streaming::To(Rc::clone(&upstream));
+        }
+        // Where no reply tells when the connection is free again.
+        if sent.is_err() || !expects_reply {
             upstream.done(&self.worker);
         }
     }
 
-    /// The call, with its place in the order of replies.
-    fn owned_by(
+    /// The endpoint that a request goes to, and whether no other one will do.
+    fn endpoint(
         &self,
-        mut call: Call,
+        served: &ServedView,
+        message: &Message<'_>,
+        way: &Way<'_>,
+        pinned: Option<&Rc<Upstream>>,
+    ) -> Result<(Rc<EndpointState>, bool), (Fault, String)> {
+        if let Some(upstream) = pinned {
+            if self.leads_elsewhere(served, message, upstream) {
+                let text = format!(
+                    "the connection is tied to {} and this request routes to {}",
+                    upstream.cluster.config.borrow().name,
+                    way.cluster.config.borrow().name
+                );
+                return Err((Fault::Misrouted, text));
+            }
+            return Ok((Rc::clone(&upstream.endpoint), true));
+        }
+        let hash = way.route.hash(way.index, message, self.down.peer.ip());
+        let endpoint = way.cluster.pick(&self.worker, hash).ok_or_else(|| {
+            let name = &way.cluster.config.borrow().name;
+            (Fault::NoEndpoint, format!("cluster {name} has no endpoint"))
+        })?;
+        Ok((endpoint, hash.is_some()))
+    }
+
+    /// The call, with its place in the order of replies.
+    fn call(
+        &self,
+        message: &Message<'_>,
+        endpoint: &Rc<EndpointState>,
         way: &Way<'_>,
         receipt: Receipt,
         track: Track,
-        bind: Bind,
     ) -> Call {
         let edits = &way.route.response_edits;
-        call.caller = Some(Caller {
-            down: Rc::clone(&self.down),
-            seq: self.down.open_slot(),
-            receipt,
-            edits: (!edits.is_empty()).then(|| Arc::clone(edits)),
-            session: bind == Bind::Session,
-            track,
-        });
-        call
+        Call {
+            id: message.head.id,
+            _in_flight: Some(InFlight::new(endpoint, &way.cluster.counters)),
+            caller: Some(Caller {
+                down: Rc::clone(&self.down),
+                seq: self.down.open_slot(),
+                receipt,
+                edits: (!edits.is_empty()).then(|| Arc::clone(edits)),
+                status: Status::Ok,
+                session: message.head.bind == Bind::Session,
+                track,
+            }),
+        }
     }
 
+    /// Sends a request, or a piece of one. If it cannot be sent, whoever waits has been told.
     fn send(
         &mut self,
         upstream: &Rc<Upstream>,
         message: &mut Message<'_>,
         call: Option<Call>,
         deadline_ms: u64,
-    ) {
+    ) -> Result<(), Fault> {
         match upstream.send(&self.worker, message, call, deadline_ms) {
-            Ok(false) => {}
-            Ok(true) => self.conversation.blocked_on = Some(Rc::clone(upstream)),
+            Ok(full) => {
+                if full {
+                    self.conversation.blocked_on = Some(Rc::clone(upstream));
+                }
+                Ok(())
+            }
             Err(unsent) => {
                 let fault = unsent.fault;
                 if !unsent.answer() {
                     self.worker.count_fault(&self.view.listener.name, fault);
                 }
-                upstream.done(&self.worker);
+                Err(fault)
             }
         }
     }
 
-    fn wait_for_connection(
-        &mut self,
-        served: &ServedView,
-        message: &Message<'_>,
-        way: &Way<'_>,
-        endpoint: Rc<EndpointState>,
-        call: Option<Call>,
-        (session, interest, deadline_ms): (Session, Interest, u64),
-    ) {
-        let text = format!(
-            "cluster {} has no connection to spare",
-            way.cluster.config.borrow().name
-        );
-        let may_wait = message.head.end && matches!(message.head.bind, Bind::Free | Bind::Once);
+    fn wait_for_connection(&self, cluster: &ClusterState, waiting: Waiting, head: Head) {
+        let may_wait = head.end && matches!(head.bind, Bind::Free | Bind::Once);
         let refused = if may_wait {
-            let waiting = Waiting {
-                message: message.to_owned_message(),
-                call,
-                protocol: Arc::clone(&served.protocol),
-                session,
-                interest,
-                deadline_ms,
-                endpoint,
-            };
             self.worker.something_pending();
-            way.cluster.wait(waiting).err().map(|waiting| waiting.call)
+            let blocks = head.bind == Bind::Once;
+            let refused = cluster.wait(waiting).err();
+            if blocks && refused.is_none() {
+                self.down.set_queued(true);
+            }
+            refused.map(|waiting| waiting.call)
         } else {
-            Some(call)
+            Some(waiting.call)
         };
         match refused {
             None => {}
-            Some(Some(call)) => call.fail(Fault::Overload, &text),
+            Some(Some(call)) => {
+                let name = &cluster.config.borrow().name;
+                let text = format!("cluster {name} has no connection to spare");
+                call.fail(Fault::Overload, &text);
+            }
             Some(None) => self
                 .worker
                 .count_fault(&self.view.listener.name, Fault::Overload),
         }
     }
 
+    /// Until when a request may wait for a connection, in milliseconds of the worker's clock: no
+    /// longer than one may take to be made, however patient the request itself is.
+    fn give_up(&self, cluster: &ClusterState, deadline_ms: u64) -> u64 {
+        let patience = cluster.config.borrow().connect_timeout.as_millis();
+        let patience = u64::try_from(patience).unwrap_or(u64::MAX);
+        deadline_ms.min(self.worker.now_ms().saturating_add(patience))
+    }
+
     /// A further piece of a large request.
     pub(crate) fn further_piece(&mut self, message: &Message<'_>) -> bool {
         let end = message.head.end;
-        let streaming = if end {
-            std::mem::take(&mut self.conversation.streaming)
-        } else {
-            match &self.conversation.streaming {
-                Streaming::To(upstream) => Streaming::To(Rc::clone(upstream)),
-                other => other.clone_state(),
-            }
-        };
-        if let Streaming::To(upstream) = streaming {
+        if let Streaming::To(upstream) = &self.conversation.streaming {
+            let upstream = Rc::clone(upstream);
             let mut piece = message.clone();
-            self.send(&upstream, &mut piece, None, u64::MAX);
-            if end {
+            let sent = self.send(&upstream, &mut piece, None, u64::MAX);
+            if sent.is_err() {
+                // Without this piece the others make no sense.
+                upstream.close(Fault::Reset);
+                self.conversation.streaming = Streaming::Nowhere;
+            } else if end {
                 upstream.set_sending(false);
                 upstream.done(&self.worker);
             }
+        }
+        if end {
+            self.conversation.streaming = Streaming::None;
         }
         self.must_wait()
     }
@@ -388,13 +405,16 @@ impl DownstreamTask {
         }
     }
 
-    fn must_wait(&self) -> bool {
+    /// Whether the connection has to wait before its next message.
+    pub(crate) fn must_wait(&self) -> bool {
         let talk = &self.conversation;
+        // The rest of a request that counts already must come, or it is never answered.
+        let more = matches!(talk.streaming, Streaming::None);
         talk.changing
             || talk.closing
             || talk.stalled.is_some()
             || talk.blocked_on.is_some()
-            || self.down.in_flight() >= self.view.listener.limits.in_flight
+            || more && self.down.in_flight() >= self.view.listener.limits.in_flight
             || self.down.is_over_cap()
     }
 
@@ -431,19 +451,5 @@ impl DownstreamTask {
         let session = crate::worker::compose(&login, &client);
         self.conversation.composed = Some((key.0, key.1, session.clone()));
         session
-    }
-}
-
-fn response_interest(served: &ServedView) -> Interest {
-    served.table.response_interest()
-}
-
-impl Streaming {
-    /// The states that hold nothing.
-    const fn clone_state(&self) -> Self {
-        match self {
-            Self::Nowhere => Self::Nowhere,
-            Self::None | Self::To(_) => Self::None,
-        }
     }
 }

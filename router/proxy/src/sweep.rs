@@ -1,6 +1,7 @@
 //! Everything that happens because time passes: requests, slow frames, silence, heartbeats.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use meltemi_frame::Fault;
@@ -14,12 +15,13 @@ const FINE: Duration = Duration::from_millis(10);
 /// How precise everything else is.
 const COARSE: Duration = Duration::from_millis(250);
 
-/// How long a heartbeat may take, in milliseconds.
-const HEARTBEAT_MS: u64 = 10_000;
+/// How long a heartbeat may take; and how long a connection may owe answers without a byte before it
+/// is asked with one.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+const HEARTBEAT_MS: u64 = HEARTBEAT.as_secs() * 1000;
 
-/// A connection of a draining listener that has been silent for this long is closed, in
-/// microseconds: a request may have been on its way when it was told.
-const QUIET_US: u64 = 200_000;
+/// A connection that has been silent for this long gives memory back, in microseconds.
+const SILENT_US: u64 = 1_000_000;
 
 pub(crate) async fn run(worker: Rc<Worker>) {
     let mut last_coarse = tokio::time::Instant::now();
@@ -56,7 +58,7 @@ fn requests(worker: &Rc<Worker>) {
                 &format!("no answer from {} in time", upstream.endpoint.address),
             );
         }
-        pending |= upstream.in_flight() > 0;
+        pending |= upstream.has_deadline();
     }
     for state in worker.clusters() {
         for call in state.expired(now) {
@@ -77,18 +79,22 @@ fn upstreams(worker: &Rc<Worker>) {
     let upstreams = worker.upstreams.borrow().clone();
     let now = worker.now_us();
     for upstream in upstreams.iter().filter_map(std::rc::Weak::upgrade) {
-        let config = upstream.cluster.config.borrow().clone();
-        let idle = Duration::from_micros(upstream.idle_us(now));
-        if upstream.in_flight() > 0 || upstream.is_pinned() || !upstream.accepts() {
+        let config = Arc::clone(&upstream.cluster.config.borrow());
+        if upstream.is_pinned() || !upstream.accepts() {
             continue;
         }
-        if !config.idle_timeout.is_zero() && idle >= config.idle_timeout {
+        let idle = Duration::from_micros(upstream.idle_us(now));
+        let unheard = Duration::from_micros(upstream.unheard_us(now));
+        let busy = upstream.in_flight() > 0;
+        let asks = !config.keepalive.is_zero() && upstream.protocol.spec().heartbeat;
+        if !busy && !config.idle_timeout.is_zero() && idle >= config.idle_timeout {
             upstream.drain();
-        } else if !config.keepalive.is_zero()
-            && idle >= config.keepalive
-            && upstream.protocol.spec().heartbeat
+        } else if asks
+            && !upstream.is_asked()
+            // Requests that go out keep a dead connection from looking idle.
+            && unheard >= config.keepalive.min(if busy { HEARTBEAT } else { Duration::MAX })
         {
-            upstream.ping(worker, worker.now_ms() + HEARTBEAT_MS);
+            upstream.ping(worker.now_ms().saturating_add(HEARTBEAT_MS));
             worker.something_pending();
         }
     }
@@ -104,31 +110,30 @@ fn downstreams(worker: &Rc<Worker>) {
     let now = worker.now_us();
     for (down, watch) in &downstreams {
         let Some(down) = down.upgrade() else { continue };
-        let limits = down.limits();
+        let view = down.view();
+        let limits = &view.listener.limits;
         let since = watch.partial_since_us.get();
-        let patience = if watch.detecting.get() {
-            limits.detect
+        let (patience, counter) = if watch.detecting.get() {
+            (limits.detect, listener::UNDETECTED)
         } else {
-            limits.slow_frame
+            (limits.slow_frame, listener::SLOW)
         };
         let slow = since > 0 && Duration::from_micros(now.saturating_sub(since)) >= patience;
-        let silent = Duration::from_micros(now.saturating_sub(watch.active_us.get()));
+        let silent_us = now.saturating_sub(watch.active_us.get());
         let idle = !limits.idle.is_zero()
-            && silent >= limits.idle
+            && Duration::from_micros(silent_us) >= limits.idle
             && down.in_flight() == 0
-            && down.pinned().is_none();
+            && !down.is_tied();
         if slow {
-            if watch.detecting.get() {
-                down.group.add(listener::UNDETECTED, 1);
-            } else {
-                down.group.add(listener::SLOW, 1);
-            }
+            down.count(counter, 1);
             down.kill();
         } else if idle {
             down.kill();
-        } else if watch.draining.get() && silent.as_micros() >= u128::from(QUIET_US) {
-            // Its task closes it if nothing is in flight.
+        } else if watch.unread.get() || watch.may_end(now) {
+            // Its task sees whether the client is still there, or whether all is done.
             down.wake();
+        } else if silent_us >= SILENT_US {
+            down.trim();
         }
     }
 }

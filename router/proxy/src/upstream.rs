@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use meltemi_frame::{
-    Codec, Correlation, Fault, Interest, Message, Output, OwnedMessage, Protocol, Receipt, Say,
-    Session, Sharing, Side,
+    Codec, Correlation, Fault, Interest, Message, Output, Protocol, Receipt, Say, Session, Sharing,
+    Side,
 };
 use meltemi_router_core::{Fifo, Pending, Turn};
 
 use crate::call::Call;
-use crate::cluster::{ClusterState, EndpointState, Need};
+use crate::cluster::{ClusterState, Need};
 use crate::downstream::Downstream;
+use crate::endpoint::EndpointState;
 use crate::stats::cluster;
 use crate::worker::Worker;
 
@@ -26,7 +27,13 @@ pub(crate) struct Upstream {
     pub(crate) state: RefCell<State>,
     /// More than this may not wait to be written before downstreams are held back, in bytes.
     cap: usize,
+    /// When the last request went out, and the last byte came in.
     active_us: Cell<u64>,
+    heard_us: Cell<u64>,
+    /// It is among the idle ones of its endpoint.
+    kept: Cell<bool>,
+    /// A heartbeat is not answered yet.
+    asked: Cell<bool>,
 }
 
 pub(crate) struct State {
@@ -128,6 +135,9 @@ impl Upstream {
             protocol: Arc::clone(need.protocol),
             cap: config.limits.output,
             active_us: Cell::new(worker.now_us()),
+            heard_us: Cell::new(worker.now_us()),
+            kept: Cell::new(false),
+            asked: Cell::new(false),
             state: RefCell::new(State {
                 codec: need
                     .protocol
@@ -191,8 +201,12 @@ impl Upstream {
         let wants_answer = call.is_some();
         match (calls, call) {
             (Calls::ById(pending), Some(call)) => {
+                if pending.is_full() {
+                    let text = "no request id is free";
+                    return Err(Unsent::new(Fault::Overload, text, Some(call)));
+                }
                 let Some(id) = pending.insert(call, deadline_ms) else {
-                    return Err(Unsent::new(Fault::Overload, "no request id is free", None));
+                    return Err(Unsent::new(Fault::Overload, "no request id", None));
                 };
                 message.set_id(id);
                 if let Err(error) = codec.encode(message, out) {
@@ -235,38 +249,20 @@ impl Upstream {
         Ok(after > self.cap)
     }
 
-    /// Sends a request that waited for a connection.
-    pub(crate) fn send_owned(
-        self: &Rc<Self>,
-        worker: &Rc<Worker>,
-        message: &OwnedMessage,
-        call: Option<Call>,
-        deadline_ms: u64,
-    ) {
-        let answered = call.is_some();
-        let sent = self.send(worker, &mut message.message(), call, deadline_ms);
-        if let Err(unsent) = sent {
-            unsent.answer();
-            self.done(worker);
-        } else if !answered {
-            self.done(worker);
-        }
-    }
-
-    /// An exclusive request has ended.
+    /// Something has ended here: if nothing else goes on, and the connection is nobody's, it goes
+    /// back to its cluster.
     pub(crate) fn done(self: &Rc<Self>, worker: &Rc<Worker>) {
         let free = {
             let state = self.state.borrow();
-            state.exclusive && !state.sending && state.pinned_to.is_none() && state.calls.len() == 0
+            state.exclusive && state.is_at_rest() && !self.kept.get()
         };
         if free {
-            let cluster = Rc::clone(&self.cluster);
-            cluster.release(worker, self);
+            self.cluster.release(worker, self);
         }
     }
 
     /// Asks the upstream whether it is there.
-    pub(crate) fn ping(&self, worker: &Worker, deadline_ms: u64) {
+    pub(crate) fn ping(&self, deadline_ms: u64) {
         let mut state = self.state.borrow_mut();
         let State {
             codec, out, calls, ..
@@ -284,10 +280,15 @@ impl Upstream {
             (Err(_), Calls::ById(pending)) => drop(pending.remove(id)),
             _ => {}
         }
-        self.active_us.set(worker.now_us());
+        self.asked.set(true);
         if let Some(waker) = &state.waker {
             waker.wake_by_ref();
         }
+    }
+
+    /// Whether a heartbeat is not answered yet.
+    pub(crate) const fn is_asked(&self) -> bool {
+        self.asked.get()
     }
 
     /// Answers the upstream's own heartbeat.
@@ -298,8 +299,15 @@ impl Upstream {
         let _ = codec.synthesize(Say::Pong { to }, out);
     }
 
-    pub(crate) fn session(&self) -> Session {
-        self.state.borrow().session.clone()
+    /// Whether requests of this protocol and session may be sent here.
+    pub(crate) fn serves(&self, protocol: &Arc<dyn Protocol>, session: &Session) -> bool {
+        // The same protocol, not one of the same name: what is declared may have changed.
+        Arc::ptr_eq(&self.protocol, protocol) && self.state.borrow().session.same(session)
+    }
+
+    /// Whether a new request may be sent here.
+    pub(crate) fn fits(&self, need: &Need<'_>) -> bool {
+        self.accepts() && self.serves(need.protocol, need.session)
     }
 
     /// The connection is of another session now, by a request that it carried.
@@ -324,7 +332,7 @@ impl Upstream {
     pub(crate) fn is_reusable(&self) -> bool {
         let state = self.state.borrow();
         matches!(state.phase, Phase::Connecting | Phase::Open)
-            && state.calls.len() == 0
+            && state.is_at_rest()
             && state.streaming.is_none()
     }
 
@@ -376,6 +384,19 @@ impl Upstream {
         self.state.borrow_mut().sending = sending;
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.borrow().phase == Phase::Closed
+    }
+
+    /// Whether it is among the idle ones of its endpoint.
+    pub(crate) const fn is_kept(&self) -> bool {
+        self.kept.get()
+    }
+
+    pub(crate) fn set_kept(&self, kept: bool) {
+        self.kept.set(kept);
+    }
+
     pub(crate) fn is_exclusive(&self) -> bool {
         self.state.borrow().exclusive
     }
@@ -386,6 +407,16 @@ impl Upstream {
 
     pub(crate) fn in_flight(&self) -> usize {
         self.state.borrow().calls.len()
+    }
+
+    /// Whether the sweep has to look at deadlines here.
+    pub(crate) fn has_deadline(&self) -> bool {
+        let state = self.state.borrow();
+        let next = match &state.calls {
+            Calls::ById(pending) => pending.next_deadline(),
+            Calls::InOrder(fifo) => fifo.next_deadline(),
+        };
+        state.calls.len() > 0 && next < u64::MAX
     }
 
     /// Takes no new requests; closes when nothing is in flight.
@@ -421,13 +452,20 @@ impl Upstream {
         true
     }
 
-    /// Microseconds since the last byte went either way.
-    pub(crate) fn idle_us(&self, now_us: u64) -> u64 {
+    /// Microseconds since the last request.
+    pub(crate) const fn idle_us(&self, now_us: u64) -> u64 {
         now_us.saturating_sub(self.active_us.get())
     }
 
-    pub(crate) fn mark_active(&self, now_us: u64) {
-        self.active_us.set(now_us);
+    /// Microseconds since the last byte came.
+    pub(crate) const fn unheard_us(&self, now_us: u64) -> u64 {
+        now_us.saturating_sub(self.heard_us.get())
+    }
+
+    /// Bytes came.
+    pub(crate) fn mark_heard(&self, now_us: u64) {
+        self.heard_us.set(now_us);
+        self.asked.set(false);
     }
 
     /// Takes out the calls whose time has run out. An exclusive connection that owes a reply is
@@ -451,7 +489,9 @@ impl Upstream {
         }
         let heartbeat_lost = calls.iter().any(|call| call.caller.is_none());
         let in_order = matches!(state.calls, Calls::InOrder(_));
-        if state.exclusive || heartbeat_lost {
+        // With only abandoned requests before it nothing that comes would be of use to anybody.
+        let useless = matches!(&state.calls, Calls::InOrder(fifo) if fifo.callers() == 0);
+        if state.exclusive || heartbeat_lost || useless {
             state.closed_for.get_or_insert(Fault::Timeout);
             state.phase = Phase::Closed;
         } else if in_order && state.phase != Phase::Closed {
@@ -474,6 +514,20 @@ impl Upstream {
         match &mut state.calls {
             Calls::ById(pending) => pending.drain().collect(),
             Calls::InOrder(fifo) => fifo.drain().collect(),
+        }
+    }
+}
+
+impl State {
+    /// Nothing goes on in either direction, and nobody holds the connection.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.calls.len() == 0 && !self.sending && self.pinned_to.is_none()
+    }
+
+    /// Remembers the connection's task, which is woken when there is something to do.
+    pub(crate) fn remember(&mut self, waker: &Waker) {
+        if !self.waker.as_ref().is_some_and(|own| own.will_wake(waker)) {
+            self.waker = Some(waker.clone());
         }
     }
 }

@@ -11,7 +11,7 @@ use meltemi_router_core::Table;
 
 use crate::cluster::ClusterState;
 use crate::snapshot::{CompiledListener, CompiledProtocol, Snapshot};
-use crate::stats::{Group, LISTENER, OPERATION, ROUTE, Stats};
+use crate::stats::{CLUSTER, Group, LISTENER, OPERATION, ROUTE, Stats};
 
 /// Operations of one protocol on one listener that are counted by name. What a client can make up
 /// must not grow metrics without bound: the rest is counted as `other`.
@@ -62,6 +62,18 @@ pub(crate) struct Kept {
     pub(crate) listeners: HashMap<String, Arc<Group>>,
     pub(crate) routes: HashMap<(String, String), Arc<Group>>,
     pub(crate) operations: HashMap<(String, String), Rc<Operations>>,
+    pub(crate) clusters: HashMap<String, Arc<Group>>,
+}
+
+impl Kept {
+    /// The counters of a cluster.
+    pub(crate) fn cluster(&mut self, name: &str, stats: &Stats) -> Arc<Group> {
+        let group = self
+            .clusters
+            .entry(name.to_owned())
+            .or_insert_with_key(|name| stats.group(&CLUSTER, vec![name.clone()]));
+        Arc::clone(group)
+    }
 }
 
 impl View {
@@ -80,6 +92,14 @@ impl View {
             })
             .collect();
         Self { listeners }
+    }
+
+    /// Whether a listener serves this very protocol.
+    pub(crate) fn speaks(&self, protocol: &Arc<dyn Protocol>) -> bool {
+        self.listeners.values().any(|listener| {
+            let mut candidates = listener.candidates.iter();
+            candidates.any(|candidate| Arc::ptr_eq(candidate, protocol))
+        })
     }
 }
 
@@ -131,6 +151,8 @@ impl ServedView {
         });
         let routes = routes.collect();
         let protocol = compiled.protocol.spec().name.to_string();
+        kept.operations
+            .retain(|_, known| known.suits(listener, &protocol, compiled));
         let operations = kept
             .operations
             .entry((listener.to_owned(), protocol.clone()))
@@ -165,6 +187,13 @@ impl ServedView {
 }
 
 impl Operations {
+    /// Whether these count another protocol, or look for names where this one has them: what is
+    /// declared may have changed.
+    fn suits(&self, listener: &str, protocol: &str, compiled: &CompiledProtocol) -> bool {
+        let other = self.listener != listener || self.protocol != protocol;
+        other || self.operation == compiled.operation && self.service == compiled.service
+    }
+
     /// The service and operation that a request names.
     pub(crate) fn names(&self, message: &Message<'_>) -> (String, String) {
         let text = |lookup: &Option<Lookup>| {

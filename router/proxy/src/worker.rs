@@ -66,7 +66,12 @@ pub(crate) struct Worker {
     pub(crate) wake_sweep: Notify,
     /// Connections of this worker, seen by the acceptor.
     load: Arc<AtomicUsize>,
+    /// The process ends: nobody is let in any more.
+    leaving: Cell<bool>,
+    /// Who wants to know when the last connection has ended.
     draining: RefCell<Option<oneshot::Sender<()>>>,
+    /// Clusters that are gone, for whose connections somebody still waits.
+    retired: RefCell<Vec<Rc<ClusterState>>>,
 }
 
 /// How a worker is started.
@@ -87,6 +92,9 @@ pub(crate) fn run(start: Start, commands: mpsc::UnboundedReceiver<Command>) -> s
         .build()?;
     let local = LocalSet::new();
     local.block_on(&runtime, Worker::main(start, commands));
+    drop(local);
+    // A name that is being resolved must not hold up the end of the process.
+    runtime.shutdown_background();
     Ok(())
 }
 
@@ -112,7 +120,9 @@ impl Worker {
             pending: Cell::new(false),
             wake_sweep: Notify::new(),
             load: start.load,
+            leaving: Cell::new(false),
             draining: RefCell::default(),
+            retired: RefCell::default(),
         });
         worker.configure(&start.snapshot);
         let sweep = tokio::task::spawn_local(crate::sweep::run(Rc::clone(&worker)));
@@ -137,6 +147,10 @@ impl Worker {
         listener: &str,
         admission: Admission,
     ) {
+        // It was accepted just before the listener was closed.
+        if self.leaving.get() {
+            return;
+        }
         let Some(view) = self.listener(listener) else {
             return;
         };
@@ -145,11 +159,9 @@ impl Worker {
         };
         let number = self.next_number.get();
         self.next_number.set(number + 1);
-        let limits = &view.listener.limits;
-        let group = Arc::clone(&view.group);
-        group.add(listener::CONNECTIONS, 1);
-        group.add(listener::ACTIVE, 1);
-        let down = Downstream::new(self, peer, number, limits, listener, group);
+        view.group.add(listener::CONNECTIONS, 1);
+        view.group.add(listener::ACTIVE, 1);
+        let down = Downstream::new(self, peer, number, &view);
         let worker = Rc::clone(self);
         tokio::task::spawn_local(async move {
             serve(worker, down, view, stream).await;
@@ -167,13 +179,19 @@ impl Worker {
                     state.update(config);
                     state
                 }
-                None => ClusterState::new(self, config),
+                None => {
+                    let group = self.kept.borrow_mut().cluster(&config.name, &self.stats);
+                    ClusterState::new(config, group)
+                }
             };
             next.insert(config.name.clone(), Rc::clone(&state));
             in_order.push(state);
         }
-        for gone in known.values() {
+        for (_, gone) in known.drain() {
             gone.retire();
+            if gone.has_waiting() {
+                self.retired.borrow_mut().push(gone);
+            }
         }
         *known = next;
         drop(known);
@@ -185,22 +203,32 @@ impl Worker {
         );
         *self.view.borrow_mut() = Rc::new(view);
         self.version.set(self.version.get() + 1);
-        // Connections of listeners that are gone end when they have nothing to do.
         let view = Rc::clone(&self.view.borrow());
+        for upstream in self.upstreams.borrow().iter().filter_map(Weak::upgrade) {
+            if !view.speaks(&upstream.protocol) {
+                upstream.endpoint.forget(&upstream);
+                upstream.drain();
+            }
+        }
         for (down, watch) in self.downstreams.borrow().iter() {
-            if let Some(down) = down.upgrade()
-                && !view.listeners.contains_key(down.listener_name())
-                && !watch.draining.replace(true)
-            {
+            let Some(down) = down.upgrade() else { continue };
+            let listener = down.view();
+            // Connections of listeners that are gone end when they have nothing to do.
+            if !view.listeners.contains_key(&listener.listener.name) && watch.drain(self.now_us()) {
                 down.go_away();
             }
+            // The others let go of what was.
+            down.wake();
         }
     }
 
     fn drain(&self, done: oneshot::Sender<()>) {
+        self.leaving.set(true);
+        self.tick();
         for (down, watch) in self.downstreams.borrow().iter() {
-            if let Some(down) = down.upgrade() {
-                watch.draining.set(true);
+            if let Some(down) = down.upgrade()
+                && watch.drain(self.now_us())
+            {
                 down.go_away();
             }
         }
@@ -236,8 +264,13 @@ impl Worker {
         report
     }
 
+    /// Every cluster for whose connections somebody may wait.
     pub(crate) fn clusters(&self) -> Vec<Rc<ClusterState>> {
-        self.clusters.borrow().values().cloned().collect()
+        let mut retired = self.retired.borrow_mut();
+        retired.retain(|cluster| cluster.has_waiting());
+        let mut all: Vec<_> = self.clusters.borrow().values().cloned().collect();
+        all.extend_from_slice(&retired);
+        all
     }
 
     pub(crate) fn listener(&self, name: &str) -> Option<Rc<ListenerView>> {

@@ -1,5 +1,12 @@
 //! The data path with a multiplexed protocol: clients share upstream connections.
 
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
+
 mod support;
 
 use std::io::{Read as _, Write};
@@ -335,4 +342,165 @@ fn large_responses_stream_past_small_ones() {
         .set_read_timeout(Some(Duration::from_millis(50)))
         .unwrap();
     assert!(clients[0].read(&mut none).is_err(), "nothing follows");
+}
+
+#[test]
+fn limits_of_one_let_one_through() {
+    let server = Upstream::start(|mut stream| {
+        while let Some((_, _, id, _)) = read_dubbo(&mut stream) {
+            let _ = stream.write_all(&reply(id, b"x"));
+        }
+    });
+    let mut small = cluster("one", &[server.address]);
+    small.limits.requests = 1;
+    // Fewer than what clients would be spread over.
+    small.limits.connections = 1;
+    small.limits.shared_connections = 4;
+    let (_proxy, address) = start(&config(Dubbo::new(), vec![catch_all("one")], vec![small]));
+    for id in 0..8 {
+        let mut client = connect(address);
+        client.write_all(&dubbo(id, "m", b"x")).unwrap();
+        let (_, status, answered, _) = read_dubbo(&mut client).unwrap();
+        assert_eq!((status, answered), (20, id));
+    }
+    assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn a_listener_may_change_its_name() {
+    let server = Upstream::start(|mut stream| {
+        while let Some((_, _, id, _)) = read_dubbo(&mut stream) {
+            let _ = stream.write_all(&reply(id, b"x"));
+        }
+    });
+    let port = nobody().port();
+    let named = |name: &str| {
+        let clusters = vec![one_cluster(&server)];
+        let listener = meltemi_config::Listener {
+            name: name.into(),
+            address: ([127, 0, 0, 1], port).into(),
+            served: vec![meltemi_config::Served {
+                protocol: std::sync::Arc::new(Dubbo::new()),
+                routes: vec![catch_all("one")],
+            }],
+            limits: Default::default(),
+            origin: Default::default(),
+        };
+        meltemi_config::Config::new(vec![listener], clusters).unwrap()
+    };
+    let (proxy, address) = start(&named("before"));
+    for name in ["after", "later", "before"] {
+        proxy.reload(&named(name)).unwrap();
+        let mut client = connect(address);
+        client.write_all(&dubbo(1, "m", b"x")).unwrap();
+        assert_eq!(read_dubbo(&mut client).unwrap().2, 1);
+        assert_eq!(&*proxy.addresses()[0].0, name);
+    }
+}
+
+#[test]
+fn a_busy_client_is_not_a_slow_one() {
+    let server = Upstream::start(|mut stream| {
+        while let Some((_, _, id, _)) = read_dubbo(&mut stream) {
+            let _ = stream.write_all(&reply(id, b"x"));
+        }
+    });
+    let limits = meltemi_config::ListenerLimits {
+        slow_frame: Duration::from_millis(500),
+        ..Default::default()
+    };
+    let clusters = vec![one_cluster(&server)];
+    let config = config_with(Dubbo::new(), vec![catch_all("one")], clusters, limits, 0);
+    let (_proxy, address) = start(&config);
+    let mut client = connect(address);
+    let began = Instant::now();
+    let mut id = 0;
+    // Every write ends within a message, so that there is always an unfinished one.
+    client.write_all(&dubbo(0, "m", b"x")[..20]).unwrap();
+    while began.elapsed() < Duration::from_millis(1500) {
+        let mut bytes = dubbo(id, "m", b"x")[20..].to_vec();
+        id += 1;
+        bytes.extend(&dubbo(id, "m", b"x")[..20]);
+        client.write_all(&bytes).unwrap();
+        assert_eq!(read_dubbo(&mut client).expect("still served").2, id - 1);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // One that stops within a message is.
+    let mut rest = [0; 1];
+    assert_eq!(client.read(&mut rest).unwrap(), 0);
+}
+
+#[test]
+fn a_malformed_response_fails_its_own_call_at_once() {
+    let (server, connections) = Upstream::scripted();
+    let clusters = vec![one_cluster(&server)];
+    let (_proxy, address) = start(&config(Dubbo::new(), vec![catch_all("one")], clusters));
+    let mut clients: Vec<_> = (0..2).map(|_| connect(address)).collect();
+    for (n, client) in clients.iter_mut().enumerate() {
+        client.write_all(&dubbo(n as i64, "m", b"x")).unwrap();
+    }
+    let mut upstream = connections.recv_timeout(PATIENCE).unwrap();
+    let a = read_dubbo(&mut upstream).unwrap();
+    let b = read_dubbo(&mut upstream).unwrap();
+    let began = Instant::now();
+    // A reserved tag where the kind of the response should be.
+    upstream
+        .write_all(&dubbo_frame(0x02, 20, a.2, &[0x40; 9]))
+        .unwrap();
+    upstream.write_all(&reply(b.2, b"fine")).unwrap();
+    let mut answers: Vec<_> = clients
+        .iter_mut()
+        .map(|client| read_dubbo(client).unwrap().1)
+        .collect();
+    answers.sort_unstable();
+    assert!(
+        began.elapsed() < PATIENCE / 2,
+        "nobody waited for a timeout"
+    );
+    assert_eq!(answers[0], 20);
+    assert_ne!(answers[1], 20);
+}
+
+#[test]
+fn a_heartbeat_with_the_id_of_a_call_loses_nobody() {
+    let (server, connections) = Upstream::scripted();
+    let clusters = vec![one_cluster(&server)];
+    let (_proxy, address) = start(&config(Dubbo::new(), vec![catch_all("one")], clusters));
+    let mut client = connect(address);
+    client.write_all(&dubbo(1, "m", b"x")).unwrap();
+    let mut upstream = connections.recv_timeout(PATIENCE).unwrap();
+    let asked = read_dubbo(&mut upstream).unwrap();
+    upstream
+        .write_all(&dubbo_frame(0x22, 20, asked.2, b"N"))
+        .unwrap();
+    upstream.write_all(&reply(asked.2, b"fine")).unwrap();
+    assert_eq!(read_dubbo(&mut client).unwrap().2, 1);
+}
+
+#[test]
+fn a_request_on_its_way_when_the_proxy_drains_is_answered() {
+    let server = Upstream::start(|mut stream| {
+        while let Some((_, _, id, _)) = read_dubbo(&mut stream) {
+            let _ = stream.write_all(&reply(id, b"x"));
+        }
+    });
+    let clusters = vec![one_cluster(&server)];
+    let (proxy, address) = start(&config(Dubbo::new(), vec![catch_all("one")], clusters));
+    let mut client = connect(address);
+    client.write_all(&dubbo(1, "m", b"x")).unwrap();
+    read_dubbo(&mut client).unwrap();
+    let late = std::thread::spawn(move || {
+        let (flags, ..) = read_dubbo(&mut client).unwrap();
+        assert_eq!(flags & 0x20, 0x20, "told to go elsewhere");
+        std::thread::sleep(Duration::from_millis(50));
+        client.write_all(&dubbo(2, "m", b"x")).unwrap();
+        assert_eq!(read_dubbo(&mut client).unwrap().2, 2);
+        assert!(read_all(&mut client).is_empty());
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    assert!(runtime.block_on(proxy.drain(PATIENCE)));
+    late.join().unwrap();
 }

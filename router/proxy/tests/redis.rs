@@ -1,5 +1,12 @@
 //! The data path with a pipelined protocol whose connections have sessions and can be tied.
 
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
+
 mod support;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write};
@@ -18,7 +25,9 @@ struct Line {
 impl Line {
     fn new(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { reader: BufReader::new(stream) }
+        Self {
+            reader: BufReader::new(stream),
+        }
     }
 
     fn send(&mut self, text: &str) {
@@ -63,7 +72,11 @@ fn one(upstream: &Upstream) -> meltemi_config::Cluster {
 #[test]
 fn clients_share_a_pipeline_and_replies_keep_their_order() {
     let (server, connections) = Upstream::scripted();
-    let (_proxy, address) = start(&config(Redis::new(), vec![catch_all("one")], vec![one(&server)]));
+    let (_proxy, address) = start(&config(
+        Redis::new(),
+        vec![catch_all("one")],
+        vec![one(&server)],
+    ));
     let mut a = Line::new(connect(address));
     let mut b = Line::new(connect(address));
     a.send(&(command(&["GET", "a1"]) + &command(&["GET", "a2"])));
@@ -91,8 +104,10 @@ fn keys_route_by_prefix_and_a_pipeline_over_two_clusters_stays_in_order() {
         negate: false,
     }];
     let routes = vec![by_key, catch_all("others")];
-    let clusters =
-        vec![cluster("users", &[server_u.address]), cluster("others", &[server_o.address])];
+    let clusters = vec![
+        cluster("users", &[server_u.address]),
+        cluster("others", &[server_o.address]),
+    ];
     let (_proxy, address) = start(&config(Redis::new(), routes, clusters));
     let mut client = Line::new(connect(address));
     client.send(&(command(&["GET", "x"]) + &command(&["GET", "user:1"]) + &command(&["GET", "y"])));
@@ -110,7 +125,11 @@ fn keys_route_by_prefix_and_a_pipeline_over_two_clusters_stays_in_order() {
 #[test]
 fn a_selected_database_is_one_clients_own() {
     let (server, connections) = Upstream::scripted();
-    let (_proxy, address) = start(&config(Redis::new(), vec![catch_all("one")], vec![one(&server)]));
+    let (_proxy, address) = start(&config(
+        Redis::new(),
+        vec![catch_all("one")],
+        vec![one(&server)],
+    ));
     let mut a = Line::new(connect(address));
     let mut b = Line::new(connect(address));
     b.send(&command(&["GET", "k"]));
@@ -136,7 +155,11 @@ fn a_selected_database_is_one_clients_own() {
 #[test]
 fn a_transaction_has_its_connection_for_itself() {
     let (server, connections) = Upstream::scripted();
-    let (_proxy, address) = start(&config(Redis::new(), vec![catch_all("one")], vec![one(&server)]));
+    let (_proxy, address) = start(&config(
+        Redis::new(),
+        vec![catch_all("one")],
+        vec![one(&server)],
+    ));
     let mut a = Line::new(connect(address));
     let mut b = Line::new(connect(address));
     a.send(&command(&["MULTI"]));
@@ -153,12 +176,23 @@ fn a_transaction_has_its_connection_for_itself() {
     assert_eq!(tied.command()[0], "SET");
     assert_eq!(tied.command()[0], "EXEC");
     tied.send("+QUEUED\r\n*1\r\n+OK\r\n");
-    assert_eq!((a.line(), a.line(), a.line()), ("+QUEUED".into(), "*1".into(), "+OK".into()));
+    assert_eq!(
+        (a.line(), a.line(), a.line()),
+        ("+QUEUED".into(), "*1".into(), "+OK".into())
+    );
     // Whichever connection serves it: the client gets it, and nothing else.
     let mut answered = false;
     for candidate in [&mut tied, &mut shared] {
-        candidate.reader.get_ref().set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-        if candidate.reader.fill_buf().is_ok_and(|bytes| !bytes.is_empty()) {
+        candidate
+            .reader
+            .get_ref()
+            .set_read_timeout(Some(Duration::from_millis(100)))
+            .unwrap();
+        if candidate
+            .reader
+            .fill_buf()
+            .is_ok_and(|bytes| !bytes.is_empty())
+        {
             assert_eq!(candidate.command(), ["GET", "k"]);
             candidate.send("+after\r\n");
             answered = true;
@@ -171,7 +205,11 @@ fn a_transaction_has_its_connection_for_itself() {
 #[test]
 fn a_blocked_client_blocks_nobody_and_frees_its_connection_when_it_leaves() {
     let (server, connections) = Upstream::scripted();
-    let (_proxy, address) = start(&config(Redis::new(), vec![catch_all("one")], vec![one(&server)]));
+    let (_proxy, address) = start(&config(
+        Redis::new(),
+        vec![catch_all("one")],
+        vec![one(&server)],
+    ));
     let mut blocked = Line::new(connect(address));
     let mut other = Line::new(connect(address));
     blocked.send(&command(&["BLPOP", "q", "0"]));
@@ -191,7 +229,11 @@ fn a_blocked_client_blocks_nobody_and_frees_its_connection_when_it_leaves() {
 #[test]
 fn subscriptions_get_their_messages_in_order() {
     let (server, connections) = Upstream::scripted();
-    let (_proxy, address) = start(&config(Redis::new(), vec![catch_all("one")], vec![one(&server)]));
+    let (_proxy, address) = start(&config(
+        Redis::new(),
+        vec![catch_all("one")],
+        vec![one(&server)],
+    ));
     let mut client = Line::new(connect(address));
     client.send(&command(&["SUBSCRIBE", "a", "b"]));
     let mut tied = Line::new(connections.recv_timeout(PATIENCE).unwrap());
@@ -224,7 +266,11 @@ fn subscriptions_get_their_messages_in_order() {
 #[test]
 fn reset_and_quit_are_the_clients_own() {
     let (server, connections) = Upstream::scripted();
-    let (_proxy, address) = start(&config(Redis::new(), vec![catch_all("one")], vec![one(&server)]));
+    let (_proxy, address) = start(&config(
+        Redis::new(),
+        vec![catch_all("one")],
+        vec![one(&server)],
+    ));
     let mut client = Line::new(connect(address));
     client.send(&(command(&["MULTI"]) + &command(&["SET", "k", "1"]) + &command(&["RESET"])));
     let mut tied = Line::new(connections.recv_timeout(PATIENCE).unwrap());
@@ -232,8 +278,15 @@ fn reset_and_quit_are_the_clients_own() {
     tied.send("+OK\r\n");
     assert_eq!(tied.command()[0], "SET");
     tied.send("+QUEUED\r\n");
-    assert_eq!((client.line(), client.line(), client.line()), ("+OK".into(), "+QUEUED".into(), "+RESET".into()));
-    assert_eq!(tied.line(), "", "a connection left in a transaction is closed");
+    assert_eq!(
+        (client.line(), client.line(), client.line()),
+        ("+OK".into(), "+QUEUED".into(), "+RESET".into())
+    );
+    assert_eq!(
+        tied.line(),
+        "",
+        "a connection left in a transaction is closed"
+    );
     client.send(&command(&["GET", "k"]));
     let mut fresh = Line::new(connections.recv_timeout(PATIENCE).unwrap());
     assert_eq!(fresh.command(), ["GET", "k"]);
@@ -247,7 +300,11 @@ fn reset_and_quit_are_the_clients_own() {
 #[test]
 fn replies_nobody_asked_for_end_the_connection_and_harm_nobody() {
     let (server, connections) = Upstream::scripted();
-    let (_proxy, address) = start(&config(Redis::new(), vec![catch_all("one")], vec![one(&server)]));
+    let (_proxy, address) = start(&config(
+        Redis::new(),
+        vec![catch_all("one")],
+        vec![one(&server)],
+    ));
     let mut client = Line::new(connect(address));
     client.send(&command(&["GET", "k"]));
     let mut first = Line::new(connections.recv_timeout(PATIENCE).unwrap());
@@ -283,4 +340,67 @@ fn credentials_of_the_cluster_come_before_a_clients_session() {
     upstream.send("+v\r\n");
     assert_eq!(client.line(), "+v");
     assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn a_blocking_command_that_waits_for_a_connection_is_dropped_with_its_client() {
+    let (server, connections) = Upstream::scripted();
+    let mut small = one(&server);
+    small.limits.connections = 1;
+    let (_proxy, address) = start(&config(Redis::new(), vec![catch_all("one")], vec![small]));
+    let mut a = Line::new(connect(address));
+    let mut b = Line::new(connect(address));
+    let mut c = Line::new(connect(address));
+    a.send(&command(&["BLPOP", "a", "0"]));
+    let mut upstream = Line::new(connections.recv_timeout(PATIENCE).unwrap());
+    assert_eq!(upstream.command(), ["BLPOP", "a", "0"]);
+    b.send(&command(&["BLPOP", "b", "0"]));
+    std::thread::sleep(Duration::from_millis(50));
+    drop(b);
+    std::thread::sleep(Duration::from_millis(50));
+    c.send(&command(&["BLPOP", "c", "0"]));
+    std::thread::sleep(Duration::from_millis(50));
+    upstream.send("+a\r\n");
+    assert_eq!(a.line(), "+a");
+    assert_eq!(
+        upstream.command(),
+        ["BLPOP", "c", "0"],
+        "nobody waits for b"
+    );
+    // One that has waited blocks its connection only as long as its client is there, too.
+    drop(c);
+    assert_eq!(upstream.reader.read_line(&mut String::new()).unwrap(), 0);
+}
+
+#[test]
+fn a_client_that_leaves_while_its_next_command_must_wait_is_noticed() {
+    let (server, connections) = Upstream::scripted();
+    let (_proxy, address) = start(&config(
+        Redis::new(),
+        vec![catch_all("one")],
+        vec![one(&server)],
+    ));
+    let mut client = Line::new(connect(address));
+    client.send(&(command(&["BLPOP", "k", "0"]) + &command(&["MULTI"])));
+    let mut upstream = Line::new(connections.recv_timeout(PATIENCE).unwrap());
+    assert_eq!(upstream.command(), ["BLPOP", "k", "0"]);
+    std::thread::sleep(Duration::from_millis(50));
+    drop(client);
+    assert_eq!(upstream.reader.read_line(&mut String::new()).unwrap(), 0);
+}
+
+#[test]
+fn a_connection_that_answers_nobody_any_more_is_closed() {
+    let (server, connections) = Upstream::scripted();
+    let mut route = catch_all("one");
+    route.timeout = Some(Duration::from_millis(80));
+    let (_proxy, address) = start(&config(Redis::new(), vec![route], vec![one(&server)]));
+    let mut client = Line::new(connect(address));
+    for _ in 0..3 {
+        client.send(&command(&["GET", "k"]));
+        let mut upstream = Line::new(connections.recv_timeout(PATIENCE).unwrap());
+        assert_eq!(upstream.command(), ["GET", "k"]);
+        assert!(client.line().starts_with('-'));
+        assert_eq!(upstream.reader.read_line(&mut String::new()).unwrap(), 0);
+    }
 }

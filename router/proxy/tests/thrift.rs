@@ -1,5 +1,12 @@
 //! The data path with a protocol that is answered in order, one request per upstream connection.
 
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
+
 mod support;
 
 use std::io::Write;
@@ -214,4 +221,105 @@ fn a_busy_cluster_queues_and_then_refuses() {
     upstream.write_all(&thrift_with(2, "m", 1, b"x")).unwrap();
     assert_eq!(read_thrift(&mut clients[1]).unwrap().0, 2);
     assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn one_at_a_time_holds_for_large_requests_too() {
+    let server = thrift_server("x");
+    let limits = meltemi_config::ListenerLimits {
+        in_flight: 1,
+        ..Default::default()
+    };
+    let clusters = vec![cluster("one", &[server.address])];
+    let config = config_with(Thrift::new(), vec![catch_all("one")], clusters, limits, 0);
+    let (_proxy, address) = start(&config);
+    let mut client = connect(address);
+    for seqid in 0..3 {
+        let request = thrift_with(1, "m", seqid, &vec![b'y'; 1 << 20]);
+        client.write_all(&request).unwrap();
+        let (kind, _, id, _) = read_thrift(&mut client).unwrap();
+        assert_eq!((kind, id), (2, seqid));
+    }
+}
+
+#[test]
+fn a_reply_that_must_wait_does_not_stop_the_one_before_it() {
+    let (slow, slow_connections) = Upstream::scripted();
+    let big = Upstream::start(|mut stream| {
+        while let Some((_, method, seqid, _)) = read_thrift(&mut stream) {
+            let _ = stream.write_all(&thrift_with(2, &method, seqid, &vec![b'b'; 2 << 20]));
+        }
+    });
+    let clusters = vec![
+        cluster("slow", &[slow.address]),
+        cluster("big", &[big.address]),
+    ];
+    let routes = vec![route("method", "big", "big"), catch_all("slow")];
+    let (_proxy, address) = start(&config(Thrift::new(), routes, clusters));
+    let mut client = connect(address);
+    client
+        .write_all(&[thrift(1, "slow", 1), thrift(1, "big", 2)].concat())
+        .unwrap();
+    let mut upstream = slow_connections.recv_timeout(PATIENCE).unwrap();
+    read_thrift(&mut upstream).unwrap();
+    // Time enough for the second reply to fill what may be held.
+    std::thread::sleep(Duration::from_millis(200));
+    let answering = std::thread::spawn(move || {
+        let text = vec![b's'; 4 << 20];
+        upstream
+            .write_all(&thrift_with(2, "slow", 1, &text))
+            .unwrap();
+    });
+    let began = Instant::now();
+    let (kind, _, id, rest) = read_thrift(&mut client).unwrap();
+    assert_eq!((kind, id, rest.len()), (2, 1, (4 << 20) + 8));
+    let (kind, _, id, rest) = read_thrift(&mut client).unwrap();
+    assert_eq!((kind, id, rest.len()), (2, 2, (2 << 20) + 8));
+    assert!(began.elapsed() < PATIENCE / 2);
+    answering.join().unwrap();
+}
+
+#[test]
+fn what_a_server_must_not_send_mixes_up_no_replies() {
+    let (server, connections) = Upstream::scripted();
+    let clusters = vec![cluster("one", &[server.address])];
+    let (_proxy, address) = start(&config(Thrift::new(), vec![catch_all("one")], clusters));
+    let mut a = connect(address);
+    let mut b = connect(address);
+    a.write_all(&thrift(1, "m", 1)).unwrap();
+    let mut upstream = connections.recv_timeout(PATIENCE).unwrap();
+    read_thrift(&mut upstream).unwrap();
+    // A call of the server's own: no answer to anybody.
+    upstream.write_all(&thrift(1, "callback", 1)).unwrap();
+    let (kind, _, id, _) = read_thrift(&mut a).unwrap();
+    assert_eq!((kind, id), (3, 1), "told at once");
+    b.write_all(&thrift(1, "m", 1)).unwrap();
+    let _ = upstream.write_all(&thrift_with(2, "m", 1, b"for a"));
+    let mut fresh = connections
+        .recv_timeout(PATIENCE)
+        .expect("another connection");
+    read_thrift(&mut fresh).unwrap();
+    fresh.write_all(&thrift_with(2, "m", 1, b"for b")).unwrap();
+    let (kind, _, _, rest) = read_thrift(&mut b).unwrap();
+    assert_eq!(kind, 2);
+    assert!(rest.windows(5).any(|part| part == b"for b"));
+}
+
+#[test]
+fn a_client_that_leaves_within_a_one_way_message_leaves_no_connection_behind() {
+    let (server, connections) = Upstream::scripted();
+    let mut small = cluster("one", &[server.address]);
+    small.limits.connections = 1;
+    let (_proxy, address) = start(&config(Thrift::new(), vec![catch_all("one")], vec![small]));
+    let mut client = connect(address);
+    let message = thrift_with(4, "m", 1, &vec![b'y'; 1 << 20]);
+    client.write_all(&message[..500_000]).unwrap();
+    let mut upstream = connections.recv_timeout(PATIENCE).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    drop(client);
+    assert!(read_all(&mut upstream).len() <= 500_000);
+    let mut other = connect(address);
+    other.write_all(&thrift(1, "m", 2)).unwrap();
+    let mut upstream = connections.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(read_thrift(&mut upstream).unwrap().2, 2);
 }

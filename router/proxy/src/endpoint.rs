@@ -1,0 +1,189 @@
+//! One server of a cluster as one worker sees it: its connections that may take a request, and how busy
+//! it is. It does not decide which server a request goes to.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use meltemi_config::Endpoint;
+
+use crate::cluster::{Counters, Need};
+use crate::upstream::Upstream;
+use crate::worker::Worker;
+
+/// An endpoint that could not be connected to is left alone this long, in microseconds, as long as
+/// there are others.
+const AVOID_US: u64 = 1_000_000;
+
+/// A request at the head of a shared in-order connection that is older than this, in
+/// microseconds, may be stuck: new requests go over another connection.
+const STUCK_US: u64 = 100_000;
+
+/// One server, at one address.
+pub(crate) struct EndpointState {
+    pub(crate) address: SocketAddr,
+    pub(crate) definition: Endpoint,
+    in_flight: Cell<u32>,
+    avoid_until_us: Cell<u64>,
+    /// It is not part of the cluster any more.
+    pub(crate) retired: Cell<bool>,
+    shared: RefCell<Vec<Rc<Upstream>>>,
+    idle: RefCell<Vec<Rc<Upstream>>>,
+}
+
+/// Counts a request against its endpoint and cluster as long as it lives.
+pub(crate) struct InFlight {
+    endpoint: Rc<EndpointState>,
+    counters: Rc<Counters>,
+}
+
+impl InFlight {
+    /// One request more.
+    pub(crate) fn new(endpoint: &Rc<EndpointState>, counters: &Rc<Counters>) -> Self {
+        endpoint.in_flight.set(endpoint.in_flight.get() + 1);
+        counters.requests.set(counters.requests.get() + 1);
+        Self {
+            endpoint: Rc::clone(endpoint),
+            counters: Rc::clone(counters),
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.endpoint
+            .in_flight
+            .set(self.endpoint.in_flight.get().saturating_sub(1));
+        self.counters
+            .requests
+            .set(self.counters.requests.get().saturating_sub(1));
+    }
+}
+
+impl EndpointState {
+    pub(crate) fn new(address: SocketAddr, definition: Endpoint) -> Self {
+        Self {
+            address,
+            definition,
+            in_flight: Cell::new(0),
+            avoid_until_us: Cell::new(0),
+            retired: Cell::new(false),
+            shared: RefCell::default(),
+            idle: RefCell::default(),
+        }
+    }
+
+    /// Requests in flight.
+    pub(crate) const fn in_flight(&self) -> u32 {
+        self.in_flight.get()
+    }
+
+    /// Shared connections, and idle ones.
+    pub(crate) fn connections(&self) -> (usize, usize) {
+        (self.shared.borrow().len(), self.idle.borrow().len())
+    }
+
+    /// A shared connection for a request; `None` if another one should be made.
+    pub(crate) fn find_shared(
+        &self,
+        worker: &Worker,
+        need: &Need<'_>,
+        most: usize,
+    ) -> Option<Rc<Upstream>> {
+        let shared = self.shared.borrow();
+        let now = worker.now_us();
+        let fits = |upstream: &&Rc<Upstream>| upstream.fits(need);
+        let count = shared.iter().filter(fits).count();
+        // Each client keeps to one connection, so that its requests travel and return together;
+        // a connection whose oldest request seems stuck is left to those who are on it already.
+        let place = usize::try_from(need.affinity % most.max(1) as u64).unwrap_or(0);
+        if count <= place && count < most {
+            return None;
+        }
+        let own = shared
+            .iter()
+            .filter(fits)
+            .nth(place.min(count.saturating_sub(1)));
+        let free = |upstream: &&Rc<Upstream>| upstream.oldest_us(now) < STUCK_US;
+        let chosen = own
+            .filter(free)
+            .or_else(|| shared.iter().filter(fits).find(free))?;
+        chosen.set_interest(need.interest);
+        Some(Rc::clone(chosen))
+    }
+
+    /// Any shared connection that fits, stuck or not.
+    pub(crate) fn any_shared(&self, need: &Need<'_>) -> Option<Rc<Upstream>> {
+        let shared = self.shared.borrow();
+        let found = shared.iter().find(|upstream| upstream.fits(need))?;
+        found.set_interest(need.interest);
+        Some(Rc::clone(found))
+    }
+
+    pub(crate) fn has_shared(&self) -> bool {
+        self.shared
+            .borrow()
+            .iter()
+            .any(|upstream| upstream.accepts())
+    }
+
+    /// From here on others may use the connection, too.
+    pub(crate) fn share(&self, upstream: &Rc<Upstream>) {
+        self.shared.borrow_mut().push(Rc::clone(upstream));
+    }
+
+    /// An exclusive connection has nothing to do.
+    pub(crate) fn keep(&self, upstream: &Rc<Upstream>) {
+        // Whatever ends on a connection that is kept already does not make it two.
+        if !upstream.is_kept() {
+            upstream.set_kept(true);
+            self.idle.borrow_mut().push(Rc::clone(upstream));
+        }
+    }
+
+    /// A connection that was kept, for a request.
+    pub(crate) fn take_idle(&self, need: &Need<'_>) -> Option<Rc<Upstream>> {
+        let mut idle = self.idle.borrow_mut();
+        let at = idle.iter().rposition(|upstream| upstream.fits(need))?;
+        let upstream = idle.remove(at);
+        upstream.set_kept(false);
+        upstream.set_interest(need.interest);
+        Some(upstream)
+    }
+
+    /// Any connection that was kept.
+    pub(crate) fn pop_idle(&self) -> Option<Rc<Upstream>> {
+        let upstream = self.idle.borrow_mut().pop()?;
+        upstream.set_kept(false);
+        Some(upstream)
+    }
+
+    /// The connection is in no list any more.
+    pub(crate) fn forget(&self, upstream: &Rc<Upstream>) {
+        let lists = [&self.shared, &self.idle];
+        for list in lists {
+            list.borrow_mut()
+                .retain(|other| !Rc::ptr_eq(other, upstream));
+        }
+        upstream.set_kept(false);
+    }
+
+    /// It is not part of its cluster any more: its connections end when they have nothing to do.
+    pub(crate) fn retire(&self) {
+        self.retired.set(true);
+        for upstream in self.shared.take().into_iter().chain(self.idle.take()) {
+            upstream.set_kept(false);
+            upstream.drain();
+        }
+    }
+
+    /// It could not be connected to.
+    pub(crate) fn avoid(&self, worker: &Worker) {
+        self.avoid_until_us.set(worker.now_us() + AVOID_US);
+    }
+
+    /// Whether it could be connected to, as far as is known.
+    pub(crate) const fn is_usable(&self, now_us: u64) -> bool {
+        self.avoid_until_us.get() <= now_us
+    }
+}

@@ -1,0 +1,306 @@
+//! What comes from an upstream: whom it is for, and whether it can be trusted.
+
+use std::rc::Rc;
+
+use meltemi_frame::{Fault, Kind, Message, Receipt, Status};
+use meltemi_router_core::Turn;
+
+use crate::call::{Call, Caller};
+use crate::downstream::{Downstream, Pressure};
+use crate::stats::cluster;
+use crate::upstream::{Calls, State, Upstream};
+use crate::worker::{Worker, compose};
+
+/// The one client of a connection that does not read fast enough.
+pub(crate) struct Paused {
+    pub(crate) down: Rc<Downstream>,
+    /// The reply that it has to read; `None`: what answers nothing.
+    pub(crate) seq: Option<u64>,
+}
+
+/// A message that cannot be decoded. `answer`: that it was a response, and to what.
+pub(crate) fn malformed(
+    worker: &Rc<Worker>,
+    upstream: &Rc<Upstream>,
+    answer: Option<&Receipt>,
+    what: &str,
+) {
+    upstream.cluster.group.add(cluster::STRAY, 1);
+    let call = {
+        let mut state = upstream.state.borrow_mut();
+        let State {
+            calls, streaming, ..
+        } = &mut *state;
+        *streaming = None;
+        match (calls, answer) {
+            (Calls::ById(pending), Some(answer)) => answer.id.and_then(|id| {
+                let call = pending.remove(id);
+                pending.settle(id);
+                call
+            }),
+            (Calls::ById(_), None) => None,
+            (Calls::InOrder(fifo), Some(answer)) => match fifo.pop() {
+                Some(Turn::Caller(call)) if call.id == answer.id => Some(call),
+                Some(Turn::Caller(call)) => {
+                    drop(state);
+                    out_of_step(upstream);
+                    return fail(upstream, call, what);
+                }
+                Some(Turn::Abandoned) => None,
+                None => {
+                    drop(state);
+                    return out_of_step(upstream);
+                }
+            },
+            // It may have been an answer, or not: whose is the next?
+            (Calls::InOrder(_), None) => {
+                drop(state);
+                return out_of_step(upstream);
+            }
+        }
+    };
+    if let Some(call) = call {
+        fail(upstream, call, what);
+    }
+    upstream.done(worker);
+}
+
+/// Nothing that follows on an in-order connection could be trusted.
+fn out_of_step(upstream: &Upstream) {
+    upstream.close(Fault::BadResponse);
+}
+
+/// The upstream answered, but what it said is of no use.
+fn fail(upstream: &Rc<Upstream>, call: Call, what: &str) {
+    let down = call.caller.as_ref().map(|caller| Rc::clone(&caller.down));
+    call.fail(Fault::BadResponse, what);
+    if let Some(down) = down {
+        down.after_reply(upstream);
+    }
+}
+
+/// Takes one message from the upstream. Returns the client that cannot take more, if the connection
+/// is that client's alone.
+pub(crate) fn receive(
+    worker: &Rc<Worker>,
+    upstream: &Rc<Upstream>,
+    mut message: Message<'_>,
+) -> Option<Paused> {
+    match message.head.kind {
+        Kind::Response | Kind::Data => response(worker, upstream, &mut message),
+        Kind::Push => match upstream.pinned_to() {
+            Some(down) => {
+                let pressure = down.push(&message);
+                slow(upstream, down, None, pressure)
+            }
+            None => {
+                upstream.cluster.group.add(cluster::STRAY, 1);
+                None
+            }
+        },
+        Kind::Ping => {
+            let receipt = upstream.state.borrow().codec.receipt(&message);
+            upstream.pong(&receipt);
+            None
+        }
+        Kind::Pong => {
+            heartbeat_answered(worker, upstream, message.head.id);
+            None
+        }
+        Kind::GoAway => {
+            upstream.drain();
+            upstream.endpoint.forget(upstream);
+            None
+        }
+        // A request from a server: the codec tells of it as a malformed message where the
+        // protocol has none; where it has, there is nobody to serve it.
+        Kind::Request | Kind::OneWay | Kind::Local => {
+            upstream.cluster.group.add(cluster::STRAY, 1);
+            None
+        }
+    }
+}
+
+/// The answer to the connection's own heartbeat.
+fn heartbeat_answered(worker: &Rc<Worker>, upstream: &Rc<Upstream>, id: Option<i64>) {
+    let own = |call: &Call| call.caller.is_none();
+    {
+        let mut state = upstream.state.borrow_mut();
+        match (&mut state.calls, id) {
+            // With the id of somebody's request it answers nothing.
+            (Calls::ById(pending), Some(id)) => {
+                if pending.peek(id).is_some_and(own) {
+                    pending.remove(id);
+                }
+            }
+            (Calls::InOrder(fifo), _) => {
+                if matches!(fifo.front_mut(), Some(Turn::Caller(call)) if own(call)) {
+                    fifo.pop();
+                }
+            }
+            (Calls::ById(_), None) => {}
+        }
+    }
+    upstream.done(worker);
+}
+
+/// Whom a response is for.
+enum Found {
+    /// All of it, or its last piece: the call has ended.
+    Last(Call),
+    /// A piece: more will come.
+    Piece(Rc<Downstream>, u64, Option<i64>),
+    /// Nobody waits for it any more.
+    Nobody,
+    /// Nobody ever did.
+    Stray,
+    /// The ids of an in-order protocol are a check: this is somebody else's reply.
+    Mismatch,
+}
+
+fn find(state: &mut State, message: &mut Message<'_>) -> Found {
+    let end = message.head.end;
+    let State {
+        calls, streaming, ..
+    } = state;
+    let first = message.head.kind == Kind::Response;
+    let id = if first { message.head.id } else { *streaming };
+    *streaming = if end { None } else { Some(id.unwrap_or(0)) };
+    match calls {
+        Calls::ById(pending) => {
+            let Some(id) = id else { return Found::Stray };
+            if !end {
+                return pending
+                    .get_mut(id)
+                    .map_or(Found::Nobody, |call| piece_of(call, message));
+            }
+            match pending.remove(id) {
+                Some(call) => Found::Last(call),
+                None if pending.settle(id) => Found::Nobody,
+                None => Found::Stray,
+            }
+        }
+        Calls::InOrder(fifo) => match fifo.front_mut() {
+            Some(Turn::Caller(call)) if first && call.caller.is_some() && call.id != id => {
+                Found::Mismatch
+            }
+            Some(Turn::Caller(call)) if !end => piece_of(call, message),
+            Some(Turn::Abandoned) if !end => Found::Nobody,
+            _ => match fifo.pop() {
+                Some(Turn::Caller(call)) => Found::Last(call),
+                Some(Turn::Abandoned) => Found::Nobody,
+                None => Found::Stray,
+            },
+        },
+    }
+}
+
+fn piece_of(call: &mut Call, message: &mut Message<'_>) -> Found {
+    let id = call.id;
+    call.caller.as_mut().map_or(Found::Nobody, |caller| {
+        caller.track.add_bytes(message.wire().len());
+        begin(caller, message);
+        Found::Piece(Rc::clone(&caller.down), caller.seq, id)
+    })
+}
+
+/// What there is to do at the front of a response, whether it comes in pieces or whole.
+fn begin(caller: &mut Caller, message: &mut Message<'_>) {
+    if message.head.kind != Kind::Response {
+        return;
+    }
+    caller.status = message.head.status;
+    for edit in caller.edits.iter().flat_map(|edits| edits.iter()) {
+        message.edit(edit.clone());
+    }
+}
+
+fn response(
+    worker: &Rc<Worker>,
+    upstream: &Rc<Upstream>,
+    message: &mut Message<'_>,
+) -> Option<Paused> {
+    let found = find(&mut upstream.state.borrow_mut(), message);
+    match found {
+        Found::Last(call) => finish(worker, upstream, call, message),
+        Found::Piece(down, seq, id) => {
+            restore_id(upstream, message, id);
+            let pressure = down.piece(seq, message);
+            slow(upstream, down, Some(seq), pressure)
+        }
+        Found::Nobody => {
+            upstream.cluster.group.add(cluster::STRAY, 1);
+            upstream.done(worker);
+            None
+        }
+        Found::Stray => {
+            upstream.cluster.group.add(cluster::STRAY, 1);
+            // On a pinned connection the client sees what a direct connection would show.
+            if let Some(down) = upstream.pinned_to() {
+                let pressure = down.push(message);
+                return slow(upstream, down, None, pressure);
+            }
+            if matches!(upstream.state.borrow().calls, Calls::InOrder(_)) {
+                out_of_step(upstream);
+            }
+            None
+        }
+        Found::Mismatch => {
+            upstream.cluster.group.add(cluster::STRAY, 1);
+            out_of_step(upstream);
+            None
+        }
+    }
+}
+
+fn finish(
+    worker: &Rc<Worker>,
+    upstream: &Rc<Upstream>,
+    call: Call,
+    message: &mut Message<'_>,
+) -> Option<Paused> {
+    let Some(mut caller) = call.caller else {
+        upstream.done(worker);
+        return None;
+    };
+    begin(&mut caller, message);
+    let failed = matches!(caller.status, Status::Failed(_));
+    upstream
+        .cluster
+        .group
+        .add(if failed { cluster::FAILED } else { cluster::OK }, 1);
+    restore_id(upstream, message, call.id);
+    let down = Rc::clone(&caller.down);
+    let changes = caller.session;
+    let pressure = down.last_piece(caller, message);
+    if changes {
+        let login = upstream.cluster.config.borrow().login.clone();
+        upstream.adopt(compose(&login, &down.session()));
+    }
+    down.after_reply(upstream);
+    upstream.done(worker);
+    // One that is not tied to the client has nothing more to do for it, and works for others now.
+    if upstream.is_pinned() {
+        slow(upstream, down, None, pressure)
+    } else {
+        None
+    }
+}
+
+/// The id that the caller wrote, where the connection used another.
+fn restore_id(upstream: &Upstream, message: &mut Message<'_>, id: Option<i64>) {
+    if let (Calls::ById(_), Some(id)) = (&upstream.state.borrow().calls, id) {
+        message.set_id(id);
+    }
+}
+
+/// Whether the connection has to wait for its client. A shared one never does.
+fn slow(
+    upstream: &Upstream,
+    down: Rc<Downstream>,
+    seq: Option<u64>,
+    pressure: Pressure,
+) -> Option<Paused> {
+    let alone = upstream.is_pinned() || upstream.is_exclusive();
+    (pressure == Pressure::Slow && alone).then_some(Paused { down, seq })
+}
