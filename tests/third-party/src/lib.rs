@@ -182,7 +182,8 @@ impl Codec for Letters {
 }
 
 impl Letters {
-    /// A line as a message; or what is wrong with it, and whom to tell.
+    /// A line as a message; or what is wrong with it, and who has to know: the client that asked, or
+    /// the one whose answer this was.
     fn letter<'b>(&self, wire: &'b [u8]) -> Result<Message<'b>, (Violation, Option<Box<Receipt>>)> {
         let silent = |violation| (violation, None);
         let mut words = Words {
@@ -222,7 +223,7 @@ impl Letters {
                 _ => too_large(wire.len(), self.limit),
             };
             let to = receipt(Some(id), kind, topic);
-            return Err((violation, (kind == Kind::Request).then(|| Box::new(to))));
+            return Err((violation, (kind != Kind::OneWay).then(|| Box::new(to))));
         }
 
         let mut message = Message::new(Head::new(kind, Some(id)), wire);
