@@ -30,6 +30,17 @@ pub(crate) struct Admission {
     listener: Arc<AtomicUsize>,
 }
 
+impl Admission {
+    pub(crate) fn new(load: &Arc<AtomicUsize>, listener: &Arc<AtomicUsize>) -> Self {
+        load.fetch_add(1, Ordering::Relaxed);
+        listener.fetch_add(1, Ordering::Relaxed);
+        Self {
+            load: Arc::clone(load),
+            listener: Arc::clone(listener),
+        }
+    }
+}
+
 impl Drop for Admission {
     fn drop(&mut self) {
         self.load.fetch_sub(1, Ordering::Relaxed);
@@ -236,12 +247,7 @@ fn give(
     let Ok(stream) = stream.into_std() else {
         return;
     };
-    lane.load.fetch_add(1, Ordering::Relaxed);
-    open.fetch_add(1, Ordering::Relaxed);
-    let admission = Admission {
-        load: Arc::clone(&lane.load),
-        listener: Arc::clone(open),
-    };
+    let admission = Admission::new(&lane.load, open);
     // A worker that is gone drops the connection, and its admission with it.
     let _ = lane
         .commands

@@ -281,20 +281,21 @@ impl ClusterState {
 
     /// An exclusive connection has nothing to do: gives it to who waits, or keeps it.
     pub(crate) fn release(self: &Rc<Self>, worker: &Rc<Worker>, upstream: &Rc<Upstream>) {
-        if !upstream.is_reusable() || upstream.endpoint.retired.get() {
-            upstream.drain();
-            return;
+        // One-way requests leave it free at once: a loop, as many of them may wait.
+        while upstream.is_reusable() && !upstream.endpoint.retired.get() {
+            match self.next_waiting(|waiting| waiting.fits(upstream)) {
+                Some(waiting) => {
+                    upstream.set_interest(waiting.interest);
+                    if Self::serve(worker, upstream, waiting) {
+                        return;
+                    }
+                }
+                None if self.has_waiting() => break,
+                None => return upstream.endpoint.keep(upstream),
+            }
         }
-        let next = self.next_waiting(|waiting| waiting.fits(upstream));
-        if let Some(waiting) = next {
-            upstream.set_interest(waiting.interest);
-            Self::serve(worker, upstream, waiting);
-        } else if self.has_waiting() {
-            // Somebody waits for a connection of another kind: this one makes room.
-            upstream.drain();
-        } else {
-            upstream.endpoint.keep(upstream);
-        }
+        // It cannot be kept, or somebody waits for one of another kind and this one makes room.
+        upstream.drain();
     }
 
     /// A connection is gone, so there is room for another.
@@ -304,27 +305,33 @@ impl ClusterState {
         counters.connections.set(open);
         self.group.subtract(cluster::ACTIVE, 1);
         upstream.endpoint.forget(upstream);
-        // There may be more than the limit: it may have been lowered, or room made before this.
-        if open >= self.config.borrow().limits.connections {
-            return;
-        }
-        let Some(mut waiting) = self.next_waiting(|_| true) else {
-            return;
-        };
-        if waiting.endpoint.retired.get()
-            && let Some(endpoint) = self.pick(worker, None)
+        self.serve_waiting(worker);
+    }
+
+    /// Makes connections for those who wait, as many as there is room for: there may be more than
+    /// the limit, as it may have been lowered, or room made before this.
+    fn serve_waiting(self: &Rc<Self>, worker: &Rc<Worker>) {
+        let most = self.config.borrow().limits.connections;
+        while self.counters.connections.get() < most
+            && let Some(mut waiting) = self.next_waiting(|_| true)
         {
-            waiting.endpoint = endpoint;
+            if waiting.endpoint.retired.get()
+                && let Some(endpoint) = self.pick(worker, None)
+            {
+                waiting.endpoint = endpoint;
+            }
+            let need = Need {
+                protocol: &waiting.protocol,
+                session: &waiting.session,
+                exclusive: true,
+                interest: waiting.interest,
+                affinity: 0,
+            };
+            let upstream = Upstream::connect(worker, self, &waiting.endpoint, &need, true);
+            if !Self::serve(worker, &upstream, waiting) {
+                upstream.done(worker);
+            }
         }
-        let need = Need {
-            protocol: &waiting.protocol,
-            session: &waiting.session,
-            exclusive: true,
-            interest: waiting.interest,
-            affinity: 0,
-        };
-        let upstream = Upstream::connect(worker, self, &waiting.endpoint, &need, true);
-        Self::serve(worker, &upstream, waiting);
     }
 
     /// Takes out the first that `fits` of those who wait and are still there.
@@ -341,24 +348,23 @@ impl ClusterState {
         }
     }
 
-    /// Sends a request that waited.
-    fn serve(worker: &Rc<Worker>, upstream: &Rc<Upstream>, waiting: Waiting) {
+    /// Sends a request that waited. Tells whether its answer is owed now.
+    fn serve(worker: &Rc<Worker>, upstream: &Rc<Upstream>, waiting: Waiting) -> bool {
         let caller = waiting.call.as_ref().and_then(|call| call.caller.as_ref());
         let down = caller.map(|caller| Rc::clone(&caller.down));
         if let Some(down) = &down {
             down.uses_alone(upstream, waiting.message.head().bind == Bind::Once);
         }
         let message = &mut waiting.message.message();
-        let sent = upstream.send(worker, message, waiting.call, waiting.deadline_ms);
-        let failed = sent.is_err();
-        if let Err(unsent) = sent {
-            unsent.answer();
-        }
-        if failed && let Some(down) = &down {
-            down.after_reply(upstream);
-        }
-        if failed || down.is_none() {
-            upstream.done(worker);
+        match upstream.send(worker, message, waiting.call, waiting.deadline_ms) {
+            Ok(_) => down.is_some(),
+            Err(unsent) => {
+                unsent.answer();
+                if let Some(down) = &down {
+                    down.after_reply(upstream);
+                }
+                false
+            }
         }
     }
 

@@ -342,7 +342,10 @@ impl Downstream {
         let state = self.state.borrow();
         state.pinned.is_some()
             || state.queued > 0
-            || state.exclusive.iter().any(|(_, blocking)| *blocking)
+            || state
+                .exclusive
+                .iter()
+                .any(|(upstream, blocking)| *blocking && !upstream.is_closed())
     }
 
     /// The pinned upstream has ended: so does this connection, as a direct one would.

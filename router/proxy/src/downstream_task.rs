@@ -1,7 +1,7 @@
 //! The task of one downstream connection: detects the protocol, decodes requests and hands them on
 //! (`request`), writes what upstreams appended, and decides when the connection ends.
 
-use std::future::{Future as _, poll_fn};
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
@@ -13,23 +13,27 @@ use meltemi_frame::{
 };
 use tokio::net::TcpStream;
 
+use crate::acceptor::Admission;
 use crate::downstream::Downstream;
 use crate::io::{Consumed, Input, KEEP, Read};
+use crate::linger::linger;
 use crate::stats::listener;
 use crate::upstream::Upstream;
 use crate::view::{ListenerView, ServedView};
+use crate::watch::Watch;
 use crate::worker::Worker;
 
 /// Reads of one turn. A bound, so that one busy connection cannot starve its worker.
 const READS: usize = 16;
 
-/// Serves a connection until it ends.
-pub(crate) async fn serve(
+/// Serves a connection until it ends. Made outside of the future, so that it is kept only once.
+pub(crate) fn serve(
     worker: Rc<Worker>,
     down: Rc<Downstream>,
     view: Rc<ListenerView>,
     stream: TcpStream,
-) {
+    admission: Admission,
+) -> impl Future<Output = ()> {
     // Batches are made by turns of the event loop, not by waiting for acknowledgements.
     let _ = stream.set_nodelay(true);
     let watch = worker.watch_downstream(&down);
@@ -43,58 +47,10 @@ pub(crate) async fn serve(
         worker,
         down,
         view,
+        _admission: admission,
     };
     task.begin();
-    let end = poll_fn(|cx| task.poll(cx)).await;
-    if let Err(error) = end {
-        tracing::debug!(downstream = %task.down.peer, %error, "connection lost");
-    }
-    // Half of a request is of no use to an upstream, and the other half does not come any more.
-    if let Streaming::To(upstream) = &task.conversation.streaming {
-        upstream.close(Fault::Reset);
-    }
-    task.down.gone();
-    task.view.group.subtract(listener::ACTIVE, 1);
-}
-
-/// When things happened on a connection, for the worker's sweep.
-#[derive(Default)]
-pub(crate) struct Watch {
-    /// The last byte in or out, in microseconds.
-    pub(crate) active_us: std::cell::Cell<u64>,
-    /// Since when an unfinished message waits; 0: none does.
-    pub(crate) partial_since_us: std::cell::Cell<u64>,
-    /// The protocol is not known yet.
-    pub(crate) detecting: std::cell::Cell<bool>,
-    /// Something blocks for the client while nothing is read from it: see `notice_leaving`.
-    pub(crate) unread: std::cell::Cell<bool>,
-    /// Since when the listener is gone or the process ends, in microseconds; 0: it does not. The
-    /// connection closes when it has nothing to do.
-    pub(crate) draining_since_us: std::cell::Cell<u64>,
-}
-
-/// Requests may be on their way when a client is told that it should leave: for this long a
-/// connection that drains is kept open without any, in microseconds.
-const GRACE_US: u64 = 200_000;
-
-impl Watch {
-    /// The connection ends when it has nothing to do. Tells whether that is news.
-    pub(crate) fn drain(&self, now_us: u64) -> bool {
-        let news = !self.is_draining();
-        if news {
-            self.draining_since_us.set(now_us);
-        }
-        news
-    }
-
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining_since_us.get() > 0
-    }
-
-    /// The time for what was on its way is over.
-    pub(crate) fn may_end(&self, now_us: u64) -> bool {
-        self.is_draining() && now_us.saturating_sub(self.draining_since_us.get()) >= GRACE_US
-    }
+    async move { task.serve().await }
 }
 
 pub(crate) struct DownstreamTask {
@@ -107,6 +63,8 @@ pub(crate) struct DownstreamTask {
     input: Input,
     pub(crate) conversation: Conversation,
     watch: Rc<Watch>,
+    /// Counts the connection as long as it lives.
+    _admission: Admission,
 }
 
 /// What the connection waits for before it goes on.
@@ -139,6 +97,24 @@ pub(crate) enum Streaming {
 }
 
 impl DownstreamTask {
+    async fn serve(&mut self) {
+        let end = poll_fn(|cx| self.poll(cx)).await;
+        if let Err(error) = end {
+            tracing::debug!(downstream = %self.down.peer, %error, "connection lost");
+        }
+        // Half of a request is of no use to an upstream, and the other half does not come any more.
+        if let Streaming::To(upstream) = &self.conversation.streaming {
+            upstream.close(Fault::Reset);
+        }
+        let last_words = !self.down.is_closed() && !self.conversation.eof;
+        self.down.gone();
+        if let Some(stream) = self.stream.take().filter(|_| last_words) {
+            // Boxed, so that connections do not keep room for their end as long as they live.
+            Box::pin(linger(stream, &self.worker.buffer)).await;
+        }
+        self.view.group.subtract(listener::ACTIVE, 1);
+    }
+
     /// With one protocol there is nothing to detect.
     fn begin(&mut self) {
         if let [only] = self.view.served.as_slice() {

@@ -14,6 +14,7 @@ mod downstream;
 mod downstream_task;
 mod endpoint;
 mod io;
+mod linger;
 mod proxy;
 mod replies;
 mod request;
@@ -24,6 +25,7 @@ mod sweep;
 mod upstream;
 mod upstream_task;
 mod view;
+mod watch;
 mod worker;
 
 pub use access_log::{AccessLog, LogFormat, LogTarget};

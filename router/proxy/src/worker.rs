@@ -17,12 +17,13 @@ use crate::acceptor::Admission;
 use crate::access_log::AccessLog;
 use crate::cluster::ClusterState;
 use crate::downstream::Downstream;
-use crate::downstream_task::{Watch, serve};
+use crate::downstream_task::serve;
 use crate::io::ReadBuffer;
 use crate::snapshot::Snapshot;
 use crate::stats::{FAULTS, Group, Stats, faults, listener};
 use crate::upstream::Upstream;
 use crate::view::{Kept, ListenerView, View};
+use crate::watch::Watch;
 
 /// What a worker is told.
 pub(crate) enum Command {
@@ -163,10 +164,7 @@ impl Worker {
         view.group.add(listener::ACTIVE, 1);
         let down = Downstream::new(self, peer, number, &view);
         let worker = Rc::clone(self);
-        tokio::task::spawn_local(async move {
-            serve(worker, down, view, stream).await;
-            drop(admission);
-        });
+        tokio::task::spawn_local(serve(worker, down, view, stream, admission));
     }
 
     fn configure(self: &Rc<Self>, snapshot: &Arc<Snapshot>) {
@@ -353,3 +351,6 @@ pub(crate) fn compose(login: &Session, client: &Session) -> Session {
     preamble.extend_from_slice(client.preamble());
     Session::new(preamble, login.replies() + client.replies())
 }
+
+#[cfg(test)]
+mod tests;

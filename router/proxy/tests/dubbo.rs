@@ -504,3 +504,25 @@ fn a_request_on_its_way_when_the_proxy_drains_is_answered() {
     assert!(runtime.block_on(proxy.drain(PATIENCE)));
     late.join().unwrap();
 }
+
+#[test]
+fn a_client_that_sends_far_too_much_is_told_so() {
+    let (server, _connections) = Upstream::scripted();
+    let clusters = vec![one_cluster(&server)];
+    let (_proxy, address) = start(&config(Dubbo::new(), vec![catch_all("one")], clusters));
+    let mut client = connect(address);
+    let mut writer = client.try_clone().unwrap();
+    let sending = std::thread::spawn(move || {
+        let mut bytes = vec![
+            0xda, 0xbb, 0xc2, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0x7f, 0xff, 0xff, 0xff,
+        ];
+        bytes.resize(8 << 20, 0);
+        // It may be cut off in the middle.
+        let _ = writer.write_all(&bytes);
+    });
+    std::thread::sleep(Duration::from_millis(100));
+    let (_, status, id, _) = read_dubbo(&mut client).unwrap();
+    assert_eq!((status, id), (40, 4));
+    assert!(read_all(&mut client).is_empty());
+    sending.join().unwrap();
+}

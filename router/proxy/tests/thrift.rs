@@ -323,3 +323,25 @@ fn a_client_that_leaves_within_a_one_way_message_leaves_no_connection_behind() {
     let mut upstream = connections.recv_timeout(PATIENCE).unwrap();
     assert_eq!(read_thrift(&mut upstream).unwrap().2, 2);
 }
+
+#[test]
+fn many_one_way_messages_wait_and_all_of_them_go() {
+    let (server, connections) = Upstream::scripted();
+    let mut small = cluster("one", &[server.address]);
+    small.limits.connections = 1;
+    let (_proxy, address) = start(&config(Thrift::new(), vec![catch_all("one")], vec![small]));
+    let mut first = connect(address);
+    first.write_all(&thrift(1, "m", 0)).unwrap();
+    let mut upstream = connections.recv_timeout(PATIENCE).unwrap();
+    read_thrift(&mut upstream).unwrap();
+    let mut other = connect(address);
+    let messages: Vec<u8> = (1..=1000).flat_map(|n| thrift(4, "m", n)).collect();
+    other.write_all(&messages).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    upstream.write_all(&thrift_with(2, "m", 0, b"x")).unwrap();
+    for n in 1..=1000 {
+        assert_eq!(read_thrift(&mut upstream).unwrap().2, n);
+    }
+    other.write_all(&thrift(1, "m", 1001)).unwrap();
+    assert_eq!(read_thrift(&mut upstream).unwrap().2, 1001);
+}

@@ -1,0 +1,43 @@
+//! What a worker's sweep has to know of a downstream connection: when things happened on it.
+
+use std::cell::Cell;
+
+/// When things happened on a connection, for the worker's sweep.
+#[derive(Default)]
+pub(crate) struct Watch {
+    /// The last byte in or out, in microseconds.
+    pub(crate) active_us: Cell<u64>,
+    /// Since when an unfinished message waits; 0: none does.
+    pub(crate) partial_since_us: Cell<u64>,
+    /// The protocol is not known yet.
+    pub(crate) detecting: Cell<bool>,
+    /// Something blocks for the client while nothing is read from it: see `notice_leaving`.
+    pub(crate) unread: Cell<bool>,
+    /// Since when the listener is gone or the process ends, in microseconds; 0: it does not. The
+    /// connection closes when it has nothing to do.
+    pub(crate) draining_since_us: Cell<u64>,
+}
+
+/// Requests may be on their way when a client is told that it should leave: for this long a
+/// connection that drains is kept open without any, in microseconds.
+const GRACE_US: u64 = 200_000;
+
+impl Watch {
+    /// The connection ends when it has nothing to do. Tells whether that is news.
+    pub(crate) fn drain(&self, now_us: u64) -> bool {
+        let news = !self.is_draining();
+        if news {
+            self.draining_since_us.set(now_us);
+        }
+        news
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining_since_us.get() > 0
+    }
+
+    /// The time for what was on its way is over.
+    pub(crate) fn may_end(&self, now_us: u64) -> bool {
+        self.is_draining() && now_us.saturating_sub(self.draining_since_us.get()) >= GRACE_US
+    }
+}
