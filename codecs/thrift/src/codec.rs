@@ -3,7 +3,7 @@
 
 use meltemi_frame::{
     Codec, DecodeError, Decoded, EncodeError, Head, Interest, Kind, Limits, Message, Output,
-    Receipt, Say, Side, Unsupported, Violation,
+    Receipt, Say, Session, Side, Unsupported, Violation,
 };
 
 use crate::cursor::Stop;
@@ -44,6 +44,10 @@ pub(crate) struct ThriftCodec {
     /// The scanner is inside of the unframed message at the front of the input.
     scanning: bool,
     inflater: Inflater,
+    /// The client's dialect. Servers that tell dialects do so once per connection, so that no
+    /// upstream connection may carry two.
+    session: Session,
+    spoken: Option<u32>,
 }
 
 impl ThriftCodec {
@@ -56,6 +60,16 @@ impl ThriftCodec {
             scanner: Scanner::default(),
             scanning: false,
             inflater: Inflater::default(),
+            session: Session::default(),
+            spoken: None,
+        }
+    }
+
+    fn note_dialect(&mut self, request: &Message<'_>) {
+        let bits = present::dialect(request).bits();
+        if self.spoken != Some(bits) {
+            self.spoken = Some(bits);
+            self.session = Session::dialect(bits + 1);
         }
     }
 
@@ -338,11 +352,19 @@ impl Codec for ThriftCodec {
             },
         };
         self.framed = Some(framed);
-        if framed {
+        let decoded = if framed {
             self.framed(input, want)
         } else {
             self.unframed(input, want)
+        };
+        if let (Side::Server, Ok(Decoded::Message(message, _))) = (self.side, &decoded) {
+            self.note_dialect(message);
         }
+        decoded
+    }
+
+    fn session(&self) -> Session {
+        self.session.clone()
     }
 
     fn encode(&mut self, message: &Message<'_>, out: &mut Output) -> Result<(), EncodeError> {

@@ -17,6 +17,7 @@ struct Inner {
     key: u64,
     preamble: Vec<u8>,
     replies: u32,
+    dialect: u32,
 }
 
 /// Without the preamble: it may hold a password.
@@ -32,19 +33,44 @@ impl Session {
     /// A session that a fresh connection reaches by sending `preamble` and taking `replies`
     /// responses, none of which may fail.
     pub fn new(preamble: Vec<u8>, replies: u32) -> Self {
-        if preamble.is_empty() {
+        Self::of(preamble, replies, 0)
+    }
+
+    /// A connection on which this dialect of the protocol is spoken from the first message on: where
+    /// servers tell dialects once per connection, another must not follow. 0: no particular one.
+    pub fn dialect(dialect: u32) -> Self {
+        Self::of(Vec::new(), 0, dialect)
+    }
+
+    fn of(preamble: Vec<u8>, replies: u32, dialect: u32) -> Self {
+        if preamble.is_empty() && dialect == 0 {
             return Self(None);
         }
         // The key is compared within one process only, so a per-process hash is enough; equality
         // of preambles is what counts, and `same` checks it.
         let mut hasher = hasher().build_hasher();
         hasher.write(&preamble);
+        hasher.write_u32(dialect);
         let key = hasher.finish() | 1;
         Self(Some(Arc::new(Inner {
             key,
             preamble,
             replies,
+            dialect,
         })))
+    }
+
+    /// What a connection is after `login`, and then this.
+    #[must_use]
+    pub fn behind(&self, login: &Self) -> Self {
+        match (&login.0, &self.0) {
+            (None, _) => self.clone(),
+            (_, None) => login.clone(),
+            (Some(first), Some(then)) => {
+                let preamble = [first.preamble.as_slice(), &then.preamble].concat();
+                Self::of(preamble, first.replies + then.replies, then.dialect)
+            }
+        }
     }
 
     /// A fresh connection without any preamble.
@@ -61,7 +87,7 @@ impl Session {
     pub fn same(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (None, None) => true,
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b) || (a.key == b.key && a.preamble == b.preamble),
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b) || (a.key == b.key && a == b),
             _ => false,
         }
     }
@@ -94,5 +120,26 @@ mod tests {
         assert!(a.same(&b) && a.key() == b.key());
         assert!(!a.same(&c) && !a.same(&Session::default()));
         assert!(Session::new(Vec::new(), 0).is_plain());
+    }
+
+    #[test]
+    fn a_login_comes_before_what_a_client_says() {
+        let login = Session::new(b"AUTH x\r\n".to_vec(), 1);
+        let client = Session::new(b"SELECT 1\r\n".to_vec(), 1);
+        let both = client.behind(&login);
+        assert_eq!(both.preamble(), b"AUTH x\r\nSELECT 1\r\n");
+        assert_eq!(both.replies(), 2);
+        let plain = Session::default();
+        assert!(plain.behind(&login).same(&login) && client.behind(&plain).same(&client));
+    }
+
+    #[test]
+    fn dialects_do_not_mix() {
+        let (one, two) = (Session::dialect(1), Session::dialect(2));
+        assert!(one.same(&Session::dialect(1)) && !one.same(&two));
+        assert!(!one.same(&Session::default()) && one.preamble().is_empty());
+        assert!(Session::dialect(0).is_plain());
+        let login = Session::new(b"AUTH x\r\n".to_vec(), 1);
+        assert!(!one.behind(&login).same(&two.behind(&login)));
     }
 }

@@ -242,3 +242,18 @@ proptest! {
         prop_assert_eq!(run(1), run(1000));
     }
 }
+
+#[test]
+fn clients_of_different_dialects_never_share_a_connection() {
+    let call = |bytes: &[u8]| {
+        let mut server = codec(Side::Server);
+        one(&mut *server, bytes, Interest::Route);
+        server.session()
+    };
+    let strict = b"\x80\x01\x00\x01\x00\x00\x00\x04ping\x00\x00\x00\x01\x00";
+    let compact = b"\x82\x21\x01\x04ping\x00";
+    let (framed, bare) = (call(&frame(strict)), call(strict));
+    assert!(framed.same(&call(&frame(strict))));
+    assert!(!framed.same(&bare) && !framed.same(&call(&frame(compact))));
+    assert!(framed.preamble().is_empty(), "nothing is said first");
+}
