@@ -8,6 +8,7 @@ mod acceptor;
 mod access_log;
 mod admin;
 mod call;
+mod calls;
 mod cluster;
 mod dns;
 mod downstream;

@@ -6,9 +6,10 @@ use meltemi_frame::{Fault, Kind, Message, Receipt, Status};
 use meltemi_router_core::Turn;
 
 use crate::call::{Call, Caller};
+use crate::calls::Calls;
 use crate::downstream::{Downstream, Pressure};
 use crate::stats::cluster;
-use crate::upstream::{Calls, State, Upstream};
+use crate::upstream::{State, Upstream};
 use crate::worker::{Worker, compose};
 
 /// The one client of a connection that does not read fast enough.

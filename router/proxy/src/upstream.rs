@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use meltemi_frame::{
-    Codec, Correlation, Fault, Interest, Message, Output, Protocol, Receipt, Say, Session, Sharing,
-    Side,
+    Codec, Fault, Interest, Message, Output, Protocol, Receipt, Say, Session, Sharing, Side,
 };
-use meltemi_router_core::{Fifo, Pending, Turn};
 
 use crate::call::Call;
+use crate::calls::{Calls, Unsent};
 use crate::cluster::{ClusterState, Need};
 use crate::downstream::Downstream;
 use crate::endpoint::EndpointState;
@@ -56,14 +55,6 @@ pub(crate) struct State {
     pub(crate) closed_for: Option<Fault>,
 }
 
-/// Who waits for what.
-pub(crate) enum Calls {
-    /// Responses name their request.
-    ById(Pending<Call>),
-    /// Responses come in the order of the requests.
-    InOrder(Fifo<Call>),
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Connecting,
@@ -71,41 +62,6 @@ pub(crate) enum Phase {
     /// No new requests; closes when nothing is in flight.
     Draining,
     Closed,
-}
-
-/// A request that was not sent, and why.
-pub(crate) struct Unsent {
-    pub(crate) fault: Fault,
-    text: String,
-    call: Option<Call>,
-}
-
-impl Unsent {
-    fn new(fault: Fault, text: impl Into<String>, call: Option<Call>) -> Box<Self> {
-        Box::new(Self {
-            fault,
-            text: text.into(),
-            call,
-        })
-    }
-
-    /// Answers whoever waits. Tells whether somebody did.
-    pub(crate) fn answer(self) -> bool {
-        let waits = self.call.is_some();
-        if let Some(call) = self.call {
-            call.fail(self.fault, &self.text);
-        }
-        waits
-    }
-}
-
-impl Calls {
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::ById(pending) => pending.len(),
-            Self::InOrder(fifo) => fifo.len(),
-        }
-    }
 }
 
 impl Upstream {
@@ -117,15 +73,8 @@ impl Upstream {
         need: &Need<'_>,
         exclusive: bool,
     ) -> Rc<Self> {
-        let spec = need.protocol.spec();
         let multiplexed = cluster.sharing(need.protocol) == Sharing::Multiplexed;
-        let calls = match (spec.correlation, spec.correlation.id_bits()) {
-            (Correlation::Id { bits }, _) => Calls::ById(Pending::new(bits)),
-            (Correlation::InOrder { .. }, Some(bits)) if multiplexed && !exclusive => {
-                Calls::ById(Pending::new(bits))
-            }
-            _ => Calls::InOrder(Fifo::new()),
-        };
+        let calls = Calls::new(need.protocol.spec(), multiplexed && !exclusive);
         let config = cluster.config.borrow();
         let mut out = Output::new();
         out.put(need.session.preamble());
@@ -338,17 +287,7 @@ impl Upstream {
 
     /// How long the oldest request of an in-order connection has waited, in microseconds.
     pub(crate) fn oldest_us(&self, now_us: u64) -> u64 {
-        match &mut self.state.borrow_mut().calls {
-            Calls::ById(_) => 0,
-            Calls::InOrder(fifo) => match fifo.front_mut() {
-                Some(Turn::Caller(call)) => call
-                    .caller
-                    .as_ref()
-                    .map_or(0, |caller| now_us.saturating_sub(caller.track.started_us)),
-                Some(Turn::Abandoned) => u64::MAX,
-                None => 0,
-            },
-        }
+        self.state.borrow_mut().calls.oldest_us(now_us)
     }
 
     /// An exclusive connection may be shared from here on.
@@ -411,12 +350,7 @@ impl Upstream {
 
     /// Whether the sweep has to look at deadlines here.
     pub(crate) fn has_deadline(&self) -> bool {
-        let state = self.state.borrow();
-        let next = match &state.calls {
-            Calls::ById(pending) => pending.next_deadline(),
-            Calls::InOrder(fifo) => fifo.next_deadline(),
-        };
-        state.calls.len() > 0 && next < u64::MAX
+        self.state.borrow().calls.has_deadline()
     }
 
     /// Takes no new requests; closes when nothing is in flight.
@@ -472,25 +406,14 @@ impl Upstream {
     /// closed; a shared one remembers, and drops the reply if it still comes.
     pub(crate) fn expire(self: &Rc<Self>, now_ms: u64) -> Vec<Call> {
         let mut state = self.state.borrow_mut();
-        let calls: Vec<Call> = match &mut state.calls {
-            Calls::ById(pending) => {
-                let mut expired = Vec::new();
-                pending.expired(now_ms, &mut expired);
-                expired.into_iter().map(|(_, call)| call).collect()
-            }
-            Calls::InOrder(fifo) => {
-                let mut expired = Vec::new();
-                fifo.expired(now_ms, &mut expired);
-                expired.into_iter().map(|(_, call)| call).collect()
-            }
-        };
+        let calls = state.calls.expired(now_ms);
         if calls.is_empty() {
             return calls;
         }
         let heartbeat_lost = calls.iter().any(|call| call.caller.is_none());
         let in_order = matches!(state.calls, Calls::InOrder(_));
         // With only abandoned requests before it nothing that comes would be of use to anybody.
-        let useless = matches!(&state.calls, Calls::InOrder(fifo) if fifo.callers() == 0);
+        let useless = state.calls.are_useless();
         if state.exclusive || heartbeat_lost || useless {
             state.closed_for.get_or_insert(Fault::Timeout);
             state.phase = Phase::Closed;
@@ -511,10 +434,7 @@ impl Upstream {
         for waker in state.blocked.drain(..) {
             waker.wake();
         }
-        match &mut state.calls {
-            Calls::ById(pending) => pending.drain().collect(),
-            Calls::InOrder(fifo) => fifo.drain().collect(),
-        }
+        state.calls.drain()
     }
 }
 

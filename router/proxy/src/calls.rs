@@ -1,0 +1,112 @@
+//! Who waits for what on one upstream connection, whether responses name their request or come in order.
+
+use meltemi_frame::{Correlation, Fault, Spec};
+use meltemi_router_core::{Fifo, Pending, Turn};
+
+use crate::call::Call;
+
+/// Who waits for what.
+pub(crate) enum Calls {
+    /// Responses name their request.
+    ById(Pending<Call>),
+    /// Responses come in the order of the requests.
+    InOrder(Fifo<Call>),
+}
+
+impl Calls {
+    /// `by_id`: requests go by their ids where the protocol has any, even if it answers in order.
+    pub(crate) fn new(spec: &Spec, by_id: bool) -> Self {
+        match (spec.correlation, spec.correlation.id_bits()) {
+            (Correlation::Id { bits }, _) => Self::ById(Pending::new(bits)),
+            (Correlation::InOrder { .. }, Some(bits)) if by_id => Self::ById(Pending::new(bits)),
+            _ => Self::InOrder(Fifo::new()),
+        }
+    }
+
+    /// How many answers are owed.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::ById(pending) => pending.len(),
+            Self::InOrder(fifo) => fifo.len(),
+        }
+    }
+
+    /// Whether some of them have a deadline.
+    pub(crate) fn has_deadline(&self) -> bool {
+        let next = match self {
+            Self::ById(pending) => pending.next_deadline(),
+            Self::InOrder(fifo) => fifo.next_deadline(),
+        };
+        self.len() > 0 && next < u64::MAX
+    }
+
+    /// How long the next answer in order has been owed, in microseconds.
+    pub(crate) fn oldest_us(&mut self, now_us: u64) -> u64 {
+        match self {
+            Self::ById(_) => 0,
+            Self::InOrder(fifo) => match fifo.front_mut() {
+                Some(Turn::Caller(call)) => call
+                    .caller
+                    .as_ref()
+                    .map_or(0, |caller| now_us.saturating_sub(caller.track.started_us)),
+                Some(Turn::Abandoned) => u64::MAX,
+                None => 0,
+            },
+        }
+    }
+
+    /// Whether answers are owed in order, and nobody waits for any of them any more.
+    pub(crate) fn are_useless(&self) -> bool {
+        matches!(self, Self::InOrder(fifo) if fifo.callers() == 0)
+    }
+
+    /// Takes out the calls whose time has run out. Their answers reach nobody.
+    pub(crate) fn expired(&mut self, now_ms: u64) -> Vec<Call> {
+        match self {
+            Self::ById(pending) => {
+                let mut expired = Vec::new();
+                pending.expired(now_ms, &mut expired);
+                expired.into_iter().map(|(_, call)| call).collect()
+            }
+            Self::InOrder(fifo) => {
+                let mut expired = Vec::new();
+                fifo.expired(now_ms, &mut expired);
+                expired.into_iter().map(|(_, call)| call).collect()
+            }
+        }
+    }
+
+    /// Takes out everything, because the connection is gone.
+    pub(crate) fn drain(&mut self) -> Vec<Call> {
+        match self {
+            Self::ById(pending) => pending.drain().collect(),
+            Self::InOrder(fifo) => fifo.drain().collect(),
+        }
+    }
+}
+
+/// A request that was not sent, and why.
+pub(crate) struct Unsent {
+    pub(crate) fault: Fault,
+    text: String,
+    call: Option<Call>,
+}
+
+impl Unsent {
+    pub(crate) fn new(fault: Fault, text: impl Into<String>, call: Option<Call>) -> Box<Self> {
+        Box::new(Self {
+            fault,
+            text: text.into(),
+            call,
+        })
+    }
+
+    /// Answers whoever waits. Tells whether somebody did.
+    pub(crate) fn answer(self) -> bool {
+        let waits = self.call.is_some();
+        if let Some(call) = self.call {
+            call.fail(self.fault, &self.text);
+        }
+        waits
+    }
+}
