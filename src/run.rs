@@ -116,6 +116,11 @@ fn reload(proxy: &Proxy, admin: &Admin, arguments: &RunArguments, builtins: &Bui
         tracing::error!("the new configuration is refused; the old one goes on");
         return;
     };
+    if outcome.resources.is_empty() {
+        // An editor that truncates before it writes, a folder that is not mounted yet.
+        tracing::error!("the new configuration has no document; the old one goes on");
+        return;
+    }
     match proxy.reload(config) {
         Ok(()) => {
             admin.set_config(dump(&outcome.resources));

@@ -29,6 +29,8 @@ pub(crate) struct Upstream {
     /// When the last request went out, and the last byte came in.
     active_us: Cell<u64>,
     heard_us: Cell<u64>,
+    /// A request's time ran out, and nothing was answered since.
+    mute: Cell<bool>,
     /// It is among the idle ones of its endpoint.
     kept: Cell<bool>,
     /// A heartbeat is not answered yet.
@@ -85,6 +87,7 @@ impl Upstream {
             cap: config.limits.output,
             active_us: Cell::new(worker.now_us()),
             heard_us: Cell::new(worker.now_us()),
+            mute: Cell::new(false),
             kept: Cell::new(false),
             asked: Cell::new(false),
             state: RefCell::new(State {
@@ -201,6 +204,7 @@ impl Upstream {
     /// Something has ended here: if nothing else goes on, and the connection is nobody's, it goes
     /// back to its cluster.
     pub(crate) fn done(self: &Rc<Self>, worker: &Rc<Worker>) {
+        self.mute.set(false);
         let free = {
             let state = self.state.borrow();
             state.exclusive && state.is_at_rest() && !self.kept.get()
@@ -417,8 +421,10 @@ impl Upstream {
         if state.exclusive || heartbeat_lost || useless {
             state.closed_for.get_or_insert(Fault::Timeout);
             state.phase = Phase::Closed;
-        } else if in_order && state.phase != Phase::Closed {
-            // Whoever is behind the stuck request waits for it; nobody new shall.
+        } else if (in_order || self.mute.replace(true)) && state.phase != Phase::Closed {
+            // Whoever is behind the stuck request waits for it; nobody new shall. Ids let answers
+            // overtake it, but not one that has begun and never ends: two time-outs without an
+            // answer between them tell it.
             state.phase = Phase::Draining;
         }
         if let Some(waker) = &state.waker {
