@@ -23,7 +23,7 @@ setup: ## Installs what the tests need, and only what is missing.
 test: setup unit e2e ## Installs what the tests need and runs them all.
 
 unit: ## The tests of the crates, and of a codec and program from outside.
-	$(CARGO) test --workspace --quiet
+	$(CARGO) test --workspace --quiet --no-fail-fast
 	cd tests/third-party && CARGO_TARGET_DIR=$(abspath $(TARGET)) $(CARGO) test --quiet
 
 e2e: ## The end-to-end tests: the real program, real clients, real servers.
@@ -53,3 +53,35 @@ fuzz: ## Mutations of every codec's samples, for longer than `make test` takes.
 clean: ## Removes what was built and installed here.
 	$(CARGO) clean
 	rm -rf tests/.venv tests/target tests/peers/*/target tests/peers/java/*/target tests/peers/node/node_modules
+
+# Benchmarks: a workspace of their own, so that what measures does not burden what is measured.
+BENCH_TARGET := $(or $(CARGO_TARGET_DIR),benches/target)
+BENCH = $(BENCH_TARGET)/release/bench --meltemi $(abspath $(TARGET))/release/meltemi
+INSTRUCTIONS = $(BENCH_TARGET)/release/meltemi-instructions
+# Further arguments for the benchmark, such as BENCH_ARGS="--only redis --repetitions 5".
+BENCH_ARGS ?=
+
+.PHONY: bench bench-quick bench-setup bench-build instructions instructions-record instructions-build
+
+bench: bench-build ## Side by side with the peers, on a quiet machine; writes docs/performance.md.
+	$(BENCH) all $(BENCH_ARGS)
+
+bench-quick: bench-build ## The same in minutes: shows that everything works, and measures nothing.
+	$(BENCH) all --quick $(BENCH_ARGS)
+
+bench-setup:
+	@benches/setup.sh peers
+
+bench-build: bench-setup
+	$(CARGO) build --release --quiet --bin meltemi
+	$(CARGO) build --release --quiet --manifest-path benches/Cargo.toml
+
+instructions: instructions-build ## Instructions per message and per decision; fails if one grew past 5 %.
+	$(INSTRUCTIONS) check
+
+instructions-record: instructions-build
+	$(INSTRUCTIONS) record
+
+instructions-build:
+	@benches/setup.sh valgrind
+	$(CARGO) build --release --quiet --manifest-path benches/Cargo.toml --package meltemi-instructions

@@ -67,7 +67,9 @@ struct Late {
 impl Backend {
     fn serve(&mut self) -> Result<()> {
         let mut events = Events::with_capacity(1024);
-        self.poll.registry().register(&mut self.listener, LISTENER, Interest::READABLE)?;
+        self.poll
+            .registry()
+            .register(&mut self.listener, LISTENER, Interest::READABLE)?;
         loop {
             let next = self.late.peek().map(|Reverse(late)| late.due);
             let wait = next.map(|due| due.saturating_duration_since(Instant::now()));
@@ -90,7 +92,10 @@ impl Backend {
             let token = Token(self.connections.len());
             let both = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(&mut stream, token, both)?;
-            let connection = Connection { pipe: Pipe::new(stream)?, held: false };
+            let connection = Connection {
+                pipe: Pipe::new(stream)?,
+                held: false,
+            };
             self.connections.push(Some(Box::new(connection)));
         }
         Ok(())
@@ -106,10 +111,12 @@ impl Backend {
         let mut held = connection.held;
         let mut open = true;
         if readable && !held {
-            let take = |input: &[u8], out: &mut Vec<u8>| {
-                answer(options, at, &mut held, late, input, out)
-            };
-            open = connection.pipe.read(&mut self.scratch, take).unwrap_or(false);
+            let take =
+                |input: &[u8], out: &mut Vec<u8>| answer(options, at, &mut held, late, input, out);
+            open = connection
+                .pipe
+                .read(&mut self.scratch, take)
+                .unwrap_or(false);
         }
         connection.held = held;
         if !open || connection.pipe.flush().is_err() {
@@ -119,8 +126,17 @@ impl Backend {
 
     fn answer_late(&mut self) {
         let now = Instant::now();
-        while self.late.peek().is_some_and(|Reverse(late)| late.due <= now) {
-            let Some(Reverse(Late { connection: at, answer: bytes, .. })) = self.late.pop() else {
+        while self
+            .late
+            .peek()
+            .is_some_and(|Reverse(late)| late.due <= now)
+        {
+            let Some(Reverse(Late {
+                connection: at,
+                answer: bytes,
+                ..
+            })) = self.late.pop()
+            else {
                 return;
             };
             let Some(Some(connection)) = self.connections.get_mut(at) else {
@@ -130,9 +146,9 @@ impl Backend {
             connection.held = false;
             let mut held = false;
             let (options, late) = (&self.options, &mut self.late);
-            let left = connection.pipe.again(|input, out| {
-                answer(options, at, &mut held, late, input, out)
-            });
+            let left = connection
+                .pipe
+                .again(|input, out| answer(options, at, &mut held, late, input, out));
             connection.held = held;
             if left.is_err() {
                 self.connections[at] = None;
@@ -166,7 +182,11 @@ fn answer(
         *held = options.protocol.in_order();
         if served.when == When::Later {
             let due = Instant::now() + options.delay;
-            late.push(Reverse(Late { due, connection: at, answer }));
+            late.push(Reverse(Late {
+                due,
+                connection: at,
+                answer,
+            }));
         }
     }
     Ok(done)

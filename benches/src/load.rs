@@ -109,7 +109,11 @@ struct Load<'o> {
 impl<'o> Load<'o> {
     fn new(options: &'o Options) -> Result<Self> {
         if options.size > options.protocol.largest() {
-            bail!("{} payloads have at most {} bytes", options.protocol.name(), options.protocol.largest());
+            bail!(
+                "{} payloads have at most {} bytes",
+                options.protocol.name(),
+                options.protocol.largest()
+            );
         }
         let mut load = Self {
             options,
@@ -136,7 +140,9 @@ impl<'o> Load<'o> {
         stream.set_nonblocking(true)?;
         let mut stream = mio::net::TcpStream::from_std(stream);
         let both = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut stream, Token(at), both)?;
+        self.poll
+            .registry()
+            .register(&mut stream, Token(at), both)?;
         Connection::new(stream, at, self.options)
     }
 
@@ -181,16 +187,28 @@ impl<'o> Load<'o> {
         };
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK)?;
         let period = Duration::from_secs_f64(1.0 / rate).clamp(FINEST, Duration::from_millis(500));
-        let period = Timespec { tv_sec: 0, tv_nsec: i64::from(period.subsec_nanos()).max(1) };
-        let times = Itimerspec { it_interval: period, it_value: period };
+        let period = Timespec {
+            tv_sec: 0,
+            tv_nsec: i64::from(period.subsec_nanos()).max(1),
+        };
+        let times = Itimerspec {
+            it_interval: period,
+            it_value: period,
+        };
         timerfd_settime(&timer, TimerfdTimerFlags::empty(), &times)?;
         let descriptor = timer.as_raw_fd();
-        self.poll.registry().register(&mut SourceFd(&descriptor), TIMER, Interest::READABLE)?;
+        self.poll
+            .registry()
+            .register(&mut SourceFd(&descriptor), TIMER, Interest::READABLE)?;
         Ok(Some(timer))
     }
 
     fn step(&mut self, events: &mut Events, wait: Duration) -> Result<()> {
-        let wait = if self.retry_at.is_some() { wait.min(AGAIN) } else { wait };
+        let wait = if self.retry_at.is_some() {
+            wait.min(AGAIN)
+        } else {
+            wait
+        };
         match self.poll.poll(events, Some(wait)) {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Ok(()),
             other => other?,
@@ -235,7 +253,13 @@ impl<'o> Load<'o> {
             return Ok(());
         };
         let sending = self.sending;
-        let went = connection.turn(readable, sending, &self.payload, &mut self.scratch, &mut self.tally);
+        let went = connection.turn(
+            readable,
+            sending,
+            &self.payload,
+            &mut self.scratch,
+            &mut self.tally,
+        );
         let what = match went {
             Ok(true) => return Ok(()),
             Ok(false) => anyhow::anyhow!("the connection was closed"),
@@ -271,7 +295,11 @@ impl<'o> Load<'o> {
     }
 
     fn in_flight(&self) -> usize {
-        self.connections.iter().flatten().map(Connection::in_flight).sum()
+        self.connections
+            .iter()
+            .flatten()
+            .map(Connection::in_flight)
+            .sum()
     }
 }
 

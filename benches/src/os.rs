@@ -18,8 +18,16 @@ pub fn cpu_time(pid: u32) -> Duration {
         let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
         text.split_whitespace().next()?.parse().ok()
     };
-    let precise = threads.flatten().filter_map(time).map(Duration::from_nanos).sum();
-    if precise == Duration::ZERO { cpu_ticks(pid).unwrap_or_default() } else { precise }
+    let precise = threads
+        .flatten()
+        .filter_map(time)
+        .map(Duration::from_nanos)
+        .sum();
+    if precise == Duration::ZERO {
+        cpu_ticks(pid).unwrap_or_default()
+    } else {
+        precise
+    }
 }
 
 fn cpu_ticks(pid: u32) -> Option<Duration> {
@@ -35,17 +43,27 @@ fn cpu_ticks(pid: u32) -> Option<Duration> {
 pub fn busy_time() -> Result<Duration> {
     let text = fs::read_to_string("/proc/stat").context("/proc/stat")?;
     let line = text.lines().next().context("/proc/stat is empty")?;
-    let fields: Vec<u64> = line.split_whitespace().skip(1).flat_map(str::parse).collect();
+    let fields: Vec<u64> = line
+        .split_whitespace()
+        .skip(1)
+        .flat_map(str::parse)
+        .collect();
     // user nice system idle iowait irq softirq steal guest guest_nice
-    let busy: u64 = [0, 1, 2, 5, 6, 7].into_iter().filter_map(|at| fields.get(at)).sum();
+    let busy: u64 = [0, 1, 2, 5, 6, 7]
+        .into_iter()
+        .filter_map(|at| fields.get(at))
+        .sum();
     Ok(TICK * u32::try_from(busy).context("a machine older than a year")?)
 }
 
 /// A line of /proc/PID/status in KiB, such as `VmRSS` or `VmHWM`. Zero if there is none.
 pub fn memory_kib(pid: u32, field: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    line.and_then(|value| value.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    line.and_then(|value| value.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
 }
 
 /// Lets this process, and those that it starts, open as many files as the system allows, and
@@ -55,7 +73,10 @@ pub fn raise_file_limit() -> u64 {
     let is = getrlimit(Resource::Nofile);
     // Root may go beyond the hard limit; others may reach it.
     for wanted in [Some(200_000), is.maximum] {
-        let limit = Rlimit { current: wanted, maximum: wanted.max(is.maximum) };
+        let limit = Rlimit {
+            current: wanted,
+            maximum: wanted.max(is.maximum),
+        };
         if setrlimit(Resource::Nofile, limit).is_ok() {
             break;
         }

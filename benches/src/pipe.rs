@@ -25,7 +25,12 @@ pub(crate) struct Pipe {
 impl Pipe {
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self { stream, input: Vec::new(), out: Vec::new(), written: 0 })
+        Ok(Self {
+            stream,
+            input: Vec::new(),
+            out: Vec::new(),
+            written: 0,
+        })
     }
 
     /// Reads what there is and gives it to `take`, which says how many bytes it is done with; then

@@ -27,7 +27,15 @@ pub fn ask(
     stream.set_read_timeout(Some(timeout))?;
     let payload = Payload::new(size);
     let mut request = Vec::new();
-    protocol.ask(&Ask { id: 1, tag: 1, lane, payload: &payload }, &mut request);
+    protocol.ask(
+        &Ask {
+            id: 1,
+            tag: 1,
+            lane,
+            payload: &payload,
+        },
+        &mut request,
+    );
     stream.write_all(&request)?;
     let mut input = Vec::new();
     let mut buffer = vec![0; 64 << 10];
@@ -36,7 +44,10 @@ pub fn ask(
             match reply.payload {
                 Some(bytes) if payload.is(1, bytes) => return Ok(stream),
                 Some(_) => bail!("the reply has another's payload"),
-                None => bail!("the reply is an error: {:?}", String::from_utf8_lossy(&input)),
+                None => bail!(
+                    "the reply is an error: {:?}",
+                    String::from_utf8_lossy(&input)
+                ),
             }
         }
         match stream.read(&mut buffer)? {
@@ -49,9 +60,8 @@ pub fn ask(
 /// Tries until the first right reply, and says how long that took from `start`.
 pub fn first_reply(protocol: Protocol, address: SocketAddr, start: Instant) -> Result<Duration> {
     loop {
-        let error = match once(protocol, address, Duration::from_secs(2)) {
-            Ok(_) => return Ok(start.elapsed()),
-            Err(error) => error,
+        let Err(error) = once(protocol, address, Duration::from_secs(2)) else {
+            return Ok(start.elapsed());
         };
         if start.elapsed() > Duration::from_secs(20) {
             return Err(error).context("no good reply within 20 s of the start");
@@ -84,7 +94,15 @@ pub fn unread(
     let mut bytes = Vec::new();
     for id in 0..requests {
         bytes.clear();
-        protocol.ask(&Ask { id, tag: u64::from(id), lane: LANE, payload: &payload }, &mut bytes);
+        protocol.ask(
+            &Ask {
+                id,
+                tag: u64::from(id),
+                lane: LANE,
+                payload: &payload,
+            },
+            &mut bytes,
+        );
         match stream.write_all(&bytes) {
             Ok(()) => sent += bytes.len() as u64,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
@@ -95,4 +113,32 @@ pub fn unread(
         }
     }
     Ok((stream, sent))
+}
+
+/// Sends a request of so many bytes but for its last, and nothing more.
+pub fn half(protocol: Protocol, address: SocketAddr, size: usize) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    let payload = Payload::new(size);
+    let mut bytes = Vec::new();
+    match protocol {
+        // The payload of a GET travels the other way.
+        Protocol::Redis => {
+            bytes
+                .extend_from_slice(format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${size}\r\n").as_bytes());
+            payload.put(1, &mut bytes);
+        }
+        Protocol::Thrift | Protocol::Dubbo => {
+            let ask = Ask {
+                id: 1,
+                tag: 1,
+                lane: LANE,
+                payload: &payload,
+            };
+            protocol.ask(&ask, &mut bytes);
+            bytes.pop();
+        }
+    }
+    stream.set_write_timeout(Some(Duration::from_secs(1)))?;
+    stream.write_all(&bytes)?;
+    Ok(stream)
 }

@@ -11,7 +11,9 @@ use std::str::FromStr;
 use crate::payload::Payload;
 
 /// A protocol under load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// RESP2: `GET <lane>:<tag>:<size>`; the value is the payload. Payloads travel one way.
@@ -179,17 +181,36 @@ mod tests {
             let sizes = [16, 31, 32, 1023, 1024, 16 << 10, 65_535, 1 << 20];
             for size in sizes.into_iter().filter(|size| *size <= protocol.largest()) {
                 let payload = Payload::new(size);
-                let ask = Ask { id: 7, tag: 0xabcdef, lane: LANE, payload: &payload };
+                let ask = Ask {
+                    id: 7,
+                    tag: 0xabcdef,
+                    lane: LANE,
+                    payload: &payload,
+                };
                 let (mut request, mut answer) = (Vec::new(), Vec::new());
                 protocol.ask(&ask, &mut request);
                 for short in [0, 1, 5, request.len() / 2, request.len() - 1] {
                     let served = protocol.serve(&request[..short], &mut answer);
-                    assert_eq!((served, answer.len()), (Ok(None), 0), "{protocol:?} {size} {short}");
+                    assert_eq!(
+                        (served, answer.len()),
+                        (Ok(None), 0),
+                        "{protocol:?} {size} {short}"
+                    );
                 }
                 let served = protocol.serve(&request, &mut answer).unwrap().unwrap();
-                assert_eq!(served, Served { length: request.len(), when: When::Now });
+                assert_eq!(
+                    served,
+                    Served {
+                        length: request.len(),
+                        when: When::Now
+                    }
+                );
                 for short in [0, 1, 5, answer.len() / 2, answer.len() - 1] {
-                    assert_eq!(protocol.reply(&answer[..short]), Ok(None), "{protocol:?} {size}");
+                    assert_eq!(
+                        protocol.reply(&answer[..short]),
+                        Ok(None),
+                        "{protocol:?} {size}"
+                    );
                 }
                 let reply = protocol.reply(&answer).unwrap().unwrap();
                 assert_eq!(reply.length, answer.len());
@@ -203,10 +224,22 @@ mod tests {
     #[test]
     fn lanes_say_when() {
         for protocol in Protocol::ALL {
-            for (lane, when) in [(SLOW, When::Later), (HANG, When::Never), (BLOCK, When::Never)] {
+            for (lane, when) in [
+                (SLOW, When::Later),
+                (HANG, When::Never),
+                (BLOCK, When::Never),
+            ] {
                 let (mut request, mut answer) = (Vec::new(), Vec::new());
                 let payload = Payload::new(16);
-                protocol.ask(&Ask { id: 1, tag: 1, lane, payload: &payload }, &mut request);
+                protocol.ask(
+                    &Ask {
+                        id: 1,
+                        tag: 1,
+                        lane,
+                        payload: &payload,
+                    },
+                    &mut request,
+                );
                 let served = protocol.serve(&request, &mut answer).unwrap().unwrap();
                 assert_eq!((served.length, served.when), (request.len(), when));
             }

@@ -62,13 +62,24 @@ enum Command {
 fn main() -> Result<()> {
     os::raise_file_limit();
     match Command::parse() {
-        Command::Backend { protocol, address, delay } => {
+        Command::Backend {
+            protocol,
+            address,
+            delay,
+        } => {
             let delay = Duration::from_millis(delay);
-            backend::run(&backend::Options { protocol, address, delay }, |address| {
-                println!("{address}");
-                // Whoever started this waits for the line.
-                let _ = std::io::stdout().flush();
-            })
+            backend::run(
+                &backend::Options {
+                    protocol,
+                    address,
+                    delay,
+                },
+                |address| {
+                    println!("{address}");
+                    // Whoever started this waits for the line.
+                    let _ = std::io::stdout().flush();
+                },
+            )
         }
         Command::Client {
             protocol,

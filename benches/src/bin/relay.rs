@@ -35,7 +35,9 @@ enum Mode {
 fn main() -> Result<()> {
     meltemi_bench::os::raise_file_limit();
     let arguments = Arguments::parse();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
     runtime.block_on(serve(&arguments))
 }
 
@@ -54,7 +56,9 @@ async fn relay(mut client: TcpStream, server: SocketAddr, mode: Mode) -> std::io
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     if let Mode::Tuned = mode {
-        return tokio::io::copy_bidirectional(&mut client, &mut server).await.map(|_| ());
+        return tokio::io::copy_bidirectional(&mut client, &mut server)
+            .await
+            .map(|_| ());
     }
     let (client_reads, client_writes) = client.into_split();
     let (server_reads, server_writes) = server.into_split();
@@ -99,5 +103,9 @@ fn pass(from: &OwnedReadHalf, to: &OwnedWriteHalf, buffer: &mut [u8]) -> std::io
         Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
         Err(error) => return Err(error),
     };
-    if written == count { Ok(Passed::All) } else { Ok(Passed::Rest(buffer[written..count].to_vec())) }
+    if written == count {
+        Ok(Passed::All)
+    } else {
+        Ok(Passed::Rest(buffer[written..count].to_vec()))
+    }
 }

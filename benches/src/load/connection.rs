@@ -77,7 +77,8 @@ impl Tally {
     fn good(&mut self, now: Instant, due: Instant) {
         if self.counting {
             self.replies += 1;
-            self.latencies.saturating_record((now - due).as_nanos() as u64);
+            self.latencies
+                .saturating_record((now - due).as_nanos() as u64);
             self.silence = self.silence.max(now - self.last);
             self.last = now;
         }
@@ -147,7 +148,15 @@ impl Connection {
     ) -> Result<bool> {
         let mut open = true;
         if readable {
-            let Self { pipe, protocol, slots, in_flight, oldest, number, .. } = self;
+            let Self {
+                pipe,
+                protocol,
+                slots,
+                in_flight,
+                oldest,
+                number,
+                ..
+            } = self;
             open = pipe.read(scratch, |input, _| {
                 let now = Instant::now();
                 let mut done = 0;
@@ -188,7 +197,12 @@ impl Connection {
             };
             *slot = Some(Slot { id: self.next, due });
             let tag = self.number << 32 | u64::from(self.next);
-            let ask = Ask { id: self.next, tag, lane: &self.lane, payload };
+            let ask = Ask {
+                id: self.next,
+                tag,
+                lane: &self.lane,
+                payload,
+            };
             self.protocol.ask(&ask, &mut self.pipe.out);
             self.in_flight += 1;
             self.next = self.next.wrapping_add(1);

@@ -114,8 +114,16 @@ impl Outcome {
             return Some(format!("{} wrong replies", self.wrong));
         }
         if self.failed + self.cut + self.closed > 0 || self.lost > 0 {
-            let Self { failed, cut, closed, lost, .. } = self;
-            return Some(format!("{failed} failed, {cut} cut, {closed} closed, {lost} lost"));
+            let Self {
+                failed,
+                cut,
+                closed,
+                lost,
+                ..
+            } = self;
+            return Some(format!(
+                "{failed} failed, {cut} cut, {closed} closed, {lost} lost"
+            ));
         }
         (self.replies == 0).then(|| "no reply at all".to_owned())
     }

@@ -20,7 +20,16 @@ pub(super) fn ask(ask: &Ask<'_>, out: &mut Vec<u8>) {
     string(ask.payload.size(), out);
     ask.payload.put(ask.tag, out);
     out.push(b'H');
-    for text in ["path", INTERFACE, "interface", INTERFACE, "version", "1.0.0", "x-user", "beta"] {
+    for text in [
+        "path",
+        INTERFACE,
+        "interface",
+        INTERFACE,
+        "version",
+        "1.0.0",
+        "x-user",
+        "beta",
+    ] {
         string(text.len(), out);
         out.extend_from_slice(text.as_bytes());
     }
@@ -76,29 +85,36 @@ pub(super) fn reply(input: &[u8]) -> Result<Option<Reply<'_>>, Bad> {
         return Err(Bad("not a response"));
     }
     let payload = match (header[3], body) {
-        (OK, [VALUE, rest @ ..]) => {
-            Some(text(rest).ok_or(Bad("a value that is not a string"))?.0)
-        }
+        (OK, [VALUE, rest @ ..]) => Some(text(rest).ok_or(Bad("a value that is not a string"))?.0),
         (OK, _) => return Err(Bad("a response without a value")),
         _ => None,
     };
     // Ids are 64 bits wide; this client uses half of them, and no proxy may change one.
-    let id = (number(header, 4) == Some(0)).then(|| number(header, 8)).flatten();
-    Ok(Some(Reply { length, id: Some(id.ok_or(Bad("an id that was never sent"))?), payload }))
+    let id = (number(header, 4) == Some(0))
+        .then(|| number(header, 8))
+        .flatten();
+    Ok(Some(Reply {
+        length,
+        id: Some(id.ok_or(Bad("an id that was never sent"))?),
+        payload,
+    }))
 }
 
 pub(super) fn serve(input: &[u8], out: &mut Vec<u8>) -> Result<Option<Served>, Bad> {
     let Some((length, header, body)) = whole(input) else {
         return Ok(None);
     };
-    let id = u64::from(number(header, 4).unwrap_or(0)) << 32
-        | u64::from(number(header, 8).unwrap_or(0));
+    let id =
+        u64::from(number(header, 4).unwrap_or(0)) << 32 | u64::from(number(header, 8).unwrap_or(0));
     let [a, b, c, _] = RESPONSE_OK;
     if header.starts_with(&HEARTBEAT) {
         let at = open([a, b, c | 0x20, OK], id, out);
         out.push(b'N');
         close(at, out);
-        return Ok(Some(Served { length, when: super::When::Now }));
+        return Ok(Some(Served {
+            length,
+            when: super::When::Now,
+        }));
     }
     if !header.starts_with(&REQUEST) {
         return Err(Bad("not a two-way request"));
@@ -119,7 +135,10 @@ pub(super) fn serve(input: &[u8], out: &mut Vec<u8>) -> Result<Option<Served>, B
     string(argument.len(), out);
     out.extend_from_slice(argument);
     close(at, out);
-    Ok(Some(Served { length, when: when(method) }))
+    Ok(Some(Served {
+        length,
+        when: when(method),
+    }))
 }
 
 const RESPONSE_OK: [u8; 4] = [RESPONSE[0], RESPONSE[1], RESPONSE[2], OK];

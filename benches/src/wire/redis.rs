@@ -11,7 +11,11 @@ pub(super) fn ask(ask: &Ask<'_>, out: &mut Vec<u8>) {
     key.push(b':');
     key.extend_from_slice(ask.payload.size().to_string().as_bytes());
     let blocks = ask.lane == BLOCK;
-    out.extend_from_slice(if blocks { b"*3\r\n$5\r\nBLPOP\r\n" } else { b"*2\r\n$3\r\nGET\r\n" });
+    out.extend_from_slice(if blocks {
+        b"*3\r\n$5\r\nBLPOP\r\n"
+    } else {
+        b"*2\r\n$3\r\nGET\r\n"
+    });
     bulk(&key, out);
     if blocks {
         bulk(b"0", out);
@@ -35,13 +39,21 @@ pub(super) fn reply(input: &[u8]) -> Result<Option<Reply<'_>>, Bad> {
         return Ok(None);
     };
     match first.first() {
-        Some(b'-') => Ok(Some(Reply { length: body, id: None, payload: None })),
+        Some(b'-') => Ok(Some(Reply {
+            length: body,
+            id: None,
+            payload: None,
+        })),
         Some(b'$') => {
             let size = decimal(&first[1..]).ok_or(Bad("a reply without a value"))?;
             let end = body + size + 2;
             Ok((input.len() >= end).then(|| {
                 let payload = Some(&input[body..body + size]);
-                Reply { length: end, id: None, payload }
+                Reply {
+                    length: end,
+                    id: None,
+                    payload,
+                }
             }))
         }
         _ => Err(Bad("neither a value nor an error")),
@@ -52,7 +64,10 @@ pub(super) fn serve(input: &[u8], out: &mut Vec<u8>) -> Result<Option<Served>, B
     let Some((first, mut at)) = line(input) else {
         return Ok(None);
     };
-    let count = first.strip_prefix(b"*").and_then(decimal).ok_or(Bad("not a command"))?;
+    let count = first
+        .strip_prefix(b"*")
+        .and_then(decimal)
+        .ok_or(Bad("not a command"))?;
     let mut arguments: [&[u8]; 3] = [b""; 3];
     if count == 0 || count > arguments.len() {
         return Err(Bad("more arguments than any command here has"));
@@ -61,7 +76,10 @@ pub(super) fn serve(input: &[u8], out: &mut Vec<u8>) -> Result<Option<Served>, B
         let Some((first, past)) = line(&input[at..]) else {
             return Ok(None);
         };
-        let size = first.strip_prefix(b"$").and_then(decimal).ok_or(Bad("not an argument"))?;
+        let size = first
+            .strip_prefix(b"$")
+            .and_then(decimal)
+            .ok_or(Bad("not an argument"))?;
         let body = at + past;
         let Some(bytes) = input.get(body..body + size) else {
             return Ok(None);
@@ -77,8 +95,14 @@ pub(super) fn serve(input: &[u8], out: &mut Vec<u8>) -> Result<Option<Served>, B
     let lane = parts.next().unwrap_or_default();
     match command {
         b"GET" | b"BLPOP" => {
-            let tag = parts.next().and_then(tag_of).ok_or(Bad("a key without a tag"))?;
-            let size = parts.next().and_then(decimal).ok_or(Bad("a key without a size"))?;
+            let tag = parts
+                .next()
+                .and_then(tag_of)
+                .ok_or(Bad("a key without a tag"))?;
+            let size = parts
+                .next()
+                .and_then(decimal)
+                .ok_or(Bad("a key without a size"))?;
             length(size.max(TAG), out);
             put(tag, size, out);
             out.extend_from_slice(b"\r\n");
@@ -87,7 +111,10 @@ pub(super) fn serve(input: &[u8], out: &mut Vec<u8>) -> Result<Option<Served>, B
         // What proxies say when they connect is not measured.
         _ => out.extend_from_slice(b"+OK\r\n"),
     }
-    Ok(Some(Served { length: at, when: when(lane) }))
+    Ok(Some(Served {
+        length: at,
+        when: when(lane),
+    }))
 }
 
 /// The payload of a size that only the request knows; the last one is kept.

@@ -46,9 +46,17 @@ fn parts(input: &[u8]) -> Result<Option<Parts<'_>>, Bad> {
     let read = || {
         let kind = number(whole, 4)?;
         let past = 12 + number(whole, 8)? as usize;
-        Some((length, kind, whole.get(12..past)?, number(whole, past)?, whole.get(past + 4..)?))
+        Some((
+            length,
+            kind,
+            whole.get(12..past)?,
+            number(whole, past)?,
+            whole.get(past + 4..)?,
+        ))
     };
-    read().map(Some).ok_or(Bad("a frame too short for its header"))
+    read()
+        .map(Some)
+        .ok_or(Bad("a frame too short for its header"))
 }
 
 pub(super) fn reply(input: &[u8]) -> Result<Option<Reply<'_>>, Bad> {
@@ -60,7 +68,11 @@ pub(super) fn reply(input: &[u8]) -> Result<Option<Reply<'_>>, Bad> {
         REPLY => Some(string(body, 0).ok_or(Bad("a reply without a string"))?),
         _ => return Err(Bad("not a reply")),
     };
-    Ok(Some(Reply { length, id: Some(id), payload }))
+    Ok(Some(Reply {
+        length,
+        id: Some(id),
+        payload,
+    }))
 }
 
 /// The struct's only field, with this id.
@@ -83,5 +95,8 @@ pub(super) fn serve(input: &[u8], out: &mut Vec<u8>) -> Result<Option<Served>, B
     out.extend_from_slice(&(argument.len() as u32).to_be_bytes());
     out.extend_from_slice(argument);
     close(frame, out);
-    Ok(Some(Served { length, when: when(name) }))
+    Ok(Some(Served {
+        length,
+        when: when(name),
+    }))
 }

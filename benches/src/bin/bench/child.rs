@@ -27,9 +27,14 @@ impl Child {
     pub(crate) fn proxy(name: &str, command: &[String], directory: &Path) -> Result<Self> {
         let log = File::create(directory.join(format!("{name}.log")))?;
         let mut pinned = pinned(PROXY_CORE, command)?;
-        pinned.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        pinned
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
         let started = Instant::now();
-        let process = pinned.spawn().with_context(|| format!("cannot start {command:?}"))?;
+        let process = pinned
+            .spawn()
+            .with_context(|| format!("cannot start {command:?}"))?;
         Ok(Self { process, started })
     }
 
@@ -40,9 +45,17 @@ impl Child {
         address: Option<SocketAddr>,
         delay_ms: u64,
     ) -> Result<(Self, SocketAddr)> {
-        let mut command = vec![tools.own("load"), "backend".to_owned(), protocol.name().to_owned()];
+        let mut command = vec![
+            tools.own("load"),
+            "backend".to_owned(),
+            protocol.name().to_owned(),
+        ];
         command.extend(["--delay".to_owned(), delay_ms.to_string()]);
-        command.extend(address.iter().flat_map(|at| ["--address".to_owned(), at.to_string()]));
+        command.extend(
+            address
+                .iter()
+                .flat_map(|at| ["--address".to_owned(), at.to_string()]),
+        );
         let mut pinned = pinned(OUR_CORE, &command)?;
         let started = Instant::now();
         let mut process = pinned.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
@@ -92,7 +105,10 @@ pub(crate) fn pin_ourselves() -> Result<()> {
     let me = process::id().to_string();
     let mut taskset = Command::new("taskset");
     taskset.args(["-a", "-c", "-p", &OUR_CORE.to_string(), &me]);
-    let status = taskset.stdout(Stdio::null()).status().context("there is no taskset")?;
+    let status = taskset
+        .stdout(Stdio::null())
+        .status()
+        .context("there is no taskset")?;
     anyhow::ensure!(status.success(), "cannot move to core {OUR_CORE}");
     Ok(())
 }
@@ -100,7 +116,9 @@ pub(crate) fn pin_ourselves() -> Result<()> {
 /// How many cores there are, whatever this process is pinned to.
 fn cores() -> usize {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    text.lines().filter(|line| line.starts_with("processor")).count()
+    text.lines()
+        .filter(|line| line.starts_with("processor"))
+        .count()
 }
 
 /// An address on loopback that nobody listens on.

@@ -20,7 +20,10 @@ pub(crate) fn run(
     directory: &Path,
 ) -> Result<Vec<Footprint>> {
     let mut found = Vec::new();
-    for target in TARGETS.iter().filter(|target| protocols.contains(&target.protocol)) {
+    for target in TARGETS
+        .iter()
+        .filter(|target| protocols.contains(&target.protocol))
+    {
         if target.installed(tools) && target.name != "direct" {
             let one = measure(tools, target, connections, starts, directory)?;
             println!(

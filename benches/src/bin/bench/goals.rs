@@ -41,7 +41,15 @@ const fn goal(
     relay: f64,
     envoy: f64,
 ) -> Goal {
-    Goal { work, protocol, target, which, measure: CPU, relay, envoy }
+    Goal {
+        work,
+        protocol,
+        target,
+        which,
+        measure: CPU,
+        relay,
+        envoy,
+    }
 }
 
 const fn latency(
@@ -50,7 +58,15 @@ const fn latency(
     target: &'static str,
     measure: Measure,
 ) -> Goal {
-    Goal { work, protocol, target, which: OPEN, measure, relay: 1.2, envoy: 1.0 }
+    Goal {
+        work,
+        protocol,
+        target,
+        which: OPEN,
+        measure,
+        relay: 1.2,
+        envoy: 1.0,
+    }
 }
 
 const GOALS: &[Goal] = {
@@ -61,11 +77,32 @@ const GOALS: &[Goal] = {
         goal("Redis, d16", Redis, MELTEMI, DEPTH_16, 1.1, 0.2),
         goal("Dubbo, d1", Dubbo, MELTEMI, DEPTH_1, 0.75, 0.35),
         goal("Dubbo, d16", Dubbo, MELTEMI, DEPTH_16, 1.1, 0.05),
-        goal("Dubbo, d16, by attachment", Dubbo, "meltemi-attachment", DEPTH_16, 1.6, 0.08),
+        goal(
+            "Dubbo, d16, by attachment",
+            Dubbo,
+            "meltemi-attachment",
+            DEPTH_16,
+            1.6,
+            0.08,
+        ),
         goal("Thrift, d1", Thrift, MELTEMI, DEPTH_1, 1.0, 0.3),
         goal("Thrift, d16", Thrift, MELTEMI, DEPTH_16, 6.0, 0.17),
-        goal("Thrift, d16, pipelined", Thrift, "meltemi-pipelined", DEPTH_16, 1.1, 0.03),
-        goal("Thrift, d16, multiplexed", Thrift, multiplexed, DEPTH_16, 1.1, 0.03),
+        goal(
+            "Thrift, d16, pipelined",
+            Thrift,
+            "meltemi-pipelined",
+            DEPTH_16,
+            1.1,
+            0.03,
+        ),
+        goal(
+            "Thrift, d16, multiplexed",
+            Thrift,
+            multiplexed,
+            DEPTH_16,
+            1.1,
+            0.03,
+        ),
         goal("Redis, 16 KiB, d1", Redis, MELTEMI, LARGE, 1.1, 0.8),
         goal("Thrift, 16 KiB, d1", Thrift, MELTEMI, LARGE, 1.1, 0.5),
         goal("Dubbo, 16 KiB, d1", Dubbo, MELTEMI, LARGE, 1.1, 0.5),
@@ -105,8 +142,11 @@ pub(crate) fn judge(parts: &Parts) -> Vec<Judged> {
 
 /// The worst of Meltemi's targets counts.
 fn footprint(parts: &Parts) -> Vec<Judged> {
-    let ours: Vec<_> =
-        parts.footprint.iter().filter(|one| one.target.starts_with(MELTEMI)).collect();
+    let ours: Vec<_> = parts
+        .footprint
+        .iter()
+        .filter(|one| one.target.starts_with(MELTEMI))
+        .collect();
     let worst = |value: &dyn Fn(&crate::results::Footprint) -> f64| {
         ours.iter().map(|one| value(one)).max_by(f64::total_cmp)
     };
@@ -118,9 +158,29 @@ fn footprint(parts: &Parts) -> Vec<Judged> {
         unit,
     };
     vec![
-        judged("memory at rest", 8.0, "MiB", worst(&|one| one.idle_kib as f64 / 1024.0)),
-        judged("memory for an idle client", 1.0, "KiB", worst(&|one| one.connection_kib)),
-        judged("start to first reply", 10.0, "ms", worst(&|one| one.start_ms)),
-        judged("binary with everything", 40.0, "MB", worst(&|one| one.binary_bytes as f64 / 1e6)),
+        judged(
+            "memory at rest",
+            8.0,
+            "MiB",
+            worst(&|one| one.idle_kib as f64 / 1024.0),
+        ),
+        judged(
+            "memory for an idle client",
+            1.0,
+            "KiB",
+            worst(&|one| one.connection_kib),
+        ),
+        judged(
+            "start to first reply",
+            10.0,
+            "ms",
+            worst(&|one| one.start_ms),
+        ),
+        judged(
+            "binary with everything",
+            40.0,
+            "MB",
+            worst(&|one| one.binary_bytes as f64 / 1e6),
+        ),
     ]
 }

@@ -7,12 +7,22 @@ pub(crate) fn describe() -> Vec<(String, String)> {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |name: &str| {
         let line = cpus.lines().find(|line| line.starts_with(name))?;
-        line.split_once(':').map(|(_, value)| value.trim().to_owned())
+        line.split_once(':')
+            .map(|(_, value)| value.trim().to_owned())
     };
-    let cores = cpus.lines().filter(|line| line.starts_with("processor")).count();
-    let guest = if cpus.contains(" hypervisor") { ", a virtual machine" } else { "" };
+    let cores = cpus
+        .lines()
+        .filter(|line| line.starts_with("processor"))
+        .count();
+    let guest = if cpus.contains(" hypervisor") {
+        ", a virtual machine"
+    } else {
+        ""
+    };
     let model = field("model name").unwrap_or_else(|| "unknown processor".to_owned());
-    let clock = field("cpu MHz").map(|mhz| format!(", {mhz} MHz")).unwrap_or_default();
+    let clock = field("cpu MHz")
+        .map(|mhz| format!(", {mhz} MHz"))
+        .unwrap_or_default();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let memory: u64 = memory

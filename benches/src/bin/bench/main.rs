@@ -1,5 +1,6 @@
 //! Measures Meltemi side by side with its peers and writes `docs/performance.md`.
 
+mod bed;
 mod child;
 mod envoy;
 mod footprint;
@@ -39,6 +40,9 @@ struct Cli {
 
 #[derive(Args)]
 struct Common {
+    /// The program; `target/release/meltemi` unless given.
+    #[arg(long, global = true)]
+    meltemi: Option<PathBuf>,
     /// Only these protocols: redis, thrift, dubbo.
     #[arg(long, global = true, value_delimiter = ',')]
     only: Vec<Protocol>,
@@ -82,12 +86,18 @@ fn main() -> ExitCode {
 }
 
 fn bench(cli: &Cli) -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no repository")?;
-    let tools = Tools::find(root)?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("no repository")?;
+    let tools = Tools::find(root, cli.common.meltemi.clone())?;
     os::raise_file_limit();
     child::pin_ourselves()?;
     let common = &cli.common;
-    let place = root.join(if common.quick { "benches/target/quick" } else { "benches/target/full" });
+    let place = root.join(if common.quick {
+        "benches/target/quick"
+    } else {
+        "benches/target/full"
+    });
     std::fs::create_dir_all(&place)?;
     let mut protocols = common.only.clone();
     if protocols.is_empty() {
@@ -112,26 +122,48 @@ fn bench(cli: &Cli) -> Result<()> {
         let found = scale::run(&tools, &protocols, common.quick, &place)?;
         results::save(&place, "scale.json", &found)?;
     }
-    let docs = if common.quick { place.clone() } else { root.join("docs") };
+    let docs = if common.quick {
+        place.clone()
+    } else {
+        root.join("docs")
+    };
     write_report(&tools, &place, &docs)?;
-    println!("{} s; {}", start.elapsed().as_secs(), docs.join("performance.md").display());
+    println!(
+        "{} s; {}",
+        start.elapsed().as_secs(),
+        docs.join("performance.md").display()
+    );
     Ok(())
 }
 
 fn plan(common: &Common, protocols: &[Protocol]) -> Plan {
-    let (warmup, duration) = if common.quick { (100, 700) } else { (300, 1500) };
+    let (warmup, duration) = if common.quick {
+        (100, 700)
+    } else {
+        (300, 1500)
+    };
     Plan {
         protocols: protocols.to_vec(),
-        cells: if common.quick { matrix::quick_cells() } else { matrix::full_cells() },
-        repetitions: if common.quick { 1 } else { common.repetitions.max(1) },
+        cells: if common.quick {
+            matrix::quick_cells()
+        } else {
+            matrix::full_cells()
+        },
+        repetitions: if common.quick {
+            1
+        } else {
+            common.repetitions.max(1)
+        },
         warmup: Duration::from_millis(warmup),
         duration: Duration::from_millis(duration),
-        foreign: common.foreign.unwrap_or(if common.quick { f64::INFINITY } else { 0.1 }),
+        foreign: common
+            .foreign
+            .unwrap_or(if common.quick { f64::INFINITY } else { 0.1 }),
         retries: if common.quick { 0 } else { 3 },
     }
 }
 
-fn write_report(tools: &Tools, place: &PathBuf, docs: &Path) -> Result<()> {
+fn write_report(tools: &Tools, place: &Path, docs: &Path) -> Result<()> {
     let parts = report::Parts {
         machine: machine::describe(),
         versions: tools.versions(),

@@ -27,14 +27,24 @@ pub(crate) struct Plan {
 }
 
 /// Connections at a fixed rate, and the most requests in flight on each.
-const OPEN: Cell = Cell { connections: 16, depth: 256, size: 32, open: true };
+const OPEN: Cell = Cell {
+    connections: 16,
+    depth: 256,
+    size: 32,
+    open: true,
+};
 
 /// The cells of the goals.
 pub(crate) fn full_cells() -> Vec<Cell> {
     let mut cells = Vec::new();
     for connections in [1, 16, 64] {
         for (size, depths) in [(32, &[1, 16][..]), (1 << 10, &[1, 16]), (16 << 10, &[1])] {
-            let cell = |depth: &usize| Cell { connections, depth: *depth, size, open: false };
+            let cell = |depth: &usize| Cell {
+                connections,
+                depth: *depth,
+                size,
+                open: false,
+            };
             cells.extend(depths.iter().map(cell));
         }
     }
@@ -44,13 +54,24 @@ pub(crate) fn full_cells() -> Vec<Cell> {
 /// Two cells: enough to see that everything works.
 pub(crate) fn quick_cells() -> Vec<Cell> {
     [(1, 32), (16, 32), (1, 16 << 10)]
-        .map(|(depth, size)| Cell { connections: 16, depth, size, open: false })
+        .map(|(depth, size)| Cell {
+            connections: 16,
+            depth,
+            size,
+            open: false,
+        })
         .into()
 }
 
 pub(crate) fn run(tools: &Tools, plan: &Plan, directory: &Path) -> Result<Matrix> {
-    let mut matrix = Matrix { repetitions: plan.repetitions, ..Matrix::default() };
-    for target in TARGETS.iter().filter(|target| plan.protocols.contains(&target.protocol)) {
+    let mut matrix = Matrix {
+        repetitions: plan.repetitions,
+        ..Matrix::default()
+    };
+    for target in TARGETS
+        .iter()
+        .filter(|target| plan.protocols.contains(&target.protocol))
+    {
         if !target.installed(tools) {
             let name = format!("{} {}: not installed", target.protocol.name(), target.name);
             matrix.missing.push(name);
@@ -85,12 +106,16 @@ fn repeat(
     let first = matrix.rows.len();
     for cell in &plan.cells {
         for one in &running {
-            matrix.rows.push(measure(plan, one, cell, None, repetition, &backend)?);
+            matrix
+                .rows
+                .push(measure(plan, one, cell, None, repetition, &backend)?);
         }
     }
     let rate = open_rate(matrix.rows.get(first..).unwrap_or_default());
     for one in &running {
-        matrix.rows.push(measure(plan, one, &OPEN, Some(rate), repetition, &backend)?);
+        matrix
+            .rows
+            .push(measure(plan, one, &OPEN, Some(rate), repetition, &backend)?);
     }
     Ok(())
 }
@@ -98,10 +123,15 @@ fn repeat(
 /// Half of what Envoy does at best with small messages; of what the relay does, if there is no Envoy.
 fn open_rate(rows: &[Row]) -> f64 {
     let best = |name: &str| {
-        let of = rows.iter().filter(|row| row.target == name && row.cell.size == OPEN.size);
+        let of = rows
+            .iter()
+            .filter(|row| row.target == name && row.cell.size == OPEN.size);
         of.map(|row| row.outcome.rate).fold(0.0, f64::max)
     };
-    let rate = [ENVOY, RELAY].map(best).into_iter().find(|rate| *rate > 0.0);
+    let rate = [ENVOY, RELAY]
+        .map(best)
+        .into_iter()
+        .find(|rate| *rate > 0.0);
     (rate.unwrap_or(20_000.0) / 2.0).max(1000.0)
 }
 
@@ -129,10 +159,16 @@ fn measure(
     for _ in 0..=plan.retries {
         let outcome = load::run(&options)
             .with_context(|| format!("{} {} {cell:?}", target.protocol.name(), target.name))?;
-        if best.as_ref().is_none_or(|best| outcome.foreign < best.foreign) {
+        if best
+            .as_ref()
+            .is_none_or(|best| outcome.foreign < best.foreign)
+        {
             best = Some(outcome);
         }
-        if best.as_ref().is_some_and(|best| best.foreign <= plan.foreign) {
+        if best
+            .as_ref()
+            .is_some_and(|best| best.foreign <= plan.foreign)
+        {
             break;
         }
     }
@@ -161,7 +197,10 @@ fn tell(row: &Row) {
         (Some(why), _) => format!("BROKEN: {why}"),
         (None, true) => format!("disturbed ({:.0} % of a core)", outcome.foreign * 100.0),
         (None, false) if outcome.foreign > 0.1 => {
-            format!("(other work took {:.0} % of a core)", outcome.foreign * 100.0)
+            format!(
+                "(other work took {:.0} % of a core)",
+                outcome.foreign * 100.0
+            )
         }
         (None, false) => String::new(),
     };

@@ -20,8 +20,12 @@ const SERVICE_PORT: u16 = 9000;
 
 impl Mesh {
     pub(crate) fn new(protocol: Protocol, listen: SocketAddr) -> Self {
-        let mut mesh =
-            Self { protocol, documents: Vec::new(), routes: Vec::new(), first_host: None };
+        let mut mesh = Self {
+            protocol,
+            documents: Vec::new(),
+            routes: Vec::new(),
+            first_host: None,
+        };
         mesh.listener(GATEWAY, listen);
         mesh
     }
@@ -47,9 +51,7 @@ impl Mesh {
     pub(crate) fn service(mut self, name: &str, endpoints: &[SocketAddr]) -> Self {
         let host = host(name);
         let port_name = self.port_name();
-        let endpoint = |at: &SocketAddr| {
-            json!({"address": at.ip().to_string(), "ports": {port_name.clone(): at.port()}})
-        };
+        let endpoint = |at: &SocketAddr| json!({"address": at.ip().to_string(), "ports": {port_name.clone(): at.port()}});
         let spec = json!({
             "hosts": [host],
             "ports": [{"number": SERVICE_PORT, "name": port_name, "protocol": "TCP"}],

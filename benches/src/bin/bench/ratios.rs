@@ -34,9 +34,9 @@ impl Matrix {
         target: &'m str,
         which: Which,
     ) -> impl Iterator<Item = &'m Row> {
-        self.rows.iter().filter(move |row| {
-            row.protocol == protocol && row.target == target && which(&row.cell)
-        })
+        self.rows
+            .iter()
+            .filter(move |row| row.protocol == protocol && row.target == target && which(&row.cell))
     }
 
     /// The geometric mean of one target's ratio to another, over good pairs; and how many those are.
@@ -51,8 +51,8 @@ impl Matrix {
         let mut ratios = Vec::new();
         for row in self.of(protocol, target, which).filter(|row| row.good()) {
             let mut others = self.of(protocol, to, which).filter(|other| other.good());
-            let pair = others
-                .find(|other| other.cell == row.cell && other.repetition == row.repetition);
+            let pair =
+                others.find(|other| other.cell == row.cell && other.repetition == row.repetition);
             if let Some(other) = pair {
                 ratios.push(measure(&row.outcome) / measure(&other.outcome));
             }
@@ -89,8 +89,7 @@ impl Matrix {
     /// The targets of a protocol, in the order of the report.
     pub(crate) fn targets(&self, protocol: Protocol) -> Vec<&'static crate::targets::Target> {
         let ran = |target: &&crate::targets::Target| {
-            target.protocol == protocol
-                && self.of(protocol, target.name, |_| true).next().is_some()
+            target.protocol == protocol && self.of(protocol, target.name, |_| true).next().is_some()
         };
         crate::targets::TARGETS.iter().filter(ran).collect()
     }

@@ -80,7 +80,10 @@ fn protocol_section(
         text.push_str(&format!("\n- `{}`: {}", target.name, target.what));
     }
     text.push('\n');
-    for (name, title) in shown.iter().filter(|(name, _)| name.ends_with(protocol.name())) {
+    for (name, title) in shown
+        .iter()
+        .filter(|(name, _)| name.ends_with(protocol.name()))
+    {
         text.push_str(&format!("\n![{title}](performance/{name}.svg)\n"));
     }
     text.push_str(&tables::cpu(&parts.matrix, protocol));
@@ -103,10 +106,17 @@ fn pictures_of(parts: &Parts) -> Vec<(String, Dots)> {
             }
         };
         let cpu = Dots {
-            title: format!("{}: CPU time for a request, to the relay's", tables::title(protocol)),
+            title: format!(
+                "{}: CPU time for a request, to the relay's",
+                tables::title(protocol)
+            ),
             axis: "× relay (less is better)".to_owned(),
             series: vec!["1 in flight", "16 in flight"],
-            rows: targets.iter().filter(|one| one.name != "direct").map(|one| cpu(&one)).collect(),
+            rows: targets
+                .iter()
+                .filter(|one| one.name != "direct")
+                .map(|one| cpu(&one))
+                .collect(),
             reference: Some(1.0),
         };
         pictures.push((format!("cpu-{}", protocol.name()), cpu));

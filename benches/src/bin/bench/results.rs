@@ -93,7 +93,9 @@ pub(crate) fn save<T: Serialize>(directory: &Path, name: &str, part: &T) -> Resu
 /// Reads a part; `None` if it was not run.
 pub(crate) fn load<T: DeserializeOwned>(directory: &Path, name: &str) -> Result<Option<T>> {
     match std::fs::read_to_string(directory.join(name)) {
-        Ok(text) => Ok(Some(serde_json::from_str(&text).with_context(|| name.to_owned())?)),
+        Ok(text) => Ok(Some(
+            serde_json::from_str(&text).with_context(|| name.to_owned())?,
+        )),
         Err(_) => Ok(None),
     }
 }

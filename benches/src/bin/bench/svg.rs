@@ -34,12 +34,16 @@ impl Dots {
     pub(crate) fn draw(&self) -> Option<String> {
         let values = self.rows.iter().flat_map(|row| row.values.iter().flatten());
         let shown = values.copied().chain(self.reference);
-        let (low, high) = shown
-            .fold((f64::MAX, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
+        let (low, high) = shown.fold((f64::MAX, 0.0_f64), |(low, high), value| {
+            (low.min(value), high.max(value))
+        });
         if self.rows.is_empty() || high <= 0.0 {
             return None;
         }
-        let axis = Axis { low: low / 1.2, high: high * 1.2 };
+        let axis = Axis {
+            low: low / 1.2,
+            high: high * 1.2,
+        };
         let bottom = TOP + LINE * self.rows.len() as f64;
         let mut out = String::new();
         let _ = writeln!(
@@ -75,7 +79,12 @@ impl Dots {
             );
         }
         for (number, row) in self.rows.iter().enumerate() {
-            row.draw(&axis, TOP + LINE * number as f64 + LINE / 2.0, &self.series, &mut out);
+            row.draw(
+                &axis,
+                TOP + LINE * number as f64 + LINE / 2.0,
+                &self.series,
+                &mut out,
+            );
         }
         out.push_str("</svg>\n");
         Some(out)
@@ -135,7 +144,9 @@ impl Axis {
         let all = powers.flat_map(|power| [1.0, 2.0, 5.0].map(|first| (first, power)));
         // Written out and read again, so that 0.1 is not 0.09999.
         let value = |(first, power): (f64, i32)| format!("{first}e{power}").parse().ok();
-        all.filter_map(value).filter(|tick| (self.low..=self.high).contains(tick)).collect()
+        all.filter_map(value)
+            .filter(|tick| (self.low..=self.high).contains(tick))
+            .collect()
     }
 }
 
@@ -149,17 +160,31 @@ mod tests {
 
     #[test]
     fn a_picture_has_every_row_and_value() {
-        let row = |label: &str, values| Row { label: label.to_owned(), values, ours: false };
+        let row = |label: &str, values| Row {
+            label: label.to_owned(),
+            values,
+            ours: false,
+        };
         let picture = Dots {
             title: "a < b".to_owned(),
             axis: "×".to_owned(),
             series: vec!["d1", "d16"],
-            rows: vec![row("one", vec![Some(0.5), None]), row("two", vec![Some(2.0), Some(50.0)])],
+            rows: vec![
+                row("one", vec![Some(0.5), None]),
+                row("two", vec![Some(2.0), Some(50.0)]),
+            ],
             reference: Some(1.0),
         };
         let drawn = picture.draw().unwrap();
         assert_eq!(drawn.matches("<title>").count(), 3);
         assert!(drawn.contains("a &lt; b") && drawn.contains(">two<"));
-        assert!(Dots { rows: vec![], ..picture }.draw().is_none());
+        assert!(
+            Dots {
+                rows: vec![],
+                ..picture
+            }
+            .draw()
+            .is_none()
+        );
     }
 }

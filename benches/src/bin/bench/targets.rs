@@ -52,13 +52,13 @@ pub(crate) const ENVOY: &str = "envoy";
 /// Meltemi with its defaults.
 pub(crate) const MELTEMI: &str = "meltemi";
 
-const fn target(
-    protocol: Protocol,
-    name: &'static str,
-    kind: Kind,
-    what: &'static str,
-) -> Target {
-    Target { name, protocol, kind, what }
+const fn target(protocol: Protocol, name: &'static str, kind: Kind, what: &'static str) -> Target {
+    Target {
+        name,
+        protocol,
+        kind,
+        what,
+    }
 }
 
 /// All of them, in the order of the report.
@@ -66,16 +66,56 @@ pub(crate) const TARGETS: &[Target] = {
     use Protocol::{Dubbo, Redis, Thrift};
     &[
         target(Redis, "direct", Kind::Direct, "no proxy"),
-        target(Redis, RELAY, Kind::Relay("plain"), "copies bytes, looks at none"),
-        target(Redis, "relay-tuned", Kind::Relay("tuned"), "the same, stops after a short read"),
+        target(
+            Redis,
+            RELAY,
+            Kind::Relay("plain"),
+            "copies bytes, looks at none",
+        ),
+        target(
+            Redis,
+            "relay-tuned",
+            Kind::Relay("tuned"),
+            "the same, stops after a short read",
+        ),
         target(Redis, "haproxy", Kind::Haproxy, "HAProxy, `mode tcp`"),
-        target(Redis, "envoy-tcp", Kind::Envoy(Filter::Tcp), "Envoy's `tcp_proxy`"),
-        target(Redis, "twemproxy", Kind::Twemproxy, "twemproxy (nutcracker)"),
-        target(Redis, ENVOY, Kind::Envoy(Filter::Own), "Envoy's `redis_proxy`, one catch-all route"),
-        target(Redis, MELTEMI, Kind::Meltemi(Ours::All), "Meltemi, one route"),
+        target(
+            Redis,
+            "envoy-tcp",
+            Kind::Envoy(Filter::Tcp),
+            "Envoy's `tcp_proxy`",
+        ),
+        target(
+            Redis,
+            "twemproxy",
+            Kind::Twemproxy,
+            "twemproxy (nutcracker)",
+        ),
+        target(
+            Redis,
+            ENVOY,
+            Kind::Envoy(Filter::Own),
+            "Envoy's `redis_proxy`, one catch-all route",
+        ),
+        target(
+            Redis,
+            MELTEMI,
+            Kind::Meltemi(Ours::All),
+            "Meltemi, one route",
+        ),
         target(Thrift, "direct", Kind::Direct, "no proxy"),
-        target(Thrift, RELAY, Kind::Relay("plain"), "copies bytes, looks at none"),
-        target(Thrift, ENVOY, Kind::Envoy(Filter::Own), "Envoy's `thrift_proxy`, by method"),
+        target(
+            Thrift,
+            RELAY,
+            Kind::Relay("plain"),
+            "copies bytes, looks at none",
+        ),
+        target(
+            Thrift,
+            ENVOY,
+            Kind::Envoy(Filter::Own),
+            "Envoy's `thrift_proxy`, by method",
+        ),
         target(
             Thrift,
             "envoy-passthrough",
@@ -101,7 +141,12 @@ pub(crate) const TARGETS: &[Target] = {
             "the same, upstream declared multiplexed",
         ),
         target(Dubbo, "direct", Kind::Direct, "no proxy"),
-        target(Dubbo, RELAY, Kind::Relay("plain"), "copies bytes, looks at none"),
+        target(
+            Dubbo,
+            RELAY,
+            Kind::Relay("plain"),
+            "copies bytes, looks at none",
+        ),
         target(
             Dubbo,
             ENVOY,
@@ -165,7 +210,10 @@ impl Target {
 
     /// Whether it opens an upstream connection for every client.
     pub(crate) fn one_to_one(&self) -> bool {
-        matches!(self.kind, Kind::Relay(_) | Kind::Haproxy | Kind::Envoy(Filter::Tcp))
+        matches!(
+            self.kind,
+            Kind::Relay(_) | Kind::Haproxy | Kind::Envoy(Filter::Tcp)
+        )
     }
 
     /// Starts it in front of a backend and waits for its first right reply.
@@ -178,7 +226,12 @@ impl Target {
         let name = format!("{}-{}", self.protocol.name(), self.name);
         if self.kind == Kind::Direct {
             let start = Duration::ZERO;
-            return Ok(Running { target: *self, address: backend, process: None, start });
+            return Ok(Running {
+                target: *self,
+                address: backend,
+                process: None,
+                start,
+            });
         }
         let address = free_address()?;
         let program = self.program(tools).context("not installed")?;
@@ -190,7 +243,12 @@ impl Target {
         let process = Child::proxy(&name, &command, directory)?;
         let start = stall::first_reply(self.protocol, address, process.started)
             .with_context(|| format!("{name}; see {name}.log in {}", directory.display()))?;
-        Ok(Running { target: *self, address, process: Some(process), start })
+        Ok(Running {
+            target: *self,
+            address,
+            process: Some(process),
+            start,
+        })
     }
 
     fn config(&self, listen: SocketAddr, backend: SocketAddr) -> Result<(String, &'static str)> {
@@ -198,7 +256,10 @@ impl Target {
             Kind::Direct | Kind::Relay(_) => (String::new(), "txt"),
             Kind::Haproxy => (haproxy(listen, backend), "cfg"),
             Kind::Twemproxy => (twemproxy(listen, backend), "yaml"),
-            Kind::Envoy(filter) => (envoy::config(self.protocol, filter, listen, backend), "json"),
+            Kind::Envoy(filter) => (
+                envoy::config(self.protocol, filter, listen, backend),
+                "json",
+            ),
             Kind::Meltemi(ours) => (meltemi(self.protocol, ours, listen, backend), "yaml"),
         })
     }
@@ -223,7 +284,18 @@ impl Target {
 
 /// One worker, no admin server, no log of what is well.
 pub(crate) fn meltemi_arguments(file: &str) -> Vec<String> {
-    ["run", file, "--workers", "1", "--admin", "off", "--log", "warn"].map(str::to_owned).into()
+    [
+        "run",
+        file,
+        "--workers",
+        "1",
+        "--admin",
+        "off",
+        "--log",
+        "warn",
+    ]
+    .map(str::to_owned)
+    .into()
 }
 
 fn meltemi(protocol: Protocol, ours: Ours, listen: SocketAddr, backend: SocketAddr) -> String {

@@ -17,12 +17,18 @@ pub(crate) struct Tools {
 
 impl Tools {
     /// Looks for the programs; `root` is the repository.
-    pub(crate) fn find(root: &Path) -> Result<Self> {
-        let meltemi = std::env::var_os("MELTEMI_BIN")
-            .map_or_else(|| root.join("target/release/meltemi"), PathBuf::from);
-        ensure!(meltemi.exists(), "there is no {}: run `make bench`", meltemi.display());
+    pub(crate) fn find(root: &Path, meltemi: Option<PathBuf>) -> Result<Self> {
+        let meltemi = meltemi.unwrap_or_else(|| root.join("target/release/meltemi"));
+        ensure!(
+            meltemi.exists(),
+            "there is no {}: run `make bench`",
+            meltemi.display()
+        );
         let here = std::env::current_exe()?;
-        let here = here.parent().context("a program without a directory")?.to_owned();
+        let here = here
+            .parent()
+            .context("a program without a directory")?
+            .to_owned();
         Ok(Self {
             meltemi,
             envoy: envoy(root),
@@ -47,7 +53,10 @@ impl Tools {
         ];
         for (name, path, flag) in peers {
             let version = path.as_ref().map(|path| first_line(path, flag));
-            versions.push((name.to_owned(), version.unwrap_or_else(|| "not installed".to_owned())));
+            versions.push((
+                name.to_owned(),
+                version.unwrap_or_else(|| "not installed".to_owned()),
+            ));
         }
         versions
     }
@@ -58,9 +67,8 @@ fn envoy(root: &Path) -> Option<PathBuf> {
     let given = std::env::var_os("ENVOY_BIN").map(PathBuf::from);
     given.filter(|path| path.exists()).or_else(|| {
         let pythons = std::fs::read_dir(root.join("benches/.venv/lib")).ok()?;
-        let inside = |python: std::fs::DirEntry| {
-            python.path().join("site-packages/envoy/_bin/envoy")
-        };
+        let inside =
+            |python: std::fs::DirEntry| python.path().join("site-packages/envoy/_bin/envoy");
         pythons.flatten().map(inside).find(|path| path.exists())
     })
 }
@@ -78,5 +86,9 @@ fn first_line(program: &Path, flag: &str) -> String {
     };
     let said = [said.stdout, said.stderr].concat();
     let text = String::from_utf8_lossy(&said);
-    text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("unknown").to_owned()
+    text.lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .unwrap_or("unknown")
+        .to_owned()
 }

@@ -6,6 +6,7 @@ use meltemi_bench::load::Outcome;
 use meltemi_bench::wire::Protocol;
 
 use super::Parts;
+use crate::bed::told;
 use crate::goals;
 use crate::ratios::CPU;
 use crate::results::{Cell, Check, Matrix};
@@ -22,28 +23,22 @@ pub(super) fn title(protocol: Protocol) -> &'static str {
 pub(super) fn goals(parts: &Parts) -> String {
     let mut text = String::from("\n| work | against | goal | found | |\n|---|---|---|---|---|\n");
     for one in goals::judge(parts) {
-        let found = one.found.map_or_else(|| "not measured".to_owned(), |found| {
-            format!("{} {}", amount(found), one.unit)
-        });
+        let found = one.found.map_or_else(
+            || "not measured".to_owned(),
+            |found| format!("{} {}", told(found), one.unit),
+        );
         let reached = match one.reached() {
             Some(true) => "pass",
             Some(false) => "**miss**",
             None => "",
         };
         let (work, against, goal, unit) = (&one.work, one.against, one.goal, one.unit);
-        let _ = writeln!(text, "| {work} | {against} | ≤ {goal} {unit} | {found} | {reached} |");
+        let _ = writeln!(
+            text,
+            "| {work} | {against} | ≤ {goal} {unit} | {found} | {reached} |"
+        );
     }
     text
-}
-
-/// Two or three digits that mean something.
-fn amount(value: f64) -> String {
-    match value {
-        value if value >= 100.0 => format!("{value:.0}"),
-        value if value >= 10.0 => format!("{value:.1}"),
-        value if value >= 0.1 => format!("{value:.2}"),
-        value => format!("{value:.3}"),
-    }
 }
 
 fn shape(cell: &Cell) -> String {
@@ -69,7 +64,9 @@ fn table(
     let _ = write!(text, "\n|---|{}", "---|".repeat(cells.len()));
     for target in matrix.targets(protocol) {
         let values = cells.iter().map(|cell| value(target.name, cell));
-        let values: Vec<String> = values.map(|one| one.unwrap_or_else(|| "–".to_owned())).collect();
+        let values: Vec<String> = values
+            .map(|one| one.unwrap_or_else(|| "–".to_owned()))
+            .collect();
         let _ = write!(text, "\n| {} | {} |", target.name, values.join(" | "));
     }
     text.push('\n');
@@ -84,7 +81,7 @@ pub(super) fn cpu(matrix: &Matrix, protocol: Protocol) -> String {
         let time = matrix.median(protocol, target, cell, CPU)?;
         // A cell by itself: `which` cannot name it, so it is compared by the medians.
         let relay = matrix.median(protocol, RELAY, cell, CPU)?;
-        Some(format!("{} ({})", amount(time), amount(time / relay)))
+        Some(format!("{} ({})", told(time), told(time / relay)))
     };
     let mut text = String::from(
         "\nCPU time of the proxy for a request, µs (in brackets: ratio to the relay). c: \
@@ -98,7 +95,7 @@ pub(super) fn rates(matrix: &Matrix, protocol: Protocol) -> String {
     let value = |target: &str, cell: &Cell| {
         let rate = matrix.median(protocol, target, cell, |outcome| outcome.rate)?;
         let p99 = matrix.median(protocol, target, cell, |outcome| outcome.p99)?;
-        Some(format!("{} ({})", amount(rate / 1000.0), amount(p99)))
+        Some(format!("{} ({})", told(rate / 1000.0), told(p99)))
     };
     let mut text = String::from(
         "\nThousands of requests per second in the closed loop (in brackets: p99, µs). Client and \
@@ -124,11 +121,9 @@ pub(super) fn open(matrix: &Matrix, protocol: Protocol) -> String {
         cell.connections
     );
     for target in matrix.targets(protocol) {
-        let measures: [fn(&Outcome) -> f64; 4] =
-            [|o| o.p50, |o| o.p99, |o| o.p999, |o| o.cpu_us];
-        let values = measures.map(|measure| {
-            at(target.name, measure).map_or_else(|| "–".to_owned(), amount)
-        });
+        let measures: [fn(&Outcome) -> f64; 4] = [|o| o.p50, |o| o.p99, |o| o.p999, |o| o.cpu_us];
+        let values =
+            measures.map(|measure| at(target.name, measure).map_or_else(|| "–".to_owned(), told));
         let _ = writeln!(text, "| {} | {} |", target.name, values.join(" | "));
     }
     text
@@ -149,11 +144,15 @@ pub(super) fn footprint(parts: &Parts) -> String {
             "| {} {} | {} | {} | {}{} | {} |",
             title(one.protocol),
             one.target,
-            amount(one.start_ms),
-            amount(one.idle_kib as f64 / 1024.0),
-            amount(one.connection_kib),
-            if one.one_to_one { " (with an upstream each)" } else { "" },
-            amount(one.binary_bytes as f64 / 1e6),
+            told(one.start_ms),
+            told(one.idle_kib as f64 / 1024.0),
+            told(one.connection_kib),
+            if one.one_to_one {
+                " (with an upstream each)"
+            } else {
+                ""
+            },
+            told(one.binary_bytes as f64 / 1e6),
         );
     }
     let many = parts.footprint.first().map_or(0, |one| one.connections);
@@ -168,19 +167,29 @@ pub(super) fn checks(head: &str, checks: &[Check]) -> String {
     if checks.is_empty() {
         return String::new();
     }
-    let mut text = format!("{head}\n| | target | what | value | bound | |\n|---|---|---|---|---|---|\n");
+    let mut text =
+        format!("{head}\n| | target | what | value | bound | |\n|---|---|---|---|---|---|\n");
     for check in checks {
         let kept = match check.kept() {
             Some(true) => "pass",
             Some(false) => "**fail**",
             None => "",
         };
-        let bound = check.bound.map(|bound| format!("≤ {} {}", amount(bound), check.unit));
-        let Check { scenario, target, what, value, unit, .. } = check;
+        let bound = check
+            .bound
+            .map(|bound| format!("≤ {} {}", told(bound), check.unit));
+        let Check {
+            scenario,
+            target,
+            what,
+            value,
+            unit,
+            ..
+        } = check;
         let _ = writeln!(
             text,
             "| {scenario} | {target} | {what} | {} {unit} | {} | {kept} |",
-            amount(*value),
+            told(*value),
             bound.unwrap_or_default()
         );
     }
