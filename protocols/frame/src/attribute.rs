@@ -90,23 +90,45 @@ pub enum Open {
     Listed(Box<Vec<(Vec<u8>, Vec<u8>)>>),
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-enum Slot {
-    #[default]
-    Absent,
-    Wire(Span),
-    Static(&'static str),
-    /// Position in `Attributes::kept`.
-    Kept(u8),
+/// How many fixed words one message may have without an allocation.
+const WORDS: usize = 6;
+
+/// What a slot holds, in eight bytes: messages are moved, and every byte of them is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Slot(Span);
+
+impl Slot {
+    const ABSENT: Self = Self(Span {
+        start: 0,
+        end: Self::NOTHING,
+    });
+    // No span ends here: what is held is far smaller.
+    const NOTHING: u32 = u32::MAX;
+    const WORD: u32 = u32::MAX - 1;
+    const KEPT: u32 = u32::MAX - 2;
 }
 
 /// The attributes of a message: slots for the protocol's declared keys, and its open metadata.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Attributes {
     slots: [Slot; MAX_KEYS],
+    words: [&'static str; WORDS],
+    words_used: u8,
     #[expect(clippy::box_collection, reason = "one word in the common case of none")]
     kept: Option<Box<Vec<Vec<u8>>>>,
     open: Open,
+}
+
+impl Default for Attributes {
+    fn default() -> Self {
+        Self {
+            slots: [Slot::ABSENT; MAX_KEYS],
+            words: [""; WORDS],
+            words_used: 0,
+            kept: None,
+            open: Open::None,
+        }
+    }
 }
 
 impl Attributes {
@@ -125,21 +147,44 @@ impl Attributes {
 
     /// The value of `key` is this stretch of the wire bytes.
     pub fn set_span(&mut self, key: KeyId, span: Span) {
-        self.put(key, Slot::Wire(span));
+        if span.end < Slot::KEPT {
+            self.put(key, Slot(span));
+        }
     }
 
-    /// The value of `key` is one of a few fixed words (a category, a transport's name).
+    /// The value of `key` is one of a few fixed words (a category, a transport's name). Up to six
+    /// in one message do not allocate.
     pub fn set_static(&mut self, key: KeyId, value: &'static str) {
-        self.put(key, Slot::Static(value));
+        match self.words.get_mut(usize::from(self.words_used)) {
+            Some(place) => {
+                *place = value;
+                let at = u32::from(self.words_used);
+                self.words_used += 1;
+                self.put(
+                    key,
+                    Slot(Span {
+                        start: at,
+                        end: Slot::WORD,
+                    }),
+                );
+            }
+            None => self.set_kept(key, value.as_bytes().to_vec()),
+        }
     }
 
     /// The value of `key` had to be rebuilt (chunked, escaped, another character encoding). For
     /// rare cases only: it allocates.
     pub fn set_kept(&mut self, key: KeyId, value: Vec<u8>) {
         let kept = self.kept.get_or_insert_default();
-        if let Ok(at) = u8::try_from(kept.len()) {
+        if let Ok(at) = u32::try_from(kept.len()) {
             kept.push(value);
-            self.put(key, Slot::Kept(at));
+            self.put(
+                key,
+                Slot(Span {
+                    start: at,
+                    end: Slot::KEPT,
+                }),
+            );
         }
     }
 
@@ -155,15 +200,13 @@ impl Attributes {
 
     /// The value in a slot, if the message has it.
     pub fn slot<'m>(&'m self, key: KeyId, wire: &'m [u8]) -> Option<&'m [u8]> {
-        match *self.slots.get(usize::from(key.0))? {
-            Slot::Absent => None,
-            Slot::Wire(span) => span.of(wire),
-            Slot::Static(value) => Some(value.as_bytes()),
-            Slot::Kept(at) => self
-                .kept
-                .as_ref()?
-                .get(usize::from(at))
-                .map(std::vec::Vec::as_slice),
+        let Slot(span) = *self.slots.get(usize::from(key.0))?;
+        let at = span.start as usize;
+        match span.end {
+            Slot::NOTHING => None,
+            Slot::WORD => self.words.get(at).map(|word| word.as_bytes()),
+            Slot::KEPT => self.kept.as_ref()?.get(at).map(Vec::as_slice),
+            _ => span.of(wire),
         }
     }
 

@@ -254,7 +254,7 @@ impl DownstreamTask {
             }
             talk.blocked_on = None;
             if let Some(stalled) = talk.stalled.take() {
-                self.message(stalled.message(), true);
+                self.message(&mut stalled.message(), true);
                 continue;
             }
             if !self.again() {
@@ -348,9 +348,9 @@ impl DownstreamTask {
             match decoded {
                 Ok(Decoded::Incomplete(need)) => return Consumed { bytes: at, need },
                 Ok(Decoded::Skip(count)) => at += count.max(1),
-                Ok(Decoded::Message(message, count)) => {
+                Ok(Decoded::Message(mut message, count)) => {
                     at += count.max(1);
-                    if self.message(message, false) {
+                    if self.message(&mut message, false) {
                         return Consumed {
                             bytes: at.min(bytes.len()),
                             need: 0,
@@ -392,17 +392,17 @@ impl DownstreamTask {
 
     /// Takes one message of the client. Tells whether the connection has to wait before the next.
     /// `again`: it was stalled before.
-    fn message(&mut self, message: Message<'_>, again: bool) -> bool {
+    fn message(&mut self, message: &mut Message<'_>, again: bool) -> bool {
         match message.head.kind {
             Kind::Request | Kind::OneWay => self.request(message, again),
-            Kind::Data => self.further_piece(&message),
+            Kind::Data => self.further_piece(message),
             // Ends what ties the connection: those before it are answered first.
             Kind::Local if message.head.bind == Bind::Session && self.down.in_flight() > 0 => {
                 self.conversation.stalled = Some(Box::new(message.to_owned_message()));
                 true
             }
             Kind::Local => {
-                let receipt = self.down.with_codec(|codec| codec.receipt(&message));
+                let receipt = self.down.with_codec(|codec| codec.receipt(message));
                 self.conversation.closing |= message.head.close;
                 if let Some(receipt) = receipt {
                     self.down.answer_own(&receipt);
@@ -412,7 +412,7 @@ impl DownstreamTask {
             }
             Kind::Ping => {
                 self.view.group.add(listener::HEARTBEATS, 1);
-                if let Some(receipt) = self.down.with_codec(|codec| codec.receipt(&message)) {
+                if let Some(receipt) = self.down.with_codec(|codec| codec.receipt(message)) {
                     self.down.answer_ping(&receipt);
                 }
                 false

@@ -28,23 +28,23 @@ struct Way<'a> {
 
 impl DownstreamTask {
     /// Takes one request. Tells whether the connection has to wait before the next.
-    pub(crate) fn request(&mut self, mut message: Message<'_>, again: bool) -> bool {
+    pub(crate) fn request(&mut self, message: &mut Message<'_>, again: bool) -> bool {
         let Some(served) = self.served.clone() else {
             return true;
         };
-        if self.must_stall(&served, &message) {
+        if self.must_stall(&served, message) {
             self.conversation.stalled = Some(Box::new(message.to_owned_message()));
             return true;
         }
-        self.count(&message, again);
+        self.count(message, again);
         self.conversation.changing |= message.head.bind == Bind::Session;
         self.conversation.closing |= message.head.close;
         if !message.head.end {
             // Until it is known where the pieces go.
             self.conversation.streaming = Streaming::Nowhere;
         }
-        let (receipt, mut track) = self.remember(&served, &message);
-        match self.way(&served, &message) {
+        let (receipt, mut track) = self.remember(&served, message);
+        match self.way(&served, message) {
             Err((fault, text)) => self.refuse(message.head.kind, receipt, track, fault, &text),
             Ok(way) => {
                 if let Some(group) = served.routes.get(way.place) {
@@ -177,14 +177,14 @@ impl DownstreamTask {
     fn dispatch(
         &mut self,
         served: &Rc<ServedView>,
-        mut message: Message<'_>,
+        message: &mut Message<'_>,
         way: &Way<'_>,
         receipt: Receipt,
         mut track: Track,
     ) {
         let head = message.head;
         let pinned = self.down.pinned();
-        let (endpoint, hashed) = match self.endpoint(served, &message, way, pinned.as_ref()) {
+        let (endpoint, hashed) = match self.endpoint(served, message, way, pinned.as_ref()) {
             Ok(found) => found,
             Err((fault, text)) => return self.refuse(head.kind, receipt, track, fault, &text),
         };
@@ -218,7 +218,7 @@ impl DownstreamTask {
             }
             Acquired::Busy => {
                 let call =
-                    expects_reply.then(|| self.call(&message, &endpoint, way, receipt, track));
+                    expects_reply.then(|| self.call(message, &endpoint, way, receipt, track));
                 let waiting = Waiting {
                     message: message.to_owned_message(),
                     call,
@@ -240,10 +240,10 @@ impl DownstreamTask {
             if upstream.is_exclusive() && !upstream.is_pinned() {
                 self.down.uses_alone(&upstream, head.bind == Bind::Once);
             }
-            let call = self.call(&message, &endpoint, way, receipt, track);
-            self.send(&upstream, &mut message, Some(call), deadline_ms)
+            let call = self.call(message, &endpoint, way, receipt, track);
+            self.send(&upstream, message, Some(call), deadline_ms)
         } else {
-            let sent = self.send(&upstream, &mut message, None, u64::MAX);
+            let sent = self.send(&upstream, message, None, u64::MAX);
             let (status, fault) =
                 sent.map_or_else(|fault| ("local", Some(fault)), |()| ("ok", None));
             track.end(&self.worker, 0, status, fault, "");
@@ -448,7 +448,7 @@ impl DownstreamTask {
         {
             return session.clone();
         }
-        let session = crate::worker::compose(&login, &client);
+        let session = client.behind(&login);
         self.conversation.composed = Some((key.0, key.1, session.clone()));
         session
     }

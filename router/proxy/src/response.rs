@@ -10,7 +10,7 @@ use crate::calls::Calls;
 use crate::downstream::{Downstream, Pressure};
 use crate::stats::cluster;
 use crate::upstream::{State, Upstream};
-use crate::worker::{Worker, compose};
+use crate::worker::Worker;
 
 /// The one client of a connection that does not read fast enough.
 pub(crate) struct Paused {
@@ -85,13 +85,13 @@ fn fail(upstream: &Rc<Upstream>, call: Call, what: &str) {
 pub(crate) fn receive(
     worker: &Rc<Worker>,
     upstream: &Rc<Upstream>,
-    mut message: Message<'_>,
+    message: &mut Message<'_>,
 ) -> Option<Paused> {
     match message.head.kind {
-        Kind::Response | Kind::Data => response(worker, upstream, &mut message),
+        Kind::Response | Kind::Data => response(worker, upstream, message),
         Kind::Push => match upstream.pinned_to() {
             Some(down) => {
-                let pressure = down.push(&message);
+                let pressure = down.push(message);
                 slow(upstream, down, None, pressure)
             }
             None => {
@@ -100,7 +100,7 @@ pub(crate) fn receive(
             }
         },
         Kind::Ping => {
-            let receipt = upstream.state.borrow().codec.receipt(&message);
+            let receipt = upstream.state.borrow().codec.receipt(message);
             upstream.pong(&receipt);
             None
         }
@@ -276,7 +276,7 @@ fn finish(
     let pressure = down.last_piece(caller, message);
     if changes {
         let login = upstream.cluster.config.borrow().login.clone();
-        upstream.adopt(compose(&login, &down.session()));
+        upstream.adopt(down.session().behind(&login));
     }
     down.after_reply(upstream);
     upstream.done(worker);

@@ -246,9 +246,9 @@ fn consume(
         match decoded {
             Ok(Decoded::Incomplete(need)) => return Consumed { bytes: at, need },
             Ok(Decoded::Skip(count)) => at += count.max(1),
-            Ok(Decoded::Message(message, count)) => {
+            Ok(Decoded::Message(mut message, count)) => {
                 at += count.max(1);
-                *paused_by = response::receive(worker, upstream, message);
+                *paused_by = response::receive(worker, upstream, &mut message);
                 if paused_by.is_some() {
                     return Consumed { bytes: at, need: 0 };
                 }

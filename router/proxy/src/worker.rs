@@ -345,12 +345,5 @@ impl Worker {
     }
 }
 
-/// What a connection is after saying both.
-pub(crate) fn compose(login: &Session, client: &Session) -> Session {
-    let mut preamble = login.preamble().to_vec();
-    preamble.extend_from_slice(client.preamble());
-    Session::new(preamble, login.replies() + client.replies())
-}
-
 #[cfg(test)]
 mod tests;
