@@ -5,12 +5,15 @@
 //! `tuned` lets tokio stop after a short read, which saves a system call per message.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -51,19 +54,14 @@ async fn serve(arguments: &Arguments) -> Result<()> {
     }
 }
 
-async fn relay(mut client: TcpStream, server: SocketAddr, mode: Mode) -> std::io::Result<()> {
-    let mut server = TcpStream::connect(server).await?;
+async fn relay(client: TcpStream, server: SocketAddr, mode: Mode) -> std::io::Result<()> {
+    let server = TcpStream::connect(server).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
-    if let Mode::Tuned = mode {
-        return tokio::io::copy_bidirectional(&mut client, &mut server)
-            .await
-            .map(|_| ());
-    }
     let (client_reads, client_writes) = client.into_split();
     let (server_reads, server_writes) = server.into_split();
-    let up = tokio::spawn(copy(client_reads, server_writes));
-    let down = copy(server_reads, client_writes).await;
+    let up = tokio::spawn(copy(client_reads, server_writes, mode));
+    let down = copy(server_reads, client_writes, mode).await;
     up.abort();
     down
 }
@@ -73,10 +71,19 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 << 10]);
 }
 
-async fn copy(from: OwnedReadHalf, mut to: OwnedWriteHalf) -> std::io::Result<()> {
+async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mode: Mode) -> std::io::Result<()> {
     loop {
-        from.readable().await?;
-        match BUFFER.with_borrow_mut(|buffer| pass(&from, &to, buffer)) {
+        let passed = match mode {
+            Mode::Plain => {
+                from.readable().await?;
+                BUFFER.with_borrow_mut(|buffer| {
+                    let count = from.try_read(buffer)?;
+                    pass(&to, &buffer[..count])
+                })
+            }
+            Mode::Tuned => poll_fn(|context| tuned(&mut from, &to, context)).await,
+        };
+        match passed {
             Ok(Passed::End) => return Ok(()),
             Ok(Passed::All) => {}
             Ok(Passed::Rest(rest)) => to.write_all(&rest).await?,
@@ -86,26 +93,37 @@ async fn copy(from: OwnedReadHalf, mut to: OwnedWriteHalf) -> std::io::Result<()
     }
 }
 
+fn tuned(
+    from: &mut OwnedReadHalf,
+    to: &OwnedWriteHalf,
+    context: &mut Context<'_>,
+) -> Poll<std::io::Result<Passed>> {
+    BUFFER.with_borrow_mut(|buffer| {
+        let mut read = ReadBuf::new(buffer);
+        ready!(Pin::new(from).poll_read(context, &mut read))?;
+        Poll::Ready(pass(to, read.filled()))
+    })
+}
+
 enum Passed {
     End,
     All,
     Rest(Vec<u8>),
 }
 
-/// Reads once and writes once.
-fn pass(from: &OwnedReadHalf, to: &OwnedWriteHalf, buffer: &mut [u8]) -> std::io::Result<Passed> {
-    let count = from.try_read(buffer)?;
-    if count == 0 {
+/// Writes once.
+fn pass(to: &OwnedWriteHalf, bytes: &[u8]) -> std::io::Result<Passed> {
+    if bytes.is_empty() {
         return Ok(Passed::End);
     }
-    let written = match to.try_write(&buffer[..count]) {
+    let written = match to.try_write(bytes) {
         Ok(written) => written,
         Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
         Err(error) => return Err(error),
     };
-    if written == count {
+    if written == bytes.len() {
         Ok(Passed::All)
     } else {
-        Ok(Passed::Rest(buffer[written..count].to_vec()))
+        Ok(Passed::Rest(bytes[written..].to_vec()))
     }
 }

@@ -138,12 +138,15 @@ impl Axis {
         LEFT + part * (WIDTH - LEFT - RIGHT)
     }
 
-    /// 1, 2, 5 times every power of ten.
+    /// 1, 2, 5 times every power of ten; 1 alone if there are many.
     fn ticks(&self) -> Vec<f64> {
+        // Past four powers of ten the numbers would run into one another.
+        let wide = self.high / self.low > 1e4;
         let powers = self.low.log10().floor() as i32..=self.high.log10().ceil() as i32;
-        let all = powers.flat_map(|power| [1.0, 2.0, 5.0].map(|first| (first, power)));
+        let firsts: &[f64] = if wide { &[1.0] } else { &[1.0, 2.0, 5.0] };
+        let all = powers.flat_map(|power| firsts.iter().map(move |first| (first, power)));
         // Written out and read again, so that 0.1 is not 0.09999.
-        let value = |(first, power): (f64, i32)| format!("{first}e{power}").parse().ok();
+        let value = |(first, power): (&f64, i32)| format!("{first}e{power}").parse().ok();
         all.filter_map(value)
             .filter(|tick| (self.low..=self.high).contains(tick))
             .collect()
