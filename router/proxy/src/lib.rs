@@ -16,6 +16,7 @@ mod downstream_task;
 mod endpoint;
 mod io;
 mod linger;
+mod patience;
 mod proxy;
 mod replies;
 mod request;

@@ -17,6 +17,8 @@ pub(crate) struct Paused {
     pub(crate) down: Rc<Downstream>,
     /// The reply that it has to read; `None`: what answers nothing.
     pub(crate) seq: Option<u64>,
+    /// Others wait with it: not for long.
+    pub(crate) shared: bool,
 }
 
 /// A message that cannot be decoded. `answer`: that it was a response, and to what.
@@ -92,7 +94,7 @@ pub(crate) fn receive(
         Kind::Push => match upstream.pinned_to() {
             Some(down) => {
                 let pressure = down.push(message);
-                slow(upstream, down, None, pressure)
+                slow(upstream, down, None, pressure, false)
             }
             None => {
                 upstream.cluster.group.add(cluster::STRAY, 1);
@@ -227,7 +229,7 @@ fn response(
         Found::Piece(down, seq, id) => {
             restore_id(upstream, message, id);
             let pressure = down.piece(seq, message);
-            slow(upstream, down, Some(seq), pressure)
+            slow(upstream, down, Some(seq), pressure, true)
         }
         Found::Nobody => {
             upstream.cluster.group.add(cluster::STRAY, 1);
@@ -239,7 +241,7 @@ fn response(
             // On a pinned connection the client sees what a direct connection would show.
             if let Some(down) = upstream.pinned_to() {
                 let pressure = down.push(message);
-                return slow(upstream, down, None, pressure);
+                return slow(upstream, down, None, pressure, false);
             }
             if matches!(upstream.state.borrow().calls, Calls::InOrder(_)) {
                 out_of_step(upstream);
@@ -282,7 +284,7 @@ fn finish(
     upstream.done(worker);
     // One that is not tied to the client has nothing more to do for it, and works for others now.
     if upstream.is_pinned() {
-        slow(upstream, down, None, pressure)
+        slow(upstream, down, None, pressure, false)
     } else {
         None
     }
@@ -295,13 +297,15 @@ fn restore_id(upstream: &Upstream, message: &mut Message<'_>, id: Option<i64>) {
     }
 }
 
-/// Whether the connection has to wait for its client. A shared one never does.
+/// Whether the connection has to wait for its client. A shared one waits only if there is `more` of
+/// the response to come, and not for long.
 fn slow(
     upstream: &Upstream,
     down: Rc<Downstream>,
     seq: Option<u64>,
     pressure: Pressure,
+    more: bool,
 ) -> Option<Paused> {
-    let alone = upstream.is_pinned() || upstream.is_exclusive();
-    (pressure == Pressure::Slow && alone).then_some(Paused { down, seq })
+    let shared = !(upstream.is_pinned() || upstream.is_exclusive());
+    (pressure == Pressure::Slow && (more || !shared)).then_some(Paused { down, seq, shared })
 }

@@ -12,6 +12,7 @@ use meltemi_frame::{DecodeError, Decoded, Fault};
 use tokio::net::TcpStream;
 
 use crate::io::{Consumed, Input, KEEP, Read};
+use crate::patience::Patience;
 use crate::response::{self, Paused};
 use crate::stats::cluster;
 use crate::upstream::{Phase, State, Upstream};
@@ -46,6 +47,7 @@ pub(crate) async fn run(worker: Rc<Worker>, upstream: Rc<Upstream>, connect_time
                 stream,
                 input: Input::default(),
                 paused_by: None,
+                patience: Patience::new(),
                 lost: None,
             };
             let end = poll_fn(|cx| task.poll(cx)).await;
@@ -112,6 +114,7 @@ struct UpstreamTask {
     stream: TcpStream,
     input: Input,
     paused_by: Option<Paused>,
+    patience: Patience,
     /// Framing is lost: what was found.
     lost: Option<String>,
 }
@@ -126,9 +129,11 @@ impl UpstreamTask {
             Ok(false) => {}
         }
         if let Some(paused) = &self.paused_by {
-            if paused.down.is_slow(paused.seq, cx.waker()) {
+            let slow = paused.down.is_slow(paused.seq, cx.waker());
+            if slow && (!paused.shared || self.patience.lasts(cx)) {
                 return Poll::Pending;
             }
+            self.patience.rest();
             self.paused_by = None;
             self.go_on();
         }
@@ -197,6 +202,7 @@ impl UpstreamTask {
             input,
             paused_by,
             lost,
+            ..
         } = self;
         let mut discard = 0;
         let result = input.read(stream, &worker.buffer, cx, &mut |bytes| {

@@ -404,3 +404,43 @@ fn a_connection_that_answers_nobody_any_more_is_closed() {
         assert_eq!(upstream.reader.read_line(&mut String::new()).unwrap(), 0);
     }
 }
+
+#[test]
+fn a_reply_larger_than_the_cut_off_reaches_a_client_that_reads() {
+    const SIZE: usize = 64 << 20;
+    let server = Upstream::start(|stream| {
+        let mut line = Line::new(stream);
+        while line.reader.fill_buf().is_ok_and(|bytes| !bytes.is_empty()) {
+            line.command();
+            line.send(&format!("${SIZE}\r\n"));
+            let chunk = vec![b'x'; 1 << 20];
+            for _ in 0..SIZE >> 20 {
+                if line.reader.get_mut().write_all(&chunk).is_err() {
+                    return;
+                }
+            }
+            line.send("\r\n");
+        }
+    });
+    let limits = meltemi_config::ListenerLimits {
+        output_cut_off: 4 << 20,
+        ..Default::default()
+    };
+    let (_proxy, address) = start(&config_with(
+        Redis::new(),
+        vec![catch_all("one")],
+        vec![one(&server)],
+        limits,
+        0,
+    ));
+    let mut client = Line::new(connect(address));
+    client.send(&command(&["GET", "k"]));
+    assert_eq!(client.line(), format!("${SIZE}"));
+    let mut buffer = vec![0; 1 << 20];
+    for _ in 0..SIZE >> 20 {
+        client.reader.read_exact(&mut buffer).expect("not cut off");
+        // Well, but not as fast as it comes.
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(client.line(), "");
+}
