@@ -350,7 +350,7 @@ pub fn reference() -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "\n### By `{labels}`\n\n| metric | type | what |\n|---|---|---|"
+            "\n## By `{labels}`\n\n| metric | type | what |\n|---|---|---|"
         );
         for metric in family.metrics {
             let (suffix, form) = match metric.form {
