@@ -121,8 +121,7 @@ fn drive(protocol: &Declarative, side: Side, limits: &Limits, bytes: &[u8], want
                 {
                     let bytes = out.drain();
                     let mut again = protocol.codec(side, limits, &Session::default());
-                    let Ok(Decoded::Message(same, all)) = again.decode(&bytes, Interest::Route)
-                    else {
+                    let Ok(Decoded::Message(same, all)) = again.decode(&bytes, want) else {
                         panic!("with another id it is no message any more: {bytes:?}");
                     };
                     assert_eq!(
