@@ -5,7 +5,6 @@
 //! no protocol by name, and nothing of connections.
 
 mod balance;
-mod breaker;
 mod explain;
 mod fifo;
 mod hash;
@@ -14,7 +13,6 @@ mod pending;
 mod table;
 
 pub use balance::Balancer;
-pub use breaker::{Breaker, Resource};
 pub use explain::{Decision, EndpointShare, FailedTest, TargetShare, Verdict};
 pub use fifo::{Fifo, Turn};
 pub use hash::stable_hash;

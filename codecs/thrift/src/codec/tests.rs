@@ -1,3 +1,5 @@
+//! The codec as a connection uses it: pieces of large messages, limits, sides, dialects.
+
 use meltemi_frame::Status;
 use proptest::prelude::*;
 

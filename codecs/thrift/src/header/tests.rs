@@ -1,3 +1,5 @@
+//! THeader and TTHeader: what is read of them, and what is refused.
+
 use super::*;
 
 #[test]

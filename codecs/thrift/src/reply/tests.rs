@@ -1,3 +1,5 @@
+//! Exceptions in every dialect, read back as a client would.
+
 use meltemi_frame::{Fault, Interest, Kind, Side, Status};
 
 use super::*;

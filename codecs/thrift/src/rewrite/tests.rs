@@ -1,3 +1,5 @@
+//! Ids and headers rewritten: what changes, and that nothing else does.
+
 use meltemi_frame::{Attributes, Interest, Lookup, Open, Side};
 
 use super::*;

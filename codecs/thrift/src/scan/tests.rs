@@ -1,3 +1,5 @@
+//! The struct scanner: where a struct ends, however slowly it comes, and how deep it may go.
+
 use proptest::prelude::*;
 
 use super::*;

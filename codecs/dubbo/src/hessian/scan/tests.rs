@@ -1,3 +1,5 @@
+//! The Hessian2 scanner, value by value: what is skipped, what is refused, what needs more bytes.
+
 use proptest::prelude::*;
 
 use super::*;

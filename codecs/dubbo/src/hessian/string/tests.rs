@@ -1,3 +1,5 @@
+//! Strings of Hessian2: chunks, UTF-16 lengths, and the characters that Java writes as two.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The JSONB scanner, value by value: what is skipped, what is refused, what needs more bytes.
+
 use meltemi_frame::Output;
 use proptest::prelude::*;
 
