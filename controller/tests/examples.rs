@@ -12,9 +12,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use common::builtins;
-use meltemi_config::{Balancing, Config, Route};
+use meltemi_config::{Balancing, Change, Config, Route, Template};
 use meltemi_controller::{Outcome, dump, load, load_str};
-use meltemi_frame::{Edit, Sharing};
+use meltemi_frame::Sharing;
 
 fn example(folder: &str) -> Outcome {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/examples");
@@ -80,7 +80,7 @@ fn dubbo_routes_by_method_to_subsets() {
     assert_eq!(targets(&routes[0]), [(new, 1)]);
     assert_eq!(
         routes[0].mutation.request,
-        [Edit::Set("canary".into(), (*b"yes").into())]
+        [Change::Set("canary".into(), Template::text("yes"))]
     );
     assert_eq!(targets(&routes[1]), [(old, 90), (new, 10)]);
     assert_eq!(routes[1].timeout, Some(Duration::from_secs(60)));
@@ -109,7 +109,7 @@ fn thrift_by_virtual_service() {
     assert_eq!(routes[1].timeout, Some(Duration::from_millis(1500)));
     assert_eq!(
         routes[1].mutation.request,
-        [Edit::Set("header.via".into(), (*b"mesh").into())]
+        [Change::Set("header.via".into(), Template::text("mesh"))]
     );
     assert!(routes[2].matches.is_empty());
     let fast = "outbound|9090|fast|calculator.maths.svc.cluster.local";
@@ -181,9 +181,9 @@ fn our_own_kinds_say_more() {
     assert_eq!(
         routes_there[0].mutation.request,
         [
-            Edit::Set("header.via".into(), (*b"edge").into()),
-            Edit::Add("header.hop".into(), (*b"1").into()),
-            Edit::Remove("header.cookie".into()),
+            Change::Set("header.via".into(), Template::text("edge")),
+            Change::Add("header.hop".into(), Template::text("1")),
+            Change::Remove("header.cookie".into()),
         ]
     );
     let cluster = &config.clusters()[0];

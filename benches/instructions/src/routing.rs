@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use meltemi_config::{
-    AttributeMatch, Cluster, Config, Listener, ListenerLimits, Matcher, Mutation, Origin, Route,
-    Served, WeightedCluster,
+    AttributeMatch, Cluster, Config, Listener, Matcher, Route, Served, WeightedCluster,
 };
 use meltemi_frame::{Decoded, Interest, Limits, Protocol as _, Session, Side};
 use meltemi_router_core::Table;
@@ -80,31 +79,20 @@ pub(crate) fn run(name: &str) -> Result<()> {
         } else {
             format!("no-{number}")
         };
+        let target = WeightedCluster {
+            cluster: "shop".to_owned(),
+            weight: 1,
+        };
         Route {
-            name: format!("route-{number}"),
             matches: vec![
                 test("interface", "demo.Shop".to_owned()),
                 test("method", method),
             ],
-            clusters: vec![WeightedCluster {
-                cluster: "shop".to_owned(),
-                weight: 1,
-            }],
-            timeout: None,
-            mutation: Mutation::default(),
-            origin: Origin::default(),
+            ..Route::new(format!("route-{number}"), vec![target])
         }
     };
-    let listener = Listener {
-        name: "here".to_owned(),
-        address: ([127, 0, 0, 1], 0).into(),
-        served: vec![Served {
-            protocol,
-            routes: (0..count).map(route).collect(),
-        }],
-        limits: ListenerLimits::default(),
-        origin: Origin::default(),
-    };
+    let served = Served::new(protocol, (0..count).map(route).collect());
+    let listener = Listener::new("here", ([127, 0, 0, 1], 0).into(), vec![served]);
     let config = Config::new(vec![listener], vec![Cluster::new("shop", Vec::new())])
         .map_err(|problems| anyhow!("{problems:?}"))?;
     let listener = config.listeners().first().context("no listener")?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use meltemi_config::{AttributeMatch, Listener, ListenerLimits, Matcher, Mutation, Problem, Route};
+use meltemi_config::{AttributeMatch, Listener, ListenerLimits, Matcher, Problem, Route};
 use meltemi_config::{Served, WeightedCluster};
 use meltemi_frame::Protocol;
 
@@ -50,11 +50,9 @@ impl<'t, 'r> Attach<'t, 'r> {
                     continue;
                 }
                 listeners.push(Listener {
-                    name: listener_name(gateway, server),
-                    address,
-                    served,
                     limits: self.limits(gateway, server),
                     origin: server.at.origin(),
+                    ..Listener::new(listener_name(gateway, server), address, served)
                 });
             }
         }
@@ -116,10 +114,10 @@ impl<'t, 'r> Attach<'t, 'r> {
             for router in here.iter().filter_map(|one| one.router) {
                 attached.insert(key(router));
             }
-            let served = Served {
-                protocol: self.guarded(&place, &here, problems),
-                routes: self.routes(&place, &here, clusters, problems),
-            };
+            let served = Served::new(
+                self.guarded(&place, &here, problems),
+                self.routes(&place, &here, clusters, problems),
+            );
             if auto && served.routes.is_empty() {
                 empty.push(served);
             } else {
@@ -275,18 +273,17 @@ fn default_route<'r>(
     };
     let at = document.cursor().at("spec");
     let protocol = place.protocol.as_ref();
+    let target = WeightedCluster {
+        cluster: clusters.whole(service, port, protocol, &at, problems),
+        weight: 1,
+    };
     Route {
-        name: service.host.to_owned(),
         matches: implied.into_iter().collect(),
-        clusters: vec![WeightedCluster {
-            cluster: clusters.whole(service, port, protocol, &at, problems),
-            weight: 1,
-        }],
         timeout: one
             .router
             .map_or(Some(DEFAULT_TIMEOUT), |router| router.timeout),
-        mutation: Mutation::default(),
         origin: document.origin(),
+        ..Route::new(service.host, vec![target])
     }
 }
 

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use meltemi_config::{AttributeMatch, Mutation, Origin, Problem, Route, WeightedCluster};
-use meltemi_frame::{Edit, Protocol, Spec};
+use meltemi_config::{
+    AttributeMatch, Change as Compiled, Mutation, Origin, Problem, Route, Template, WeightedCluster,
+};
+use meltemi_frame::{Protocol, Spec};
 
 use super::clusters::Clusters;
 use crate::kinds::{Change, Name, Router, Rule, Test};
@@ -51,20 +53,20 @@ impl Compiler<'_, '_> {
             weight: destination.weight,
         });
         let clusters = clusters.collect();
+        let name = if rule.name.is_empty() {
+            format!("{}[{at}]", router.document.name)
+        } else {
+            rule.name.clone()
+        };
         Route {
-            name: if rule.name.is_empty() {
-                format!("{}[{at}]", router.document.name)
-            } else {
-                rule.name.clone()
-            },
             matches,
-            clusters,
             timeout: rule.timeout,
             mutation: Mutation {
                 request: edits(&rule.request, spec, false, problems),
                 response: edits(&rule.response, spec, true, problems),
             },
             origin: rule.at.origin(),
+            ..Route::new(name, clusters)
         }
     }
 }
@@ -149,7 +151,7 @@ fn edits(
     spec: &Spec,
     response: bool,
     problems: &mut Vec<Problem>,
-) -> Vec<Edit> {
+) -> Vec<Compiled> {
     let mut all = Vec::new();
     for change in changes {
         let (name, at) = match change {
@@ -168,11 +170,10 @@ fn edits(
             );
             continue;
         };
-        let name = name.into_boxed_str();
         all.push(match change {
-            Change::Set(_, value, _) => Edit::Set(name, value.as_bytes().into()),
-            Change::Add(_, value, _) => Edit::Add(name, value.as_bytes().into()),
-            Change::Remove(..) => Edit::Remove(name),
+            Change::Set(_, value, _) => Compiled::Set(name, Template::text(value)),
+            Change::Add(_, value, _) => Compiled::Add(name, Template::text(value)),
+            Change::Remove(..) => Compiled::Remove(name),
         });
     }
     all

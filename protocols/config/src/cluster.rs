@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use meltemi_frame::{Session, Sharing};
 
-use crate::{Origin, Problem};
+use crate::{HealthCheck, LocalityShares, Origin, Outlier, Problem, RetryBudget, Share, Warmup};
 
 /// Endpoints that serve the same thing, and how to use them.
 #[derive(Clone, Debug)]
@@ -31,8 +31,21 @@ pub struct Cluster {
     pub keepalive: Duration,
     /// How often names are resolved again. Default 5 s.
     pub dns_refresh: Duration,
-    /// Its limits, per worker.
+    /// Its limits.
     pub limits: ClusterLimits,
+    /// How many requests may be under retry, besides the limit.
+    pub budget: RetryBudget,
+    /// Endpoints are probed.
+    pub health: Option<HealthCheck>,
+    /// Endpoints that fail are left alone for a while.
+    pub outlier: Option<Outlier>,
+    /// If less than this part of the endpoints of a priority is fit, all of them count as fit.
+    /// Default none, as in Istio.
+    pub panic: Share,
+    /// How new endpoints get their share.
+    pub warmup: Option<Warmup>,
+    /// How localities share requests.
+    pub localities: LocalityShares,
     /// Where it was written.
     pub origin: Origin,
 }
@@ -51,6 +64,12 @@ impl Cluster {
             keepalive: Duration::from_secs(60),
             dns_refresh: Duration::from_secs(5),
             limits: ClusterLimits::default(),
+            budget: RetryBudget::default(),
+            health: None,
+            outlier: None,
+            panic: Share::NONE,
+            warmup: None,
+            localities: LocalityShares::default(),
             origin: Origin::default(),
         }
     }
@@ -109,11 +128,11 @@ pub enum Balancing {
     },
 }
 
-/// Limits of a cluster, per worker.
+/// Limits of a cluster: of all workers together, if not said otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClusterLimits {
-    /// Connections to one endpoint that requests may share, where they can be shared. Default 2:
-    /// a single one starves where servers answer per connection, more buy nothing.
+    /// Connections of one worker to one endpoint that requests may share, where they can be shared.
+    /// Default 2: a single one starves where servers answer per connection, more buy nothing.
     pub shared_connections: usize,
     /// Connections to the whole cluster. Default 1024 (what a typical server still accepts).
     pub connections: usize,
@@ -121,6 +140,8 @@ pub struct ClusterLimits {
     pub pending: usize,
     /// Requests in flight. Default 65536.
     pub requests: usize,
+    /// Requests under retry. Default 1024.
+    pub retries: usize,
     /// Bytes that wait to be written to one upstream; past it the downstreams that fill it are
     /// not read. Default 1 MiB.
     pub output: usize,
@@ -133,6 +154,7 @@ impl Default for ClusterLimits {
             connections: 1024,
             pending: 1024,
             requests: 65_536,
+            retries: 1024,
             output: 1 << 20,
         }
     }
@@ -149,6 +171,9 @@ pub struct Endpoint {
     pub labels: BTreeMap<String, String>,
     /// Where it stands.
     pub locality: Locality,
+    /// Endpoints of priority 0 are used first; those of 1 as far as too few of them are fit, and so
+    /// on.
+    pub priority: u32,
 }
 
 impl Endpoint {
@@ -159,6 +184,7 @@ impl Endpoint {
             weight: 1,
             labels: BTreeMap::new(),
             locality: Locality::default(),
+            priority: 0,
         }
     }
 }

@@ -4,22 +4,34 @@
 //! A [`Config`] is valid by construction: [`Config::new`] refuses what the router could not carry
 //! out, so that the router has nothing to check and nothing to refuse.
 
+mod authorization;
 mod cluster;
+mod health;
 mod limits;
 mod listener;
 mod matcher;
 mod problem;
+mod rate;
 mod route;
+mod rules;
+mod template;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use authorization::{Authorization, Clause, IpBlock, Policy, PolicyRule, Subject, ValueMatch};
 pub use cluster::{Address, Balancing, Cluster, ClusterLimits, Endpoint, Locality};
+pub use health::{HealthCheck, LocalityShares, Outlier, Probe, RetryBudget, SuccessRate, Warmup};
 pub use limits::ListenerLimits;
 pub use listener::{Listener, Served};
 pub use matcher::{AttributeMatch, Matcher, PatternError, WholeRegex};
 pub use problem::{Origin, Problem, Severity};
+pub use rate::{
+    Bucket, Descriptor, DescriptorEntry, DescriptorValue, GlobalLimit, LocalLimit, LocalLimits,
+};
 pub use route::{Mutation, Route, WeightedCluster};
+pub use rules::{Abort, Change, FaultRule, Mirror, Retry, Share};
+pub use template::{Part, Template, TemplateError, Variable};
 
 /// Everything the router needs: listeners with their routes, and clusters.
 #[derive(Clone, Debug, Default)]

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use meltemi_frame::Protocol;
 
-use crate::{ListenerLimits, Origin, Problem, Route};
+use crate::{
+    Authorization, GlobalLimit, ListenerLimits, LocalLimits, Origin, Problem, Route, Share,
+};
 
 /// An address where clients connect.
 #[derive(Clone, Debug)]
@@ -19,6 +21,9 @@ pub struct Listener {
     pub served: Vec<Served>,
     /// Its limits.
     pub limits: ListenerLimits,
+    /// How many of the traces that begin here are recorded; a trace that a client began keeps the
+    /// client's decision. Of use only where traces are exported. Default all.
+    pub sampling: Share,
     /// Where it was written.
     pub origin: Origin,
 }
@@ -30,9 +35,40 @@ pub struct Served {
     pub protocol: Arc<dyn Protocol>,
     /// Its routes: the first that matches wins.
     pub routes: Vec<Route>,
+    /// Who may ask for what; asked before a route is looked for.
+    pub authorization: Option<Arc<Authorization>>,
+    /// Local limits; all must let a request pass, before a route is looked for.
+    pub local_limits: Vec<Arc<LocalLimits>>,
+    /// Limits that a service decides.
+    pub global_limits: Vec<Arc<GlobalLimit>>,
+}
+
+impl Served {
+    /// A protocol with these routes, and no policies.
+    pub fn new(protocol: Arc<dyn Protocol>, routes: Vec<Route>) -> Self {
+        Self {
+            protocol,
+            routes,
+            authorization: None,
+            local_limits: Vec::new(),
+            global_limits: Vec::new(),
+        }
+    }
 }
 
 impl Listener {
+    /// A listener with every default.
+    pub fn new(name: impl Into<String>, address: SocketAddr, served: Vec<Served>) -> Self {
+        Self {
+            name: name.into(),
+            address,
+            served,
+            limits: ListenerLimits::default(),
+            sampling: Share::ALL,
+            origin: Origin::default(),
+        }
+    }
+
     pub(crate) fn check(&self, problems: &mut Vec<Problem>) {
         if self.served.is_empty() {
             problems.push(

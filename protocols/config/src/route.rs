@@ -1,10 +1,14 @@
 //! A route: which requests, to which clusters, how.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use meltemi_frame::{Edit, Spec};
+use meltemi_frame::Spec;
 
-use crate::{AttributeMatch, Origin, Problem};
+use crate::{
+    AttributeMatch, Authorization, Change, FaultRule, GlobalLimit, LocalLimits, Mirror, Origin,
+    Problem, Retry,
+};
 
 /// Which requests go where.
 #[derive(Clone, Debug)]
@@ -17,8 +21,20 @@ pub struct Route {
     pub clusters: Vec<WeightedCluster>,
     /// How long a request may take from its last byte in to its last byte out; `None`: for ever.
     pub timeout: Option<Duration>,
+    /// What is done about requests that failed.
+    pub retry: Retry,
+    /// Faults that are injected: each is drawn by itself, in this order.
+    pub faults: Vec<FaultRule>,
+    /// Clusters that get copies.
+    pub mirrors: Vec<Mirror>,
     /// What changes on the way.
     pub mutation: Mutation,
+    /// Who may take the route; asked after those of the listener.
+    pub authorization: Option<Arc<Authorization>>,
+    /// Local limits; all must let a request pass. Several routes may share one.
+    pub local_limits: Vec<Arc<LocalLimits>>,
+    /// Limits that a service decides; all must let a request pass.
+    pub global_limits: Vec<Arc<GlobalLimit>>,
     /// Where it was written.
     pub origin: Origin,
 }
@@ -36,9 +52,9 @@ pub struct WeightedCluster {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mutation {
     /// Made to requests, in order.
-    pub request: Vec<Edit>,
-    /// Made to responses, in order.
-    pub response: Vec<Edit>,
+    pub request: Vec<Change>,
+    /// Made to responses, in order. Their attributes are those of the response.
+    pub response: Vec<Change>,
 }
 
 impl Mutation {
@@ -49,6 +65,24 @@ impl Mutation {
 }
 
 impl Route {
+    /// A route of every request to these clusters, with every default.
+    pub fn new(name: impl Into<String>, clusters: Vec<WeightedCluster>) -> Self {
+        Self {
+            name: name.into(),
+            matches: Vec::new(),
+            clusters,
+            timeout: None,
+            retry: Retry::default(),
+            faults: Vec::new(),
+            mirrors: Vec::new(),
+            mutation: Mutation::default(),
+            authorization: None,
+            local_limits: Vec::new(),
+            global_limits: Vec::new(),
+            origin: Origin::default(),
+        }
+    }
+
     pub(crate) fn check(&self, spec: &Spec, problems: &mut Vec<Problem>) {
         let sum: u64 = self
             .clusters

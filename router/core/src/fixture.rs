@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use meltemi_config::{
-    Address, AttributeMatch, Balancing, Cluster, Config, Endpoint, Listener, ListenerLimits,
-    Matcher, Mutation, Origin, Route, Served, WeightedCluster,
+    Address, AttributeMatch, Balancing, Cluster, Config, Endpoint, Listener, Matcher, Route,
+    Served, WeightedCluster,
 };
 use meltemi_frame::{
     Attributes, Codec, Correlation, DecodeError, Decoded, Detect, EncodeError, Head, Interest,
@@ -110,12 +110,8 @@ pub(crate) fn exact(name: &str, value: &str) -> AttributeMatch {
 
 pub(crate) fn route(name: &str, matches: Vec<AttributeMatch>) -> Route {
     Route {
-        name: name.to_owned(),
         matches,
-        clusters: vec![target("a", 1)],
-        timeout: None,
-        mutation: Mutation::default(),
-        origin: Origin::default(),
+        ..Route::new(name, vec![target("a", 1)])
     }
 }
 
@@ -127,10 +123,7 @@ pub(crate) fn target(cluster: &str, weight: u32) -> WeightedCluster {
 }
 
 pub(crate) fn served(routes: Vec<Route>) -> Served {
-    Served {
-        protocol: Arc::new(Test(spec())),
-        routes,
-    }
+    Served::new(Arc::new(Test(spec())), routes)
 }
 
 /// The routes on a listener, with the clusters `a` (least request), `b` and `c` (ring hash on
@@ -142,13 +135,7 @@ pub(crate) fn config(routes: Vec<Route>) -> Config {
         cluster.balancing = balancing;
         cluster
     };
-    let listener = Listener {
-        name: "here".to_owned(),
-        address: ([127, 0, 0, 1], 0).into(),
-        served: vec![served(routes)],
-        limits: ListenerLimits::default(),
-        origin: Origin::default(),
-    };
+    let listener = Listener::new("here", ([127, 0, 0, 1], 0).into(), vec![served(routes)]);
     let clusters = vec![
         cluster("a", Balancing::LeastRequest),
         cluster("b", Balancing::RoundRobin),

@@ -4,7 +4,7 @@ mod index;
 mod route;
 
 use meltemi_config::{Config, Served};
-use meltemi_frame::{Edit, Interest, Lookup, Message, Spec};
+use meltemi_frame::{Interest, Message};
 
 use crate::explain::Verdict;
 use index::Index;
@@ -30,12 +30,9 @@ impl Table {
         let mut response_interest = Interest::Route;
         let mut routes = Vec::with_capacity(served.routes.len());
         for route in &served.routes {
-            let (compiled, depth) = CompiledRoute::compile(route, spec, config);
-            interest = interest
-                .max(depth)
-                .max(edit_interest(&route.mutation.request, spec));
-            response_interest =
-                response_interest.max(edit_interest(&route.mutation.response, spec));
+            let (compiled, request, response) = CompiledRoute::compile(route, spec, config);
+            interest = interest.max(request);
+            response_interest = response_interest.max(response);
             routes.push(compiled);
         }
         Self {
@@ -88,17 +85,6 @@ impl Table {
         }
         verdicts
     }
-}
-
-/// How deep `decode` must look so that `encode` can make these edits. An edit of open metadata
-/// always needs to know where the metadata lies.
-fn edit_interest(edits: &[Edit], spec: &Spec) -> Interest {
-    let depth = |edit: &Edit| match spec.lookup(edit.name()) {
-        Some((Lookup::Open(_), depth)) => depth.max(Interest::Headers),
-        Some((Lookup::Slot(_), depth)) => depth,
-        None => Interest::Route,
-    };
-    edits.iter().map(depth).max().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -3,12 +3,13 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use meltemi_frame::{Edit, Fault, Receipt, Status};
+use meltemi_frame::{Fault, Receipt, Status};
 
 use crate::access_log::Entry;
 use crate::downstream::Downstream;
 use crate::endpoint::InFlight;
 use crate::stats::{Group, operation};
+use crate::view::ServedView;
 use crate::worker::Worker;
 
 /// A request in flight on an upstream connection.
@@ -27,8 +28,9 @@ pub(crate) struct Caller {
     /// The request's place among the requests of its connection.
     pub(crate) seq: u64,
     pub(crate) receipt: Receipt,
-    /// Changes to the response.
-    pub(crate) edits: Option<Arc<[Edit]>>,
+    /// The routes that the request met, and the place of the one that it took.
+    pub(crate) served: Rc<ServedView>,
+    pub(crate) place: usize,
     /// How the response went, as its front told.
     pub(crate) status: Status,
     /// A success makes the upstream connection one of another session.

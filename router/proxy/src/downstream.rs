@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use meltemi_frame::{Codec, Fault, Message, Output, Receipt, Say, Session, Status};
+use meltemi_router_core::{CompiledRoute, Facts};
 
 use crate::call::{Caller, Track};
 use crate::replies::{Piece, Replies};
@@ -87,6 +88,22 @@ impl Downstream {
     /// The listener has a new configuration.
     pub(crate) fn set_view(&self, view: &Rc<ListenerView>) {
         *self.view.borrow_mut() = Rc::clone(view);
+    }
+
+    /// What changes can tell of this connection.
+    pub(crate) fn facts<'a>(
+        &self,
+        listener: &'a str,
+        route: &'a CompiledRoute,
+        cluster: &'a str,
+    ) -> Facts<'a> {
+        Facts {
+            downstream: self.peer,
+            principal: None,
+            listener,
+            route: &route.name,
+            cluster,
+        }
     }
 
     /// Adds to a counter of the listener.

@@ -54,8 +54,12 @@ impl DownstreamTask {
                     way.route.name.to_string().clone_into(&mut entry.route);
                     entry.cluster.clone_from(&way.cluster.config.borrow().name);
                 }
-                for edit in way.route.request_edits.iter() {
-                    message.edit(edit.clone());
+                if !way.route.request_changes.is_empty() {
+                    let cluster = &way.cluster.config.borrow().name;
+                    let facts = self
+                        .down
+                        .facts(&self.view.listener.name, way.route, cluster);
+                    way.route.request_changes.apply(message, &facts);
                 }
                 self.dispatch(&served, message, &way, receipt, track);
             }
@@ -217,8 +221,8 @@ impl DownstreamTask {
                 return self.refuse(head.kind, receipt, track, fault, &text);
             }
             Acquired::Busy => {
-                let call =
-                    expects_reply.then(|| self.call(message, &endpoint, way, receipt, track));
+                let call = expects_reply
+                    .then(|| self.call(served, message, &endpoint, way, receipt, track));
                 let waiting = Waiting {
                     message: message.to_owned_message(),
                     call,
@@ -240,7 +244,7 @@ impl DownstreamTask {
             if upstream.is_exclusive() && !upstream.is_pinned() {
                 self.down.uses_alone(&upstream, head.bind == Bind::Once);
             }
-            let call = self.call(message, &endpoint, way, receipt, track);
+            let call = self.call(served, message, &endpoint, way, receipt, track);
             self.send(&upstream, message, Some(call), deadline_ms)
         } else {
             let sent = self.send(&upstream, message, None, u64::MAX);
@@ -291,13 +295,13 @@ impl DownstreamTask {
     /// The call, with its place in the order of replies.
     fn call(
         &self,
+        served: &Rc<ServedView>,
         message: &Message<'_>,
         endpoint: &Rc<EndpointState>,
         way: &Way<'_>,
         receipt: Receipt,
         track: Track,
     ) -> Call {
-        let edits = &way.route.response_edits;
         Call {
             id: message.head.id,
             _in_flight: Some(InFlight::new(endpoint, &way.cluster.counters)),
@@ -305,7 +309,8 @@ impl DownstreamTask {
                 down: Rc::clone(&self.down),
                 seq: self.down.open_slot(),
                 receipt,
-                edits: (!edits.is_empty()).then(|| Arc::clone(edits)),
+                served: Rc::clone(served),
+                place: way.place,
                 status: Status::Ok,
                 session: message.head.bind == Bind::Session,
                 track,

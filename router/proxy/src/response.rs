@@ -161,7 +161,7 @@ enum Found {
     Mismatch,
 }
 
-fn find(state: &mut State, message: &mut Message<'_>) -> Found {
+fn find(state: &mut State, cluster: &str, message: &mut Message<'_>) -> Found {
     let end = message.head.end;
     let State {
         calls, streaming, ..
@@ -175,7 +175,7 @@ fn find(state: &mut State, message: &mut Message<'_>) -> Found {
             if !end {
                 return pending
                     .get_mut(id)
-                    .map_or(Found::Nobody, |call| piece_of(call, message));
+                    .map_or(Found::Nobody, |call| piece_of(call, cluster, message));
             }
             match pending.remove(id) {
                 Some(call) => Found::Last(call),
@@ -187,7 +187,7 @@ fn find(state: &mut State, message: &mut Message<'_>) -> Found {
             Some(Turn::Caller(call)) if first && call.caller.is_some() && call.id != id => {
                 Found::Mismatch
             }
-            Some(Turn::Caller(call)) if !end => piece_of(call, message),
+            Some(Turn::Caller(call)) if !end => piece_of(call, cluster, message),
             Some(Turn::Abandoned) if !end => Found::Nobody,
             _ => match fifo.pop() {
                 Some(Turn::Caller(call)) => Found::Last(call),
@@ -198,23 +198,26 @@ fn find(state: &mut State, message: &mut Message<'_>) -> Found {
     }
 }
 
-fn piece_of(call: &mut Call, message: &mut Message<'_>) -> Found {
+fn piece_of(call: &mut Call, cluster: &str, message: &mut Message<'_>) -> Found {
     let id = call.id;
     call.caller.as_mut().map_or(Found::Nobody, |caller| {
         caller.track.add_bytes(message.wire().len());
-        begin(caller, message);
+        begin(caller, cluster, message);
         Found::Piece(Rc::clone(&caller.down), caller.seq, id)
     })
 }
 
 /// What there is to do at the front of a response, whether it comes in pieces or whole.
-fn begin(caller: &mut Caller, message: &mut Message<'_>) {
+fn begin(caller: &mut Caller, cluster: &str, message: &mut Message<'_>) {
     if message.head.kind != Kind::Response {
         return;
     }
     caller.status = message.head.status;
-    for edit in caller.edits.iter().flat_map(|edits| edits.iter()) {
-        message.edit(edit.clone());
+    let route = caller.served.table.routes().get(caller.place);
+    if let Some(route) = route.filter(|route| !route.response_changes.is_empty()) {
+        let view = caller.down.view();
+        let facts = caller.down.facts(&view.listener.name, route, cluster);
+        route.response_changes.apply(message, &facts);
     }
 }
 
@@ -223,7 +226,10 @@ fn response(
     upstream: &Rc<Upstream>,
     message: &mut Message<'_>,
 ) -> Option<Paused> {
-    let found = find(&mut upstream.state.borrow_mut(), message);
+    let found = {
+        let cluster = upstream.cluster.config.borrow();
+        find(&mut upstream.state.borrow_mut(), &cluster.name, message)
+    };
     match found {
         Found::Last(call) => finish(worker, upstream, call, message),
         Found::Piece(down, seq, id) => {
@@ -266,7 +272,7 @@ fn finish(
         upstream.done(worker);
         return None;
     };
-    begin(&mut caller, message);
+    begin(&mut caller, &upstream.cluster.config.borrow().name, message);
     let failed = matches!(caller.status, Status::Failed(_));
     upstream
         .cluster

@@ -12,8 +12,8 @@ mod support;
 use std::io::{Read as _, Write};
 use std::time::{Duration, Instant};
 
+use meltemi_config::{Change, Template};
 use meltemi_dubbo::Dubbo;
-use meltemi_frame::Edit;
 use support::*;
 
 /// Status 20 with a value (kind 1): the text.
@@ -291,7 +291,8 @@ fn draining_answers_what_is_in_flight_and_closes() {
 fn requests_gain_attachments_on_the_way() {
     let (server, connections) = Upstream::scripted();
     let mut route = catch_all("one");
-    route.mutation.request = vec![Edit::Set("x-mesh".into(), (*b"meltemi").into())];
+    let value = Template::text("meltemi");
+    route.mutation.request = vec![Change::Set("x-mesh".into(), value)];
     let (_proxy, address) = start(&config(
         Dubbo::new(),
         vec![route],
@@ -376,16 +377,10 @@ fn a_listener_may_change_its_name() {
     let port = nobody().port();
     let named = |name: &str| {
         let clusters = vec![one_cluster(&server)];
-        let listener = meltemi_config::Listener {
-            name: name.into(),
-            address: ([127, 0, 0, 1], port).into(),
-            served: vec![meltemi_config::Served {
-                protocol: std::sync::Arc::new(Dubbo::new()),
-                routes: vec![catch_all("one")],
-            }],
-            limits: Default::default(),
-            origin: Default::default(),
-        };
+        let dubbo = std::sync::Arc::new(Dubbo::new());
+        let served = meltemi_config::Served::new(dubbo, vec![catch_all("one")]);
+        let address = ([127, 0, 0, 1], port).into();
+        let listener = meltemi_config::Listener::new(name, address, vec![served]);
         meltemi_config::Config::new(vec![listener], clusters).unwrap()
     };
     let (proxy, address) = start(&named("before"));

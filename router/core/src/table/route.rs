@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meltemi_config::{AttributeMatch, Config, Matcher, Route};
-use meltemi_frame::{Edit, Interest, KeyId, Lookup, Message, Spec};
+use meltemi_frame::{Interest, KeyId, Lookup, Message, Spec};
 
 use crate::balance::below;
 use crate::explain::FailedTest;
 use crate::hash::HashPolicy;
+use crate::mutation::Changes;
 
 /// One compiled route.
 #[derive(Clone, Debug)]
@@ -18,10 +19,10 @@ pub struct CompiledRoute {
     pub name: Arc<str>,
     /// How long a request may take; `None`: for ever.
     pub timeout: Option<Duration>,
-    /// Changes to requests, in order.
-    pub request_edits: Arc<[Edit]>,
-    /// Changes to responses, in order.
-    pub response_edits: Arc<[Edit]>,
+    /// Changes to requests.
+    pub request_changes: Changes,
+    /// Changes to responses.
+    pub response_changes: Changes,
     tests: Box<[Test]>,
     targets: Box<[Target]>,
     /// The sum of the targets' weights.
@@ -42,9 +43,13 @@ struct Target {
 }
 
 impl CompiledRoute {
-    /// Compiles a route, and tells how deep `decode` must look to match it and to hash for its
-    /// clusters.
-    pub(super) fn compile(route: &Route, spec: &Spec, config: &Config) -> (Self, Interest) {
+    /// Compiles a route, and tells how deep `decode` must look into requests to match, hash and change
+    /// them, and into responses to change them.
+    pub(super) fn compile(
+        route: &Route,
+        spec: &Spec,
+        config: &Config,
+    ) -> (Self, Interest, Interest) {
         let mut interest = Interest::Route;
         let test = |rule: &AttributeMatch| {
             // The configuration is checked: an attribute that the protocol does not have does not
@@ -74,16 +79,19 @@ impl CompiledRoute {
                 hash,
             });
         }
+        let (request_changes, depth) = Changes::compile(&route.mutation.request, spec);
+        interest = interest.max(depth);
+        let (response_changes, response) = Changes::compile(&route.mutation.response, spec);
         let compiled = Self {
             name: route.name.as_str().into(),
             timeout: route.timeout,
-            request_edits: route.mutation.request.as_slice().into(),
-            response_edits: route.mutation.response.as_slice().into(),
+            request_changes,
+            response_changes,
             tests,
             sum: targets.iter().map(|target| u64::from(target.weight)).sum(),
             targets: targets.into(),
         };
-        (compiled, interest)
+        (compiled, interest, response)
     }
 
     /// Whether a message passes every test.

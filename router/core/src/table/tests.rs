@@ -1,7 +1,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use meltemi_config::{AttributeMatch, Matcher, Mutation, Route, WholeRegex};
+use meltemi_config::{AttributeMatch, Change, Matcher, Mutation, Route, WholeRegex};
 use meltemi_frame::Edit;
 use proptest::prelude::*;
 
@@ -108,7 +108,7 @@ fn codecs_look_only_as_deep_as_the_routes_need() {
         let remove = |names: &[&str]| {
             names
                 .iter()
-                .map(|&name| Edit::Remove(name.into()))
+                .map(|&name| Change::Remove(name.to_owned()))
                 .collect()
         };
         let mut edited = route("x", vec![]);

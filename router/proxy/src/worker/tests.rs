@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use allocation_counter::{AllocationInfo, measure};
 use meltemi_config::{
-    Address, Cluster, Config, Endpoint, Listener, ListenerLimits, Mutation, Origin, Route, Served,
-    WeightedCluster,
+    Address, Cluster, Config, Endpoint, Listener, Route, Served, WeightedCluster,
 };
 use meltemi_dubbo::Dubbo;
 use tokio::sync::mpsc;
@@ -51,27 +50,16 @@ fn serve(listener: &TcpListener, length: usize) {
 }
 
 fn snapshot(upstream: std::net::SocketAddr) -> Arc<Snapshot> {
+    let target = WeightedCluster {
+        cluster: "one".into(),
+        weight: 1,
+    };
     let route = Route {
-        name: "all".into(),
-        matches: vec![],
-        clusters: vec![WeightedCluster {
-            cluster: "one".into(),
-            weight: 1,
-        }],
         timeout: Some(Duration::from_secs(60)),
-        mutation: Mutation::default(),
-        origin: Origin::default(),
+        ..Route::new("all", vec![target])
     };
-    let listener = Listener {
-        name: "test".into(),
-        address: ([127, 0, 0, 1], 0).into(),
-        served: vec![Served {
-            protocol: Arc::new(Dubbo::new()),
-            routes: vec![route],
-        }],
-        limits: ListenerLimits::default(),
-        origin: Origin::default(),
-    };
+    let served = Served::new(Arc::new(Dubbo::new()), vec![route]);
+    let listener = Listener::new("test", ([127, 0, 0, 1], 0).into(), vec![served]);
     let cluster = Cluster::new("one", vec![Endpoint::new(Address::Socket(upstream))]);
     let config = Config::new(vec![listener], vec![cluster]).unwrap();
     Arc::new(Snapshot::compile(&config))

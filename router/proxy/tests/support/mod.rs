@@ -18,8 +18,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use meltemi_config::{
-    Address, AttributeMatch, Cluster, Config, Endpoint, Listener, ListenerLimits, Matcher,
-    Mutation, Origin, Route, Served, WeightedCluster,
+    Address, AttributeMatch, Cluster, Config, Endpoint, Listener, ListenerLimits, Matcher, Route,
+    Served, WeightedCluster,
 };
 use meltemi_frame::Protocol;
 use meltemi_proxy::{Options, Proxy};
@@ -41,16 +41,13 @@ pub fn route(attribute: &str, value: &str, cluster: &str) -> Route {
 
 /// A route to `cluster` for every request.
 pub fn catch_all(cluster: &str) -> Route {
+    let target = WeightedCluster {
+        cluster: cluster.into(),
+        weight: 1,
+    };
     Route {
-        name: "all".into(),
-        matches: vec![],
-        clusters: vec![WeightedCluster {
-            cluster: cluster.into(),
-            weight: 1,
-        }],
         timeout: Some(PATIENCE),
-        mutation: Mutation::default(),
-        origin: Origin::default(),
+        ..Route::new("all", vec![target])
     }
 }
 
@@ -72,15 +69,10 @@ pub fn config_with(
     limits: ListenerLimits,
     port: u16,
 ) -> Config {
+    let served = Served::new(Arc::new(protocol), routes);
     let listener = Listener {
-        name: "test".into(),
-        address: ([127, 0, 0, 1], port).into(),
-        served: vec![Served {
-            protocol: Arc::new(protocol),
-            routes,
-        }],
         limits,
-        origin: Origin::default(),
+        ..Listener::new("test", ([127, 0, 0, 1], port).into(), vec![served])
     };
     Config::new(vec![listener], clusters).expect("a valid configuration")
 }

@@ -1,0 +1,154 @@
+//! Who may ask for what: policies as Istio means them, whatever kind they were written as.
+
+use std::net::IpAddr;
+
+use crate::Origin;
+
+/// The policies of a listener or a route. A request that a policy of `deny` matches is refused; if there
+/// is a policy in `allow`, one that none of them matches is refused, too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Authorization {
+    /// A match refuses.
+    pub deny: Vec<Policy>,
+    /// If there is any, one must match.
+    pub allow: Vec<Policy>,
+    /// A match is counted and logged, and decides nothing.
+    pub audit: Vec<Policy>,
+}
+
+impl Authorization {
+    /// Whether there is no policy at all.
+    pub fn is_empty(&self) -> bool {
+        self.deny.is_empty() && self.allow.is_empty() && self.audit.is_empty()
+    }
+}
+
+/// A policy: it matches if one of its rules does; without rules it never does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// `Kind namespace/name`.
+    pub name: String,
+    /// Its rules.
+    pub rules: Vec<PolicyRule>,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// A rule: one alternative of `from`, one of `to`, and all of `when` must pass; an empty list passes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyRule {
+    /// Alternatives, of each of which every clause must pass.
+    pub from: Vec<Vec<Clause>>,
+    /// Alternatives, of each of which every clause must pass.
+    pub to: Vec<Vec<Clause>>,
+    /// Every clause must pass.
+    pub when: Vec<Clause>,
+}
+
+/// A test of one subject: one of the values must match, or with `not` none may. A subject that is absent
+/// matches no value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clause {
+    /// What is tested.
+    pub subject: Subject,
+    /// The values.
+    pub values: Vec<ValueMatch>,
+    /// None of the values may match.
+    pub not: bool,
+}
+
+/// What a clause tests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// An attribute of the request; any of its values counts.
+    Attribute(String),
+    /// The client's identity without `spiffe://`, as in `cluster.local/ns/default/sa/web`.
+    Principal,
+    /// The namespace in the client's identity.
+    Namespace,
+    /// The service account in the client's identity, as `namespace/name`.
+    ServiceAccount,
+    /// The trust domain in the client's identity.
+    TrustDomain,
+    /// The address that the connection comes from.
+    SourceIp,
+    /// The client's address as the last trusted hop tells it (PROXY protocol), else the same.
+    RemoteIp,
+    /// The listener's port.
+    DestinationPort,
+}
+
+/// A test of one value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValueMatch {
+    /// It is there, whatever it is (`*`).
+    Present,
+    /// It is this.
+    Exact(String),
+    /// It starts with this (`abc*`).
+    Prefix(String),
+    /// It ends with this (`*abc`).
+    Suffix(String),
+    /// It is an address in this block.
+    Block(IpBlock),
+}
+
+/// A block of addresses (CIDR).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IpBlock {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl IpBlock {
+    /// Reads `10.0.0.0/8`, `2001:db8::/32`, or a single address.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits.parse().ok()?)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().ok()?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.unwrap_or(most);
+        (bits <= most).then_some(Self { address, bits })
+    }
+
+    /// Whether an address is in the block. An IPv4 address that is mapped into IPv6 counts as itself.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let same = |a: u128, b: u128, width: u8| {
+            let shift = u32::from(width - self.bits);
+            a.checked_shr(shift).unwrap_or(0) == b.checked_shr(shift).unwrap_or(0)
+        };
+        match (self.address.to_canonical(), address.to_canonical()) {
+            (IpAddr::V4(a), IpAddr::V4(b)) if self.address.is_ipv4() => {
+                same(a.to_bits().into(), b.to_bits().into(), 32)
+            }
+            _ => match (self.address, address) {
+                (IpAddr::V6(a), IpAddr::V6(b)) => same(a.to_bits(), b.to_bits(), 128),
+                _ => false,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_hold_their_addresses() {
+        let holds = |block: &str, address: &str| {
+            IpBlock::parse(block)
+                .unwrap()
+                .contains(address.parse().unwrap())
+        };
+        assert!(holds("10.0.0.0/8", "10.255.0.1") && !holds("10.0.0.0/8", "11.0.0.1"));
+        assert!(holds("10.0.0.0/8", "::ffff:10.1.2.3"));
+        assert!(holds("1.2.3.4", "1.2.3.4") && !holds("1.2.3.4", "1.2.3.5"));
+        assert!(holds("0.0.0.0/0", "1.2.3.4") && !holds("0.0.0.0/0", "::1"));
+        assert!(holds("2001:db8::/32", "2001:db8::1") && holds("::/0", "::1"));
+        for bad in ["", "10.0.0.0/33", "x/8", "10.0.0.0/-1", "::/129"] {
+            assert_eq!(IpBlock::parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Values with holes: text, attributes of the message, and facts of its connection.
+
+use std::fmt;
+
+/// A value that is made for each message.
+///
+/// It is written as text in which `%name%` stands for something else, and `%%` for a percent sign:
+/// an upper-case name for a [`Variable`], any other for the attribute of that name
+/// (`%method%`, `%attachment.user%`), `%ATTRIBUTE(name)%` for one whose name is in upper case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template(Vec<Part>);
+
+/// A part of a [`Template`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Itself.
+    Text(String),
+    /// The first value of the message's attribute of that name; nothing if there is none.
+    Attribute(String),
+    /// A fact of the connection or of the decision.
+    Variable(Variable),
+}
+
+/// A fact of the connection or of the decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variable {
+    /// The client's address and port.
+    DownstreamAddress,
+    /// The client's address.
+    DownstreamIp,
+    /// The client's identity (a SPIFFE URI), if it has one.
+    DownstreamPrincipal,
+    /// The listener's name.
+    Listener,
+    /// The route's name.
+    Route,
+    /// The cluster's name.
+    Cluster,
+}
+
+impl Variable {
+    /// All of them, with the names they are written by: Envoy's, where it has the same.
+    pub const ALL: &'static [(&'static str, Self)] = &[
+        ("DOWNSTREAM_REMOTE_ADDRESS", Self::DownstreamAddress),
+        ("DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", Self::DownstreamIp),
+        ("DOWNSTREAM_PEER_URI_SAN", Self::DownstreamPrincipal),
+        ("LISTENER_NAME", Self::Listener),
+        ("ROUTE_NAME", Self::Route),
+        ("UPSTREAM_CLUSTER", Self::Cluster),
+    ];
+
+    fn named(name: &str) -> Option<Self> {
+        let found = Self::ALL.iter().find(|(known, _)| *known == name);
+        found.map(|(_, variable)| *variable)
+    }
+
+    /// How it is written.
+    pub fn name(self) -> &'static str {
+        let found = Self::ALL.iter().find(|(_, variable)| *variable == self);
+        found.map_or("", |(name, _)| name)
+    }
+}
+
+/// A template that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TemplateError {
+    /// A percent sign without a second one behind it.
+    #[error("a `%` has no second one; write `%%` for a percent sign")]
+    Open,
+    /// An upper-case name that stands for nothing.
+    #[error("there is no `%{0}%`; there are {list}, and `%name%` for an attribute", list = variables())]
+    Unknown(String),
+}
+
+fn variables() -> String {
+    let names: Vec<String> = Variable::ALL
+        .iter()
+        .map(|(name, _)| format!("`%{name}%`"))
+        .collect();
+    names.join(", ")
+}
+
+impl Template {
+    /// Text without holes.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self(vec![Part::Text(text.into())])
+    }
+
+    /// Reads a template.
+    ///
+    /// # Errors
+    /// It cannot be read as one.
+    pub fn parse(written: &str) -> Result<Self, TemplateError> {
+        let mut parts = Vec::new();
+        let mut text = String::new();
+        let mut rest = written;
+        while let Some((before, after)) = rest.split_once('%') {
+            text.push_str(before);
+            let (name, after) = after.split_once('%').ok_or(TemplateError::Open)?;
+            rest = after;
+            let part = match name {
+                "" => {
+                    text.push('%');
+                    continue;
+                }
+                name => hole(name)?,
+            };
+            if !text.is_empty() {
+                parts.push(Part::Text(std::mem::take(&mut text)));
+            }
+            parts.push(part);
+        }
+        text.push_str(rest);
+        if !text.is_empty() || parts.is_empty() {
+            parts.push(Part::Text(text));
+        }
+        Ok(Self(parts))
+    }
+
+    /// The parts, in order.
+    pub fn parts(&self) -> &[Part] {
+        &self.0
+    }
+
+    /// The text, if there are no holes in it.
+    pub fn as_text(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [Part::Text(text)] => Some(text),
+            [] => Some(""),
+            _ => None,
+        }
+    }
+
+    /// The attributes that it needs.
+    pub fn attributes(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Attribute(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+}
+
+fn hole(name: &str) -> Result<Part, TemplateError> {
+    let attribute = name
+        .strip_prefix("ATTRIBUTE(")
+        .and_then(|rest| rest.strip_suffix(')'));
+    if let Some(attribute) = attribute.filter(|name| !name.is_empty()) {
+        return Ok(Part::Attribute(attribute.to_owned()));
+    }
+    let upper = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    if !name.bytes().all(upper) && !name.contains(['(', ')']) {
+        return Ok(Part::Attribute(name.to_owned()));
+    }
+    Variable::named(name)
+        .map(Part::Variable)
+        .ok_or_else(|| TemplateError::Unknown(name.to_owned()))
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => f.write_str(&text.replace('%', "%%"))?,
+                Part::Attribute(name) => write!(f, "%{name}%")?,
+                Part::Variable(variable) => write!(f, "%{}%", variable.name())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_is_text_with_holes() {
+        let template =
+            Template::parse("v=%method%;from=%DOWNSTREAM_REMOTE_ADDRESS%;100%%").unwrap();
+        let expected = [
+            Part::Text("v=".to_owned()),
+            Part::Attribute("method".to_owned()),
+            Part::Text(";from=".to_owned()),
+            Part::Variable(Variable::DownstreamAddress),
+            Part::Text(";100%".to_owned()),
+        ];
+        assert_eq!(template.parts(), expected);
+        assert_eq!(Template::parse(&template.to_string()), Ok(template));
+        assert_eq!(Template::parse("").unwrap().as_text(), Some(""));
+        assert_eq!(Template::parse("50%%").unwrap().as_text(), Some("50%"));
+        let upper = Template::parse("%ATTRIBUTE(X-USER)%").unwrap();
+        assert_eq!(upper.parts(), [Part::Attribute("X-USER".to_owned())]);
+    }
+
+    #[test]
+    fn what_stands_for_nothing_is_refused() {
+        assert_eq!(Template::parse("50%"), Err(TemplateError::Open));
+        let unknown = Template::parse("%PROTOCOL%").unwrap_err();
+        assert!(unknown.to_string().contains("%ROUTE_NAME%"), "{unknown}");
+        assert!(Template::parse("%REQ(x)%").is_err());
+    }
+}
