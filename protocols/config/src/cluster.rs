@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use meltemi_frame::{Session, Sharing};
+use meltemi_frame::{Protocol, Session, Sharing};
 
 use crate::{HealthCheck, LocalityShares, Origin, Outlier, Problem, RetryBudget, Share, Warmup};
 
@@ -16,6 +17,8 @@ pub struct Cluster {
     pub name: String,
     /// Where its endpoints are. None: every request to it fails with the protocol's own error.
     pub endpoints: Vec<Endpoint>,
+    /// What they speak, for probes; `None`: nobody has said.
+    pub protocol: Option<Arc<dyn Protocol>>,
     /// How one is chosen.
     pub balancing: Balancing,
     /// How requests share connections; `None`: as the protocol declares.
@@ -56,6 +59,7 @@ impl Cluster {
         Self {
             name: name.into(),
             endpoints,
+            protocol: None,
             balancing: Balancing::LeastRequest,
             sharing: None,
             login: Session::default(),

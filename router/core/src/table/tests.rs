@@ -2,7 +2,6 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use meltemi_config::{AttributeMatch, Change, Matcher, Mutation, Route, WholeRegex};
-use meltemi_frame::Edit;
 use proptest::prelude::*;
 
 use super::*;
