@@ -19,7 +19,9 @@ use crate::cluster::ClusterState;
 use crate::downstream::Downstream;
 use crate::downstream_task::serve;
 use crate::io::ReadBuffer;
+use crate::ratelimit::RateLimits;
 use crate::snapshot::Snapshot;
+use crate::spans::Tracer;
 use crate::stats::{FAULTS, Group, Stats, faults, listener};
 use crate::upstream::Upstream;
 use crate::view::{Kept, ListenerView, View};
@@ -52,6 +54,10 @@ pub(crate) struct Worker {
     pub(crate) buffer: ReadBuffer,
     pub(crate) stats: Stats,
     pub(crate) access_log: Option<AccessLog>,
+    #[allow(dead_code, reason = "the request path asks")]
+    pub(crate) rate_limits: Arc<RateLimits>,
+    #[allow(dead_code, reason = "the request path traces")]
+    pub(crate) tracer: Option<Arc<Tracer>>,
     started: Instant,
     now_us: Cell<u64>,
     version: Cell<u64>,
@@ -79,6 +85,8 @@ pub(crate) struct Worker {
 pub(crate) struct Start {
     pub(crate) stats: Stats,
     pub(crate) access_log: Option<AccessLog>,
+    pub(crate) rate_limits: Arc<RateLimits>,
+    pub(crate) tracer: Option<Arc<Tracer>>,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) load: Arc<AtomicUsize>,
 }
@@ -105,6 +113,8 @@ impl Worker {
             buffer: ReadBuffer::new(),
             stats: start.stats,
             access_log: start.access_log,
+            rate_limits: start.rate_limits,
+            tracer: start.tracer,
             started: Instant::now(),
             now_us: Cell::new(1),
             version: Cell::new(0),
