@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Waker;
 
-use meltemi_frame::{Codec, Fault, Message, Output, Receipt, Say, Session, Status};
+use meltemi_frame::{
+    Codec, DecodeError, Decoded, Fault, Interest, Message, Output, Receipt, Say, Session, Status,
+};
 use meltemi_router_core::{CompiledRoute, Facts};
 
 use crate::call::{Caller, Track};
@@ -126,6 +128,18 @@ impl Downstream {
         let mut state = self.state.borrow_mut();
         state.codec = Some(codec);
         state.replies = Replies::new(in_order);
+    }
+
+    /// Tells one message at the front of `input`, if the protocol is known.
+    #[inline]
+    pub(crate) fn decode<'b>(
+        &self,
+        input: &'b [u8],
+        interest: Interest,
+    ) -> Option<Result<Decoded<'b>, DecodeError>> {
+        let mut state = self.state.borrow_mut();
+        let codec = state.codec.as_mut()?;
+        Some(codec.decode(input, interest))
     }
 
     /// Runs `use_codec` with the connection's codec, if the protocol is known.

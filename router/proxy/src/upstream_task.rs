@@ -240,7 +240,7 @@ fn consume(
     upstream.mark_heard(worker.now_us());
     let mut at = 0;
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-        let decoded = {
+        let mut decoded = {
             let mut state = upstream.state.borrow_mut();
             // Closed for what came before: nothing that follows is trusted.
             if state.phase == Phase::Closed {
@@ -249,12 +249,18 @@ fn consume(
             let interest = state.interest;
             state.codec.decode(rest, interest)
         };
-        match decoded {
-            Ok(Decoded::Incomplete(need)) => return Consumed { bytes: at, need },
-            Ok(Decoded::Skip(count)) => at += count.max(1),
-            Ok(Decoded::Message(mut message, count)) => {
-                at += count.max(1);
-                *paused_by = response::receive(worker, upstream, &mut message);
+        // By reference: messages are large, and every move copies one.
+        match &mut decoded {
+            Ok(Decoded::Incomplete(need)) => {
+                return Consumed {
+                    bytes: at,
+                    need: *need,
+                };
+            }
+            Ok(Decoded::Skip(count)) => at += (*count).max(1),
+            Ok(Decoded::Message(message, count)) => {
+                at += (*count).max(1);
+                *paused_by = response::receive(worker, upstream, message);
                 if paused_by.is_some() {
                     return Consumed { bytes: at, need: 0 };
                 }
@@ -267,7 +273,7 @@ fn consume(
                 tracing::debug!(endpoint = %upstream.endpoint.address, %violation, "malformed response");
                 response::malformed(worker, upstream, answer.as_deref(), &violation.to_string());
                 *discard += length.saturating_sub(rest.len());
-                at += length.clamp(1, rest.len());
+                at += (*length).clamp(1, rest.len());
             }
             Err(DecodeError::Connection { violation, .. }) => {
                 *lost = Some(violation.to_string());
