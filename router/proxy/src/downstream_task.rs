@@ -82,8 +82,6 @@ pub(crate) struct Conversation {
     pub(crate) closing: bool,
     /// The client has closed its sending half.
     eof: bool,
-    /// The upstream session of the last request, so that it is not composed again.
-    pub(crate) composed: Option<(u64, u64, Session)>,
 }
 
 /// Where further pieces of a request go.

@@ -4,10 +4,14 @@
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use meltemi_config::Endpoint;
+use meltemi_router_core::{Admission, Fitness, Fleet, Outcome, Vitals};
 
-use crate::cluster::{Counters, Need};
+use crate::cluster::{ClusterState, Need};
+use crate::counters::Counters;
+use crate::stats::Group;
 use crate::upstream::Upstream;
 use crate::worker::Worker;
 
@@ -23,6 +27,8 @@ const STUCK_US: u64 = 100_000;
 pub(crate) struct EndpointState {
     pub(crate) address: SocketAddr,
     pub(crate) definition: Endpoint,
+    /// What is known of it, where that is watched.
+    pub(crate) vitals: RefCell<Option<Arc<Vitals>>>,
     in_flight: Cell<u32>,
     avoid_until_us: Cell<u64>,
     /// It is not part of the cluster any more.
@@ -31,40 +37,100 @@ pub(crate) struct EndpointState {
     idle: RefCell<Vec<Rc<Upstream>>>,
 }
 
-/// Counts a request against its endpoint and cluster as long as it lives.
+/// Counts a request against its endpoint and cluster as long as it lives, and tells what became of it.
 pub(crate) struct InFlight {
     endpoint: Rc<EndpointState>,
-    counters: Rc<Counters>,
+    counters: Arc<Counters>,
+    /// Where it is told, if anybody listens.
+    watched: Option<Watched>,
+}
+
+/// What a cluster wants to know of the ends of its requests.
+struct Watched {
+    fleet: Arc<Fleet>,
+    vitals: Arc<Vitals>,
+    admission: Admission,
+    group: Arc<Group>,
 }
 
 impl InFlight {
     /// One request more.
-    pub(crate) fn new(endpoint: &Rc<EndpointState>, counters: &Rc<Counters>) -> Self {
+    pub(crate) fn new(
+        endpoint: &Rc<EndpointState>,
+        cluster: &ClusterState,
+        admission: Admission,
+    ) -> Self {
         endpoint.in_flight.set(endpoint.in_flight.get() + 1);
-        counters.requests.set(counters.requests.get() + 1);
+        cluster.counters.requests.add();
+        let fleet = cluster.fleet();
+        let watched = fleet.and_then(|fleet| {
+            Some(Watched {
+                fleet,
+                vitals: endpoint.vitals.borrow().clone()?,
+                admission,
+                group: Arc::clone(&cluster.group),
+            })
+        });
         Self {
             endpoint: Rc::clone(endpoint),
-            counters: Rc::clone(counters),
+            counters: Arc::clone(&cluster.counters),
+            watched,
+        }
+    }
+
+    /// Where the request went.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.endpoint.address
+    }
+
+    pub(crate) const fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// What became of the request. Only the first word counts.
+    pub(crate) fn end(&mut self, worker: &Worker, outcome: Outcome) {
+        let Some(watched) = self.watched.take() else {
+            return;
+        };
+        let Watched {
+            fleet,
+            vitals,
+            admission,
+            group,
+        } = watched;
+        if let Some(ejection) = fleet.report(&vitals, admission, outcome, worker.now_us()) {
+            crate::fitness::tell_ejection(&group, self.endpoint.address, &ejection);
         }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.endpoint
+        let endpoint = &self.endpoint;
+        endpoint
             .in_flight
-            .set(self.endpoint.in_flight.get().saturating_sub(1));
-        self.counters
-            .requests
-            .set(self.counters.requests.get().saturating_sub(1));
+            .set(endpoint.in_flight.get().saturating_sub(1));
+        self.counters.requests.subtract();
+        // A trial that ends without a word must end all the same.
+        if let Some(watched) = self.watched.take()
+            && watched.admission == Admission::Trial
+        {
+            let Watched { fleet, vitals, .. } = &watched;
+            fleet.report(vitals, Admission::Trial, Outcome::Unknown, 0);
+        }
     }
 }
 
 impl EndpointState {
-    pub(crate) fn new(address: SocketAddr, definition: Endpoint) -> Self {
+    pub(crate) fn new(
+        address: SocketAddr,
+        definition: Endpoint,
+        vitals: Option<Arc<Vitals>>,
+    ) -> Self {
         Self {
             address,
             definition,
+            vitals: RefCell::new(vitals),
             in_flight: Cell::new(0),
             avoid_until_us: Cell::new(0),
             retired: Cell::new(false),
@@ -93,21 +159,23 @@ impl EndpointState {
         let shared = self.shared.borrow();
         let now = worker.now_us();
         let fits = |upstream: &&Rc<Upstream>| upstream.fits(need);
-        let count = shared.iter().filter(fits).count();
+        let free = |upstream: &&Rc<Upstream>| upstream.oldest_us(now) < STUCK_US;
         // Each client keeps to one connection, so that its requests travel and return together;
         // a connection whose oldest request seems stuck is left to those who are on it already.
         let place = usize::try_from(need.affinity % most.max(1) as u64).unwrap_or(0);
-        if count <= place && count < most {
-            return None;
-        }
-        let own = shared
-            .iter()
-            .filter(fits)
-            .nth(place.min(count.saturating_sub(1)));
-        let free = |upstream: &&Rc<Upstream>| upstream.oldest_us(now) < STUCK_US;
-        let chosen = own
-            .filter(free)
-            .or_else(|| shared.iter().filter(fits).find(free))?;
+        let chosen = match shared.get(place).filter(fits).filter(free) {
+            Some(own) => own,
+            None => {
+                let count = shared.iter().filter(fits).count();
+                if count <= place && count < most {
+                    return None;
+                }
+                let own = place.min(count.saturating_sub(1));
+                let own = shared.iter().filter(fits).nth(own);
+                own.filter(free)
+                    .or_else(|| shared.iter().filter(fits).find(free))?
+            }
+        };
         chosen.set_interest(need.interest);
         Some(Rc::clone(chosen))
     }
@@ -182,8 +250,13 @@ impl EndpointState {
         self.avoid_until_us.set(worker.now_us() + AVOID_US);
     }
 
-    /// Whether it could be connected to, as far as is known.
-    pub(crate) const fn is_usable(&self, now_us: u64) -> bool {
-        self.avoid_until_us.get() <= now_us
+    /// Whether it may be used now, as far as is known.
+    pub(crate) fn fitness(&self, now_us: u64) -> Fitness {
+        let vitals = self.vitals.borrow();
+        let known = vitals.as_ref().map(|vitals| vitals.fitness(now_us));
+        match known.unwrap_or(Fitness::Fit) {
+            Fitness::Fit if self.avoid_until_us.get() > now_us => Fitness::Doubtful,
+            known => known,
+        }
     }
 }

@@ -9,11 +9,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use meltemi_frame::{DecodeError, Decoded, Fault};
+use meltemi_router_core::Outcome;
 use tokio::net::TcpStream;
 
 use crate::io::{Consumed, Input, KEEP, Read};
 use crate::patience::Patience;
 use crate::response::{self, Paused};
+use crate::retry;
 use crate::stats::cluster;
 use crate::upstream::{Phase, State, Upstream};
 use crate::worker::Worker;
@@ -72,8 +74,12 @@ pub(crate) async fn run(worker: Rc<Worker>, upstream: Rc<Upstream>, connect_time
         .add(cluster::RESETS, calls.len() as u64);
     let pinned = upstream.pinned_to();
     upstream.cluster.connection_closed(&worker, &upstream);
-    for call in calls {
-        call.fail(fault, &text);
+    for (mut call, bytes) in calls {
+        call.outcome(&worker, Outcome::of_fault(fault));
+        let unsent = bytes.and_then(|bytes| retry::unsent(&upstream, &call, &bytes));
+        if let Err(call) = retry::after_fault(&worker, call, fault, unsent) {
+            call.refuse(&worker, fault, &text);
+        }
     }
     if let Some(down) = pinned {
         down.pinned_upstream_lost(&upstream);
@@ -175,6 +181,7 @@ impl UpstreamTask {
         let at_rest = state.is_at_rest();
         let State {
             out,
+            written,
             blocked,
             phase,
             ..
@@ -183,7 +190,10 @@ impl UpstreamTask {
             return Ok(true);
         }
         if !out.is_empty() {
-            if let Poll::Ready(result) = crate::io::write(&mut self.stream, out, cx) {
+            let before = out.len();
+            let result = crate::io::write(&mut self.stream, out, cx);
+            *written += (before - out.len()) as u64;
+            if let Poll::Ready(result) = result {
                 result?;
                 out.shrink(KEEP);
             }
