@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use meltemi_config::{Cluster, Config, Listener};
 use meltemi_frame::{Interest, Lookup, Protocol};
-use meltemi_router_core::Table;
+use meltemi_router_core::{LimitStore, Table};
 
 /// A compiled configuration.
 pub(crate) struct Snapshot {
@@ -30,6 +30,7 @@ pub(crate) struct CompiledProtocol {
 
 impl Snapshot {
     pub(crate) fn compile(config: &Config) -> Self {
+        let limits = LimitStore::default();
         let listeners = config
             .listeners()
             .iter()
@@ -40,7 +41,7 @@ impl Snapshot {
                     .iter()
                     .map(|served| {
                         let spec = served.protocol.spec();
-                        let table = Table::compile(served, config);
+                        let table = Table::compile(served, config, &limits);
                         // Names for metrics are taken where they are cheap; nothing is looked at
                         // deeper for their sake.
                         let cheap = |name: &str| {
