@@ -10,7 +10,7 @@ use meltemi_frame::{
     Attributes, Decoded, Head, Interest, Kind, Limits, Lookup, Message, Open, Protocol, Session,
     Side,
 };
-use meltemi_router_core::{Decision, Table};
+use meltemi_router_core::{Decision, LimitStore, Table};
 
 use crate::cli::{ExplainArguments, LineFormat};
 use crate::terminal::{done, fail, out};
@@ -28,7 +28,7 @@ pub(crate) fn explain(arguments: &ExplainArguments, builtins: &Builtins) -> Exit
         Ok(found) => found,
         Err(what) => return fail(what),
     };
-    let table = Table::compile(served, &config);
+    let table = Table::compile(served, &config, &LimitStore::default());
     let spec = served.protocol.spec();
     let mut decisions = Vec::new();
     let mut decide = |message: &Message<'_>| {

@@ -6,7 +6,7 @@ use allocation_counter::measure;
 use meltemi_config::{Balancing, Matcher, WholeRegex};
 
 use crate::fixture::{config, exact, message, route, served, target, test};
-use crate::{Balancer, Fifo, Order, Pending, Table};
+use crate::{Balancer, Fifo, LimitStore, Order, Pending, Table};
 
 const ROUNDS: u64 = 100;
 
@@ -38,7 +38,7 @@ fn routing_a_request_allocates_nothing() {
         last.clusters = vec![target("a", 1), target("c", 3)];
     }
     let config = config(routes.clone());
-    let table = Table::compile(&served(routes), &config);
+    let table = Table::compile(&served(routes), &config, &LimitStore::default());
     let call = message(&[("service", "x"), ("method", "findAll"), ("header.a", "x")]);
     let source: IpAddr = [10, 0, 0, 1].into();
     steady(|round| {

@@ -194,14 +194,14 @@ impl fmt::Display for Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture;
+    use crate::{LimitStore, fixture};
 
     fn decide(attributes: &[(&str, &str)]) -> Decision {
         let mut split = fixture::route("users", vec![fixture::exact("service", "users")]);
         split.clusters = vec![fixture::target("a", 9), fixture::target("c", 1)];
         let routes = vec![split];
         let config = fixture::config(routes.clone());
-        let table = Table::compile(&fixture::served(routes), &config);
+        let table = Table::compile(&fixture::served(routes), &config, &LimitStore::default());
         let message = fixture::message(attributes);
         Decision::new("test", &table, &config, &message, [10, 0, 0, 9].into())
     }

@@ -8,9 +8,11 @@ mod balance;
 mod explain;
 mod fifo;
 mod hash;
+mod matching;
 mod mutation;
 mod order;
 mod pending;
+mod rules;
 mod table;
 
 pub use balance::Balancer;
@@ -20,6 +22,10 @@ pub use hash::stable_hash;
 pub use mutation::{Changes, Facts};
 pub use order::Order;
 pub use pending::{Pending, Reply};
+pub use rules::{
+    Access, Authorizer, Budget, Drawn, Extras, Faults, GlobalLimiter, LimitStore, LocalLimiter,
+    MirrorTarget, Mirrors, Peer, Policies, RetryRule, Rules,
+};
 pub use table::{CompiledRoute, Table};
 
 #[cfg(test)]

@@ -115,6 +115,7 @@ mod families {
         ONE_WAY = counter("meltemi_downstream_oneways", "One-way requests received");
         HEARTBEATS = counter("meltemi_downstream_heartbeats", "Heartbeats of clients answered");
         MALFORMED = counter("meltemi_downstream_malformed", "Messages of clients that could not be decoded");
+        AUDITED = counter("meltemi_downstream_audited", "Requests that a policy of audit matched");
         RX_BYTES = counter("meltemi_downstream_rx_bytes", "Bytes received from clients");
         TX_BYTES = counter("meltemi_downstream_tx_bytes", "Bytes put into the output buffers of clients");
     }
@@ -144,6 +145,13 @@ mod families {
         CONNECT_FAILURES = counter("meltemi_upstream_connect_failures", "Upstream connections that could not be made");
         ACTIVE = gauge("meltemi_upstream_connections_active", "Upstream connections open or being made now");
         OVERFLOW = counter("meltemi_upstream_overflow", "Requests refused at a limit of the cluster");
+        RETRIES = counter("meltemi_upstream_retries", "Requests tried again");
+        RETRY_OVERFLOW = counter("meltemi_upstream_retries_refused", "Requests not tried again because too many were under retry");
+        MIRRORED = counter("meltemi_mirror_requests", "Copies of requests drawn for the cluster");
+        MIRROR_SAME = counter("meltemi_mirror_answers_same", "Answers to copies that were the same as those to the originals");
+        MIRROR_DIFFERENT = counter("meltemi_mirror_answers_different", "Answers to copies that differed from those to the originals");
+        MIRROR_LOST = counter("meltemi_mirror_answers_lost", "Copies of which an answer did not come or could not be compared");
+        EJECTIONS = counter("meltemi_outlier_ejections", "Endpoints ejected because of what became of their requests");
         RX_BYTES = counter("meltemi_upstream_rx_bytes", "Bytes received from upstreams");
         TX_BYTES = counter("meltemi_upstream_tx_bytes", "Bytes put into the output buffers of upstreams");
     }
