@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use meltemi_config::{Address, Cluster, Endpoint};
 use meltemi_frame::{Bind, Fault, Interest, OwnedMessage, Protocol, Session, Sharing};
-use meltemi_router_core::Balancer;
+use meltemi_router_core::{Ask, Balancer, Endpoints, Fitness, Member};
 use tokio::task::AbortHandle;
 
 use crate::call::Call;
@@ -88,12 +88,33 @@ impl Waiting {
     }
 }
 
+/// What the balancer asks.
+struct Candidates<'a> {
+    endpoints: &'a [Rc<EndpointState>],
+    now_us: u64,
+}
+
+impl Endpoints for Candidates<'_> {
+    fn fitness(&self, at: usize) -> Fitness {
+        match self.endpoints.get(at) {
+            Some(one) if one.is_usable(self.now_us) => Fitness::Fit,
+            // With every endpoint down, one of them is tried all the same: it may be back.
+            Some(_) => Fitness::Doubtful,
+            None => Fitness::Unfit,
+        }
+    }
+
+    fn load(&self, at: usize) -> u32 {
+        self.endpoints.get(at).map_or(0, |one| one.in_flight())
+    }
+}
+
 impl ClusterState {
     pub(crate) fn new(config: &Arc<Cluster>, group: Arc<Group>) -> Rc<Self> {
         let state = Rc::new(Self {
             config: RefCell::new(Arc::clone(config)),
             endpoints: RefCell::default(),
-            balancer: RefCell::new(Balancer::new(&config.balancing, &[], &[])),
+            balancer: RefCell::new(Balancer::new(config, &[])),
             counters: Rc::default(),
             waiting: RefCell::default(),
             group,
@@ -106,7 +127,11 @@ impl ClusterState {
     /// Takes over a changed definition.
     pub(crate) fn update(self: &Rc<Self>, config: &Arc<Cluster>) {
         let before = self.config.replace(Arc::clone(config));
-        self.configure(before.balancing == config.balancing);
+        let balanced = before.balancing == config.balancing
+            && before.panic == config.panic
+            && before.warmup == config.warmup
+            && before.localities.shares == config.localities.shares;
+        self.configure(balanced);
     }
 
     /// `balanced`: endpoints that stay as they are need no other balancer.
@@ -174,16 +199,16 @@ impl ClusterState {
 
     fn balance(&self) {
         let endpoints = self.endpoints.borrow();
-        let weights: Vec<u32> = endpoints
+        let members: Vec<Member<'_>> = endpoints
             .iter()
-            .map(|state| state.definition.weight)
+            .map(|state| Member {
+                weight: state.definition.weight,
+                key: meltemi_router_core::stable_hash(state.address.to_string().as_bytes()),
+                priority: state.definition.priority,
+                locality: &state.definition.locality,
+            })
             .collect();
-        let keys: Vec<u64> = endpoints
-            .iter()
-            .map(|state| meltemi_router_core::stable_hash(state.address.to_string().as_bytes()))
-            .collect();
-        let config = self.config.borrow();
-        *self.balancer.borrow_mut() = Balancer::new(&config.balancing, &weights, &keys);
+        *self.balancer.borrow_mut() = Balancer::new(&self.config.borrow(), &members);
     }
 
     /// The endpoint for a request.
@@ -192,16 +217,18 @@ impl ClusterState {
         if let [only] = endpoints.as_slice() {
             return (only.definition.weight > 0).then(|| Rc::clone(only));
         }
-        let now = worker.now_us();
-        let load = |at: usize| endpoints.get(at).map_or(0, |one| one.in_flight());
-        let usable = |at: usize| endpoints.get(at).is_some_and(|one| one.is_usable(now));
+        let candidates = Candidates {
+            endpoints: &endpoints,
+            now_us: worker.now_us(),
+        };
+        let ask = Ask {
+            hash,
+            now_us: candidates.now_us,
+            ..Ask::default()
+        };
         let mut balancer = self.balancer.borrow_mut();
-        let mut random = || worker.random();
-        // With every endpoint down, one of them is tried all the same: it may be back.
-        let at = balancer
-            .pick(hash, &mut random, &load, &usable)
-            .or_else(|| balancer.pick(hash, &mut random, &load, &|_| true))?;
-        endpoints.get(at).cloned()
+        let choice = balancer.pick(&ask, &mut || worker.random(), &candidates)?;
+        endpoints.get(choice.at).cloned()
     }
 
     /// How requests of this protocol share connections here.
