@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use allocation_counter::measure;
-use meltemi_config::{Balancing, Matcher, WholeRegex};
+use meltemi_config::{Balancing, Cluster, Locality, Matcher, Share, WholeRegex};
 
-use crate::fixture::{config, exact, message, route, served, target, test};
-use crate::{Balancer, Fifo, LimitStore, Order, Pending, Table};
+use crate::fixture::{Seen, config, exact, message, route, served, target, test};
+use crate::{Ask, Balancer, Fifo, Fitness, LimitStore, Member, Order, Pending, Table};
 
 const ROUNDS: u64 = 100;
 
@@ -64,16 +64,47 @@ fn picking_an_endpoint_allocates_nothing() {
             table_size: 101,
         },
     ] {
-        let mut balancer = Balancer::new(&balancing, &[1, 2, 3, 4], &[1, 2, 3, 4]);
-        steady(|round| {
-            let mut random = || round.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let usable = |at: usize| at as u64 != round % 4;
-            assert!(
-                balancer
-                    .pick(Some(round << 57), &mut random, &|_| 1, &usable)
-                    .is_some()
-            );
-        });
+        for layered in [false, true] {
+            let mut cluster = Cluster::new("c", Vec::new());
+            cluster.balancing = balancing.clone();
+            let near = Locality {
+                region: "near".to_owned(),
+                ..Locality::default()
+            };
+            let any = Locality::default();
+            if layered {
+                cluster.panic = Share::percent(50.0);
+                cluster.localities.shares = vec![(near.clone(), 3), (any.clone(), 1)];
+            }
+            let members: Vec<Member<'_>> = (1..=8)
+                .map(|at| Member {
+                    weight: at % 4 + 1,
+                    key: at.into(),
+                    priority: u32::from(layered && at > 4),
+                    locality: if at % 2 == 0 { &near } else { &any },
+                })
+                .collect();
+            let mut balancer = Balancer::new(&cluster, &members);
+            steady(|round| {
+                let mut random = || round.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                let fitness = |at: usize| match at as u64 {
+                    at if at == round % 4 => Fitness::Unfit,
+                    at if at == round % 3 => Fitness::Doubtful,
+                    _ => Fitness::Fit,
+                };
+                let seen = Seen {
+                    fitness: &fitness,
+                    load: &|_| 1,
+                };
+                let ask = Ask {
+                    hash: Some(round << 57),
+                    now_us: round * 10_000,
+                    tried: (round % 2 == 0).then_some(&|at| at == 2),
+                    ..Ask::default()
+                };
+                assert!(balancer.pick(&ask, &mut random, &seen).is_some());
+            });
+        }
     }
 }
 
