@@ -56,6 +56,17 @@ pub(crate) struct RunArguments {
     /// Append the access log to a file instead of standard output.
     #[arg(long, value_name = "FILE", requires = "access_log")]
     pub(crate) access_log_file: Option<PathBuf>,
+    /// Export traces to this collector, over OTLP with gRPC, such as `http://127.0.0.1:4317`.
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub(crate) otlp_endpoint: Option<String>,
+    /// What this program is called in traces.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "OTEL_SERVICE_NAME",
+        default_value = "meltemi"
+    )]
+    pub(crate) otlp_service_name: String,
     /// How long requests may take to end after SIGTERM, such as `30s`.
     #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = duration)]
     pub(crate) drain_timeout: Duration,

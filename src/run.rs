@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use meltemi_config::Severity;
 use meltemi_controller::{Builtins, Outcome, Watch, WatchOptions, dump};
-use meltemi_proxy::{AccessLog, Admin, LogFormat, LogTarget, Options, Proxy};
+use meltemi_proxy::{AccessLog, Admin, LogFormat, LogTarget, Options, Proxy, Tracing};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::{LineFormat, RunArguments, Switch};
@@ -59,6 +59,7 @@ async fn serve(arguments: &RunArguments, builtins: &Builtins) -> Result<(), Stri
     let options = Options {
         workers: arguments.workers,
         access_log: access_log(arguments)?,
+        tracing: tracing(arguments),
     };
     let proxy = Proxy::start(config, &options).map_err(|error| error.to_string())?;
     let admin = Admin::new(&proxy);
@@ -157,6 +158,17 @@ fn access_log(arguments: &RunArguments) -> Result<Option<AccessLog>, String> {
     opened
         .map(Some)
         .map_err(|error| format!("cannot write the access log: {error}"))
+}
+
+/// Where traces go. A variable that is set to nothing counts as not set, as OpenTelemetry has it.
+fn tracing(arguments: &RunArguments) -> Option<Tracing> {
+    let endpoint = arguments.otlp_endpoint.clone();
+    let endpoint = endpoint.filter(|endpoint| !endpoint.is_empty())?;
+    let name = arguments.otlp_service_name.as_str();
+    Some(Tracing {
+        endpoint,
+        service_name: if name.is_empty() { "meltemi" } else { name }.to_owned(),
+    })
 }
 
 struct Signals {

@@ -10,7 +10,7 @@ mod shape;
 
 use std::collections::BTreeMap;
 
-use meltemi_frame::{Correlation, Reason, Sharing, Side, Spec};
+use meltemi_frame::{Correlation, Reason, Sharing, Side, Spec, System};
 
 use crate::description::{Description, From, ReplyOrder, SharingName};
 use crate::intern::intern;
@@ -107,6 +107,7 @@ impl<'d> Compiler<'d> {
                 replies,
                 operation: operation.into(),
                 service: service.map(Into::into),
+                system: System::Rpc(all.name.clone().into()),
             },
             line,
             max_length: all.max_length.unwrap_or(u64::MAX),

@@ -2,7 +2,7 @@
 
 use meltemi_frame::{
     Codec, Correlation, Detect, Interest, KeySpec, Limits, OpenKeys, Protocol, Session, Sharing,
-    Side, Spec,
+    Side, Spec, System,
 };
 
 use crate::codec::DubboCodec;
@@ -136,5 +136,6 @@ fn spec() -> Spec {
         replies: reply::REASONS,
         operation: "method".into(),
         service: Some("interface".into()),
+        system: System::Rpc("dubbo".into()),
     }
 }

@@ -1,7 +1,7 @@
 //! What the protocol says of itself: keys, edits, replies. It must not know how any of it is done.
 
 use meltemi_frame::{
-    Correlation, Edit, EncodeError, KeyId, KeySpec, Reason, Sharing, Spec, Unsupported,
+    Correlation, Edit, EncodeError, KeyId, KeySpec, Reason, Sharing, Spec, System, Unsupported,
 };
 
 pub(crate) const NAME: &str = "redis";
@@ -52,6 +52,7 @@ pub(crate) fn spec() -> Spec {
         replies: Reason::ALL,
         operation: "command".into(),
         service: None,
+        system: System::Database(NAME.into()),
     }
 }
 

@@ -1,6 +1,8 @@
 //! What Thrift says of itself: its attributes, and how its messages are correlated.
 
-use meltemi_frame::{Correlation, Interest, KeyId, KeySpec, OpenKeys, Reason, Sharing, Spec};
+use meltemi_frame::{
+    Correlation, Interest, KeyId, KeySpec, OpenKeys, Reason, Sharing, Spec, System,
+};
 
 pub(crate) const METHOD: KeyId = KeyId(0);
 pub(crate) const SERVICE: KeyId = KeyId(1);
@@ -60,5 +62,7 @@ pub(crate) fn spec() -> Spec {
         replies: Reason::ALL,
         operation: "method".into(),
         service: Some("service".into()),
+        // The conventions have no name for it.
+        system: System::Rpc("thrift".into()),
     }
 }

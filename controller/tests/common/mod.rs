@@ -80,6 +80,7 @@ impl Fake {
                     .collect(),
                 replies: &[],
                 operation: "method".into(),
+                system: meltemi_frame::System::Other,
             },
             credentials: false,
         }

@@ -39,4 +39,4 @@ pub use output::{CHAIN_FROM, Hole, Output};
 pub use protocol::{Protocol, Registry};
 pub use receipt::{Receipt, SmallBytes};
 pub use session::Session;
-pub use spec::{Correlation, KeySpec, OpenKeys, Sharing, Spec};
+pub use spec::{Correlation, KeySpec, OpenKeys, Sharing, Spec, System};

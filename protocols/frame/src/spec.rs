@@ -144,6 +144,21 @@ pub struct OpenKeys {
     pub edit_responses: bool,
 }
 
+/// What kind of system a protocol belongs to, for traces: the names are those of OpenTelemetry's
+/// semantic conventions (`rpc.system.name`, `db.system.name`, `messaging.system`), or the protocol's own
+/// where they have none for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum System {
+    /// Remote calls.
+    Rpc(Cow<'static, str>),
+    /// A database.
+    Database(Cow<'static, str>),
+    /// Messages to queues or topics.
+    Messaging(Cow<'static, str>),
+    /// None of these.
+    Other,
+}
+
 /// What a protocol says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
@@ -167,6 +182,8 @@ pub struct Spec {
     pub operation: Cow<'static, str>,
     /// The attribute that names the service in metrics and logs, if there is one.
     pub service: Option<Cow<'static, str>>,
+    /// What kind of system it is, for traces.
+    pub system: System,
 }
 
 impl Spec {
@@ -256,6 +273,7 @@ mod tests {
             replies: Reason::ALL,
             operation: "method".into(),
             service: None,
+            system: System::Other,
         }
     }
 

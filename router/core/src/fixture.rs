@@ -42,6 +42,7 @@ pub(crate) fn spec() -> Spec {
         replies: Reason::ALL,
         operation: "method".into(),
         service: Some("service".into()),
+        system: meltemi_frame::System::Rpc("toy".into()),
     }
 }
 

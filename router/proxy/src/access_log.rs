@@ -58,6 +58,33 @@ pub(crate) struct Entry {
     pub(crate) status: &'static str,
     pub(crate) fault: &'static str,
     pub(crate) details: String,
+    /// How often it was sent.
+    pub(crate) attempts: u32,
+    /// Where each attempt went, in order.
+    pub(crate) endpoints: Vec<SocketAddr>,
+    /// Why each attempt after the first was made.
+    pub(crate) retries: Vec<&'static str>,
+    /// The authorization policy that denied it.
+    pub(crate) policy: String,
+    /// The limit that refused it.
+    pub(crate) limit: String,
+    /// What was done to it on purpose.
+    pub(crate) injected: Injected,
+    /// The clusters that got a copy.
+    pub(crate) mirrors: Vec<String>,
+    /// The trace that it belongs to.
+    pub(crate) trace_id: String,
+    /// From its last byte out to the upstream to the first byte of the response.
+    pub(crate) upstream_duration_us: Option<u64>,
+}
+
+/// Faults that were injected into a request.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Injected {
+    /// How long it was held.
+    pub(crate) delay_ms: Option<u64>,
+    /// It was answered with a failure.
+    pub(crate) abort: bool,
 }
 
 impl AccessLog {
@@ -138,6 +165,16 @@ fn json(entry: &Entry) -> String {
         "status": entry.status,
         "fault": entry.fault,
         "details": entry.details,
+        "attempts": entry.attempts,
+        "endpoints": entry.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "retries": entry.retries,
+        "policy": entry.policy,
+        "limit": entry.limit,
+        "injected_delay_ms": entry.injected.delay_ms,
+        "injected_abort": entry.injected.abort,
+        "mirrors": entry.mirrors,
+        "trace_id": entry.trace_id,
+        "upstream_duration_us": entry.upstream_duration_us,
     })
     .to_string();
     line.push('\n');
@@ -146,39 +183,57 @@ fn json(entry: &Entry) -> String {
 
 fn text(entry: &Entry) -> String {
     let mut line = String::with_capacity(256);
-    let address = |address: Option<SocketAddr>| {
-        address.map_or_else(|| "-".to_owned(), |address| address.to_string())
-    };
     // Writing to a String cannot fail. Names come from the wire: escaped, so that one request is
     // one line whatever a client sends.
     let _ = writeln!(
         line,
         "time_ms={} listener={} protocol={} kind={} downstream={} id={} service={:?} operation={:?} \
          request_bytes={} route={:?} cluster={:?} endpoint={} response_bytes={} duration_us={} \
-         status={} fault={} details={:?}",
+         status={} fault={} details={:?} attempts={} endpoints={} retries={} policy={:?} limit={:?} \
+         injected_delay_ms={} injected_abort={} mirrors={:?} trace_id={} upstream_duration_us={}",
         milliseconds_since_epoch(),
         entry.listener,
         entry.protocol,
         entry.kind,
-        address(entry.downstream),
-        entry.id.map_or_else(|| "-".to_owned(), |id| id.to_string()),
+        or_dash(entry.downstream),
+        or_dash(entry.id),
         entry.service,
         entry.operation,
         entry.request_bytes,
         entry.route,
         entry.cluster,
-        address(entry.endpoint),
+        or_dash(entry.endpoint),
         entry.response_bytes,
         entry.duration_us,
         entry.status,
-        if entry.fault.is_empty() {
-            "-"
-        } else {
-            entry.fault
-        },
+        word(entry.fault),
         entry.details,
+        entry.attempts,
+        list(&entry.endpoints),
+        list(&entry.retries),
+        entry.policy,
+        entry.limit,
+        or_dash(entry.injected.delay_ms),
+        entry.injected.abort,
+        entry.mirrors.join(","),
+        word(&entry.trace_id),
+        or_dash(entry.upstream_duration_us),
     );
     line
+}
+
+fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+const fn word(text: &str) -> &str {
+    if text.is_empty() { "-" } else { text }
+}
+
+/// Values with commas between them.
+fn list(values: &[impl ToString]) -> String {
+    let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+    or_dash((!values.is_empty()).then(|| values.join(",")))
 }
 
 #[cfg(test)]
@@ -195,5 +250,65 @@ mod tests {
         assert_eq!(text(&entry).matches('\n').count(), 1);
         let parsed: serde_json::Value = serde_json::from_str(json(&entry).trim_end()).unwrap();
         assert_eq!(parsed["operation"], "a\nb\" c");
+    }
+
+    fn decided() -> Entry {
+        Entry {
+            status: "failed",
+            attempts: 3,
+            endpoints: ["10.0.0.1:20880", "10.0.0.2:20880", "10.0.0.1:20880"]
+                .map(|address| address.parse().unwrap())
+                .into(),
+            retries: vec!["connect", "reset"],
+            policy: "shop/only \"ada\"".into(),
+            limit: "per user".into(),
+            injected: Injected {
+                delay_ms: Some(250),
+                abort: true,
+            },
+            mirrors: vec!["outbound|1||a".into(), "outbound|1||b".into()],
+            trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),
+            upstream_duration_us: Some(1200),
+            ..Entry::default()
+        }
+    }
+
+    #[test]
+    fn every_decision_has_a_field() {
+        let line = text(&decided());
+        for part in [
+            " attempts=3 endpoints=10.0.0.1:20880,10.0.0.2:20880,10.0.0.1:20880 retries=connect,reset ",
+            r#" policy="shop/only \"ada\"" limit="per user" injected_delay_ms=250 injected_abort=true "#,
+            r#" mirrors="outbound|1||a,outbound|1||b" trace_id=4bf92f3577b34da6a3ce929d0e0e4736 "#,
+            " upstream_duration_us=1200\n",
+        ] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+        let line: serde_json::Value = serde_json::from_str(json(&decided()).trim_end()).unwrap();
+        assert_eq!(line["attempts"], 3);
+        assert_eq!(line["endpoints"][1], "10.0.0.2:20880");
+        assert_eq!(line["retries"], serde_json::json!(["connect", "reset"]));
+        assert_eq!(line["policy"], "shop/only \"ada\"");
+        assert_eq!(line["limit"], "per user");
+        assert_eq!(line["injected_delay_ms"], 250);
+        assert_eq!(line["injected_abort"], true);
+        assert_eq!(line["mirrors"][0], "outbound|1||a");
+        assert_eq!(line["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(line["upstream_duration_us"], 1200);
+    }
+
+    #[test]
+    fn what_was_not_decided_is_plainly_absent() {
+        let line = text(&Entry::default());
+        for part in [
+            " attempts=0 endpoints=- retries=- policy=\"\" limit=\"\" injected_delay_ms=- ",
+            " injected_abort=false mirrors=\"\" trace_id=- upstream_duration_us=-\n",
+        ] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+        let line = json(&Entry::default());
+        let line: serde_json::Value = serde_json::from_str(line.trim_end()).unwrap();
+        assert_eq!(line["endpoints"], serde_json::json!([]));
+        assert!(line["injected_delay_ms"].is_null() && line["upstream_duration_us"].is_null());
     }
 }

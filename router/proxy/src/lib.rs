@@ -14,14 +14,20 @@ mod dns;
 mod downstream;
 mod downstream_task;
 mod endpoint;
+#[cfg(test)]
+mod grpc_testing;
 mod io;
 mod linger;
 mod patience;
 mod proxy;
+#[allow(dead_code, reason = "the request path asks")]
+mod ratelimit;
 mod replies;
 mod request;
 mod response;
 mod snapshot;
+#[allow(dead_code, unused_imports, reason = "the request path traces")]
+mod spans;
 pub mod stats;
 mod sweep;
 mod upstream;
@@ -33,4 +39,5 @@ mod worker;
 pub use access_log::{AccessLog, LogFormat, LogTarget};
 pub use admin::{Admin, AdminError};
 pub use proxy::{Options, Proxy, StartError};
+pub use spans::Tracing;
 pub use worker::ClusterReport;

@@ -7,11 +7,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use meltemi_config::Config;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::acceptor::{Acceptor, Lane};
 use crate::access_log::AccessLog;
+use crate::ratelimit::{self, RateLimits};
 use crate::snapshot::Snapshot;
+use crate::spans::{Tracer, Tracing};
 use crate::stats::Stats;
 use crate::worker::{ClusterReport, Command, Start};
 
@@ -22,7 +25,12 @@ pub struct Options {
     pub workers: usize,
     /// The access log, if there is one.
     pub access_log: Option<AccessLog>,
+    /// Where traces go, if they go anywhere.
+    pub tracing: Option<Tracing>,
 }
+
+/// How long the last spans may take to reach the collector when the proxy has drained.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// Why a proxy cannot start, or cannot take over a configuration. What ran before still runs.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +47,14 @@ pub enum StartError {
     /// A thread or event loop cannot be made.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
+    /// Traces cannot be exported.
+    #[error("cannot export traces to `{endpoint}`: {why}")]
+    Tracing {
+        /// The collector.
+        endpoint: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The proxy has been stopped.
     #[error("the proxy has been stopped")]
     Stopped,
@@ -49,8 +65,39 @@ pub struct Proxy {
     lanes: Vec<Lane>,
     threads: Vec<JoinHandle<()>>,
     acceptor: Mutex<Acceptor>,
-    runtime: Option<tokio::runtime::Runtime>,
+    background: Background,
+    rate_limits: Arc<RateLimits>,
+    tracer: Option<Arc<Tracer>>,
     stats: Stats,
+}
+
+/// The runtime of everything that is no worker's: accepting, and asking and telling others.
+struct Background(Option<tokio::runtime::Runtime>);
+
+impl Background {
+    fn start() -> std::io::Result<(Self, Handle)> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("background")
+            .enable_io()
+            .enable_time()
+            .build()?;
+        let handle = runtime.handle().clone();
+        Ok((Self(Some(runtime)), handle))
+    }
+
+    fn stop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // Dropped as it is, it would wait, which is not allowed where others are waited for.
+        self.stop();
+    }
 }
 
 impl std::fmt::Debug for Proxy {
@@ -69,6 +116,19 @@ impl Proxy {
     pub fn start(config: &Config, options: &Options) -> Result<Self, StartError> {
         let stats = Stats::default();
         let snapshot = Arc::new(Snapshot::compile(config));
+        let (background, runtime) = Background::start()?;
+        let rate_limits = RateLimits::new(runtime.clone(), stats.clone());
+        rate_limits.configure(&ratelimit::services(config));
+        let tracer = options
+            .tracing
+            .as_ref()
+            .map(|tracing| {
+                Tracer::start(tracing, &runtime, &stats).map_err(|why| StartError::Tracing {
+                    endpoint: tracing.endpoint.clone(),
+                    why,
+                })
+            })
+            .transpose()?;
         let count = match options.workers {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             count => count,
@@ -81,6 +141,8 @@ impl Proxy {
             let start = Start {
                 stats: stats.clone(),
                 access_log: options.access_log.clone(),
+                rate_limits: Arc::clone(&rate_limits),
+                tracer: tracer.clone(),
                 snapshot: Arc::clone(&snapshot),
                 load: Arc::clone(&load),
             };
@@ -96,19 +158,15 @@ impl Proxy {
             );
             lanes.push(Lane { commands, load });
         }
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("acceptor")
-            .enable_io()
-            .enable_time()
-            .build()?;
-        let acceptor = Acceptor::new(runtime.handle().clone(), lanes.clone(), stats.clone());
+        let acceptor = Acceptor::new(runtime, lanes.clone(), stats.clone());
         let acceptor = Mutex::new(acceptor);
         let proxy = Self {
             lanes,
             threads,
             acceptor,
-            runtime: Some(runtime),
+            background,
+            rate_limits,
+            tracer,
             stats,
         };
         proxy.listen(config, None)?;
@@ -141,6 +199,8 @@ impl Proxy {
         let addresses: Vec<_> = wanted.iter().map(|(address, _, _)| *address).collect();
         let bound = acceptor.bind(&addresses).map_err(refused)?;
         if let Some(snapshot) = snapshot {
+            // Before a worker asks one that is new.
+            self.rate_limits.configure(&ratelimit::services(config));
             for lane in &self.lanes {
                 let told = lane
                     .commands
@@ -193,7 +253,12 @@ impl Proxy {
                 let _ = wait.await;
             }
         };
-        tokio::time::timeout(patience, all).await.is_ok()
+        let ended = tokio::time::timeout(patience, all).await.is_ok();
+        if let Some(tracer) = &self.tracer {
+            // A collector that is gone must not hold up the end of the process.
+            let _ = tokio::time::timeout(LAST_SPANS, tracer.flush()).await;
+        }
+        ended
     }
 
     /// Downstream connections open now.
@@ -211,9 +276,7 @@ impl Drop for Proxy {
             // A worker that is gone needs no telling.
             let _ = lane.commands.send(Command::Stop);
         }
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+        self.background.stop();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }

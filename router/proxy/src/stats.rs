@@ -163,13 +163,37 @@ mod families {
         REQUESTS = counter("meltemi_requests", "Requests of the operation");
         FAILED = counter("meltemi_requests_failed", "Requests of the operation that ended in a failure, the upstream's or a local one");
     }
+
+    family! {
+        /// Per limit that a service decides.
+        GLOBAL_LIMIT, global_limit, ["limit"], None,
+        ASKED = counter("meltemi_global_limit_asked", "Questions to the rate limit service");
+        OVER = counter("meltemi_global_limit_over", "Questions that it answered with no");
+        FAILED = counter("meltemi_global_limit_failed", "Questions that got no answer, or none that could be understood");
+    }
+
+    family! {
+        /// Per collector of traces.
+        SPANS, spans, ["collector"], None,
+        EXPORTED = counter("meltemi_spans_exported", "Spans that the collector took");
+        FAILED = counter("meltemi_spans_failed", "Spans that the collector did not take");
+        DROPPED = counter("meltemi_spans_dropped", "Spans dropped because the collector could not keep up");
+    }
 }
 
-pub use families::{CLUSTER, FAULTS, LISTENER, OPERATION, ROUTE};
-pub(crate) use families::{cluster, faults, listener, operation, route};
+pub use families::{CLUSTER, FAULTS, GLOBAL_LIMIT, LISTENER, OPERATION, ROUTE, SPANS};
+pub(crate) use families::{cluster, faults, global_limit, listener, operation, route, spans};
 
 /// Every family, for the metrics reference.
-pub static FAMILIES: &[&Family] = &[&LISTENER, &FAULTS, &ROUTE, &CLUSTER, &OPERATION];
+pub static FAMILIES: &[&Family] = &[
+    &LISTENER,
+    &FAULTS,
+    &ROUTE,
+    &CLUSTER,
+    &OPERATION,
+    &GLOBAL_LIMIT,
+    &SPANS,
+];
 
 /// Upper bounds of the duration histogram, in microseconds.
 const BOUNDS_US: &[u64] = &[

@@ -12,7 +12,7 @@ use std::io::Write as _;
 use meltemi_frame::{
     Codec, Correlation, DecodeError, Decoded, Detect, EncodeError, Fault, Head, Interest, KeyId,
     KeySpec, Kind, Limits, Message, Output, Protocol, Reason, Receipt, Say, Session, Sharing, Side,
-    SmallBytes, Span, Spec, Status, Unsupported, Violation,
+    SmallBytes, Span, Spec, Status, System, Unsupported, Violation,
 };
 
 /// The slot of the attribute `topic`: its position in `Spec::keys`.
@@ -43,6 +43,7 @@ impl Pigeon {
                 replies: Reason::ALL,
                 operation: "topic".into(),
                 service: None,
+                system: System::Messaging("pigeon".into()),
             },
         }
     }

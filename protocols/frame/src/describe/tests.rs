@@ -29,6 +29,7 @@ fn protocol() -> Verbs {
         replies: &[],
         operation: "verb".into(),
         service: None,
+        system: crate::System::Other,
     })
 }
 

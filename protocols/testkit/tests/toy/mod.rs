@@ -120,6 +120,7 @@ impl Chat {
                 replies: &CLAIMED,
                 operation: operation.into(),
                 service: None,
+                system: meltemi_frame::System::Other,
             },
         }
     }

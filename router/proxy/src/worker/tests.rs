@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::{Command, Start, run};
 use crate::acceptor::Admission;
+use crate::ratelimit::RateLimits;
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 
@@ -81,9 +82,14 @@ fn allocated(connections: usize, requests: usize) -> AllocationInfo {
     });
     let (commands, receiver) = mpsc::unbounded_channel();
     let load = Arc::new(AtomicUsize::new(0));
+    let background = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     let start = Start {
         stats: Stats::default(),
         access_log: None,
+        rate_limits: RateLimits::new(background.handle().clone(), Stats::default()),
+        tracer: None,
         snapshot: snapshot(upstream),
         load: Arc::clone(&load),
     };

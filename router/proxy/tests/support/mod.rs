@@ -80,7 +80,7 @@ pub fn config_with(
 pub fn start(config: &Config) -> (Proxy, SocketAddr) {
     let options = Options {
         workers: 1,
-        access_log: None,
+        ..Options::default()
     };
     let proxy = Proxy::start(config, &options).expect("started");
     let address = proxy.addresses()[0].1;
