@@ -17,6 +17,7 @@ mod endpoint;
 mod io;
 mod linger;
 mod patience;
+mod probe;
 mod proxy;
 mod replies;
 mod request;
@@ -32,5 +33,6 @@ mod worker;
 
 pub use access_log::{AccessLog, LogFormat, LogTarget};
 pub use admin::{Admin, AdminError};
+pub use probe::{ProbeError, ProbeTarget, Prober, probe};
 pub use proxy::{Options, Proxy, StartError};
 pub use worker::ClusterReport;

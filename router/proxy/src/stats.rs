@@ -149,6 +149,13 @@ mod families {
     }
 
     family! {
+        /// Per cluster whose endpoints are probed.
+        HEALTH, health, ["cluster"], None,
+        PROBES = counter("meltemi_health_probes", "Probes of endpoints that have ended");
+        FAILURES = counter("meltemi_health_probe_failures", "Probes of endpoints that were not answered well");
+    }
+
+    family! {
         /// Per operation: the protocol's method or command, with its service where there is one.
         OPERATION, operation, ["listener", "protocol", "service", "operation"],
         Some(("meltemi_request_duration_seconds", "From a request's last byte in to its response's last byte out")),
@@ -157,11 +164,11 @@ mod families {
     }
 }
 
-pub use families::{CLUSTER, FAULTS, LISTENER, OPERATION, ROUTE};
-pub(crate) use families::{cluster, faults, listener, operation, route};
+pub use families::{CLUSTER, FAULTS, HEALTH, LISTENER, OPERATION, ROUTE};
+pub(crate) use families::{cluster, faults, health, listener, operation, route};
 
 /// Every family, for the metrics reference.
-pub static FAMILIES: &[&Family] = &[&LISTENER, &FAULTS, &ROUTE, &CLUSTER, &OPERATION];
+pub static FAMILIES: &[&Family] = &[&LISTENER, &FAULTS, &ROUTE, &CLUSTER, &HEALTH, &OPERATION];
 
 /// Upper bounds of the duration histogram, in microseconds.
 const BOUNDS_US: &[u64] = &[
