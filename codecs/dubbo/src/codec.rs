@@ -244,6 +244,7 @@ impl Codec for DubboCodec {
             Say::Failure { to, reason, text } => reply::failure(to, reason, text, out),
             Say::Own { .. } => return Err(cannot("an answer of its own")),
             Say::Ping { id } => reply::ping(id, out),
+            Say::Probe { .. } => return Err(cannot("a call of its own")),
             Say::Pong { to } => reply::pong(to, out),
             Say::GoAway => reply::goaway(out),
         }

@@ -102,6 +102,16 @@ impl MessageType {
         }
     }
 
+    /// Its number on the wire.
+    pub(crate) const fn number(self) -> u8 {
+        match self {
+            Self::Call => 1,
+            Self::Reply => 2,
+            Self::Exception => 3,
+            Self::OneWay => 4,
+        }
+    }
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Call => "call",

@@ -16,12 +16,14 @@ mod json;
 mod keys;
 mod outcome;
 mod present;
+mod probe;
 mod reply;
 mod rewrite;
 mod scan;
 mod sniff;
 #[cfg(test)]
 mod testing;
+mod write;
 
 /// The Thrift protocol.
 #[derive(Debug)]
@@ -51,7 +53,7 @@ impl Protocol for Thrift {
         sniff::detect(prefix)
     }
 
-    fn codec(&self, side: Side, limits: &Limits, _: &Session) -> Box<dyn Codec> {
-        Box::new(codec::ThriftCodec::new(side, limits))
+    fn codec(&self, side: Side, limits: &Limits, session: &Session) -> Box<dyn Codec> {
+        Box::new(codec::ThriftCodec::new(side, limits, session.spoken()))
     }
 }

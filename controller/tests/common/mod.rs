@@ -63,6 +63,7 @@ impl Fake {
                 correlation,
                 sharing: Sharing::Exclusive,
                 heartbeat: false,
+                probes: false,
                 service: keys
                     .iter()
                     .find(|key| key.name == "interface")

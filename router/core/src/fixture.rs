@@ -21,6 +21,7 @@ pub(crate) fn spec() -> Spec {
         correlation: Correlation::Id { bits: 32 },
         sharing: Sharing::Multiplexed,
         heartbeat: false,
+        probes: false,
         keys: vec![
             KeySpec::request("service", "the service"),
             KeySpec::request("method", "the method"),

@@ -19,6 +19,7 @@ mod grpc_testing;
 mod io;
 mod linger;
 mod patience;
+mod probe;
 mod proxy;
 #[allow(dead_code, reason = "the request path asks")]
 mod ratelimit;
@@ -38,6 +39,7 @@ mod worker;
 
 pub use access_log::{AccessLog, LogFormat, LogTarget};
 pub use admin::{Admin, AdminError};
+pub use probe::{ProbeError, ProbeTarget, Prober, probe};
 pub use proxy::{Options, Proxy, StartError};
 pub use spans::Tracing;
 pub use worker::ClusterReport;

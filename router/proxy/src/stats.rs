@@ -157,6 +157,13 @@ mod families {
     }
 
     family! {
+        /// Per cluster whose endpoints are probed.
+        HEALTH, health, ["cluster"], None,
+        PROBES = counter("meltemi_health_probes", "Probes of endpoints that have ended");
+        FAILURES = counter("meltemi_health_probe_failures", "Probes of endpoints that were not answered well");
+    }
+
+    family! {
         /// Per operation: the protocol's method or command, with its service where there is one.
         OPERATION, operation, ["listener", "protocol", "service", "operation"],
         Some(("meltemi_request_duration_seconds", "From a request's last byte in to its response's last byte out")),
@@ -181,8 +188,10 @@ mod families {
     }
 }
 
-pub use families::{CLUSTER, FAULTS, GLOBAL_LIMIT, LISTENER, OPERATION, ROUTE, SPANS};
-pub(crate) use families::{cluster, faults, global_limit, listener, operation, route, spans};
+pub use families::{CLUSTER, FAULTS, GLOBAL_LIMIT, HEALTH, LISTENER, OPERATION, ROUTE, SPANS};
+pub(crate) use families::{
+    cluster, faults, global_limit, health, listener, operation, route, spans,
+};
 
 /// Every family, for the metrics reference.
 pub static FAMILIES: &[&Family] = &[
@@ -190,6 +199,7 @@ pub static FAMILIES: &[&Family] = &[
     &FAULTS,
     &ROUTE,
     &CLUSTER,
+    &HEALTH,
     &OPERATION,
     &GLOBAL_LIMIT,
     &SPANS,
