@@ -85,6 +85,22 @@ impl Fleet {
         vitals
     }
 
+    /// What is known of an endpoint, if a worker holds it.
+    pub fn find(&self, address: SocketAddr) -> Option<Arc<Vitals>> {
+        self.members().get(&address)?.upgrade()
+    }
+
+    /// The endpoints that workers hold, in order.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let members = self.members();
+        let held = members
+            .iter()
+            .filter(|(_, vitals)| vitals.strong_count() > 0);
+        let mut addresses: Vec<SocketAddr> = held.map(|(address, _)| *address).collect();
+        addresses.sort_unstable();
+        addresses
+    }
+
     /// A number that changes when an endpoint becomes fit or unfit, but for what happens by time
     /// alone: for [`Ask::epoch`](crate::Ask::epoch).
     pub fn epoch(&self) -> u64 {

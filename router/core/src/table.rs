@@ -46,6 +46,21 @@ impl Table {
         }
     }
 
+    /// Whether requests may have to wait or be copied, and so must be whole.
+    pub fn holds_requests(&self) -> bool {
+        let asks = |policies: Option<&Policies>| {
+            policies.is_some_and(|policies| !policies.global().is_empty())
+        };
+        asks(self.policies())
+            || self.routes.iter().any(|route| {
+                route.rules.extras().is_some_and(|extras| {
+                    asks(extras.policies.as_ref())
+                        || extras.faults.is_some()
+                        || extras.mirrors.is_some()
+                })
+            })
+    }
+
     /// What is asked of a request before a route is looked for.
     pub fn policies(&self) -> Option<&Policies> {
         self.policies.as_deref()

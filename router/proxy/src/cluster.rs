@@ -1,6 +1,6 @@
 //! A cluster as one worker sees it: endpoints, balancer, connections, and who waits for one.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -8,11 +8,14 @@ use std::sync::Arc;
 
 use meltemi_config::{Address, Cluster, Endpoint};
 use meltemi_frame::{Bind, Fault, Interest, OwnedMessage, Protocol, Session, Sharing};
-use meltemi_router_core::Balancer;
+use meltemi_router_core::{Admission, Ask, Balancer, Endpoints, Fitness, Fleet, Member, Vitals};
 use tokio::task::AbortHandle;
 
 use crate::call::Call;
+use crate::clock::Clock;
+use crate::counters::Counters;
 use crate::endpoint::EndpointState;
+use crate::fitness::CompiledCluster;
 use crate::stats::{Group, cluster};
 use crate::upstream::Upstream;
 use crate::worker::Worker;
@@ -483,7 +486,9 @@ impl ClusterState {
             .iter()
             .position(|waiting| waiting.give_up_ms <= now_ms)
         {
-            let Some(waiting) = queue.remove(at) else { break };
+            let Some(waiting) = queue.remove(at) else {
+                break;
+            };
             self.counters.pending.subtract();
             waiting.leave();
             calls.push(waiting.call);

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use meltemi_frame::{
-    Codec, DecodeError, Decoded, Fault, Interest, Message, Output, Reason, Receipt, Say, Session, Status,
+    Codec, DecodeError, Decoded, Fault, Interest, Message, Output, Reason, Receipt, Say, Session,
+    Status,
 };
 use meltemi_router_core::{CompiledRoute, Facts, Peer};
 

@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use meltemi_config::Cluster;
 use meltemi_router_core::{Ejection, Fleet};
 
 use crate::counters::Counters;
+use crate::probe::ProbeTarget;
 use crate::stats::{Group, cluster};
 
 /// A cluster with what all workers share of it.
@@ -21,16 +22,23 @@ pub(crate) struct CompiledCluster {
 
 /// What is shared, by the names of clusters.
 #[derive(Default)]
-pub(crate) struct Shared(Mutex<HashMap<String, CompiledCluster>>);
+pub(crate) struct Shared(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    clusters: HashMap<String, CompiledCluster>,
+    /// Counts configurations.
+    version: u64,
+}
 
 impl Shared {
     /// What is shared of these clusters from now on. What is known of a cluster stays if it is watched in
     /// the same way.
     pub(crate) fn compile(&self, clusters: &[Arc<Cluster>]) -> Vec<CompiledCluster> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known();
         let compiled: Vec<CompiledCluster> = clusters
             .iter()
-            .map(|config| match known.get(&config.name) {
+            .map(|config| match known.clusters.get(&config.name) {
                 Some(before) => CompiledCluster {
                     config: Arc::clone(config),
                     counters: Arc::clone(&before.counters),
@@ -48,17 +56,43 @@ impl Shared {
             })
             .collect();
         let by_name = |one: &CompiledCluster| (one.config.name.clone(), one.clone());
-        *known = compiled.iter().map(by_name).collect();
+        known.clusters = compiled.iter().map(by_name).collect();
+        known.version += 1;
         compiled
     }
 
-    /// Every cluster whose endpoints are watched.
-    pub(crate) fn fleets(&self) -> Vec<(Arc<Cluster>, Arc<Fleet>)> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known
+    /// The fitness of a cluster's endpoints, if it is watched.
+    pub(crate) fn fleet(&self, cluster: &str) -> Option<Arc<Fleet>> {
+        self.known().clusters.get(cluster)?.fleet.clone()
+    }
+
+    /// Whether any cluster wants its endpoints probed.
+    pub(crate) fn probes(&self) -> bool {
+        let known = self.known();
+        let mut clusters = known.clusters.values();
+        clusters.any(|one| one.config.health.is_some())
+    }
+
+    /// The number of the configuration, and the endpoints to be probed, always in the same order.
+    pub(crate) fn probed(&self) -> (u64, Vec<ProbeTarget>) {
+        let known = self.known();
+        let mut targets: Vec<ProbeTarget> = known
+            .clusters
             .values()
-            .filter_map(|one| Some((Arc::clone(&one.config), one.fleet.clone()?)))
-            .collect()
+            .filter(|one| one.config.health.is_some())
+            .filter_map(|one| {
+                Some(ProbeTarget {
+                    cluster: Arc::clone(&one.config),
+                    addresses: one.fleet.as_ref()?.addresses(),
+                })
+            })
+            .collect();
+        targets.sort_by(|a, b| a.cluster.name.cmp(&b.cluster.name));
+        (known.version, targets)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

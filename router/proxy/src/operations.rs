@@ -64,7 +64,12 @@ impl Operations {
 
     /// Whether these count another protocol, or look for names where this one has them: what is
     /// declared may have changed.
-    pub(crate) fn suits(&self, listener: &str, protocol: &str, compiled: &CompiledProtocol) -> bool {
+    pub(crate) fn suits(
+        &self,
+        listener: &str,
+        protocol: &str,
+        compiled: &CompiledProtocol,
+    ) -> bool {
         let other = self.listener != listener || self.protocol != protocol;
         other || self.operation == compiled.operation && self.service == compiled.service
     }

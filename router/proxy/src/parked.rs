@@ -94,7 +94,11 @@ async fn go(worker: &Rc<Worker>, parked: Parked) {
         worker.tick();
     }
     if call.deadline_ms <= worker.now_ms() {
-        return call.refuse(worker, Fault::Timeout, "the time was out before it was sent");
+        return call.refuse(
+            worker,
+            Fault::Timeout,
+            "the time was out before it was sent",
+        );
     }
     dispatch::resume(worker, &mut message.message(), call);
 }
@@ -114,14 +118,16 @@ impl Word {
             answer,
             deny_on_failure,
         } = self;
-        let answer = answer.await.unwrap_or_else(|_| Answer::Failed("it is gone".to_owned()));
+        let answer = answer
+            .await
+            .unwrap_or_else(|_| Answer::Failed("it is gone".to_owned()));
         let refused = |text: String| Err((Fault::RateLimited, (limit.to_string(), text)));
         match answer {
             Answer::Pass => Ok(()),
             Answer::Over => refused(format!("over the limit {limit}")),
-            Answer::Failed(why) if deny_on_failure => {
-                refused(format!("the rate limit service of {limit} does not answer: {why}"))
-            }
+            Answer::Failed(why) if deny_on_failure => refused(format!(
+                "the rate limit service of {limit} does not answer: {why}"
+            )),
             Answer::Failed(_) => Ok(()),
         }
     }

@@ -122,7 +122,10 @@ impl DownstreamTask {
             service,
             operation,
             request_bytes: message.wire().len(),
-            trace_id: span.as_ref().map(|span| span.trace_id()).unwrap_or_default(),
+            trace_id: span
+                .as_ref()
+                .map(|span| span.trace_id())
+                .unwrap_or_default(),
             ..Entry::default()
         };
         Some(Box::new(Told { entry, span }))
@@ -132,7 +135,7 @@ impl DownstreamTask {
     fn admit(&mut self, served: &Rc<ServedView>, message: &mut Message<'_>, mut call: Call) {
         let mut words = Vec::new();
         if let Some(policies) = served.table.policies()
-            && let Err(refusal) = self.ask(policies, message, &mut call, &mut words)
+            && let Err(refusal) = self.ask(served, policies, message, &mut call, &mut words)
         {
             return call.refuse(&self.worker, refusal.fault, &refusal.text);
         }
@@ -175,7 +178,7 @@ impl DownstreamTask {
         let extras = route.rules.extras();
         if let Some(extras) = extras {
             if let Some(policies) = &extras.policies
-                && let Err(refusal) = self.ask(policies, message, &mut call, &mut words)
+                && let Err(refusal) = self.ask(served, policies, message, &mut call, &mut words)
             {
                 return call.refuse(&self.worker, refusal.fault, &refusal.text);
             }
@@ -184,8 +187,7 @@ impl DownstreamTask {
                 if let Some(track) = call.track_mut() {
                     track.note(|entry| {
                         entry.injected.abort = drawn.abort.is_some();
-                        entry.injected.delay_ms =
-                            drawn.delay.map(|delay| delay.as_millis() as u64);
+                        entry.injected.delay_ms = drawn.delay.map(|delay| delay.as_millis() as u64);
                     });
                 }
                 if let Some(abort) = drawn.abort {
@@ -254,6 +256,7 @@ impl DownstreamTask {
     /// later.
     fn ask(
         &self,
+        served: &ServedView,
         policies: &Policies,
         message: &Message<'_>,
         call: &mut Call,
@@ -278,11 +281,13 @@ impl DownstreamTask {
             let Some(descriptors) = limiter.descriptors(message, source) else {
                 continue;
             };
+            let service = served.clusters.get(limiter.cluster);
+            let service = service.map_or_else(String::new, |one| one.config.borrow().name.clone());
             words.push(Word {
                 limit: Arc::clone(&limiter.name),
                 answer: self.worker.rate_limits.ask(Question {
                     limit: Arc::clone(&limiter.name),
-                    cluster: Arc::clone(&limiter.service),
+                    cluster: service.into(),
                     domain: limiter.domain.to_string(),
                     descriptors,
                     hits: 1,

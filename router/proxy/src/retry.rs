@@ -116,16 +116,15 @@ pub(crate) fn after_response(
     };
     let down = Rc::clone(&caller.down);
     match failed {
-        Some(fault) => try_again(worker, call, fault).map_or_else(|call| Err(Box::new(call)), |()| Ok(down)),
+        Some(fault) => {
+            try_again(worker, call, fault).map_or_else(|call| Err(Box::new(call)), |()| Ok(down))
+        }
         None => Err(Box::new(call)),
     }
 }
 
 fn try_again(worker: &Rc<Worker>, mut call: Call, fault: Fault) -> Result<(), Call> {
-    let endpoint = call
-        .in_flight
-        .as_ref()
-        .map(|in_flight| in_flight.address());
+    let endpoint = call.in_flight.as_ref().map(|in_flight| in_flight.address());
     let counters = call
         .in_flight
         .as_ref()
@@ -189,7 +188,9 @@ pub(crate) fn unsent(upstream: &Upstream, call: &Call, bytes: &[u8]) -> Option<O
     if let Some(kept) = &caller.kept {
         return Some(kept.message.clone());
     }
-    caller.route().filter(|route| route.rules.retry.attempts() > 0)?;
+    caller
+        .route()
+        .filter(|route| route.rules.retry.attempts() > 0)?;
     if upstream.goes_by_id() {
         // The codec knows where things lie in what it wrote.
         let mut codec =

@@ -155,7 +155,7 @@ impl Upstream {
         }
         let before = out.len();
         let start = *written + before as u64;
-                let place = |out: &Output| Place {
+        let place = |out: &Output| Place {
             start,
             length: if whole { out.len() - before } else { 0 },
         };
@@ -463,7 +463,9 @@ impl Upstream {
         }
         let bytes = |place: Place| {
             let start = usize::try_from(place.start.checked_sub(written)?).ok()?;
-            let end = start.checked_add(place.length).filter(|end| *end <= left.len())?;
+            let end = start
+                .checked_add(place.length)
+                .filter(|end| *end <= left.len())?;
             (place.length > 0).then(|| left.slice(start..end))
         };
         calls

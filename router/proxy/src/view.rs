@@ -9,8 +9,8 @@ use meltemi_frame::{Interest, Message, Protocol};
 use meltemi_router_core::Table;
 
 use crate::cluster::ClusterState;
-use crate::snapshot::{CompiledListener, CompiledProtocol, Snapshot};
 use crate::operations::Operations;
+use crate::snapshot::{CompiledListener, CompiledProtocol, Snapshot};
 use crate::spans::TraceKeys;
 use crate::stats::{CLUSTER, Group, LISTENER, ROUTE, Stats};
 use crate::upstream::Upstream;
