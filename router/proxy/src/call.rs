@@ -41,10 +41,6 @@ pub(crate) struct Place {
 }
 
 /// Who asked.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a box would allocate per request"
-)]
 pub(crate) enum Who {
     /// A client.
     Caller(Caller),
@@ -150,9 +146,8 @@ impl Call {
     /// It has failed on its way to the endpoint or there: it is tried again, or answered with the fault.
     pub(crate) fn fail(mut self, worker: &Rc<Worker>, fault: Fault, text: &str) {
         self.outcome(worker, Outcome::of_fault(fault));
-        match retry::after_fault(worker, self, fault, None) {
-            Ok(()) => {}
-            Err(call) => call.refuse(worker, fault, text),
+        if let Some(call) = retry::after_fault(worker, self, fault, None) {
+            call.refuse(worker, fault, text);
         }
     }
 
@@ -190,7 +185,7 @@ impl Call {
     /// What became of the request says something of its endpoint.
     pub(crate) fn outcome(&mut self, worker: &Worker, outcome: Outcome) {
         if let Some(in_flight) = &mut self.in_flight {
-            in_flight.end(worker, outcome);
+            in_flight.end(outcome, worker.now_us());
         }
     }
 }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use meltemi_config::{Address, Cluster, Endpoint};
 use meltemi_frame::{Bind, Fault, Interest, OwnedMessage, Protocol, Session, Sharing};
-use meltemi_router_core::{Admission, Ask, Balancer, Endpoints, Fitness, Fleet, Member, Vitals};
+use meltemi_router_core::{
+    Admission, Ask, Balancer, Endpoints, Fitness, Fleet, Member, Outcome, Vitals,
+};
 use tokio::task::AbortHandle;
 
 use crate::call::Call;
@@ -163,6 +165,23 @@ impl ClusterState {
     /// What all workers know of its endpoints, where that is watched.
     pub(crate) fn fleet(&self) -> Option<Arc<Fleet>> {
         self.fleet.borrow().clone()
+    }
+
+    /// What became of a request says something of its endpoint, where that is watched.
+    pub(crate) fn report(
+        &self,
+        endpoint: &EndpointState,
+        admission: Admission,
+        outcome: Outcome,
+        now_us: u64,
+    ) {
+        let fleet = self.fleet.borrow();
+        let Some(fleet) = &*fleet else { return };
+        let vitals = endpoint.vitals.borrow();
+        let Some(vitals) = &*vitals else { return };
+        if let Some(ejection) = fleet.report(vitals, admission, outcome, now_us) {
+            crate::fitness::tell_ejection(&self.group, endpoint.address, &ejection);
+        }
     }
 
     /// Whether it has no endpoint at all.

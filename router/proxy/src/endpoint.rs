@@ -7,11 +7,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use meltemi_config::Endpoint;
-use meltemi_router_core::{Admission, Fitness, Fleet, Outcome, Vitals};
+use meltemi_router_core::{Admission, Fitness, Outcome, Vitals};
 
 use crate::cluster::{ClusterState, Need};
-use crate::counters::Counters;
-use crate::stats::Group;
 use crate::upstream::Upstream;
 use crate::worker::Worker;
 
@@ -40,41 +38,25 @@ pub(crate) struct EndpointState {
 /// Counts a request against its endpoint and cluster as long as it lives, and tells what became of it.
 pub(crate) struct InFlight {
     endpoint: Rc<EndpointState>,
-    counters: Arc<Counters>,
-    /// Where it is told, if anybody listens.
-    watched: Option<Watched>,
-}
-
-/// What a cluster wants to know of the ends of its requests.
-struct Watched {
-    fleet: Arc<Fleet>,
-    vitals: Arc<Vitals>,
+    cluster: Rc<ClusterState>,
     admission: Admission,
-    group: Arc<Group>,
+    told: bool,
 }
 
 impl InFlight {
     /// One request more.
     pub(crate) fn new(
         endpoint: &Rc<EndpointState>,
-        cluster: &ClusterState,
+        cluster: &Rc<ClusterState>,
         admission: Admission,
     ) -> Self {
         endpoint.in_flight.set(endpoint.in_flight.get() + 1);
         cluster.counters.requests.add();
-        let fleet = cluster.fleet();
-        let watched = fleet.and_then(|fleet| {
-            Some(Watched {
-                fleet,
-                vitals: endpoint.vitals.borrow().clone()?,
-                admission,
-                group: Arc::clone(&cluster.group),
-            })
-        });
         Self {
             endpoint: Rc::clone(endpoint),
-            counters: Arc::clone(&cluster.counters),
-            watched,
+            cluster: Rc::clone(cluster),
+            admission,
+            told: false,
         }
     }
 
@@ -83,23 +65,11 @@ impl InFlight {
         self.endpoint.address
     }
 
-    pub(crate) const fn counters(&self) -> &Arc<Counters> {
-        &self.counters
-    }
-
     /// What became of the request. Only the first word counts.
-    pub(crate) fn end(&mut self, worker: &Worker, outcome: Outcome) {
-        let Some(watched) = self.watched.take() else {
-            return;
-        };
-        let Watched {
-            fleet,
-            vitals,
-            admission,
-            group,
-        } = watched;
-        if let Some(ejection) = fleet.report(&vitals, admission, outcome, worker.now_us()) {
-            crate::fitness::tell_ejection(&group, self.endpoint.address, &ejection);
+    pub(crate) fn end(&mut self, outcome: Outcome, now_us: u64) {
+        if !std::mem::replace(&mut self.told, true) {
+            self.cluster
+                .report(&self.endpoint, self.admission, outcome, now_us);
         }
     }
 }
@@ -110,13 +80,10 @@ impl Drop for InFlight {
         endpoint
             .in_flight
             .set(endpoint.in_flight.get().saturating_sub(1));
-        self.counters.requests.subtract();
+        self.cluster.counters.requests.subtract();
         // A trial that ends without a word must end all the same.
-        if let Some(watched) = self.watched.take()
-            && watched.admission == Admission::Trial
-        {
-            let Watched { fleet, vitals, .. } = &watched;
-            fleet.report(vitals, Admission::Trial, Outcome::Unknown, 0);
+        if self.admission == Admission::Trial {
+            self.end(Outcome::Unknown, 0);
         }
     }
 }

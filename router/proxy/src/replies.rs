@@ -306,7 +306,7 @@ mod tests {
 
         fn fail(&mut self, seq: u64) -> Result<(), CutShort> {
             let receipt = Receipt::default();
-            let piece = Piece::Fault(&receipt, Fault::Reset, "");
+            let piece = Piece::Fault(&receipt, Reason::Unavailable, "");
             self.replies.put(seq, &piece, &mut Plain, &mut self.out)
         }
 

@@ -149,6 +149,10 @@ fn heartbeat_answered(worker: &Rc<Worker>, upstream: &Rc<Upstream>, id: Option<i
 }
 
 /// Whom a response is for.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a box would allocate per response"
+)]
 enum Found {
     /// All of it, or its last piece: the call has ended.
     Last(Call),
@@ -284,13 +288,16 @@ fn finish(
     let answers = if failed { cluster::FAILED } else { cluster::OK };
     upstream.cluster.group.add(answers, 1);
     if failed && whole {
+        let down = call.down().map(Rc::clone);
         match retry::after_response(worker, call, message) {
-            Ok(down) => {
-                down.after_reply(upstream);
+            Some(back) => call = back,
+            None => {
+                if let Some(down) = down {
+                    down.after_reply(upstream);
+                }
                 upstream.done(worker);
                 return None;
             }
-            Err(back) => call = *back,
         }
     }
     let id = call.id;

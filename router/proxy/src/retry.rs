@@ -10,7 +10,7 @@ use meltemi_frame::{
 
 use crate::call::{Call, Who};
 use crate::counters::Counters;
-use crate::downstream::Downstream;
+use crate::endpoint::InFlight;
 use crate::parked::{self, Wait};
 use crate::stats::cluster;
 use crate::upstream::Upstream;
@@ -58,125 +58,93 @@ impl Kept {
     }
 }
 
-/// Tries a request again that failed on its way. `unsent`: no byte of it was sent, and this is it.
-///
-/// # Errors
-/// It is not tried again: the call back.
+/// Tries a request again that failed on its way. `unsent`: no byte of it was sent, and this is it. Gives
+/// the call back if it is not tried again.
 pub(crate) fn after_fault(
     worker: &Rc<Worker>,
     mut call: Call,
     fault: Fault,
     unsent: Option<OwnedMessage>,
-) -> Result<(), Call> {
+) -> Option<Call> {
+    let Who::Caller(caller) = &mut call.who else {
+        return Some(call);
+    };
     let sent = unsent.is_none();
-    let again = {
-        let Some(caller) = call.caller_mut() else {
-            return Err(call);
-        };
-        if let Some(message) = unsent
-            && caller.kept.is_none()
-        {
-            caller.kept = Some(Box::new(Kept::unsent(message)));
+    if let Some(message) = unsent
+        && caller.kept.is_none()
+    {
+        caller.kept = Some(Box::new(Kept::unsent(message)));
+    }
+    let again = match (&caller.kept, caller.route()) {
+        (Some(kept), Some(route)) => {
+            let rule = &route.rules.retry;
+            rule.again(kept.retries, fault, sent, kept.copy)
         }
-        match (&caller.kept, caller.route()) {
-            (Some(kept), Some(route)) => {
-                let rule = &route.rules.retry;
-                (kept.copy || !sent) && rule.again(kept.retries, fault, sent, kept.copy)
-            }
-            _ => false,
-        }
+        _ => false,
     };
     if again {
         try_again(worker, call, fault)
     } else {
-        Err(call)
+        Some(call)
     }
 }
 
-/// Tries a request again whose response says that it failed, if the route wants that: the client that
-/// has to wait for it.
-///
-/// # Errors
-/// It is not tried again: the call back.
+/// Tries a request again whose response says that it failed, if the route wants that. Gives the call
+/// back if it is not tried again.
 pub(crate) fn after_response(
     worker: &Rc<Worker>,
     call: Call,
     message: &Message<'_>,
-) -> Result<Rc<Downstream>, Box<Call>> {
-    let Some(caller) = call.caller() else {
-        return Err(Box::new(call));
-    };
-    let failed = match (&caller.kept, caller.route()) {
-        (Some(kept), Some(route)) if kept.copy => {
-            let rule = &route.rules.retry;
-            rule.fails(message.head.status, message)
-                .filter(|_| rule.again_after_response(kept.retries, true))
-        }
-        _ => None,
-    };
-    let down = Rc::clone(&caller.down);
+) -> Option<Call> {
+    let failed = call.caller().and_then(|caller| {
+        let kept = caller.kept.as_ref().filter(|kept| kept.copy)?;
+        let rule = &caller.route()?.rules.retry;
+        rule.fails(message.head.status, message)
+            .filter(|_| rule.again_after_response(kept.retries, true))
+    });
     match failed {
-        Some(fault) => {
-            try_again(worker, call, fault).map_or_else(|call| Err(Box::new(call)), |()| Ok(down))
-        }
-        None => Err(Box::new(call)),
+        Some(fault) => try_again(worker, call, fault),
+        None => Some(call),
     }
 }
 
-fn try_again(worker: &Rc<Worker>, mut call: Call, fault: Fault) -> Result<(), Call> {
-    let endpoint = call.in_flight.as_ref().map(|in_flight| in_flight.address());
-    let counters = call
-        .in_flight
-        .as_ref()
-        .map(|in_flight| Arc::clone(in_flight.counters()));
-    let random = worker.random();
-    let index = call.cluster;
-    let (Some(caller), Some(counters)) = (call.caller_mut(), counters) else {
-        return Err(call);
+fn try_again(worker: &Rc<Worker>, mut call: Call, fault: Fault) -> Option<Call> {
+    let failed_at = call.in_flight.as_ref().map(InFlight::address);
+    let Who::Caller(caller) = &mut call.who else {
+        return Some(call);
     };
     let served = Rc::clone(&caller.served);
-    let (Some(state), Some(route)) = (
-        served.clusters.get(index),
+    let (Some(state), Some(route), Some(kept)) = (
+        served.clusters.get(call.cluster),
         served.table.routes().get(caller.route),
+        &mut caller.kept,
     ) else {
-        return Err(call);
+        return Some(call);
     };
-    let Some(kept) = &mut caller.kept else {
-        return Err(call);
-    };
+    let rule = &route.rules.retry;
+    let due_ms = worker.after(rule.pause(kept.retries, worker.random()));
+    if due_ms >= call.deadline_ms {
+        return Some(call);
+    }
     if kept.turn.is_none() {
-        let allowed = {
-            let config = state.config.borrow();
-            counters.may_retry(&config)
-        };
-        if !allowed {
+        let counters = &state.counters;
+        if !counters.may_retry(&state.config.borrow()) {
             state.group.add(cluster::RETRY_OVERFLOW, 1);
-            return Err(call);
+            return Some(call);
         }
         counters.retries.add();
-        kept.turn = Some(Turn(counters));
+        kept.turn = Some(Turn(Arc::clone(counters)));
     }
-    let pause = route.rules.retry.pause(kept.retries, random);
-    let due_ms = worker.after(pause);
-    if due_ms >= call.deadline_ms {
-        return Err(call);
-    }
-    let Some(caller) = call.caller_mut() else {
-        return Err(call);
-    };
-    let Some(kept) = &mut caller.kept else {
-        return Err(call);
-    };
     kept.retries += 1;
-    if route.rules.retry.elsewhere() {
-        kept.tried.extend(endpoint);
+    if rule.elsewhere() {
+        kept.tried.extend(failed_at);
     }
+    let message = kept.message.clone();
     caller.track.note(|entry| entry.retries.push(fault.name()));
     state.group.add(cluster::RETRIES, 1);
-    let message = kept.message.clone();
     call.in_flight = None;
     parked::park(worker, message, call, Wait::Until(due_ms));
-    Ok(())
+    None
 }
 
 /// A request whose bytes still wait in the output of a connection that is gone, as it can be sent again.

@@ -77,7 +77,7 @@ pub(crate) async fn run(worker: Rc<Worker>, upstream: Rc<Upstream>, connect_time
     for (mut call, bytes) in calls {
         call.outcome(&worker, Outcome::of_fault(fault));
         let unsent = bytes.and_then(|bytes| retry::unsent(&upstream, &call, &bytes));
-        if let Err(call) = retry::after_fault(&worker, call, fault, unsent) {
+        if let Some(call) = retry::after_fault(&worker, call, fault, unsent) {
             call.refuse(&worker, fault, &text);
         }
     }
