@@ -6,6 +6,7 @@ pub(super) static TEXT: Shape = Shape::Text;
 pub(super) static ANY: Shape = Shape::Any;
 pub(super) static FLAG: Shape = Shape::Flag;
 pub(super) static PERCENT: Shape = Shape::Percent;
+pub(super) static FACTOR: Shape = Shape::Factor;
 pub(super) static TEXTS: Shape = Shape::List(&TEXT);
 pub(super) static LABELS: Shape = Shape::Map(&TEXT);
 pub(super) static DURATION: Shape = Shape::Duration;
@@ -33,7 +34,8 @@ pub(crate) static METADATA: &[Field] = &[
     Field::new(
         "annotations",
         &LABELS,
-        "Annotations. On a ServiceEntry `interface` names the Dubbo interface that the host stands for.",
+        "Annotations. On a ServiceEntry `interface` names the Dubbo interface that the host stands for; on Istio's \
+         AuthorizationPolicy `meltemi.io/operations: \"true\"` makes `methods` mean operations and `paths` services.",
     ),
     Field::new("generateName", &ANY, "Kubernetes' own.").unused(),
     Field::new("uid", &ANY, "Kubernetes' own.").unused(),
@@ -138,6 +140,32 @@ pub(super) static TCP_POOL: Shape = Shape::Object(&[
         "TCP keepalive probes.",
     )
     .later(),
+]);
+
+pub(super) static RETRY_BUDGET: Shape = Shape::Object(&[
+    Field::new("percent", &PERCENT, "Of the requests in flight.").default("20"),
+    Field::new("minRetryConcurrency", &COUNT, "However few are in flight.").default("3"),
+]);
+
+pub(super) static WARMUP: Shape = Shape::Object(&[
+    Field::new(
+        "duration",
+        &DURATION,
+        "How long until an endpoint has its full share.",
+    )
+    .required(),
+    Field::new(
+        "minimumPercent",
+        &PERCENT,
+        "The part of its share that it starts with.",
+    )
+    .default("10"),
+    Field::new(
+        "aggression",
+        &FACTOR,
+        "1: the share grows evenly; more: faster at first.",
+    )
+    .default("1"),
 ]);
 
 pub(super) static RATE_LIMIT_BUCKET: Shape = Shape::Object(&[

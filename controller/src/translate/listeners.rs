@@ -114,10 +114,11 @@ impl<'t, 'r> Attach<'t, 'r> {
             for router in here.iter().filter_map(|one| one.router) {
                 attached.insert(key(router));
             }
-            let served = Served::new(
+            let mut served = Served::new(
                 self.guarded(&place, &here, problems),
                 self.routes(&place, &here, clusters, problems),
             );
+            served.authorization = self.policies.of_listener(&place, problems);
             if auto && served.routes.is_empty() {
                 empty.push(served);
             } else {
@@ -206,6 +207,7 @@ impl<'t, 'r> Attach<'t, 'r> {
                 }),
                 _ => None,
             };
+            let before = routes.len();
             let rules = one.router.map_or(&[][..], |router| &router.rules);
             for (at, rule) in rules.iter().enumerate() {
                 let elsewhere = rule.port.is_some_and(|port| port != place.server.port)
@@ -229,6 +231,12 @@ impl<'t, 'r> Attach<'t, 'r> {
                     compiler.clusters,
                     problems,
                 ));
+            }
+            let authorization =
+                self.policies
+                    .of_hosts(&self.hosts(one), place.protocol.spec(), problems);
+            for route in routes.iter_mut().skip(before) {
+                route.authorization.clone_from(&authorization);
             }
         }
         warn_unreachable(&routes, problems);
