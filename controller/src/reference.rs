@@ -4,6 +4,7 @@
 mod aeraki;
 mod common;
 mod destination_rule;
+mod fitness;
 mod istio;
 mod own;
 mod page;

@@ -142,32 +142,6 @@ pub(super) static TCP_POOL: Shape = Shape::Object(&[
     .later(),
 ]);
 
-pub(super) static RETRY_BUDGET: Shape = Shape::Object(&[
-    Field::new("percent", &PERCENT, "Of the requests in flight.").default("20"),
-    Field::new("minRetryConcurrency", &COUNT, "However few are in flight.").default("3"),
-]);
-
-pub(super) static WARMUP: Shape = Shape::Object(&[
-    Field::new(
-        "duration",
-        &DURATION,
-        "How long until an endpoint has its full share.",
-    )
-    .required(),
-    Field::new(
-        "minimumPercent",
-        &PERCENT,
-        "The part of its share that it starts with.",
-    )
-    .default("10"),
-    Field::new(
-        "aggression",
-        &FACTOR,
-        "1: the share grows evenly; more: faster at first.",
-    )
-    .default("1"),
-]);
-
 pub(super) static RATE_LIMIT_BUCKET: Shape = Shape::Object(&[
     Field::new("maxTokens", &POSITIVE, "Tokens that the bucket holds.").required(),
     Field::new("tokensPerFill", &POSITIVE, "Tokens that each fill adds.").default("1"),

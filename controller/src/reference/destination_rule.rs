@@ -2,8 +2,9 @@
 
 use super::common::{
     ANY, COUNT, DURATION, DURATION_OR_ZERO, EXPORT_TO, FLAG, LABELS, PORT_NUMBER, POSITIVE,
-    RETRY_BUDGET, TCP_POOL, TEXT, TEXTS, WARMUP,
+    TCP_POOL, TEXT, TEXTS,
 };
+use super::fitness::{DETECTION, LOCALITIES, RETRY_BUDGET, WARMUP};
 use super::istio::{NETWORKING, VERSIONS};
 use crate::schema::{Field, Kind, Shape};
 
@@ -157,104 +158,6 @@ static BALANCER: Shape = Shape::Object(&[
     Field::new("zoneAwareLbSetting", &ANY, "Zone preferences.").later(),
     Field::new("warmup", &WARMUP, "A new endpoint, or one that is let in again, gets its full share after a while."),
     Field::new("warmupDurationSecs", &DURATION, "The older way to write warmup.duration."),
-]);
-
-static LOCALITIES: Shape = Shape::Object(&[
-    Field::new("enabled", &FLAG, "false: localities mean nothing.").default("true"),
-    Field::new(
-        "distribute",
-        &Shape::List(&Shape::Object(&[
-            Field::new(
-                "from",
-                &TEXT,
-                "Where this program stands: `region/zone/subzone`; the last of them may be `*`.",
-            )
-            .required(),
-            Field::new(
-                "to",
-                &Shape::Map(&SHARE),
-                "The share of each locality; they sum to 100. Localities that are not listed get none.",
-            )
-            .required(),
-        ])),
-        "Which part of the requests goes where; the first entry that is for this locality counts.",
-    ),
-    Field::new(
-        "failover",
-        &Shape::List(&Shape::Object(&[
-            Field::new("from", &TEXT, "The region that fails.").required(),
-            Field::new("to", &TEXT, "The region that stands in for it.").required(),
-        ])),
-        "Which region stands in for which; the others come last. Only with outlierDetection, or with outlier \
-         or healthCheck of a DestinationPolicy.",
-    ),
-    Field::new(
-        "failoverPriority",
-        &TEXTS,
-        "Labels, the most important first: the more of them an endpoint shares with this program, the earlier \
-         it is used. This program has those of its locality (`topology.kubernetes.io/region`, \
-         `topology.kubernetes.io/zone`, `topology.istio.io/subzone`); `label=value` says what to look for. Only \
-         with outlierDetection.",
-    ),
-]);
-static SHARE: Shape = Shape::Number { min: 1, max: 100 };
-static WHOLE_PERCENT: Shape = Shape::Number { min: 0, max: 100 };
-
-static DETECTION: Shape = Shape::Object(&[
-    Field::new(
-        "consecutive5xxErrors",
-        &COUNT,
-        "Failures in a row, of whatever kind, until an endpoint is ejected. 0: they do not count.",
-    )
-    .default("5"),
-    Field::new(
-        "consecutiveGatewayErrors",
-        &COUNT,
-        "The same for failures to reach it or to get an answer in time.",
-    )
-    .default("0"),
-    Field::new(
-        "consecutiveErrors",
-        &COUNT,
-        "The older way to write consecutiveGatewayErrors; consecutive5xxErrors is then 0.",
-    ),
-    Field::new(
-        "splitExternalLocalOriginErrors",
-        &FLAG,
-        "true: consecutiveLocalOriginFailures counts.",
-    )
-    .default("false"),
-    Field::new(
-        "consecutiveLocalOriginFailures",
-        &COUNT,
-        "As consecutiveGatewayErrors, which is the same here; the smaller of the two counts.",
-    )
-    .default("5"),
-    Field::new(
-        "interval",
-        &DURATION,
-        "How often ejected endpoints are let in again.",
-    )
-    .default("10s"),
-    Field::new(
-        "baseEjectionTime",
-        &DURATION,
-        "How long an endpoint is ejected; the n-th time in a row n times as long, 300s at most.",
-    )
-    .default("30s"),
-    Field::new(
-        "maxEjectionPercent",
-        &WHOLE_PERCENT,
-        "The largest part of the endpoints that is ejected; one may always be. 0: the default.",
-    )
-    .default("10"),
-    Field::new(
-        "minHealthPercent",
-        &WHOLE_PERCENT,
-        "If less of the endpoints is fit, all count as fit. 0: never.",
-    )
-    .default("0"),
-    Field::new("outlierDetectionHttpErrorCodes", &ANY, "HTTP only.").later(),
 ]);
 
 /// Envoy's own ceiling; a ring is memory.

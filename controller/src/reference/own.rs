@@ -5,9 +5,10 @@ use super::aeraki::{
     MIRROR_PERCENTAGE, NAME,
 };
 use super::common::{
-    ANY, COUNT, DURATION, DURATION_OR_ZERO, EXPORT_TO, FACTOR, FLAG, INTEGER, LABELS, PATTERN,
-    PERCENT, PORT, POSITIVE, RETRY_BUDGET, TEXT, TEXTS, WARMUP,
+    ANY, COUNT, DURATION, DURATION_OR_ZERO, EXPORT_TO, FLAG, INTEGER, LABELS, PATTERN, PERCENT,
+    PORT, POSITIVE, TEXT, TEXTS,
 };
+use super::fitness::{HEALTH_CHECK, OUTLIER, RETRY_BUDGET, WARMUP};
 use crate::schema::{Field, Kind, Shape};
 
 /// The API group of our own kinds.
@@ -213,96 +214,6 @@ pub(super) static DESTINATION_POLICY: Kind = Kind {
     .required()],
     enforced: true,
 };
-
-static HEALTH_CHECK: Shape = Shape::Object(&[
-    Field::new(
-        "probe",
-        &Shape::ChoiceOr(
-            &["tcp", "heartbeat"],
-            &Shape::Object(&[Field::new(
-                "call",
-                &TEXT,
-                "An operation that is called without arguments. Any answer of the service counts, but that \
-                 there is no such operation.",
-            )
-            .required()]),
-        ),
-        "Whether it accepts connections, whether it answers the protocol's heartbeat, or a call.",
-    )
-    .default("tcp"),
-    Field::new("interval", &DURATION, "How often.").default("10s"),
-    Field::new("timeout", &DURATION, "How long an answer may take.").default("1s"),
-    Field::new(
-        "unhealthyThreshold",
-        &POSITIVE,
-        "Failures in a row until an endpoint is left alone.",
-    )
-    .default("3"),
-    Field::new(
-        "healthyThreshold",
-        &POSITIVE,
-        "Successes in a row until it is used again; the very first is enough.",
-    )
-    .default("2"),
-]);
-
-static OUTLIER: Shape = Shape::Object(&[
-    Field::new(
-        "consecutiveErrors",
-        &COUNT,
-        "Failures in a row, of whatever kind; 0: they do not count.",
-    )
-    .default("5"),
-    Field::new(
-        "consecutiveGatewayErrors",
-        &COUNT,
-        "Failures in a row to reach the endpoint or to get an answer in time; 0: they do not count.",
-    )
-    .default("0"),
-    Field::new(
-        "interval",
-        &DURATION,
-        "How often success rates are compared, and ejected endpoints let in again.",
-    )
-    .default("10s"),
-    Field::new(
-        "baseEjectionTime",
-        &DURATION,
-        "How long an endpoint is ejected; the n-th time in a row n times as long.",
-    )
-    .default("30s"),
-    Field::new("maxEjectionTime", &DURATION, "The longest ejection.").default("300s"),
-    Field::new(
-        "maxEjectionPercent",
-        &PERCENT,
-        "The largest part of the endpoints that is ejected; one may always be.",
-    )
-    .default("10"),
-    Field::new(
-        "successRate",
-        &Shape::Object(&[
-            Field::new(
-                "minimumHosts",
-                &POSITIVE,
-                "Endpoints that must have had enough requests in an interval.",
-            )
-            .default("5"),
-            Field::new(
-                "requestVolume",
-                &POSITIVE,
-                "Requests that are enough.",
-            )
-            .default("100"),
-            Field::new(
-                "stdevFactor",
-                &FACTOR,
-                "How many standard deviations below the mean.",
-            )
-            .default("1.9"),
-        ]),
-        "Endpoints whose success rate is far below that of the others are ejected. `{}`: with the defaults.",
-    ),
-]);
 
 pub(super) static LISTENER_POLICY: Kind = Kind {
     group: GROUP,

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use meltemi_config::{Authorization, Clause, Policy, PolicyRule, Problem, Subject};
 use meltemi_frame::Spec;
 
-use super::attach::{Place, gateway_id};
+use super::attach::gateway_id;
 use super::directory::Directory;
 use super::routes::{header_name, suspicious};
-use crate::kinds::{AccessPolicy, AccessRule, Action, Flavour, Resources, Target, Term, What};
+use crate::kinds::{
+    AccessPolicy, AccessRule, Action, Flavour, Gateway, Resources, Target, Term, What,
+};
 
 /// The namespace whose policies are for all (Istio's root namespace).
 const ROOT: &str = "istio-system";
@@ -47,15 +49,12 @@ impl<'r> Policies<'r> {
     /// The policies of a protocol on a listener.
     pub(super) fn of_listener(
         &self,
-        place: &Place<'_, '_>,
+        gateway: &Gateway<'_>,
+        spec: &Spec,
         problems: &mut Vec<Problem>,
     ) -> Option<Arc<Authorization>> {
-        let id = gateway_id(place.gateway);
-        self.compile(
-            |one| one.gateways.contains(&id),
-            place.protocol.spec(),
-            problems,
-        )
+        let id = gateway_id(gateway);
+        self.compile(|one| one.gateways.contains(&id), spec, problems)
     }
 
     /// The policies of the routes of hosts.

@@ -114,11 +114,10 @@ impl<'t, 'r> Attach<'t, 'r> {
             for router in here.iter().filter_map(|one| one.router) {
                 attached.insert(key(router));
             }
-            let mut served = Served::new(
+            let served = Served::new(
                 self.guarded(&place, &here, problems),
                 self.routes(&place, &here, clusters, problems),
             );
-            served.authorization = self.policies.of_listener(&place, problems);
             if auto && served.routes.is_empty() {
                 empty.push(served);
             } else {
@@ -128,6 +127,10 @@ impl<'t, 'r> Attach<'t, 'r> {
         // Nobody says what is spoken here: detect everything, and answer in its own words.
         if all.is_empty() {
             all = empty;
+        }
+        for served in &mut all {
+            let spec = served.protocol.spec();
+            served.authorization = self.policies.of_listener(gateway, spec, problems);
         }
         if all.iter().all(|served| served.routes.is_empty()) {
             problems.push(
