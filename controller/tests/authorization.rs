@@ -1,6 +1,11 @@
 //! Who may ask for what: which policies apply where, and what their tests become in a protocol.
 
-#![allow(clippy::panic, reason = "a panic is a failed test")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a panic is a failed test"
+)]
 
 mod common;
 

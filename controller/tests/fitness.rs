@@ -1,6 +1,11 @@
 //! Which endpoints are fit, how near they are, and what is refused of that.
 
-#![allow(clippy::panic, reason = "a panic is a failed test")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a panic is a failed test"
+)]
 
 mod common;
 
@@ -110,6 +115,25 @@ fn nothing_is_watched_unless_it_is_written() {
         (third.weight, third.locality.to_string().as_str()),
         (3, "eu/b/1")
     );
+}
+
+#[test]
+fn workloads_have_a_locality_and_a_weight() {
+    let workload = "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: w}\n\
+                    spec: {address: 10.0.0.9, labels: {app: shop}, locality: us/b/2, weight: 7}\n";
+    let start = MESH.find("  endpoints:").unwrap();
+    let chosen = format!(
+        "{}  workloadSelector: {{labels: {{app: shop}}}}\n---\n{workload}---\n{}",
+        &MESH[..start],
+        rule("{loadBalancer: {localityLbSetting: {distribute: [{from: eu/*, to: {us/b: 100}}]}}}")
+    );
+    let outcome = load_text(&chosen);
+    assert!(outcome.problems.is_empty(), "{:?}", outcome.problems);
+    let found = cluster_of(&outcome, "");
+    assert_eq!(found.endpoints[0].weight, 7);
+    let locality = Locality::parse("us/b/2");
+    assert_eq!(found.endpoints[0].locality, locality);
+    assert_eq!(found.localities.shares, [(locality, 1_000_000)]);
 }
 
 #[test]
