@@ -121,10 +121,9 @@ fn nothing_is_watched_unless_it_is_written() {
 fn workloads_have_a_locality_and_a_weight() {
     let workload = "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: w}\n\
                     spec: {address: 10.0.0.9, labels: {app: shop}, locality: us/b/2, weight: 7}\n";
-    let start = MESH.find("  endpoints:").unwrap();
+    let (before, _) = MESH.split_once("  endpoints:").unwrap();
     let chosen = format!(
-        "{}  workloadSelector: {{labels: {{app: shop}}}}\n---\n{workload}---\n{}",
-        &MESH[..start],
+        "{before}  workloadSelector: {{labels: {{app: shop}}}}\n---\n{workload}---\n{}",
         rule("{loadBalancer: {localityLbSetting: {distribute: [{from: eu/*, to: {us/b: 100}}]}}}")
     );
     let outcome = load_text(&chosen);
