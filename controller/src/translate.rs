@@ -1,11 +1,14 @@
 //! Resources to listeners, routes and clusters: what refers to what across documents.
 
 mod attach;
+mod authorization;
 mod clusters;
 mod credentials;
 mod directory;
 mod idle;
 mod listeners;
+mod localities;
+mod overrides;
 mod policy;
 mod port;
 mod protocols;
@@ -19,6 +22,7 @@ use meltemi_frame::Protocol;
 
 use crate::Builtins;
 use crate::kinds::Resources;
+use authorization::Policies;
 use clusters::Clusters;
 use credentials::Credentials;
 use directory::Directory;
@@ -41,12 +45,21 @@ pub(crate) fn translate(
     let protocols = Protocols::new(&resources.protocols, builtins, problems);
     let directory = Directory::new(&resources.services, &protocols, problems);
     let credentials = Credentials::new(&resources.secrets);
-    let mut clusters = Clusters::new(resources, &directory, &credentials, problems);
+    let mut clusters = Clusters::new(
+        resources,
+        &directory,
+        &protocols,
+        &builtins.locality,
+        &credentials,
+        problems,
+    );
+    let policies = Policies::new(resources, &directory, problems);
     let listeners = attach::Attach {
         resources,
         protocols: &protocols,
         directory: &directory,
         credentials: &credentials,
+        policies: &policies,
     }
     .listeners(&mut clusters, problems);
     let used: BTreeSet<&str> = listeners

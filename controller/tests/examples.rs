@@ -190,6 +190,19 @@ fn our_own_kinds_say_more() {
     assert_eq!(cluster.sharing, Some(Sharing::Multiplexed));
     assert_eq!(cluster.keepalive, Duration::ZERO);
     assert_eq!(cluster.limits.shared_connections, 4);
+    let outlier = cluster.outlier.unwrap();
+    assert_eq!((outlier.consecutive, outlier.consecutive_gateway), (0, 4));
+    assert!(cluster.health.is_some() && cluster.warmup.is_some());
+    let reads = config.listeners()[0].served[0].authorization.as_ref();
+    assert_eq!(
+        reads.unwrap().allow[0].name,
+        "AuthorizationPolicy edge/readers"
+    );
+    let drops = routes_there[0].authorization.as_ref();
+    assert_eq!(
+        drops.unwrap().deny[0].name,
+        "AuthorizationPolicy maths/maths"
+    );
     let limits = &config.listeners()[0].limits;
     assert_eq!((limits.codec.frame, limits.in_flight), (1 << 20, 64));
     assert_eq!(limits.slow_frame, Duration::from_secs(5));

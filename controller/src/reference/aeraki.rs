@@ -4,7 +4,6 @@ use super::common::{
     ANY, COUNT, DESTINATION, DURATION, EXPORT_TO, FLAG, PERCENTAGE, PORT, RATE_LIMIT_BUCKET,
     STRING_MATCH, TCP_POOL, TEXT, TEXTS, WEIGHT,
 };
-use super::istio::later_kind;
 use crate::schema::{Field, Kind, Shape};
 
 const V1ALPHA1: &[&str] = &["v1alpha1"];
@@ -313,6 +312,3 @@ pub(super) static REDIS_DESTINATION: Kind = Kind {
     .required()],
     enforced: true,
 };
-
-pub(super) static DUBBO_AUTHORIZATION_POLICY: Kind =
-    later_kind("dubbo.aeraki.io", V1ALPHA1, "DubboAuthorizationPolicy");

@@ -5,9 +5,10 @@ use super::aeraki::{
     MIRROR_PERCENTAGE, NAME,
 };
 use super::common::{
-    ANY, COUNT, DURATION, DURATION_OR_ZERO, EXPORT_TO, FLAG, INTEGER, LABELS, PATTERN, PORT,
-    POSITIVE, TEXT, TEXTS,
+    ANY, COUNT, DURATION, DURATION_OR_ZERO, EXPORT_TO, FLAG, INTEGER, LABELS, PATTERN, PERCENT,
+    PORT, POSITIVE, TEXT, TEXTS,
 };
+use super::fitness::{HEALTH_CHECK, OUTLIER, RETRY_BUDGET, WARMUP};
 use crate::schema::{Field, Kind, Shape};
 
 /// The API group of our own kinds.
@@ -172,9 +173,40 @@ pub(super) static DESTINATION_POLICY: Kind = Kind {
                     Field::new("connections", &POSITIVE, "Connections to the cluster.").default("1024"),
                     Field::new("pending", &COUNT, "Requests that wait for a connection.").default("1024"),
                     Field::new("requests", &POSITIVE, "Requests in flight.").default("65536"),
+                    Field::new("retries", &COUNT, "Requests under retry.").default("1024"),
                     Field::new("output", &POSITIVE, "Bytes that wait to be written to one upstream.").default("1048576"),
                 ]),
                 "Limits, per worker.",
+            ),
+            Field::new(
+                "subsetFallback",
+                &Shape::ChoiceOr(&["none", "any"], &LABELS),
+                "What a subset has whose labels no endpoint has: no endpoint, all of the host's, or those with \
+                 these labels.",
+            )
+            .default("none"),
+            Field::new("healthCheck", &HEALTH_CHECK, "Endpoints are probed. None, unless it is written."),
+            Field::new(
+                "outlier",
+                &OUTLIER,
+                "Endpoints that fail are left alone for a while. What is not written here is as in the \
+                 DestinationRule's outlierDetection.",
+            ),
+            Field::new(
+                "panicThreshold",
+                &PERCENT,
+                "If less of the endpoints is fit, all count as fit. 0: never. It goes before minHealthPercent.",
+            )
+            .default("0"),
+            Field::new(
+                "retryBudget",
+                &RETRY_BUDGET,
+                "How many requests may be under retry at once, besides limits.retries.",
+            ),
+            Field::new(
+                "warmup",
+                &WARMUP,
+                "A new endpoint, or one that is let in again, gets its full share after a while.",
             ),
         ]),
         "The policy.",

@@ -128,6 +128,10 @@ impl<'t, 'r> Attach<'t, 'r> {
         if all.is_empty() {
             all = empty;
         }
+        for served in &mut all {
+            let spec = served.protocol.spec();
+            served.authorization = self.policies.of_listener(gateway, spec, problems);
+        }
         if all.iter().all(|served| served.routes.is_empty()) {
             problems.push(
                 server
@@ -206,6 +210,7 @@ impl<'t, 'r> Attach<'t, 'r> {
                 }),
                 _ => None,
             };
+            let before = routes.len();
             let rules = one.router.map_or(&[][..], |router| &router.rules);
             for (at, rule) in rules.iter().enumerate() {
                 let elsewhere = rule.port.is_some_and(|port| port != place.server.port)
@@ -229,6 +234,12 @@ impl<'t, 'r> Attach<'t, 'r> {
                     compiler.clusters,
                     problems,
                 ));
+            }
+            let authorization =
+                self.policies
+                    .of_hosts(&self.hosts(one), place.protocol.spec(), problems);
+            for route in routes.iter_mut().skip(before) {
+                route.authorization.clone_from(&authorization);
             }
         }
         warn_unreachable(&routes, problems);

@@ -110,7 +110,7 @@ fn attribute_match(
 }
 
 /// Warns of a name that open metadata takes, but that looks like a slip of a declared one.
-fn suspicious(at: &Cursor<'_>, written: &str, spec: &Spec, problems: &mut Vec<Problem>) {
+pub(super) fn suspicious(at: &Cursor<'_>, written: &str, spec: &Spec, problems: &mut Vec<Problem>) {
     let near = spec
         .keys
         .iter()

@@ -168,6 +168,7 @@ pub(crate) fn builtins() -> Builtins {
             .with(Fake::thrift())
             .with(Fake::redis()),
         declare,
+        locality: meltemi_config::Locality::parse("eu/a/1"),
     }
 }
 
