@@ -2,10 +2,14 @@
 //! tables, so readers take what is there and pass over what is not; what only one document tells is
 //! checked here, what needs several is `translate`'s.
 
+mod fault;
 mod gateway;
+mod limit;
+mod mirror;
 mod policy;
 mod protocol;
 mod redis;
+mod retry;
 mod router;
 mod rule;
 mod secret;
@@ -14,11 +18,15 @@ mod virtual_service;
 
 use meltemi_config::Problem;
 
+pub(crate) use fault::{Failure, Injection};
 pub(crate) use gateway::{Gateway, Server};
+pub(crate) use limit::{GlobalRate, LocalRate, Names};
+pub(crate) use mirror::Copies;
 pub(crate) use policy::{DestinationPolicy, ListenerPolicy};
 pub(crate) use protocol::{ApplicationProtocol, Codec};
 pub(crate) use redis::{Auth, RedisDestination};
-pub(crate) use router::{Change, DEFAULT_TIMEOUT, Destination, Name, Router, Rule, Test};
+pub(crate) use retry::Retries;
+pub(crate) use router::{Change, DEFAULT_TIMEOUT, Destination, Name, Router, Rule, Test, Written};
 pub(crate) use rule::{Balancer, DestinationRule, Policy, Subset, TcpPool};
 pub(crate) use secret::Secret;
 pub(crate) use service::{ServiceEntry, Workload, WorkloadEntry};
@@ -59,7 +67,9 @@ impl<'a> Resources<'a> {
                 "DestinationPolicy" => all
                     .destination_policies
                     .push(DestinationPolicy::read(document)),
-                "ListenerPolicy" => all.listener_policies.push(ListenerPolicy::read(document)),
+                "ListenerPolicy" => all
+                    .listener_policies
+                    .push(ListenerPolicy::read(document, problems)),
                 "ApplicationProtocol" => all
                     .protocols
                     .push(ApplicationProtocol::read(document, problems)),

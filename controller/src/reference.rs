@@ -7,6 +7,7 @@ mod destination_rule;
 mod istio;
 mod own;
 mod page;
+mod rules;
 mod virtual_service;
 
 use crate::schema::Kind;

@@ -67,6 +67,8 @@ pub(crate) enum Shape {
     Map(&'static Self),
     /// A list of these, or this object.
     ListOr(&'static Self, &'static [Field]),
+    /// Text, or this object.
+    TextOr(&'static [Field]),
     /// Not looked into.
     Any,
 }
@@ -127,6 +129,7 @@ impl Shape {
             Self::List(item) => format!("list of {}", plural(item)),
             Self::Map(value) => format!("map of {}", plural(value)),
             Self::ListOr(item, _) => format!("list of {}, or object", plural(item)),
+            Self::TextOr(_) => "text, or object".to_owned(),
             Self::Any => "anything".to_owned(),
         }
     }
@@ -134,7 +137,7 @@ impl Shape {
     /// The fields of the object that stands here, or in the items of the list that stands here.
     pub(crate) const fn fields(&self) -> &'static [Field] {
         match self {
-            Self::Object(fields) | Self::OneOf { fields, .. } => fields,
+            Self::Object(fields) | Self::OneOf { fields, .. } | Self::TextOr(fields) => fields,
             Self::List(inner) | Self::Map(inner) => inner.fields(),
             _ => &[],
         }

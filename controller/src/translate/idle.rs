@@ -121,6 +121,10 @@ impl<'r> Attach<'_, 'r> {
                 .enumerate()
                 .map(|(at, rule)| compiler.route(router, at, rule, None, problems))
                 .collect();
+            if router.whole {
+                // What is said of all routes is said of the one to the host.
+                compiler.common(router, &mut Route::new("", Vec::new()), problems);
+            }
             warn_unreachable(&routes, problems);
         }
     }
