@@ -2,6 +2,7 @@
 
 mod attach;
 mod clusters;
+mod common;
 mod credentials;
 mod directory;
 mod faults;

@@ -791,3 +791,18 @@ fn rules_are_checked_where_no_listener_serves_them_too() {
         "on responses only",
     );
 }
+
+#[test]
+fn rules_of_http_services_are_none_of_ours() {
+    let entry = document(
+        "ServiceEntry",
+        "  hosts: [web.example]\n  ports: [{number: 80, name: http}]\n  resolution: STATIC\n  endpoints: [{address: 127.0.0.1}]\n",
+    );
+    let routes = document(
+        "VirtualService",
+        "  hosts: [web.example]\n  http:\n  - route: [{destination: {host: web.example}}]\n    retries: {attempts: 2, retryOn: some-new-word}\n    \
+         fault: {abort: {httpStatus: 200}}\n    headers: {request: {set: {x: '%REQ(y)%'}}}\n    mirror: {host: gone}\n",
+    );
+    let outcome = with(&format!("{entry}---\n{routes}"));
+    assert!(outcome.config.is_some(), "{:?}", outcome.problems);
+}

@@ -523,6 +523,13 @@ fn global_limits_of_aeraki_tell_each_attribute_by_itself() {
     - {property: method, descriptorKey: m}
     - {property: source.ip, descriptorKey: ip}
 ";
+    let two = format!(
+        "{text}  routes:\n  - {{match: {{attributes: {{a: {{exact: b}}}}}}, route: [{DUBBO}]}}\n  - route: [{DUBBO}]\n"
+    );
+    let config = clean(with(&document("Aeraki/MetaRouter", &two)));
+    let routes = routes(&config, 20880);
+    let shared = |route: &Route| Arc::clone(&route.global_limits[0]);
+    assert!(Arc::ptr_eq(&shared(&routes[0]), &shared(&routes[1])));
     for kind in ["Aeraki/MetaRouter", "MetaRouter"] {
         let (config, route) = only(&document(kind, text));
         let limit = &route.global_limits[0];

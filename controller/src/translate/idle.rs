@@ -110,11 +110,7 @@ impl<'r> Attach<'_, 'r> {
             {
                 problems.push(place(auth).error(what));
             }
-            let mut compiler = Compiler {
-                protocol,
-                listener_port: 0,
-                clusters: &mut *clusters,
-            };
+            let mut compiler = Compiler::new(protocol, 0, &mut *clusters);
             let routes: Vec<Route> = router
                 .rules
                 .iter()

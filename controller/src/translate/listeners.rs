@@ -193,11 +193,7 @@ impl<'t, 'r> Attach<'t, 'r> {
         clusters: &mut Clusters<'r>,
         problems: &mut Vec<Problem>,
     ) -> Vec<Route> {
-        let mut compiler = Compiler {
-            protocol: place.protocol,
-            listener_port: place.server.port,
-            clusters,
-        };
+        let mut compiler = Compiler::new(place.protocol, place.server.port, clusters);
         let id = gateway_id(place.gateway);
         let mut routes = Vec::new();
         for one in here {

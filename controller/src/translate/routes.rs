@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use meltemi_config::{
-    AttributeMatch, Change as Compiled, Mirror, Mutation, Problem, Route, Share, Template,
-    WeightedCluster,
+    AttributeMatch, Change as Compiled, Mutation, Problem, Route, Template, WeightedCluster,
 };
 use meltemi_frame::{Protocol, Spec};
 
 use super::clusters::Clusters;
+use super::common::Common;
 use super::{faults, limits, retry};
-use crate::kinds::{Change, Copies, Name, Router, Rule, Test, Written};
+use crate::kinds::{Change, Name, Router, Rule, Test, Written};
 use crate::near::{distance, nearest};
 use crate::shadow::Shadows;
 use crate::yaml::Cursor;
@@ -20,9 +20,24 @@ pub(super) struct Compiler<'c, 'r> {
     pub(super) protocol: &'c Arc<dyn Protocol>,
     pub(super) listener_port: u16,
     pub(super) clusters: &'c mut Clusters<'r>,
+    /// What the router whose routes are made says of all of them.
+    pub(super) common: Option<Common>,
 }
 
-impl Compiler<'_, '_> {
+impl<'c, 'r> Compiler<'c, 'r> {
+    pub(super) const fn new(
+        protocol: &'c Arc<dyn Protocol>,
+        listener_port: u16,
+        clusters: &'c mut Clusters<'r>,
+    ) -> Self {
+        Self {
+            protocol,
+            listener_port,
+            clusters,
+            common: None,
+        }
+    }
+
     /// The route of a rule, behind the tests that are implied by its host.
     pub(super) fn route(
         &mut self,
@@ -88,73 +103,6 @@ impl Compiler<'_, '_> {
         };
         self.common(router, &mut route, problems);
         route
-    }
-
-    /// Puts on a route what its router says of all of them.
-    pub(super) fn common(
-        &mut self,
-        router: &Router<'_>,
-        route: &mut Route,
-        problems: &mut Vec<Problem>,
-    ) {
-        let spec = self.protocol.spec();
-        let faults = router.faults.iter();
-        route
-            .faults
-            .extend(faults.filter_map(|fault| faults::compile(fault, spec, problems)));
-        if let Some(limit) = &router.local {
-            let limits = limits::local(limit, spec, problems);
-            route.local_limits.insert(0, limits);
-        }
-        if let Some(limit) = &router.global {
-            let namespace = &router.document.namespace;
-            let limit = limits::global(limit, namespace, spec, self.clusters, problems);
-            route.global_limits.extend(limit);
-        }
-    }
-
-    fn mirror(
-        &mut self,
-        copies: &Copies<'_>,
-        namespace: &str,
-        problems: &mut Vec<Problem>,
-    ) -> Mirror {
-        let destination = &copies.destination;
-        let known = self.clusters.knows(&destination.host, namespace);
-        let mut found = Vec::new();
-        let cluster = self.clusters.of(
-            destination,
-            namespace,
-            self.protocol.as_ref(),
-            self.listener_port,
-            &mut found,
-        );
-        if known {
-            problems.append(&mut found);
-        } else {
-            problems.push(
-                copies
-                    .at
-                    .at("host")
-                    .warning("mirrors to nowhere: no service that is loaded has this host")
-                    .remedy("no copy is made until there is a ServiceEntry for it"),
-            );
-        }
-        if copies.share == Share::NONE {
-            problems.push(
-                copies
-                    .at
-                    .warning("no request is copied: the percentage is 0")
-                    .remedy("give a percentage, or leave out the mirror"),
-            );
-        }
-        Mirror {
-            cluster,
-            share: copies.share,
-            writes_only: copies.writes_only,
-            compare: copies.compare,
-            origin: copies.at.origin(),
-        }
     }
 }
 
