@@ -358,15 +358,15 @@ fn mirrors_of_our_own_and_of_redis() {
 fn values_of_changes_are_made_of_attributes_but_in_aerakis_kind() {
     let value = "%method%/%DOWNSTREAM_REMOTE_ADDRESS% 100%%";
     let changes = format!("    requestMutation: [{{key: a, value: '{value}'}}]\n");
-    let parsed = Change::Set("a".to_owned(), Template::parse(value).unwrap());
+    let parsed = [Change::Set("a".to_owned(), Template::parse(value).unwrap())];
     let (_, route) = own(&changes);
-    assert_eq!(route.mutation.request, [parsed.clone()]);
+    assert_eq!(route.mutation.request, parsed);
     let (_, route) = own(&format!("    requestMutation: {{set: {{a: '{value}'}}}}\n"));
-    assert_eq!(route.mutation.request, [parsed.clone()]);
+    assert_eq!(route.mutation.request, parsed);
     let (_, route) = virtual_service(&format!(
         "    headers: {{request: {{set: {{a: '{value}'}}}}}}\n"
     ));
-    assert_eq!(route.mutation.request, [parsed]);
+    assert_eq!(route.mutation.request, parsed);
     // A percent sign of Aeraki's is one, even if it is alone.
     for text in [value, "50% off"] {
         let aeraki = format!(

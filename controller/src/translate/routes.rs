@@ -285,9 +285,10 @@ fn template(
     } else {
         On::Requests
     };
-    let known = template.attributes().fold(true, |known, name| {
-        attribute(name, &value.at, spec, on, problems) && known
-    });
+    let mut known = true;
+    for name in template.attributes() {
+        known &= attribute(name, &value.at, spec, on, problems);
+    }
     known.then_some(template)
 }
 

@@ -126,5 +126,5 @@ pub(crate) fn routes(config: &Config, port: u16) -> Vec<Route> {
         .iter()
         .find(|listener| listener.address.port() == port)
         .unwrap();
-    listener.served[0].routes.clone()
+    listener.served.first().unwrap().routes.clone()
 }
