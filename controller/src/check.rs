@@ -72,7 +72,7 @@ fn shape(here: &Cursor<'_>, expected: &Shape, owner: Owner<'_>, problems: &mut V
         return;
     };
     let fits = match (expected, &node.value) {
-        (Shape::Any, _) | (Shape::Text, Value::Scalar(..)) => true,
+        (Shape::Any, _) | (Shape::Text | Shape::TextOr(_), Value::Scalar(..)) => true,
         (Shape::Choice(words) | Shape::ChoiceOr(words, _), Value::Scalar(text, _)) => {
             if !words.contains(&text.as_str()) {
                 let near = nearest(text, words.iter().copied());
@@ -107,7 +107,7 @@ fn shape(here: &Cursor<'_>, expected: &Shape, owner: Owner<'_>, problems: &mut V
             }
             true
         }
-        (Shape::Object(inner), Value::Map(_)) => {
+        (Shape::Object(inner) | Shape::TextOr(inner), Value::Map(_)) => {
             fields(here, inner, owner, problems);
             true
         }

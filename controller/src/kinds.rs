@@ -3,12 +3,16 @@
 //! checked here, what needs several is `translate`'s.
 
 mod authorization;
+mod fault;
 mod fitness;
 mod gateway;
+mod limit;
 mod locality;
+mod mirror;
 mod policy;
 mod protocol;
 mod redis;
+mod retry;
 mod router;
 mod rule;
 mod secret;
@@ -18,12 +22,16 @@ mod virtual_service;
 use meltemi_config::Problem;
 
 pub(crate) use authorization::{AccessPolicy, AccessRule, Action, Flavour, Target, Term, What};
+pub(crate) use fault::{Failure, Injection};
 pub(crate) use gateway::{Gateway, Server};
+pub(crate) use limit::{GlobalRate, LocalRate, Names};
 pub(crate) use locality::{Distribution, Localities, TOPOLOGY};
+pub(crate) use mirror::Copies;
 pub(crate) use policy::{DestinationPolicy, Fallback, ListenerPolicy};
 pub(crate) use protocol::{ApplicationProtocol, Codec};
 pub(crate) use redis::{Auth, RedisDestination};
-pub(crate) use router::{Change, DEFAULT_TIMEOUT, Destination, Name, Router, Rule, Test};
+pub(crate) use retry::Retries;
+pub(crate) use router::{Change, DEFAULT_TIMEOUT, Destination, Name, Router, Rule, Test, Written};
 pub(crate) use rule::{Balancer, DestinationRule, Policy, Subset, TcpPool};
 pub(crate) use secret::Secret;
 pub(crate) use service::{Labels, ServiceEntry, Workload, WorkloadEntry};
@@ -65,7 +73,9 @@ impl<'a> Resources<'a> {
                 "DestinationPolicy" => all
                     .destination_policies
                     .push(DestinationPolicy::read(document, problems)),
-                "ListenerPolicy" => all.listener_policies.push(ListenerPolicy::read(document)),
+                "ListenerPolicy" => all
+                    .listener_policies
+                    .push(ListenerPolicy::read(document, problems)),
                 "ApplicationProtocol" => all
                     .protocols
                     .push(ApplicationProtocol::read(document, problems)),

@@ -9,6 +9,7 @@ mod kinds;
 mod near;
 mod reference;
 mod schema;
+mod shadow;
 mod source;
 mod translate;
 mod watch;

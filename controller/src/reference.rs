@@ -8,6 +8,7 @@ mod fitness;
 mod istio;
 mod own;
 mod page;
+mod rules;
 mod security;
 mod virtual_service;
 

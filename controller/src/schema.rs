@@ -71,6 +71,8 @@ pub(crate) enum Shape {
     ChoiceOr(&'static [&'static str], &'static Self),
     /// A list of these, or this object.
     ListOr(&'static Self, &'static [Field]),
+    /// Text, or this object.
+    TextOr(&'static [Field]),
     /// Not looked into.
     Any,
 }
@@ -135,6 +137,7 @@ impl Shape {
                 format!("one of {}, or {}", words.join(", "), other.describe())
             }
             Self::ListOr(item, _) => format!("list of {}, or object", plural(item)),
+            Self::TextOr(_) => "text, or object".to_owned(),
             Self::Any => "anything".to_owned(),
         }
     }
@@ -142,7 +145,7 @@ impl Shape {
     /// The fields of the object that stands here, or in the items of the list that stands here.
     pub(crate) const fn fields(&self) -> &'static [Field] {
         match self {
-            Self::Object(fields) | Self::OneOf { fields, .. } => fields,
+            Self::Object(fields) | Self::OneOf { fields, .. } | Self::TextOr(fields) => fields,
             Self::List(inner) | Self::Map(inner) | Self::ChoiceOr(_, inner) => inner.fields(),
             _ => &[],
         }

@@ -223,11 +223,27 @@ fn protocols_may_be_declared_and_renamed() {
 }
 
 #[test]
+fn rules_of_every_kind_load_together() {
+    let config = clean("rules");
+    let route = &routes(&config, 20990, "dubbo")[0];
+    assert_eq!((route.faults.len(), route.mirrors.len()), (1, 1));
+    assert_eq!(
+        (route.local_limits.len(), route.global_limits.len()),
+        (2, 1)
+    );
+    assert_eq!(route.retry.attempts, 3);
+    let listener = &config.listeners()[0];
+    assert_eq!(listener.served[0].local_limits.len(), 1);
+    assert_eq!(listener.served[0].global_limits.len(), 1);
+    assert_eq!(routes(&config, 6399, "redis")[0].faults.len(), 2);
+}
+
+#[test]
 fn folders_load_recursively_and_dumps_load_again() {
     let outcome = example(".");
-    assert_eq!(outcome.config.unwrap().listeners().len(), 7);
+    assert_eq!(outcome.config.unwrap().listeners().len(), 10);
     assert!(outcome.sources.len() >= 6);
-    for folder in ["dubbo", "thrift", "gateway", "custom"] {
+    for folder in ["dubbo", "thrift", "gateway", "custom", "rules"] {
         let outcome = example(folder);
         let text = dump(&outcome.resources);
         let again = load_str("dump.yaml", &text, &builtins());

@@ -8,6 +8,7 @@ use meltemi_config::{
 use meltemi_frame::Sharing;
 
 use super::fitness::{budget, health, outlier, warmup};
+use super::limit::{self, GlobalRate, LocalRate};
 use super::router::qualify;
 use super::service::{Labels, labels};
 use crate::yaml::{Cursor, Document};
@@ -109,14 +110,25 @@ pub(crate) struct ListenerPolicy<'a> {
     /// `namespace/name`.
     pub(crate) gateway: String,
     pub(crate) port: Option<u16>,
+    pub(crate) document: &'a Document,
+    /// Each listener has buckets of its own, and so a name for them.
+    pub(crate) local: Option<LocalRate<'a>>,
+    pub(crate) global: Option<GlobalRate<'a>>,
+    /// How many traces are recorded.
+    pub(crate) sampling: Option<Share>,
     limits: Cursor<'a>,
 }
 
 impl<'a> ListenerPolicy<'a> {
-    pub(crate) fn read(document: &'a Document) -> Self {
+    pub(crate) fn read(document: &'a Document, problems: &mut Vec<Problem>) -> Self {
         let spec = document.cursor().at("spec");
         let gateway = spec.at("gateway");
+        let sampling = spec.at("tracing").at("sampling").text();
         Self {
+            local: limit::local(&spec.at("localRateLimit"), &document.object, problems),
+            global: limit::global(&spec.at("globalRateLimit"), &document.object, problems),
+            sampling: sampling.and_then(|text| Some(Share::percent(text.parse().ok()?))),
+            document,
             gateway: qualify(gateway.text().unwrap_or(""), &document.namespace),
             port: spec.at("port").number(),
             limits: spec.at("limits"),

@@ -70,7 +70,7 @@ pub(super) static DESTINATION: Shape = Shape::Object(&[
 ]);
 
 pub(super) static PERCENTAGE: Shape =
-    Shape::Object(&[Field::new("value", &PERCENT, "The percentage.")]);
+    Shape::Object(&[Field::new("value", &PERCENT, "The percentage.").required()]);
 
 pub(super) const EXPORT_TO: Field = Field::new(
     "exportTo",

@@ -1,5 +1,7 @@
 //! Destinations to clusters: endpoints, subsets, and how they are used.
 
+mod plain;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
