@@ -16,7 +16,10 @@ mod rules;
 mod table;
 
 pub use balance::Balancer;
-pub use explain::{Decision, EndpointShare, FailedTest, TargetShare, Verdict};
+pub use explain::{
+    AccessGiven, Asked, Decision, EndpointShare, FailedTest, FaultShare, LimitAsked, MirrorShare,
+    Plan, RetryPlan, ServiceAsked, TargetShare, Verdict,
+};
 pub use fifo::{Fifo, Turn};
 pub use hash::stable_hash;
 pub use mutation::{Changes, Facts};
