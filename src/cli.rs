@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// Check configuration and tell everything that is wrong with it.
     Check(CheckArguments),
-    /// Tell which route a request would take, and why not the others.
+    /// Tell everything that would be decided on a request: who may, which limits, which route, why not
+    /// the others, what is done to it, and where it may go.
     Explain(ExplainArguments),
     /// Decode captured bytes, one line per message.
     Decode(DecodeArguments),
@@ -113,6 +114,12 @@ pub(crate) struct ExplainArguments {
     /// Take the requests from captured bytes (`-`: standard input) instead.
     #[arg(long, value_name = "FILE", conflicts_with = "attributes")]
     pub(crate) capture: Option<PathBuf>,
+    /// The client's address.
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    pub(crate) source_ip: IpAddr,
+    /// The client's identity, such as `spiffe://cluster.local/ns/default/sa/web`.
+    #[arg(long, value_name = "URI")]
+    pub(crate) principal: Option<String>,
     /// How to print the decision.
     #[arg(long, default_value = "text", value_name = "FORMAT")]
     pub(crate) format: LineFormat,

@@ -1,12 +1,21 @@
 //! Tests that the path of a request allocates nothing in the steady state.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
 
 use allocation_counter::measure;
-use meltemi_config::{Balancing, Cluster, Locality, Matcher, Share, WholeRegex};
+use meltemi_config::{
+    Abort, Authorization, Balancing, Bucket, Clause, Cluster, FaultRule, IpBlock, LocalLimit,
+    LocalLimits, Locality, Matcher, Mirror, Origin, Policy, PolicyRule, Share, Subject, ValueMatch,
+    WholeRegex,
+};
+use meltemi_frame::{Fault, Reason, Status};
 
 use crate::fixture::{Seen, config, exact, message, route, served, target, test};
-use crate::{Ask, Balancer, Fifo, Fitness, LimitStore, Member, Order, Pending, Table};
+use crate::{
+    Access, Ask, Balancer, Fifo, Fitness, LimitStore, Member, Order, Peer, Pending, Table,
+};
 
 const ROUNDS: u64 = 100;
 
@@ -46,6 +55,129 @@ fn routing_a_request_allocates_nothing() {
         let cluster = route.choose(round << 57);
         assert_eq!(route.hash(cluster, &call, source).is_some(), cluster == 2);
     });
+}
+
+fn bucket() -> Bucket {
+    Bucket {
+        size: 3,
+        fill: 7,
+        interval: Duration::from_millis(1),
+    }
+}
+
+fn local(per: &[&str]) -> Arc<LocalLimits> {
+    let rule = LocalLimit {
+        matches: vec![exact("method", "buy")],
+        per: per.iter().map(|&name| name.to_owned()).collect(),
+        values: 16,
+        bucket: bucket(),
+        origin: Origin::default(),
+    };
+    Arc::new(LocalLimits {
+        name: format!("per {per:?}"),
+        rules: vec![rule],
+        origin: Origin::default(),
+    })
+}
+
+/// Policies that ask for as much as they can.
+fn authorization() -> Arc<Authorization> {
+    let clause = |subject, values| Clause {
+        subject,
+        values,
+        not: false,
+    };
+    let many = |prefix: &str| {
+        let value = |n| ValueMatch::Exact(format!("{prefix}{n}"));
+        (0..100).map(value).collect::<Vec<_>>()
+    };
+    let block = ValueMatch::Block(IpBlock::parse("10.0.0.0/8").unwrap());
+    let rule = PolicyRule {
+        from: vec![vec![
+            clause(Subject::SourceIp, vec![block]),
+            clause(
+                Subject::RemoteIp,
+                vec![ValueMatch::Prefix("10.".to_owned())],
+            ),
+            clause(Subject::Namespace, many("ns")),
+            clause(Subject::DestinationPort, many("8")),
+        ]],
+        to: vec![vec![clause(
+            Subject::Attribute("method".to_owned()),
+            vec![ValueMatch::Exact("buy".to_owned())],
+        )]],
+        when: vec![clause(
+            Subject::Attribute("header.a".to_owned()),
+            vec![ValueMatch::Suffix("x".to_owned())],
+        )],
+    };
+    let policy = |rules: Vec<PolicyRule>| Policy {
+        name: "policy".to_owned(),
+        rules,
+        origin: Origin::default(),
+    };
+    Arc::new(Authorization {
+        deny: vec![policy(vec![])],
+        allow: vec![policy(vec![rule.clone()])],
+        audit: vec![policy(vec![rule])],
+    })
+}
+
+#[test]
+fn deciding_by_every_rule_allocates_nothing() {
+    let mut ruled = route("ruled", vec![]);
+    ruled.retry.on = vec![Fault::Reset];
+    ruled.retry.statuses = vec![exact("result", "BUSY")];
+    ruled.faults = vec![FaultRule {
+        matches: vec![exact("method", "buy")],
+        delay: Some((Duration::from_millis(1), Share::millionths(500_000))),
+        abort: Some(Abort {
+            reason: Reason::Internal,
+            text: "on purpose".to_owned(),
+            share: Share::millionths(500_000),
+        }),
+        origin: Origin::default(),
+    }];
+    ruled.mirrors = vec![Mirror {
+        cluster: "c".to_owned(),
+        share: Share::millionths(500_000),
+        writes_only: true,
+        compare: true,
+        origin: Origin::default(),
+    }];
+    ruled.authorization = Some(authorization());
+    ruled.local_limits = vec![local(&[]), local(&["header.a"]), local(&["source.ip"])];
+    let config = config(vec![ruled.clone()]);
+    let table = Table::compile(&served(vec![ruled]), &config, &LimitStore::default());
+    let rules = &table.routes()[0].rules;
+    let extras = rules.extras().unwrap();
+    let policies = extras.policies.as_ref().unwrap();
+    let call = message(&[("method", "buy"), ("header.a", "x")]);
+    let response = message(&[("result", "BUSY")]);
+    let source = SocketAddr::from(([10, 0, 0, 1], 9));
+    let principal = "spiffe://td/ns/ns7/sa/web".into();
+    let peer = Peer::new(source, source.ip(), 80, Some(principal));
+    let mut passed = 0;
+    steady(|round| {
+        let authorizer = policies.authorization().unwrap();
+        assert_eq!(authorizer.decide(&call, &peer), Access::Allowed);
+        assert_eq!(authorizer.audits(&call, &peer).count(), 1);
+        for limiter in policies.local() {
+            // More clients than there are buckets.
+            let client = IpAddr::from([10, 0, 0, (round % 40) as u8]);
+            passed += u64::from(limiter.take(&call, client, round * 100));
+        }
+        let mut random = || round.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let faults = extras.faults.as_ref().unwrap();
+        let drawn = faults.draw(&call, &mut random);
+        let mirrors = extras.mirrors.as_ref().unwrap();
+        let copies = mirrors.draw(&call.head, &mut random).count();
+        assert_eq!(drawn.abort.is_some(), copies > 0);
+        assert!(!rules.retry.keeps(&call.head));
+        let failed = Status::Failed(Fault::Application);
+        assert!(rules.retry.fails(failed, &response).is_some());
+    });
+    assert!(passed > ROUNDS);
 }
 
 #[test]

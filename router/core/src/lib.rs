@@ -18,7 +18,10 @@ mod rules;
 mod table;
 
 pub use balance::{Ask, Balancer, Choice, Endpoints, Member};
-pub use explain::{Decision, EndpointShare, FailedTest, TargetShare, Verdict};
+pub use explain::{
+    AccessGiven, Asked, Decision, EndpointShare, FailedTest, FaultShare, LimitAsked, MirrorShare,
+    Plan, RetryPlan, ServiceAsked, TargetShare, Verdict,
+};
 pub use fifo::{Fifo, Turn};
 pub use fitness::{Fitness, Fleet, Health, Vitals};
 pub use hash::stable_hash;

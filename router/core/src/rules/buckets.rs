@@ -80,7 +80,7 @@ impl Buckets {
         let Some(full) = rate.take(0, now) else {
             return false;
         };
-        if !self.make_room(&mut shard, at, now) {
+        if !self.make_room(&mut shard, at, hash, now) {
             return self.shared.take(rate, now);
         }
         shard.insert(Place { hash, full });
@@ -88,7 +88,7 @@ impl Buckets {
     }
 
     /// Counts one more bucket, if there may be one.
-    fn make_room(&self, shard: &mut Shard, at: usize, now: u64) -> bool {
+    fn make_room(&self, shard: &mut Shard, at: usize, hash: u64, now: u64) -> bool {
         let more = |used| (used < self.most).then_some(used + 1);
         let counted = self
             .used
@@ -96,12 +96,12 @@ impl Buckets {
         if counted.is_ok() || shard.remove_full(now) {
             return true;
         }
-        // Another shard, each in its turn. It is not waited for, as its holder may wait for this one.
+        // Another shard, any. It is not waited for, as its holder may wait for this one.
         let others = self.shards.len() - 1;
-        let Some(turn) = shard.hand.checked_rem(others) else {
+        let Some(any) = ((hash ^ now) as usize).checked_rem(others) else {
             return false;
         };
-        let other = self.shards.get((at + 1 + turn) % self.shards.len());
+        let other = self.shards.get((at + 1 + any) % self.shards.len());
         let other = other.and_then(|other| other.try_lock().ok());
         other.is_some_and(|mut other| other.remove_full(now))
     }

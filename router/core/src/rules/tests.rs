@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use meltemi_config::{Abort, FaultRule, Mirror, Origin, Route};
+use meltemi_config::{
+    Abort, Bucket, Clause, Descriptor, DescriptorEntry, DescriptorValue, FaultRule, LocalLimit,
+    Mirror, Origin, Policy, PolicyRule, Route, Served, Subject, ValueMatch,
+};
 use meltemi_frame::{Bind, Head, Kind, Reason, Safety};
 use proptest::prelude::*;
 
@@ -141,6 +144,111 @@ fn a_route_without_rules_has_none() {
     let table = table(route("x", vec![]));
     assert!(table.policies().is_none() && table.routes()[0].rules.extras().is_none());
     assert_eq!(table.interest(), Interest::Route);
+}
+
+fn limit(matches: &str, per: &str) -> Arc<LocalLimits> {
+    Arc::new(LocalLimits {
+        name: "l".to_owned(),
+        rules: vec![LocalLimit {
+            matches: vec![exact(matches, "x")],
+            per: vec![per.to_owned()],
+            values: 1,
+            bucket: Bucket {
+                size: 1,
+                fill: 1,
+                interval: Duration::from_secs(1),
+            },
+            origin: Origin::default(),
+        }],
+        origin: Origin::default(),
+    })
+}
+
+#[test]
+fn codecs_look_as_deep_as_every_rule_needs() {
+    let interest = |change: &dyn Fn(&mut Route, &mut Served)| {
+        let mut route = route("x", vec![]);
+        let mut served = served(vec![]);
+        change(&mut route, &mut served);
+        served.routes = vec![route];
+        let table = Table::compile(&served, &config(vec![]), &LimitStore::default());
+        (table.interest(), table.response_interest())
+    };
+    use Interest::{Body, Headers, Route as Cheap};
+    let deny = |name: &str| {
+        let clause = Clause {
+            subject: Subject::Attribute(name.to_owned()),
+            values: vec![ValueMatch::Present],
+            not: false,
+        };
+        let rule = PolicyRule {
+            when: vec![clause],
+            ..PolicyRule::default()
+        };
+        let policy = Policy {
+            name: "p".to_owned(),
+            rules: vec![rule],
+            origin: Origin::default(),
+        };
+        Some(Arc::new(Authorization {
+            deny: vec![policy],
+            ..Authorization::default()
+        }))
+    };
+    let asks = |name: &str| {
+        let entry = DescriptorEntry {
+            key: "k".to_owned(),
+            value: DescriptorValue::Attribute(name.to_owned()),
+        };
+        Arc::new(GlobalLimit {
+            name: "g".to_owned(),
+            matches: vec![],
+            domain: "d".to_owned(),
+            descriptors: vec![Descriptor {
+                entries: vec![entry],
+            }],
+            cluster: "a".to_owned(),
+            timeout: Duration::from_millis(1),
+            deny_on_failure: false,
+            origin: Origin::default(),
+        })
+    };
+    assert_eq!(interest(&|_, _| {}), (Cheap, Cheap));
+    let listener = interest(&|_, served| served.authorization = deny("header.a"));
+    assert_eq!(listener, (Headers, Cheap));
+    let route = interest(&|route, _| route.authorization = deny("note"));
+    assert_eq!(route, (Body, Cheap));
+    let limits = interest(&|_, served| served.local_limits = vec![limit("method", "header.a")]);
+    assert_eq!(limits, (Headers, Cheap));
+    let limits = interest(&|route, _| route.local_limits = vec![limit("note", "source.ip")]);
+    assert_eq!(limits, (Body, Cheap));
+    let service = interest(&|_, served| served.global_limits = vec![asks("header.a")]);
+    assert_eq!(service, (Headers, Cheap));
+    let service = interest(&|route, _| route.global_limits = vec![asks("note")]);
+    assert_eq!(service, (Body, Cheap));
+    let retry = interest(&|route, _| route.retry.statuses = vec![exact("result", "x")]);
+    assert_eq!(retry, (Cheap, Body));
+}
+
+#[test]
+fn routes_that_share_a_limit_share_its_tokens() {
+    let shared = limit("method", "source.ip");
+    let mut routes = vec![route("x", vec![]), route("y", vec![])];
+    for route in &mut routes {
+        route.local_limits = vec![Arc::clone(&shared)];
+    }
+    let (config, store) = (config(routes.clone()), LimitStore::default());
+    let tables = [0, 1].map(|_| Table::compile(&served(routes.clone()), &config, &store));
+    let call = message(&[("method", "x")]);
+    let mut passed = 0;
+    for table in &tables {
+        for route in table.routes() {
+            let policies = route.rules.extras().unwrap().policies.as_ref().unwrap();
+            let passes = policies.local()[0].take(&call, [10, 0, 0, 1].into(), 5);
+            passed += u32::from(passes);
+        }
+    }
+    assert_eq!(passed, 1);
 }
 
 #[test]
