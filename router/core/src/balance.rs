@@ -149,6 +149,25 @@ impl Balancer {
                 .reweigh(random, &|at| warming.portion(age_us(at)));
             warming.applied(ask, some);
         }
+        let load = |at| endpoints.load(at);
+        let fit = |at| endpoints.fitness(at) == Fitness::Fit;
+        // Nearly always this is all.
+        if let Shape::Flat(group) = &mut self.shape
+            && ask.tried.is_none()
+            && let Some(at) = group.pick(ask.hash, random, &load, &fit)
+        {
+            return Some(Choice { at, panic: false });
+        }
+        self.by_preference(ask, random, endpoints)
+    }
+
+    #[inline(never)]
+    fn by_preference<E: Endpoints>(
+        &mut self,
+        ask: &Ask<'_>,
+        random: &mut dyn FnMut() -> u64,
+        endpoints: &E,
+    ) -> Option<Choice> {
         if let Shape::Layered(layers) = &mut self.shape {
             layers.count(ask, &|at| endpoints.fitness(at));
         }

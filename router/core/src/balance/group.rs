@@ -53,6 +53,8 @@ impl Method {
         }
     }
 
+    // Once per request, with so many arguments that a call costs as much as the pick.
+    #[inline(always)]
     fn pick(
         &mut self,
         pool: &Pool,
@@ -105,6 +107,7 @@ impl Group {
     }
 
     /// A position in the cluster.
+    #[inline(always)]
     pub(super) fn pick(
         &mut self,
         hash: Option<u64>,
@@ -112,9 +115,20 @@ impl Group {
         load: &dyn Fn(usize) -> u32,
         usable: &dyn Fn(usize) -> bool,
     ) -> Option<usize> {
-        let Some(places) = &self.places else {
+        if self.places.is_none() {
             return self.method.pick(&self.pool, hash, random, load, usable);
-        };
+        }
+        self.pick_place(hash, random, load, usable)
+    }
+
+    fn pick_place(
+        &mut self,
+        hash: Option<u64>,
+        random: &mut dyn FnMut() -> u64,
+        load: &dyn Fn(usize) -> u32,
+        usable: &dyn Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let places = self.places.as_ref()?;
         let load = |at| places.get(at).map_or(0, |&place| load(place));
         let usable = |at| places.get(at).is_some_and(|&place| usable(place));
         let at = self.method.pick(&self.pool, hash, random, &load, &usable)?;
