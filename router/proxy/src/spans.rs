@@ -49,7 +49,9 @@ impl Tracer {
         stats: &Stats,
     ) -> Result<Arc<Self>, String> {
         if !tracing.endpoint.starts_with("http://") {
-            return Err("it does not begin with `http://`, as in http://127.0.0.1:4317".to_owned());
+            let why =
+                "it is no address of OTLP over gRPC without TLS, such as http://127.0.0.1:4317";
+            return Err(why.to_owned());
         }
         let exporter = Exporter::start(tracing, runtime, stats)?;
         Ok(Arc::new(Self { exporter }))

@@ -58,6 +58,13 @@ pub(crate) struct Finished<'a> {
     pub(crate) details: &'a str,
 }
 
+impl Finished<'_> {
+    /// A redirect is what was asked for as much as an answer is.
+    fn failed(&self) -> bool {
+        !matches!(self.status, "ok" | "redirect")
+    }
+}
+
 impl Active {
     /// The id of the trace, as it is written everywhere.
     pub(crate) fn trace_id(&self) -> String {
@@ -86,7 +93,7 @@ impl Recording {
         let flags = TraceFlags::default().with_sampled(true);
         let trace = TraceId::from(self.context.trace);
         let span = SpanId::from(self.context.span);
-        let failed = facts.status != "ok";
+        let failed = facts.failed();
         let description = if facts.details.is_empty() {
             facts.fault.map_or("", Fault::name)
         } else {
@@ -163,7 +170,7 @@ impl Recording {
         }
         let fault = facts.fault.map_or("", Fault::name);
         add("meltemi.fault", fault);
-        if facts.status != "ok" {
+        if facts.failed() {
             add(
                 "error.type",
                 if fault.is_empty() {
