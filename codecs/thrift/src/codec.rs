@@ -65,7 +65,9 @@ impl ThriftCodec {
             inflater: Inflater::default(),
             session: Session::default(),
             spoken: None,
-            probe: probe::dialect(spoken),
+            probe: spoken
+                .checked_sub(1)
+                .map_or(Dialect::ORDINARY, Dialect::from_bits),
         }
     }
 
@@ -73,7 +75,7 @@ impl ThriftCodec {
         let bits = present::dialect(request).bits();
         if self.spoken != Some(bits) {
             self.spoken = Some(bits);
-            self.session = Session::dialect(bits + 1);
+            self.session = session(Dialect::from_bits(bits));
         }
     }
 
@@ -314,6 +316,11 @@ impl ThriftCodec {
             }
         }
     }
+}
+
+/// The session of connections that speak a dialect: its bits, past 0, which is any dialect.
+pub(crate) fn session(dialect: Dialect) -> Session {
+    Session::dialect(dialect.bits() + 1)
 }
 
 fn data(piece: &[u8], id: Option<i64>, end: bool) -> Decoded<'_> {

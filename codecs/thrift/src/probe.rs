@@ -3,22 +3,10 @@
 
 use meltemi_frame::{Output, Unsupported};
 
-use crate::dialect::{Dialect, Encoding, MessageType, Transport};
+use crate::dialect::{Dialect, Encoding, MessageType};
 use crate::envelope::{self, MAX_NAME};
 use crate::present::FINAGLE_UPGRADE;
 use crate::{json, reply, write};
-
-/// What is spoken where nobody says otherwise: what every server reads that has frames at all.
-const ORDINARY: Dialect = Dialect {
-    transport: Transport::Framed,
-    encoding: Encoding::Strict,
-    framed_payload: false,
-};
-
-/// The dialect that a session names ([`crate::codec`] makes them), or the ordinary one.
-pub(crate) fn dialect(spoken: u32) -> Dialect {
-    spoken.checked_sub(1).map_or(ORDINARY, Dialect::from_bits)
-}
 
 /// Appends a call of `operation`: the method's name, behind the service's and a colon where several
 /// services share a port.
@@ -56,6 +44,8 @@ pub(crate) fn call(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use meltemi_frame::{Interest, Kind, Limits, Protocol as _, Say, Session, Side, Status};
 
     use super::*;
@@ -151,5 +141,66 @@ mod tests {
                 .synthesize(to_a_client, &mut out)
                 .is_err()
         );
+    }
+
+    #[test]
+    fn dialects_have_names() {
+        let thrift = Thrift::new();
+        for (name, like) in [
+            ("framed", frame(ADD)),
+            ("binary", frame(ADD)),
+            ("framed-binary", frame(ADD)),
+            ("unframed", ADD.to_vec()),
+            ("compact", frame(b"\x82\x21\0\x01a\0")),
+            ("unframed-compact", b"\x82\x21\0\x01a\0".to_vec()),
+            ("lax-unframed", b"\0\0\0\x01a\x01\0\0\0\0\0".to_vec()),
+        ] {
+            let session = thrift.dialect(name).unwrap();
+            assert!(session.same(&session_of(&like)), "{name}");
+        }
+        for name in [
+            "",
+            "-",
+            "framed-",
+            "Framed",
+            "http",
+            "framed-unframed",
+            "json-compact",
+        ] {
+            let refused = thrift.dialect(name).unwrap_err();
+            assert!(refused.contains("`unframed-compact`"), "{refused}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_operation_is_refused_or_called(
+            operation in "\\PC{0,20}|[a-zA-Z:\\\\\"\0\n]{0,12}",
+            transport in prop::sample::select(vec!["framed", "unframed", "header", "ttheader"]),
+            encoding in prop::sample::select(vec!["binary", "lax", "compact", "json"]),
+            id: i32,
+        ) {
+            // A server takes the length of a name for that of a frame if what follows starts a message.
+            let named = operation.starts_with(|first: char| first.is_ascii_alphabetic());
+            prop_assume!(named || transport != "unframed" || encoding != "lax");
+            let thrift = Thrift::new();
+            let session = thrift.dialect(&format!("{transport}-{encoding}")).unwrap();
+            let mut client = thrift.codec(Side::Client, &Limits::default(), &session);
+            let mut out = Output::new();
+            let say = Say::Probe { id: id.into(), operation: &operation };
+            if client.synthesize(say, &mut out).is_err() {
+                prop_assert!(out.is_empty());
+                prop_assert!(operation.is_empty() || operation.find(':') == Some(operation.len() - 1));
+                return Ok(());
+            }
+            let sent = out.drain();
+            let (message, taken) = one(&mut *codec(Side::Server), &sent, Interest::Body);
+            prop_assert_eq!((message.head.id, taken), (Some(id.into()), sent.len()));
+            let service = attribute(&message, "service").map(|service| format!("{service}:"));
+            let method = attribute(&message, "method").unwrap();
+            prop_assert_eq!(service.unwrap_or_default() + &method, operation);
+            prop_assert_eq!(attribute(&message, "transport").unwrap(), transport);
+            prop_assert_eq!(attribute(&message, "protocol").unwrap(), encoding);
+        }
     }
 }

@@ -387,13 +387,17 @@ impl Collector for Stats {
 /// The metrics reference, as Markdown.
 pub fn reference() -> String {
     let mut text = String::new();
+    let mut above = None;
     for family in FAMILIES {
-        let labels = family.labels.join("`, `");
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            text,
-            "\n## By `{labels}`\n\n| metric | type | what |\n|---|---|---|"
-        );
+        // Families with the same labels stand in one table.
+        if above.replace(family.labels) != Some(family.labels) {
+            let labels = family.labels.join("`, `");
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "\n## By `{labels}`\n\n| metric | type | what |\n|---|---|---|"
+            );
+        }
         for metric in family.metrics {
             let (suffix, form) = match metric.form {
                 Form::Counter => ("_total", "counter"),
