@@ -37,6 +37,8 @@ impl Fake {
             replies: Reason::ALL,
             operation: "method".into(),
             service: None,
+            system: meltemi_frame::System::Rpc("fake".into()),
+            probes: false,
         })
     }
 }
