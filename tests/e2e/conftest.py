@@ -10,9 +10,10 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(HERE.parent / "peers" / "thrift" / "target"))
 
-from harness import matrix, peers  # noqa: E402
+from harness import grid, matrix, peers  # noqa: E402
 from harness.meltemi import Meltemi  # noqa: E402
 from harness.process import LIVE, ROOT, LinePeer  # noqa: E402
+from harness.stage import Stage  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +35,14 @@ def mesh(tmp_path):
     yield start
     for child in started:
         child.stop()
+
+
+@pytest.fixture
+def stage(request, mesh):
+    """Servers that do as they are told, a mesh, and clients, of the protocol in the rule's column."""
+    made = Stage(request.param, mesh)
+    yield made
+    made.close()
 
 
 class Pool:
@@ -87,6 +96,7 @@ def pytest_runtest_makereport(item, call):
     """A failed test shows the last words of everything that runs."""
     outcome = yield
     report = outcome.get_result()
+    grid.record(item, report)
     if not report.failed:
         return
     for child in LIVE:
@@ -98,13 +108,17 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Prints what was tried, or writes it to docs/interop.md when asked."""
-    if not matrix.TRIED:
-        return
-    table = matrix.markdown()
-    terminalreporter.section("interop matrix")
-    terminalreporter.write(table)
-    if os.environ.get("MELTEMI_WRITE_INTEROP") == "1":
-        target = ROOT / "docs" / "interop.md"
-        target.write_text(table)
-        terminalreporter.write_line(f"written to {target.relative_to(ROOT)}")
+    """Prints what was tried, and writes it to docs/ when asked."""
+    for title, page, tried, made in [
+        ("interop matrix", "interop.md", matrix.TRIED, matrix.markdown),
+        ("rules and protocols", "rules.md", grid.tried(), grid.markdown),
+    ]:
+        if not tried:
+            continue
+        table = made()
+        terminalreporter.section(title)
+        terminalreporter.write(table)
+        if os.environ.get("MELTEMI_WRITE_INTEROP") == "1":
+            target = ROOT / "docs" / page
+            target.write_text(table)
+            terminalreporter.write_line(f"written to {target.relative_to(ROOT)}")
