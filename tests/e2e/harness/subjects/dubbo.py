@@ -53,8 +53,8 @@ def reply(frame, do, tag):
 
 class Client(script.Client):
     natives = {
-        "badRequest": 40,
-        "notFound": 60,
+        "bad_request": 40,
+        "not_found": 60,
         "overloaded": 100,
         "timeout": 31,
         "denied": 70,

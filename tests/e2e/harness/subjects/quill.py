@@ -49,8 +49,8 @@ def reply(frame, do, tag):
 
 class Client(script.Client):
     natives = {
-        "badRequest": 2,
-        "notFound": 3,
+        "bad_request": 2,
+        "not_found": 3,
         "overloaded": 4,
         "timeout": 5,
         "denied": 6,

@@ -71,8 +71,8 @@ class Bound(RedisConnection):
 
 class Client(script.Client):
     natives = {
-        "badRequest": "ERR bad request",
-        "notFound": "ERR no route",
+        "bad_request": "ERR bad request",
+        "not_found": "ERR no route",
         "unavailable": "ERR upstream unavailable",
         "timeout": "ERR upstream timeout",
         "overloaded": "ERR overloaded",

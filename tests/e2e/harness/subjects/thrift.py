@@ -98,8 +98,8 @@ def write_reply(speak, method, number, do, tag):
 
 class Client(script.Client):
     natives = {
-        "badRequest": TApplicationException.PROTOCOL_ERROR,
-        "notFound": TApplicationException.UNKNOWN_METHOD,
+        "bad_request": TApplicationException.PROTOCOL_ERROR,
+        "not_found": TApplicationException.UNKNOWN_METHOD,
         **{
             reason: TApplicationException.INTERNAL_ERROR
             for reason in ("unavailable", "timeout", "overloaded", "denied", "internal")
