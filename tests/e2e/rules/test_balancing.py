@@ -43,17 +43,17 @@ def test_random(stage):
 @rule("Load balancing", "least request")
 def test_least_request(stage):
     (slow, quick), _ = balanced(stage, 2, simple="LEAST_REQUEST")
-    slow.always(late(0.25))
+    slow.always(late(0.15))
 
     def caller(_):
         with stage.subject.client(stage.port) as client:
-            return [client.call("read").ok for _ in range(25)]
+            return [client.call("read").ok for _ in range(15)]
 
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        assert all(all(calls) for calls in pool.map(caller, range(4)))
-    assert slow.count() + quick.count() == 100
-    # In turn it would be 50.
-    assert quick.count() >= 75, (slow.count(), quick.count())
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert all(all(calls) for calls in pool.map(caller, range(8)))
+    assert slow.count() + quick.count() == 120
+    # In turn, or at random, it would be 60.
+    assert quick.count() >= 85, (slow.count(), quick.count())
 
 
 def sticks(stage, **balancer):
@@ -110,7 +110,7 @@ def test_by_source(stage):
 
 @rule("Load balancing", "by the tag in a key", gaps=ONLY_KEYS)
 def test_hash_tags(stage):
-    _, client = balanced(stage, 3, consistentHash={"attribute": "key"})
+    _, client = balanced(stage, 3, consistentHash={"attribute": "key{}"})
     homes = set()
     for number in range(30):
         tag = f"{{user-{number}}}"
