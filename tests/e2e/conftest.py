@@ -10,7 +10,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(HERE.parent / "peers" / "thrift" / "target"))
 
-from harness import grid, matrix, peers  # noqa: E402
+from harness import grid, matrix, peers, real  # noqa: E402
 from harness.meltemi import Meltemi  # noqa: E402
 from harness.process import LIVE, ROOT, LinePeer  # noqa: E402
 from harness.stage import Stage  # noqa: E402
@@ -38,9 +38,9 @@ def mesh(tmp_path):
 
 
 @pytest.fixture
-def stage(request, mesh):
+def stage(request, mesh, tmp_path):
     """Servers that do as they are told, a mesh, and clients, of the protocol in the rule's column."""
-    made = Stage(request.param, mesh)
+    made = Stage(request.param, mesh, tmp_path)
     yield made
     made.close()
 
@@ -89,6 +89,18 @@ dubbo_provider = pooled(
 java_consumer = pooled(lambda logs, module: peers.java_client(module, logs))
 bolt_provider = pooled(lambda logs, tag: peers.JavaServer("bolt", tag, logs))
 node = pooled(lambda logs, script, *args: peers.node_client(script, logs, *args))
+
+
+@pytest.fixture
+def pair(request, dubbo_provider, java_consumer, thrift_server, redis_server):
+    """Two servers and a client of a protocol as their makers ship them."""
+    made = {
+        "dubbo": lambda: real.Dubbo(dubbo_provider, java_consumer),
+        "thrift": lambda: real.Thrift(thrift_server),
+        "redis": lambda: real.Redis(redis_server),
+    }[request.param]()
+    yield made
+    made.close()
 
 
 @pytest.hookimpl(hookwrapper=True)

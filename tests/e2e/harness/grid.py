@@ -29,10 +29,17 @@ def rule(group, name, gaps=None):
     return decorate
 
 
-def real(group, name, protocol, peers):
-    """The same cell, tried between a client and a server that nobody here has written."""
+def real(group, name, gaps=()):
+    """A test of the same row between a client and servers that nobody here has written: it gets the
+    fixture `pair`."""
     ROWS.setdefault((group, name), {})
-    return pytest.mark.rule(group, name, protocol=protocol, peers=peers)
+
+    def decorate(test):
+        protocols = [protocol for protocol in ("dubbo", "thrift", "redis") if protocol not in gaps]
+        test = pytest.mark.parametrize("pair", protocols, indirect=True)(test)
+        return pytest.mark.rule(group, name)(test)
+
+    return decorate
 
 
 def record(item, report):
@@ -41,16 +48,15 @@ def record(item, report):
     if mark is None or (report.when != "call" and report.passed):
         return
     row = tuple(mark.args)
-    protocol = mark.kwargs.get("protocol")
-    if protocol is None:
-        protocol = item.callspec.params["stage"]
-    cell = ROWS[row].get(protocol)
+    params = item.callspec.params
+    protocol = params.get("stage") or params["pair"]
     if not report.passed:
         ROWS[row][protocol] = FAILS
-    elif cell != FAILS:
+        return
+    if ROWS[row].get(protocol) != FAILS:
         ROWS[row][protocol] = WORKS
-        if peers := mark.kwargs.get("peers"):
-            REAL.setdefault(row, {}).setdefault(protocol, set()).add(peers)
+    if "pair" in params:
+        REAL.setdefault(row, {}).setdefault(protocol, set()).add(item.funcargs["pair"].peers)
 
 
 def tried():

@@ -15,10 +15,12 @@ HOST = "rules.test"
 class Stage:
     """Servers, a mesh, clients. Everything ends with the test."""
 
-    def __init__(self, protocol, start):
+    def __init__(self, protocol, start, directory):
         self.protocol = protocol
         self.subject = SUBJECTS[protocol]
         self.port = free_port()
+        # Where files of the test may be.
+        self.directory = directory
         self.router = None
         self.servers = []
         self._start = start
@@ -89,9 +91,13 @@ class Stage:
 
     # The mesh.
 
-    def run(self, *routes, args=(), env=None, **options):
+    def run(self, *routes, args=(), **options):
         """Starts the mesh."""
-        self.router = self._start(self.documents(*routes, **options), args=args, env=env)
+        return self.start(self.documents(*routes, **options), args=args)
+
+    def start(self, documents, **options):
+        """Starts the mesh on these documents."""
+        self.router = self._start(documents, **options)
         return self.router
 
     def faults(self, fault):

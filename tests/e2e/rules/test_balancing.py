@@ -248,7 +248,7 @@ def test_a_new_endpoint_starts_slowly(stage):
     }
     one = stage.documents(hosts=[stage.host(servers[0], policy=policy)])
     both = stage.documents(hosts=[stage.host(*servers, policy=policy)])
-    stage.router = stage._start(one)
+    stage.start(one)
     client = stage.client()
     for _ in range(20):
         assert client.call("read").value == "v1"

@@ -123,7 +123,7 @@ def test_limits_of_every_level_hold(stage):
 def test_a_reload_gives_no_tokens(stage):
     stage.server()
     documents = stage.documents(stage.route(name="limited", localRateLimit=limit(6)))
-    stage.router = stage._start(documents)
+    stage.start(documents)
     client = stage.client()
     assert passed([client.call("read") for _ in range(4)]) == 4
     more = stage.documents(stage.route(name="limited", localRateLimit=limit(6), timeout="7s"))
