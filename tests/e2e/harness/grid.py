@@ -9,12 +9,31 @@ ROWS = {}
 # {(group, rule): {protocol: what else it was tried with}}
 REAL = {}
 WORKS, FAILS = "works", "**fails**"
+# In the order in which a request meets them.
+GROUPS = [
+    "Authorization",
+    "Local rate limits",
+    "Global rate limits",
+    "Faults",
+    "Mutation",
+    "Mirrors",
+    "Timeouts",
+    "Retries",
+    "Load balancing",
+    "Outlier detection",
+    "Health checks",
+    "Circuit breaking",
+    "Tracing",
+    "Access log",
+    "Refused at load",
+]
 
 
 def rule(group, name, gaps=None):
     """A test of a rule on every protocol that has no gap: it gets the fixture `stage`. Several tests
     may share a row. `gaps` is {protocol: why the rule makes no sense there}."""
     gaps = gaps or {}
+    assert group in GROUPS, group
     unknown = set(gaps) - set(PROTOCOLS)
     assert not unknown, f"{name}: there is no {unknown}"
     row = ROWS.setdefault((group, name), {})
@@ -76,12 +95,15 @@ def markdown():
         "between the software that is listed below, as its makers ship it.",
     ]
     peers = sorted({who for row in REAL.values() for names in row.values() for who in names})
-    for group in dict.fromkeys(group for group, _ in ROWS):
+    for group in sorted({group for group, _ in ROWS}, key=GROUPS.index):
         lines += ["", f"## {group}", "", f"| rule | {' | '.join(PROTOCOLS)} |"]
         lines.append("|---" * (len(PROTOCOLS) + 1) + "|")
         for (of, name), row in ROWS.items():
             if of == group:
-                cells = [_cell(row.get(one), REAL.get((of, name), {}).get(one), peers) for one in PROTOCOLS]
+                cells = [
+                    _cell(row.get(one), REAL.get((of, name), {}).get(one), peers)
+                    for one in PROTOCOLS
+                ]
                 lines.append(f"| {name} | {' | '.join(cells)} |")
     if peers:
         lines += ["", "## Software", ""]

@@ -169,14 +169,27 @@ class Redis(Pair):
         self._client = redis.Redis(
             port=self.port, decode_responses=True, socket_timeout=10, retry=None
         )
-        version = subprocess.run(
-            ["redis-server", "--version"], capture_output=True, text=True, check=True
-        ).stdout.split("v=")[1].split()[0]
+        version = (
+            subprocess.run(
+                ["redis-server", "--version"], capture_output=True, text=True, check=True
+            )
+            .stdout.split("v=")[1]
+            .split()[0]
+        )
         self.peers = f"redis-py {redis.__version__}, redis-server {version}"
         for tag, one in self._direct.items():
             one.flushall()
             # Whatever case is asked for, the server's tag is there.
-            for case in ("", "timeout", "delay", "abort", "mirror", "limit", "changed:limit", "free"):
+            for case in (
+                "",
+                "timeout",
+                "delay",
+                "abort",
+                "mirror",
+                "limit",
+                "changed:limit",
+                "free",
+            ):
                 one.set(f"{case}:tag", tag)
 
     def close(self):

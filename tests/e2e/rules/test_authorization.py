@@ -91,7 +91,14 @@ def test_by_source_address(stage):
         policy("near", "ALLOW", source(ipBlocks=["127.0.0.8/30"])),
         policy("one", "DENY", source(ipBlocks=["127.0.0.10"])),
     )
-    for number, expected in [(8, True), (9, True), (10, False), (11, True), (12, False), (1, False)]:
+    for number, expected in [
+        (8, True),
+        (9, True),
+        (10, False),
+        (11, True),
+        (12, False),
+        (1, False),
+    ]:
         client = stage.client(source=f"127.0.0.{number}")
         assert allowed(stage, client) is expected, number
 
@@ -176,13 +183,19 @@ def test_istio_policies(stage):
             stage,
             "reads",
             "ALLOW",
-            {**source(ipBlocks=["127.0.0.0/8"]), **operation(stage, "read", "other", field="methods")},
+            {
+                **source(ipBlocks=["127.0.0.0/8"]),
+                **operation(stage, "read", "other", field="methods"),
+            },
         ),
         istio(
             stage,
             "not-other",
             "DENY",
-            {"when": [{"key": "source.ip", "values": ["127.0.0.3"]}], **operation(stage, "other", field="methods")},
+            {
+                "when": [{"key": "source.ip", "values": ["127.0.0.3"]}],
+                **operation(stage, "other", field="methods"),
+            },
         ),
     )
     assert allowed(stage, client, "read") and allowed(stage, client, "other")
@@ -215,7 +228,18 @@ def test_dubbo_policies(stage):
         config.dubbo_authorization(
             "reads",
             "ALLOW",
-            [{"to": [{"operation": {"interfaces": ["demo.DemoService"], "methods": ["read", "oth*"]}}]}],
+            [
+                {
+                    "to": [
+                        {
+                            "operation": {
+                                "interfaces": ["demo.DemoService"],
+                                "methods": ["read", "oth*"],
+                            }
+                        }
+                    ]
+                }
+            ],
         ),
         config.dubbo_authorization(
             "not-other", "DENY", [{"to": [{"operation": {"methods": ["other"]}}]}]
@@ -226,7 +250,9 @@ def test_dubbo_policies(stage):
     assert not allowed(stage, client, "write")
 
 
-@rule("Authorization", "one-way requests are dropped", gaps={"redis": "there is no one-way command"})
+@rule(
+    "Authorization", "one-way requests are dropped", gaps={"redis": "there is no one-way command"}
+)
 def test_one_way_requests_are_dropped(stage):
     client = guarded(stage, policy("no-writes", "DENY", operation(stage, "write")))
     client.call("write", oneway=True)

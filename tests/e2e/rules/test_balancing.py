@@ -143,7 +143,10 @@ def test_weights_of_endpoints(stage):
     assert [server.count() for server in servers] == [60, 20, 0]
 
 
-@rule("Load balancing", "a subset without endpoints: an error, all endpoints, or those with other labels")
+@rule(
+    "Load balancing",
+    "a subset without endpoints: an error, all endpoints, or those with other labels",
+)
 def test_subsets_may_fall_back(stage):
     stage.pair()
     subsets = ("v1", "v2", "v3")
@@ -226,9 +229,7 @@ def test_labels_make_priorities(stage):
     balancer = {"simple": "ROUND_ROBIN", "localityLbSetting": setting}
     stage.run(
         hosts=[
-            stage.host(
-                places=places, policy={"loadBalancer": balancer, "outlierDetection": TRIED}
-            )
+            stage.host(places=places, policy={"loadBalancer": balancer, "outlierDetection": TRIED})
         ]
     )
     client = stage.client()
@@ -244,7 +245,10 @@ def test_labels_make_priorities(stage):
 def test_a_new_endpoint_starts_slowly(stage):
     servers = [stage.server(f"v{number}") for number in (1, 2)]
     policy = {
-        "loadBalancer": {"simple": "ROUND_ROBIN", "warmup": {"duration": "60s", "minimumPercent": 10}}
+        "loadBalancer": {
+            "simple": "ROUND_ROBIN",
+            "warmup": {"duration": "60s", "minimumPercent": 10},
+        }
     }
     one = stage.documents(hosts=[stage.host(servers[0], policy=policy)])
     both = stage.documents(hosts=[stage.host(*servers, policy=policy)])

@@ -10,7 +10,9 @@ from harness.subjects.script import BROKEN, HANG, late
 
 def pool(**fields):
     tcp = {key: fields.pop(key) for key in ("maxConnections",) if key in fields}
-    return {"connectionPool": {**({"tcp": tcp} if tcp else {}), **({"http": fields} if fields else {})}}
+    return {
+        "connectionPool": {**({"tcp": tcp} if tcp else {}), **({"http": fields} if fields else {})}
+    }
 
 
 @rule("Circuit breaking", "requests")

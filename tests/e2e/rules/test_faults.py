@@ -1,5 +1,7 @@
 """Failures on purpose."""
 
+import threading
+
 from harness.grid import rule
 from harness.stage import takes, within
 
@@ -24,9 +26,6 @@ def test_a_delay_holds_nobody_else(stage):
     stage.run(stage.route(when={"op": "write"}, faults=[fault]), stage.route())
     waiting, other = stage.client(), stage.client()
     other.call("read")
-    # One-way where there is such a thing would be no test: nobody waits for it anyway.
-    import threading
-
     outcomes = []
     thread = threading.Thread(target=lambda: outcomes.append(waiting.call("write")))
     thread.start()
@@ -43,7 +42,9 @@ def test_requests_are_aborted(stage):
     server = stage.server()
 
     def abort(reason):
-        return [{"abort": {"reason": reason, "message": "out for lunch", "percentage": {"value": 100}}}]
+        return [
+            {"abort": {"reason": reason, "message": "out for lunch", "percentage": {"value": 100}}}
+        ]
 
     stage.run(
         stage.route(when={"op": "write"}, faults=abort("overloaded")),

@@ -61,9 +61,7 @@ def test_gateway_failures_are_a_kind_of_their_own(stage):
     bad.always(FAIL)
     stage.run(
         stage.route(retries=ONCE, timeout="200ms"),
-        hosts=[
-            stage.host(policy=detection(consecutive5xxErrors=0, consecutiveGatewayErrors=2))
-        ],
+        hosts=[stage.host(policy=detection(consecutive5xxErrors=0, consecutiveGatewayErrors=2))],
     )
     client = stage.client()
     for _ in range(20):
@@ -107,9 +105,7 @@ def test_not_all_are_ejected(stage):
     servers = [stage.server(f"v{number}").always(BROKEN) for number in range(1, 5)]
     stage.run(
         stage.route(retries=ONCE),
-        hosts=[
-            stage.host(policy=detection(consecutive5xxErrors=1, maxEjectionPercent=50))
-        ],
+        hosts=[stage.host(policy=detection(consecutive5xxErrors=1, maxEjectionPercent=50))],
     )
     client = stage.client()
     for _ in range(60):
@@ -201,14 +197,18 @@ def checked(stage, probe, start=True):
 def only(client, tag, timeout=10.0):
     """Waits until only one server gets requests."""
     eventually(
-        lambda: all(client.call("read").value == tag for _ in range(8)), timeout, f"requests to {tag} only"
+        lambda: all(client.call("read").value == tag for _ in range(8)),
+        timeout,
+        f"requests to {tag} only",
     )
     assert all(client.call("read").value == tag for _ in range(20))
 
 
 def both(client):
     eventually(
-        lambda: {client.call("read").value for _ in range(8)} == {"v1", "v2"}, 10, "requests to both"
+        lambda: {client.call("read").value for _ in range(8)} == {"v1", "v2"},
+        10,
+        "requests to both",
     )
 
 

@@ -1,5 +1,7 @@
 """Limits that Envoy's own rate limit service keeps, and what becomes of requests without it."""
 
+import threading
+
 import pytest
 import redis
 from harness import config
@@ -59,8 +61,7 @@ def limited(stage, port, descriptors=None, **fields):
         "domain": "mesh",
         "rateLimitService": f"outbound|8081||{SERVICE}",
         "requestTimeout": "2s",
-        "descriptors": descriptors
-        or [{"property": stage.subject.user, "descriptorKey": "user"}],
+        "descriptors": descriptors or [{"property": stage.subject.user, "descriptorKey": "user"}],
         **fields,
     }
     stage.run(
@@ -87,7 +88,11 @@ def test_the_service_decides(stage, counted):
     assert stage.faults("rate_limited") == 4 + 4 + 3
 
 
-@rule("Global rate limits", "without the attribute nothing is asked", gaps={"redis": "every command here has a key"})
+@rule(
+    "Global rate limits",
+    "without the attribute nothing is asked",
+    gaps={"redis": "every command here has a key"},
+)
 def test_nothing_is_asked_without_the_attribute(stage, counted):
     client = limited(stage, counted)
     assert passed(client, 12) == 12
@@ -119,7 +124,9 @@ def garbage(connection):
     connection.rest()
 
 
-@rule("Global rate limits", "the service is dead, hangs or answers garbage: the failure mode, in time")
+@rule(
+    "Global rate limits", "the service is dead, hangs or answers garbage: the failure mode, in time"
+)
 @pytest.mark.parametrize("deny", [False, True], ids=["open", "closed"])
 @pytest.mark.parametrize("how", ["dead", "hangs", "lies"])
 def test_without_the_service(stage, how, deny):
@@ -133,9 +140,9 @@ def test_without_the_service(stage, how, deny):
         assert stage.servers[0].count() == (0 if deny else 5)
         # Whom it does not concern it does not hold up, not even while others wait.
         waiting = stage.client()
-        import threading
-
-        thread = threading.Thread(target=lambda: [waiting.call("read", user="ada") for _ in range(5)])
+        thread = threading.Thread(
+            target=lambda: [waiting.call("read", user="ada") for _ in range(5)]
+        )
         thread.start()
         others = [client.call("other", user="ada") for _ in range(50)]
         assert all(outcome.ok and outcome.took < 0.5 for outcome in others), others

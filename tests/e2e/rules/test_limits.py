@@ -60,7 +60,9 @@ def test_conditions_have_buckets_of_their_own(stage):
     stage.server()
 
     def when(op):
-        return {"match": {"attributes": {stage.subject.operation: {"exact": stage.subject.wire.op(op)}}}}
+        return {
+            "match": {"attributes": {stage.subject.operation: {"exact": stage.subject.wire.op(op)}}}
+        }
 
     stage.run(
         stage.route(

@@ -46,7 +46,12 @@ def test_a_line_for_each_request(stage):
 def test_a_line_tells_of_retries(stage):
     bad, good = stage.pair()
     bad.always(BROKEN)
-    retries = {"attempts": 2, "on": ["server"], "resend": True, "backoff": {"base": "1ms", "max": "1ms"}}
+    retries = {
+        "attempts": 2,
+        "on": ["server"],
+        "resend": True,
+        "backoff": {"base": "1ms", "max": "1ms"},
+    }
     client, lines = logged(
         stage,
         stage.route(retries=retries),
@@ -109,7 +114,9 @@ def test_a_line_tells_of_copies(stage):
     )
     assert client.call("read").ok
     (line,) = lines(1)
-    assert line["mirrors"] == ["outbound|9000||copies.test"] and line["endpoints"] == [name_of(server)]
+    assert line["mirrors"] == ["outbound|9000||copies.test"] and line["endpoints"] == [
+        name_of(server)
+    ]
 
 
 @rule("Access log", "why it failed")

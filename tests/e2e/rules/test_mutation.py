@@ -21,7 +21,9 @@ def test_requests_are_changed(stage):
         )
     )
     client = stage.client()
-    outcome = client.call("read", user="ada", text="left alone", meta={"x-secret": "1", "x-kept": "2"})
+    outcome = client.call(
+        "read", user="ada", text="left alone", meta={"x-secret": "1", "x-kept": "2"}
+    )
     assert outcome.value == "v1", outcome
     (call,) = server.calls
     seen = {key: value for key, value in call.meta.items() if key.startswith("x-")}
@@ -43,7 +45,11 @@ def test_values_are_made_of_the_request(stage):
     stage.run(stage.route(name="the-route", requestMutation={"set": changes}))
     assert stage.client(source="127.0.0.9").call("read", user="ada").ok
     (call,) = server.calls
-    seen = {key: value for key, value in call.meta.items() if key in {f"x-{word}" for word in ("what", "from", "route", "cluster", "nothing")}}
+    seen = {
+        key: value
+        for key, value in call.meta.items()
+        if key in {f"x-{word}" for word in ("what", "from", "route", "cluster", "nothing")}
+    }
     assert seen == {
         "x-what": "read for ada",
         "x-from": "127.0.0.9",

@@ -128,12 +128,14 @@ def test_a_failure_that_is_not_named_is_final(stage):
 def test_a_status_can_be_named(stage):
     server = stage.server()
     statuses = [
-        {"attributes": {name: {"exact": value} for name, value in stage.subject.broken_status.items()}}
+        {
+            "attributes": {
+                name: {"exact": value} for name, value in stage.subject.broken_status.items()
+            }
+        }
     ]
     stage.run(
-        stage.route(
-            retries={"attempts": 2, "statuses": statuses, "resend": True, "backoff": QUICK}
-        )
+        stage.route(retries={"attempts": 2, "statuses": statuses, "resend": True, "backoff": QUICK})
     )
     client = stage.client()
     server.will(BROKEN, BROKEN)
@@ -148,9 +150,7 @@ def test_a_status_can_be_named(stage):
 def test_a_retry_waits(stage):
     server = stage.server()
     stage.run(
-        stage.route(
-            retries={"attempts": 2, **ALWAYS, "backoff": {"base": "200ms", "max": "250ms"}}
-        )
+        stage.route(retries={"attempts": 2, **ALWAYS, "backoff": {"base": "200ms", "max": "250ms"}})
     )
     server.will(BROKEN, BROKEN, ANSWER)
     # A random half to whole of 200 ms, and of 250.

@@ -3,7 +3,17 @@
 import pytest
 from harness.stage import takes
 from harness.subjects import PROTOCOLS, SUBJECTS
-from harness.subjects.script import ANSWER, BROKEN, DROP, FAIL, HANG, Gone, Upstream, late, say
+from harness.subjects.script import (
+    ANSWER,
+    BROKEN,
+    DROP,
+    FAIL,
+    HANG,
+    Gone,
+    Upstream,
+    late,
+    say,
+)
 
 
 @pytest.fixture(params=PROTOCOLS)
@@ -25,7 +35,11 @@ def test_a_server_does_as_it_is_told(direct):
     assert client.call("write").is_("server")
     with takes(0.19, 0.49):
         assert client.call("read").ok
-    assert (server.count(), server.count("write"), server.accepted) == (5, 2, 1 + (subject.name == "redis"))
+    assert (server.count(), server.count("write"), server.accepted) == (
+        5,
+        2,
+        1 + (subject.name == "redis"),
+    )
     server.will(DROP)
     with pytest.raises(Gone):
         client.call("read")

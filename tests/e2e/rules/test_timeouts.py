@@ -38,9 +38,7 @@ def test_a_try_has_a_timeout(stage):
     slow.always(HANG)
     retries = {"attempts": 3, "perTryTimeout": "200ms", "on": ["timeout"], "resend": True}
     stage.run(
-        stage.route(
-            timeout="10s", retries={**retries, "backoff": {"base": "1ms", "max": "2ms"}}
-        ),
+        stage.route(timeout="10s", retries={**retries, "backoff": {"base": "1ms", "max": "2ms"}}),
         hosts=[stage.host(policy={"loadBalancer": {"simple": "ROUND_ROBIN"}})],
     )
     client = stage.client()

@@ -1,4 +1,4 @@
-"""Traces: the caller's goes on, a new one begins where there is none, and a collector hears of both."""
+"""Traces: the caller's goes on, one begins where there is none, and a collector hears of both."""
 
 import re
 import secrets
@@ -8,6 +8,7 @@ from harness import config
 from harness.grid import rule
 from harness.process import eventually
 from harness.spans import Collector
+from harness.stage import within
 from harness.subjects.script import BROKEN
 
 NO_METADATA = {"redis": "a command has no metadata to carry it"}
@@ -124,8 +125,6 @@ def test_sampling(stage, collector):
 
 @rule("Tracing", "a share is sampled (binomial)")
 def test_a_share_is_sampled(stage, collector):
-    from harness.stage import within
-
     client = traced(stage, collector, sampling=25)
     assert all(outcome.ok for outcome in client.many(1_000))
     # The rest of the spans comes when it ends.

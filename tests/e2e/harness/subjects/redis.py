@@ -6,8 +6,8 @@ from redis.connection import Connection as RedisConnection
 
 from . import script
 
-# What the operations of the other protocols are here. A read and a write that a proxy can tell apart,
-# and something else.
+# What the operations of the other protocols are here: a read and a write that a proxy can tell
+# apart, and others.
 OPS = {"read": "get", "write": "append", "other": "strlen", "third": "type"}
 
 

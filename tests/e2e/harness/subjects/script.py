@@ -10,7 +10,6 @@ import time
 from ..process import free_port
 from ..wire import Closed, Connection, Server
 
-
 # Calls that a client has in flight at most.
 WINDOW = 200
 
@@ -27,7 +26,9 @@ class Do:
 
 # It answers with its tag; says that the application failed; says that the server failed; never
 # answers; closes the connection instead.
-ANSWER, FAIL, BROKEN, HANG, DROP = (Do(what) for what in ("answer", "fail", "broken", "hang", "drop"))
+ANSWER, FAIL, BROKEN, HANG, DROP = (
+    Do(what) for what in ("answer", "fail", "broken", "hang", "drop")
+)
 # Bytes that are no message of the protocol.
 GARBAGE = Do("garbage")
 
@@ -212,6 +213,13 @@ class Outcome:
 
 class Gone(Exception):
     """The client got no answer: the connection was closed, or its own time ran out."""
+
+    ok, value = False, None
+
+    def is_(self, reason):
+        """It is no word of the protocol."""
+        del reason
+        return False
 
 
 class Client:
