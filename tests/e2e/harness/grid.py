@@ -26,6 +26,7 @@ GROUPS = [
     "Tracing",
     "Access log",
     "Refused at load",
+    "Warned of at load",
 ]
 
 

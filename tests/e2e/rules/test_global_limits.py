@@ -44,7 +44,7 @@ def counted(service):
 
 
 def limited(stage, port, descriptors=None, **fields):
-    """A mesh that asks the service about every request but `other`."""
+    """A mesh that asks the service about reads."""
     stage.server()
     entry = config.resource(
         config.NETWORKING,
@@ -59,16 +59,15 @@ def limited(stage, port, descriptors=None, **fields):
     )
     limit = {
         "domain": "mesh",
+        "match": {
+            "attributes": {stage.subject.operation: {"exact": stage.subject.wire.op("read")}}
+        },
         "rateLimitService": f"outbound|8081||{SERVICE}",
         "requestTimeout": "2s",
         "descriptors": descriptors or [{"property": stage.subject.user, "descriptorKey": "user"}],
         **fields,
     }
-    stage.run(
-        stage.route(when={"op": "other"}),
-        stage.route(globalRateLimit=limit),
-        extra=[entry],
-    )
+    stage.run(router={"globalRateLimit": limit}, extra=[entry])
     return stage.client()
 
 

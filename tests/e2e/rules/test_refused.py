@@ -60,10 +60,6 @@ def one_access(spec, look, api=config.META_ROUTER):
     return lambda stage: look(refusal(stage, extra=[document]))
 
 
-def copies(host, subset=None):
-    return [{"destination": config.to(host, subset)["destination"], "percentage": ALL}]
-
-
 # {what is wrong: how it is tried}
 CASES = {
     "a fault on an unknown attribute": one_route(
@@ -75,23 +71,23 @@ CASES = {
                 }
             ]
         },
-        wrong("no such attribute"),
+        wrong("has no attribute"),
     ),
     "a retry on an unknown attribute": one_route(
         lambda stage: {
             "retries": {"statuses": [{"attributes": {_unknown(stage): {"exact": "x"}}}]}
         },
-        wrong("no such attribute"),
+        wrong("has no attribute"),
     ),
     "a limit per unknown attribute": one_route(
         lambda stage: {"localRateLimit": {"tokenBucket": BUCKET, "per": [_unknown(stage)]}},
-        wrong("no such attribute"),
+        wrong("has no attribute"),
     ),
     "a value of an unknown attribute": one_route(
         lambda stage: {
             "requestMutation": {"set": {_editable(stage): f"%{_unknown(stage)}%"}},
         },
-        wrong("no such attribute"),
+        wrong("has no attribute"),
     ),
     "a value of an unknown variable": one_route(
         lambda stage: {"requestMutation": {"set": {_editable(stage): "%NO_SUCH_THING%"}}},
@@ -100,12 +96,6 @@ CASES = {
     "a value whose `%` is not closed": one_route(
         lambda stage: {"requestMutation": {"set": {_editable(stage): "100%"}}},
         wrong("%%", line="100%"),
-    ),
-    "a mirror to an unknown host": one_route(
-        {"mirrors": copies("nowhere.test")}, wrong("nowhere.test", line="nowhere.test")
-    ),
-    "a mirror to an unknown subset": one_route(
-        {"mirrors": copies(HOST, "v9")}, wrong("v9", line="v9")
     ),
     "a percentage above a hundred": one_route(
         {"faults": [{"delay": {"duration": "1s", "percentage": {"value": 101}}}]},
@@ -125,15 +115,17 @@ CASES = {
         {"localRateLimit": {"tokenBucket": {**BUCKET, "maxTokens": 0}}},
         wrong("maxTokens", line="maxTokens"),
     ),
-    "a limit of an unknown service": one_route(
-        lambda stage: {
-            "globalRateLimit": {
-                "domain": "mesh",
-                "rateLimitService": "outbound|8081||nowhere.test",
-                "descriptors": [{"property": stage.subject.user, "descriptorKey": "user"}],
-            }
-        },
-        wrong("nowhere.test", line="nowhere.test"),
+    "a limit of an unknown service": lambda stage: wrong("nowhere.test", line="nowhere.test")(
+        refusal(
+            stage,
+            router={
+                "globalRateLimit": {
+                    "domain": "mesh",
+                    "rateLimitService": "outbound|8081||nowhere.test",
+                    "descriptors": [{"property": stage.subject.user, "descriptorKey": "user"}],
+                }
+            },
+        )
     ),
     "weights that sum to zero": lambda stage: wrong("zero")(
         refusal(stage, stage.route(config.to(HOST, weight=0), config.to(HOST, "v1", weight=0)))
