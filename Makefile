@@ -9,7 +9,7 @@ export MELTEMI_BIN ?= $(abspath $(TARGET))/debug/meltemi
 # Further arguments for pytest, such as E2E="-k redis -x".
 E2E ?=
 
-.PHONY: help demo setup test unit e2e interop check fmt clippy deny doc fuzz fuzz-smoke clean
+.PHONY: help demo setup test unit e2e rules interop check fmt clippy deny doc fuzz fuzz-smoke clean
 
 help: ## Lists the targets.
 	@sed -n 's/^\([a-z0-9]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -30,7 +30,11 @@ e2e: ## The end-to-end tests: the real program, real clients, real servers.
 	$(CARGO) build --profile test --bin meltemi --quiet
 	$(VENV)/pytest -c tests/pytest.ini -q $(E2E)
 
-interop: ## The same, and writes docs/interop.md.
+rules: ## Of these the table of rules and protocols alone.
+	$(CARGO) build --profile test --bin meltemi --quiet
+	$(VENV)/pytest -c tests/pytest.ini -q tests/e2e/rules $(E2E)
+
+interop: ## The end-to-end tests, and writes docs/interop.md and docs/rules.md.
 	MELTEMI_WRITE_INTEROP=1 $(MAKE) e2e
 
 check: fmt clippy deny doc ## Format, lints, dependencies, documentation.

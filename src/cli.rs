@@ -1,10 +1,11 @@
 //! The command line.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use meltemi_config::Locality;
 
 /// Routes Dubbo, Thrift, Redis and private protocols, request by request.
 #[derive(Debug, Parser)]
@@ -20,7 +21,8 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// Check configuration and tell everything that is wrong with it.
     Check(CheckArguments),
-    /// Tell which route a request would take, and why not the others.
+    /// Tell everything that would be decided on a request: who may, which limits, which route, why not
+    /// the others, what is done to it, and where it may go.
     Explain(ExplainArguments),
     /// Decode captured bytes, one line per message.
     Decode(DecodeArguments),
@@ -43,6 +45,9 @@ pub(crate) struct RunArguments {
     /// Files or folders of YAML documents.
     #[arg(required = true, value_name = "FILE|DIR")]
     pub(crate) paths: Vec<PathBuf>,
+    /// Where this program stands (`region/zone/subzone`), by which endpoints are near or far.
+    #[arg(long, env = "MELTEMI_LOCALITY", default_value = "", hide_default_value = true, value_parser = locality)]
+    pub(crate) locality: Locality,
     /// Worker threads; 0: one per core.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) workers: usize,
@@ -81,6 +86,9 @@ pub(crate) struct CheckArguments {
     /// Files or folders of YAML documents.
     #[arg(required = true, value_name = "FILE|DIR")]
     pub(crate) paths: Vec<PathBuf>,
+    /// Where this program stands (`region/zone/subzone`), by which endpoints are near or far.
+    #[arg(long, env = "MELTEMI_LOCALITY", default_value = "", hide_default_value = true, value_parser = locality)]
+    pub(crate) locality: Locality,
     /// Warnings count as errors.
     #[arg(long)]
     pub(crate) strict: bool,
@@ -91,6 +99,9 @@ pub(crate) struct ExplainArguments {
     /// Files or folders of YAML documents.
     #[arg(required = true, value_name = "FILE|DIR")]
     pub(crate) paths: Vec<PathBuf>,
+    /// Where this program stands (`region/zone/subzone`), by which endpoints are near or far.
+    #[arg(long, env = "MELTEMI_LOCALITY", default_value = "", hide_default_value = true, value_parser = locality)]
+    pub(crate) locality: Locality,
     /// The listener that the request comes to; not needed if there is only one.
     #[arg(long, value_name = "NAME")]
     pub(crate) listener: Option<String>,
@@ -103,6 +114,12 @@ pub(crate) struct ExplainArguments {
     /// Take the requests from captured bytes (`-`: standard input) instead.
     #[arg(long, value_name = "FILE", conflicts_with = "attributes")]
     pub(crate) capture: Option<PathBuf>,
+    /// The client's address.
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    pub(crate) source_ip: IpAddr,
+    /// The client's identity, such as `spiffe://cluster.local/ns/default/sa/web`.
+    #[arg(long, value_name = "URI")]
+    pub(crate) principal: Option<String>,
     /// How to print the decision.
     #[arg(long, default_value = "text", value_name = "FORMAT")]
     pub(crate) format: LineFormat,
@@ -179,6 +196,14 @@ fn admin(text: &str) -> Result<Switch, String> {
         .map_err(|_| "not an address and port such as 127.0.0.1:15000, nor `off`".to_owned())
 }
 
+fn locality(text: &str) -> Result<Locality, String> {
+    let parts: Vec<&str> = text.split('/').collect();
+    if parts.len() > 3 || (!text.is_empty() && parts.iter().any(|part| part.is_empty())) {
+        return Err("not of the form region/zone/subzone, region/zone or region".to_owned());
+    }
+    Ok(Locality::parse(text))
+}
+
 fn pair(text: &str) -> Result<(String, String), String> {
     text.split_once('=')
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -204,6 +229,18 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn localities_have_up_to_three_parts() {
+        assert_eq!(
+            locality("eu/a").map(|it| it.to_string()),
+            Ok("eu/a".to_owned())
+        );
+        assert!(locality("").is_ok_and(|it| it.is_unknown()));
+        assert!(
+            locality("a/b/c/d").is_err() && locality("a//c").is_err() && locality("/").is_err()
+        );
     }
 
     #[test]

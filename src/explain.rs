@@ -1,7 +1,7 @@
-//! `meltemi explain`: which route a request would take, and why not the others.
+//! `meltemi explain`: everything that would be decided on a request.
 
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use meltemi_config::{Config, Listener, Served};
@@ -10,13 +10,10 @@ use meltemi_frame::{
     Attributes, Decoded, Head, Interest, Kind, Limits, Lookup, Message, Open, Protocol, Session,
     Side,
 };
-use meltemi_router_core::{Decision, Table};
+use meltemi_router_core::{Decision, LimitStore, Peer, Table};
 
 use crate::cli::{ExplainArguments, LineFormat};
 use crate::terminal::{done, fail, out};
-
-/// Where the request is supposed to come from.
-const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 pub(crate) fn explain(arguments: &ExplainArguments, builtins: &Builtins) -> ExitCode {
     let outcome = meltemi_controller::load(&arguments.paths, builtins);
@@ -28,11 +25,16 @@ pub(crate) fn explain(arguments: &ExplainArguments, builtins: &Builtins) -> Exit
         Ok(found) => found,
         Err(what) => return fail(what),
     };
-    let table = Table::compile(served, &config);
-    let spec = served.protocol.spec();
+    let table = Table::compile(served, &config, &LimitStore::default());
+    let peer = Peer::new(
+        SocketAddr::new(arguments.source_ip, 0),
+        arguments.source_ip,
+        listener.address.port(),
+        arguments.principal.as_deref().map(Into::into),
+    );
     let mut decisions = Vec::new();
     let mut decide = |message: &Message<'_>| {
-        decisions.push(Decision::new(&spec.name, &table, &config, message, SOURCE));
+        decisions.push(Decision::new(served, &table, &config, message, &peer));
     };
     let made = match &arguments.capture {
         Some(path) => match crate::decode::read(path) {
@@ -40,6 +42,7 @@ pub(crate) fn explain(arguments: &ExplainArguments, builtins: &Builtins) -> Exit
                 &*served.protocol,
                 &bytes,
                 listener.limits.codec,
+                table.interest(),
                 &mut decide,
             ),
             Err(error) => Err(format!("{}: {error}", path.display())),
@@ -146,13 +149,14 @@ fn captured(
     protocol: &dyn Protocol,
     bytes: &[u8],
     limits: Limits,
+    interest: Interest,
     decide: &mut dyn FnMut(&Message<'_>),
 ) -> Result<(), String> {
     let limits = limits.holding_all();
     let mut codec = protocol.codec(Side::Server, &limits, &Session::default());
     let mut at = 0;
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-        match codec.decode(rest, Interest::Headers) {
+        match codec.decode(rest, interest) {
             Ok(Decoded::Message(message, count)) => {
                 if matches!(message.head.kind, Kind::Request | Kind::OneWay) {
                     decide(&message);

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{CommandFactory as _, Parser as _};
+use meltemi_config::Locality;
 use meltemi_controller::Builtins;
 use meltemi_frame::{Protocol, Registry};
 
@@ -31,6 +32,7 @@ impl Program {
             builtins: Builtins {
                 registry: Registry::new(),
                 declare: crate::builtins::declare,
+                locality: Locality::default(),
             },
         }
     }
@@ -68,9 +70,15 @@ impl Program {
             }
         };
         match cli.command {
-            Command::Run(arguments) => crate::run::run(&arguments, &self.builtins),
-            Command::Check(arguments) => crate::check::check(&arguments, &self.builtins),
-            Command::Explain(arguments) => crate::explain::explain(&arguments, &self.builtins),
+            Command::Run(arguments) => {
+                crate::run::run(&arguments, &self.standing(&arguments.locality))
+            }
+            Command::Check(arguments) => {
+                crate::check::check(&arguments, &self.standing(&arguments.locality))
+            }
+            Command::Explain(arguments) => {
+                crate::explain::explain(&arguments, &self.standing(&arguments.locality))
+            }
             Command::Decode(arguments) => crate::decode::decode(&arguments, &self.builtins),
             Command::Demo(arguments) => crate::demo::demo(&arguments, &self.builtins),
             Command::Completions { shell } => {
@@ -79,6 +87,16 @@ impl Program {
                 crate::terminal::print_bytes(&out)
             }
             Command::Reference { what } => crate::reference::print(what, &self.builtins),
+        }
+    }
+}
+
+impl Program {
+    /// The same in a locality.
+    fn standing(&self, locality: &Locality) -> Builtins {
+        Builtins {
+            locality: locality.clone(),
+            ..self.builtins.clone()
         }
     }
 }

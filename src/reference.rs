@@ -50,7 +50,7 @@ fn page(text: &mut String, spec: &Spec) {
     // Writing to a String cannot fail.
     let _ = writeln!(
         text,
-        "\n## {}\n\n{correlation}; upstream connections `{}` unless declared otherwise; {}.\n\n\
+        "\n## {}\n\n{correlation}; upstream connections `{}` unless declared otherwise; {}{}.\n\n\
          | attribute | on | read | changeable | what |\n|---|---|---|---|---|",
         spec.name,
         spec.sharing.name(),
@@ -58,6 +58,11 @@ fn page(text: &mut String, spec: &Spec) {
             "heartbeats"
         } else {
             "no heartbeats"
+        },
+        if spec.probes {
+            "; health checks can call an operation"
+        } else {
+            ""
         },
     );
     let depth = |interest| {

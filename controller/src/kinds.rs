@@ -2,10 +2,17 @@
 //! tables, so readers take what is there and pass over what is not; what only one document tells is
 //! checked here, what needs several is `translate`'s.
 
+mod authorization;
+mod fault;
+mod fitness;
 mod gateway;
+mod limit;
+mod locality;
+mod mirror;
 mod policy;
 mod protocol;
 mod redis;
+mod retry;
 mod router;
 mod rule;
 mod secret;
@@ -14,14 +21,20 @@ mod virtual_service;
 
 use meltemi_config::Problem;
 
+pub(crate) use authorization::{AccessPolicy, AccessRule, Action, Flavour, Target, Term, What};
+pub(crate) use fault::{Failure, Injection};
 pub(crate) use gateway::{Gateway, Server};
-pub(crate) use policy::{DestinationPolicy, ListenerPolicy};
+pub(crate) use limit::{GlobalRate, LocalRate, Names};
+pub(crate) use locality::{Distribution, Localities, TOPOLOGY};
+pub(crate) use mirror::Copies;
+pub(crate) use policy::{DestinationPolicy, Fallback, ListenerPolicy};
 pub(crate) use protocol::{ApplicationProtocol, Codec};
 pub(crate) use redis::{Auth, RedisDestination};
-pub(crate) use router::{Change, DEFAULT_TIMEOUT, Destination, Name, Router, Rule, Test};
+pub(crate) use retry::Retries;
+pub(crate) use router::{Change, DEFAULT_TIMEOUT, Destination, Name, Router, Rule, Test, Written};
 pub(crate) use rule::{Balancer, DestinationRule, Policy, Subset, TcpPool};
 pub(crate) use secret::Secret;
-pub(crate) use service::{ServiceEntry, Workload, WorkloadEntry};
+pub(crate) use service::{Labels, ServiceEntry, Workload, WorkloadEntry};
 
 use crate::yaml::Document;
 
@@ -38,6 +51,7 @@ pub(crate) struct Resources<'a> {
     pub(crate) listener_policies: Vec<ListenerPolicy<'a>>,
     pub(crate) protocols: Vec<ApplicationProtocol<'a>>,
     pub(crate) secrets: Vec<Secret<'a>>,
+    pub(crate) access: Vec<AccessPolicy<'a>>,
 }
 
 impl<'a> Resources<'a> {
@@ -58,12 +72,17 @@ impl<'a> Resources<'a> {
                     .push(RedisDestination::read(document, problems)),
                 "DestinationPolicy" => all
                     .destination_policies
-                    .push(DestinationPolicy::read(document)),
-                "ListenerPolicy" => all.listener_policies.push(ListenerPolicy::read(document)),
+                    .push(DestinationPolicy::read(document, problems)),
+                "ListenerPolicy" => all
+                    .listener_policies
+                    .push(ListenerPolicy::read(document, problems)),
                 "ApplicationProtocol" => all
                     .protocols
                     .push(ApplicationProtocol::read(document, problems)),
                 "Secret" => all.secrets.push(Secret::read(document, problems)),
+                "AuthorizationPolicy" | "DubboAuthorizationPolicy" => {
+                    all.access.push(AccessPolicy::read(document, problems));
+                }
                 _ => {}
             }
         }

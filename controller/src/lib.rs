@@ -9,6 +9,7 @@ mod kinds;
 mod near;
 mod reference;
 mod schema;
+mod shadow;
 mod source;
 mod translate;
 mod watch;
@@ -17,20 +18,22 @@ mod yaml;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use meltemi_config::{Config, Problem, Severity};
+use meltemi_config::{Config, Locality, Problem, Severity};
 use meltemi_frame::{Protocol, Registry};
 
 pub use dump::{Resource, dump};
 pub use reference::reference_markdown;
 pub use watch::{Watch, WatchOptions, Watching, watch};
 
-/// The protocols of the program.
+/// What the program brings along: its protocols, and where it stands.
 #[derive(Clone)]
 pub struct Builtins {
     /// Those that are built in, in the order of detection.
     pub registry: Registry,
     /// Makes a protocol of a name and a description (`spec.declarative` of an ApplicationProtocol).
     pub declare: Declare,
+    /// Where the program stands, by which endpoints are near or far.
+    pub locality: Locality,
 }
 
 /// Makes a protocol of its description.

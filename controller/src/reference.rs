@@ -4,9 +4,12 @@
 mod aeraki;
 mod common;
 mod destination_rule;
+mod fitness;
 mod istio;
 mod own;
 mod page;
+mod rules;
+mod security;
 mod virtual_service;
 
 use crate::schema::Kind;
@@ -29,9 +32,10 @@ pub(crate) static KINDS: &[&Kind] = &[
     &own::DESTINATION_POLICY,
     &own::LISTENER_POLICY,
     &own::SECRET,
-    &istio::AUTHORIZATION_POLICY,
+    &security::AUTHORIZATION_POLICY,
+    &security::OWN_AUTHORIZATION_POLICY,
+    &security::DUBBO_AUTHORIZATION_POLICY,
     &istio::PEER_AUTHENTICATION,
-    &aeraki::DUBBO_AUTHORIZATION_POLICY,
 ];
 
 pub(crate) use common::METADATA;

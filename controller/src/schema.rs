@@ -50,6 +50,8 @@ pub(crate) enum Shape {
     },
     /// 0 to 100, with fractions.
     Percent,
+    /// Above 0, up to 100, with three decimals.
+    Factor,
     Flag,
     /// At least 1 ms.
     Duration,
@@ -65,8 +67,12 @@ pub(crate) enum Shape {
     List(&'static Self),
     /// Names of the writer's choice, and values.
     Map(&'static Self),
+    /// One of these words, or this.
+    ChoiceOr(&'static [&'static str], &'static Self),
     /// A list of these, or this object.
     ListOr(&'static Self, &'static [Field]),
+    /// Text, or this object.
+    TextOr(&'static [Field]),
     /// Not looked into.
     Any,
 }
@@ -118,6 +124,7 @@ impl Shape {
             Self::Number { min, max: i64::MAX } => format!("whole number from {min}"),
             Self::Number { min, max } => format!("whole number from {min} to {max}"),
             Self::Percent => "number from 0 to 100".to_owned(),
+            Self::Factor => "number from 0.001 to 100".to_owned(),
             Self::Flag => "true or false".to_owned(),
             Self::Duration => "duration (1.5s, 100ms, 1h) of at least 1ms".to_owned(),
             Self::DurationOrZero => "duration (1.5s, 100ms, 1h) of at least 1ms, or 0s".to_owned(),
@@ -126,7 +133,11 @@ impl Shape {
             Self::OneOf { .. } => "object with one field".to_owned(),
             Self::List(item) => format!("list of {}", plural(item)),
             Self::Map(value) => format!("map of {}", plural(value)),
+            Self::ChoiceOr(words, other) => {
+                format!("one of {}, or {}", words.join(", "), other.describe())
+            }
             Self::ListOr(item, _) => format!("list of {}, or object", plural(item)),
+            Self::TextOr(_) => "text, or object".to_owned(),
             Self::Any => "anything".to_owned(),
         }
     }
@@ -134,8 +145,8 @@ impl Shape {
     /// The fields of the object that stands here, or in the items of the list that stands here.
     pub(crate) const fn fields(&self) -> &'static [Field] {
         match self {
-            Self::Object(fields) | Self::OneOf { fields, .. } => fields,
-            Self::List(inner) | Self::Map(inner) => inner.fields(),
+            Self::Object(fields) | Self::OneOf { fields, .. } | Self::TextOr(fields) => fields,
+            Self::List(inner) | Self::Map(inner) | Self::ChoiceOr(_, inner) => inner.fields(),
             _ => &[],
         }
     }

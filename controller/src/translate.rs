@@ -1,14 +1,21 @@
 //! Resources to listeners, routes and clusters: what refers to what across documents.
 
 mod attach;
+mod authorization;
 mod clusters;
+mod common;
 mod credentials;
 mod directory;
+mod faults;
 mod idle;
+mod limits;
 mod listeners;
+mod localities;
+mod overrides;
 mod policy;
 mod port;
 mod protocols;
+mod retry;
 mod routes;
 
 use std::collections::BTreeSet;
@@ -19,6 +26,7 @@ use meltemi_frame::Protocol;
 
 use crate::Builtins;
 use crate::kinds::Resources;
+use authorization::Policies;
 use clusters::Clusters;
 use credentials::Credentials;
 use directory::Directory;
@@ -41,21 +49,24 @@ pub(crate) fn translate(
     let protocols = Protocols::new(&resources.protocols, builtins, problems);
     let directory = Directory::new(&resources.services, &protocols, problems);
     let credentials = Credentials::new(&resources.secrets);
-    let mut clusters = Clusters::new(resources, &directory, &credentials, problems);
+    let mut clusters = Clusters::new(
+        resources,
+        &directory,
+        &protocols,
+        &builtins.locality,
+        &credentials,
+        problems,
+    );
+    let policies = Policies::new(resources, &directory, problems);
     let listeners = attach::Attach {
         resources,
         protocols: &protocols,
         directory: &directory,
         credentials: &credentials,
+        policies: &policies,
     }
     .listeners(&mut clusters, problems);
-    let used: BTreeSet<&str> = listeners
-        .iter()
-        .flat_map(|listener| &listener.served)
-        .flat_map(|served| &served.routes)
-        .flat_map(|route| &route.clusters)
-        .map(|target| target.cluster.as_str())
-        .collect();
+    let used = used(&listeners);
     let clusters = clusters
         .into_iter()
         .filter(|cluster| used.contains(cluster.name.as_str()))
@@ -65,4 +76,18 @@ pub(crate) fn translate(
         clusters,
         protocols: protocols.all().to_vec(),
     }
+}
+
+/// The clusters that something is sent to.
+fn used(listeners: &[Listener]) -> BTreeSet<&str> {
+    let mut used = BTreeSet::new();
+    for served in listeners.iter().flat_map(|listener| &listener.served) {
+        used.extend(served.global_limits.iter().map(|limit| &*limit.cluster));
+        for route in &served.routes {
+            used.extend(route.clusters.iter().map(|target| &*target.cluster));
+            used.extend(route.mirrors.iter().map(|mirror| &*mirror.cluster));
+            used.extend(route.global_limits.iter().map(|limit| &*limit.cluster));
+        }
+    }
+    used
 }

@@ -190,6 +190,19 @@ fn our_own_kinds_say_more() {
     assert_eq!(cluster.sharing, Some(Sharing::Multiplexed));
     assert_eq!(cluster.keepalive, Duration::ZERO);
     assert_eq!(cluster.limits.shared_connections, 4);
+    let outlier = cluster.outlier.unwrap();
+    assert_eq!((outlier.consecutive, outlier.consecutive_gateway), (0, 4));
+    assert!(cluster.health.is_some() && cluster.warmup.is_some());
+    let reads = config.listeners()[0].served[0].authorization.as_ref();
+    assert_eq!(
+        reads.unwrap().allow[0].name,
+        "AuthorizationPolicy edge/readers"
+    );
+    let drops = routes_there[0].authorization.as_ref();
+    assert_eq!(
+        drops.unwrap().deny[0].name,
+        "AuthorizationPolicy maths/maths"
+    );
     let limits = &config.listeners()[0].limits;
     assert_eq!((limits.codec.frame, limits.in_flight), (1 << 20, 64));
     assert_eq!(limits.slow_frame, Duration::from_secs(5));
@@ -210,11 +223,27 @@ fn protocols_may_be_declared_and_renamed() {
 }
 
 #[test]
+fn rules_of_every_kind_load_together() {
+    let config = clean("rules");
+    let route = &routes(&config, 20990, "dubbo")[0];
+    assert_eq!((route.faults.len(), route.mirrors.len()), (1, 1));
+    assert_eq!(
+        (route.local_limits.len(), route.global_limits.len()),
+        (2, 1)
+    );
+    assert_eq!(route.retry.attempts, 3);
+    let listener = &config.listeners()[0];
+    assert_eq!(listener.served[0].local_limits.len(), 1);
+    assert_eq!(listener.served[0].global_limits.len(), 1);
+    assert_eq!(routes(&config, 6399, "redis")[0].faults.len(), 2);
+}
+
+#[test]
 fn folders_load_recursively_and_dumps_load_again() {
     let outcome = example(".");
-    assert_eq!(outcome.config.unwrap().listeners().len(), 7);
+    assert_eq!(outcome.config.unwrap().listeners().len(), 10);
     assert!(outcome.sources.len() >= 6);
-    for folder in ["dubbo", "thrift", "gateway", "custom"] {
+    for folder in ["dubbo", "thrift", "gateway", "custom", "rules"] {
         let outcome = example(folder);
         let text = dump(&outcome.resources);
         let again = load_str("dump.yaml", &text, &builtins());

@@ -525,15 +525,15 @@ fn warnings_do_not_refuse() {
             "passed over",
         ),
         (
-            "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n".into(),
+            "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n".into(),
             2,
             "kind",
             "not enforced yet",
         ),
         (
-            document("DestinationRule", "  host: shop\n  trafficPolicy:\n    outlierDetection: {interval: 1s}\n"),
+            document("DestinationRule", "  host: shop\n  trafficPolicy:\n    tunnel: {protocol: CONNECT}\n"),
             7,
-            "spec.trafficPolicy.outlierDetection",
+            "spec.trafficPolicy.tunnel",
             "accepted, not enforced yet",
         ),
         (document("DestinationRule", "  host: elsewhere\n"), 5, "spec.host", "elsewhere.default.svc.cluster.local"),

@@ -108,6 +108,7 @@ mod tests {
 
     fn builtins() -> Builtins {
         Builtins {
+            locality: meltemi_config::Locality::default(),
             registry: crate::builtins::registry(),
             declare: crate::builtins::declare,
         }

@@ -10,9 +10,10 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(HERE.parent / "peers" / "thrift" / "target"))
 
-from harness import matrix, peers  # noqa: E402
+from harness import grid, matrix, peers, real  # noqa: E402
 from harness.meltemi import Meltemi  # noqa: E402
 from harness.process import LIVE, ROOT, LinePeer  # noqa: E402
+from harness.stage import Stage  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +35,14 @@ def mesh(tmp_path):
     yield start
     for child in started:
         child.stop()
+
+
+@pytest.fixture
+def stage(request, mesh, tmp_path):
+    """Servers that do as they are told, a mesh, and clients, of the protocol in the rule's column."""
+    made = Stage(request.param, mesh, tmp_path)
+    yield made
+    made.close()
 
 
 class Pool:
@@ -82,11 +91,24 @@ bolt_provider = pooled(lambda logs, tag: peers.JavaServer("bolt", tag, logs))
 node = pooled(lambda logs, script, *args: peers.node_client(script, logs, *args))
 
 
+@pytest.fixture
+def pair(request, dubbo_provider, java_consumer, thrift_server, redis_server):
+    """Two servers and a client of a protocol as their makers ship them."""
+    made = {
+        "dubbo": lambda: real.Dubbo(dubbo_provider, java_consumer),
+        "thrift": lambda: real.Thrift(thrift_server),
+        "redis": lambda: real.Redis(redis_server),
+    }[request.param]()
+    yield made
+    made.close()
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """A failed test shows the last words of everything that runs."""
     outcome = yield
     report = outcome.get_result()
+    grid.record(item, report)
     if not report.failed:
         return
     for child in LIVE:
@@ -98,13 +120,17 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Prints what was tried, or writes it to docs/interop.md when asked."""
-    if not matrix.TRIED:
-        return
-    table = matrix.markdown()
-    terminalreporter.section("interop matrix")
-    terminalreporter.write(table)
-    if os.environ.get("MELTEMI_WRITE_INTEROP") == "1":
-        target = ROOT / "docs" / "interop.md"
-        target.write_text(table)
-        terminalreporter.write_line(f"written to {target.relative_to(ROOT)}")
+    """Prints what was tried, and writes it to docs/ when asked."""
+    for title, page, tried, made in [
+        ("interop matrix", "interop.md", matrix.TRIED, matrix.markdown),
+        ("rules and protocols", "rules.md", grid.tried(), grid.markdown),
+    ]:
+        if not tried:
+            continue
+        table = made()
+        terminalreporter.section(title)
+        terminalreporter.write(table)
+        if os.environ.get("MELTEMI_WRITE_INTEROP") == "1":
+            target = ROOT / "docs" / page
+            target.write_text(table)
+            terminalreporter.write_line(f"written to {target.relative_to(ROOT)}")

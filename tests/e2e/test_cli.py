@@ -128,6 +128,15 @@ def test_explain_names_the_route(file):
         assert name in json.dumps(json.loads(done.stdout)), said(done)
 
 
+def test_explain_tells_what_is_done_if_it_fails_and_takes_a_client(file):
+    path = file()
+    client = ["--source-ip", "10.0.0.1", "--principal", "spiffe://cluster.local/ns/shop/sa/web"]
+    done = meltemi.command("explain", path, "-a", "method=add", *client)
+    assert done.returncode == 0 and "retry up to 2 times, elsewhere" in said(done), said(done)
+    done = meltemi.command("explain", path, "-a", "method=add", "--source-ip", "10.0.0")
+    assert done.returncode == 2 and b"--source-ip" in done.stderr, said(done)
+
+
 def test_explain_wants_attributes_that_exist(file):
     thrift = [
         config.gateway("gw", "thrift", 20881),

@@ -7,7 +7,7 @@ use meltemi_config::{
     AttributeMatch, Cluster, Config, Listener, Matcher, Route, Served, WeightedCluster,
 };
 use meltemi_frame::{Decoded, Interest, Limits, Protocol as _, Session, Side};
-use meltemi_router_core::Table;
+use meltemi_router_core::{LimitStore, Table};
 
 use crate::cases::{ROUNDS, WARM, measured};
 
@@ -96,7 +96,8 @@ pub(crate) fn run(name: &str) -> Result<()> {
     let config = Config::new(vec![listener], vec![Cluster::new("shop", Vec::new())])
         .map_err(|problems| anyhow!("{problems:?}"))?;
     let listener = config.listeners().first().context("no listener")?;
-    let table = Table::compile(listener.served.first().context("no protocol")?, &config);
+    let served = listener.served.first().context("no protocol")?;
+    let table = Table::compile(served, &config, &LimitStore::default());
     for round in 0..WARM + ROUNDS {
         let find = || table.find(std::hint::black_box(&message));
         let found = if round < WARM { find() } else { measured(find) };

@@ -102,6 +102,7 @@ impl<'d> Compiler<'d> {
                 correlation,
                 sharing,
                 heartbeat: !ping.is_empty(),
+                probes: false,
                 keys,
                 open,
                 replies,

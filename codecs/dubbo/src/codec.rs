@@ -104,17 +104,19 @@ impl DubboCodec {
         (told && !header.is_event()).then(|| Box::new(reply::receipt(header, &[])))
     }
 
-    /// The message in `wire`, which holds it whole or, if `whole` is not set, its front alone.
+    /// The message in `wire`, which holds it whole or, if `whole` is not set, its front alone. It is built
+    /// where the caller finds it: messages are large, and every move copies one.
     fn message<'b>(
         &mut self,
         header: Header,
         wire: &'b [u8],
         whole: bool,
         want: Interest,
-    ) -> Result<Message<'b>, Bad> {
+    ) -> Result<Decoded<'b>, Bad> {
         if header.is_event() {
             let kind = event::kind(header, wire, &mut self.scratch, &self.limits)?;
-            return Ok(Message::new(Head::new(kind, Some(header.id)), wire));
+            let message = Message::new(Head::new(kind, Some(header.id)), wire);
+            return Ok(Decoded::Message(message, wire.len()));
         }
         let kind = match (header.is_request(), header.is_two_way()) {
             (true, true) => Kind::Request,
@@ -134,7 +136,7 @@ impl DubboCodec {
             if header.serialization() == 0 {
                 return Err(Bad::Invalid("there is no serialization with id 0"));
             }
-            return Ok(message);
+            return Ok(Decoded::Message(message, wire.len()));
         };
         let (scratch, limits) = (&mut self.scratch, &self.limits);
         let mut reader = Reader::new(format, wire, LENGTH, scratch, limits);
@@ -155,7 +157,7 @@ impl DubboCodec {
                 request::publish_rest(&fields, &mut reader, limits, &mut message)?;
             }
         }
-        Ok(message)
+        Ok(Decoded::Message(message, wire.len()))
     }
 }
 
@@ -201,9 +203,9 @@ impl Codec for DubboCodec {
                 return Ok(Decoded::Incomplete(front));
             };
             match self.message(header, wire, false, Interest::Route) {
-                Ok(message) => {
+                Ok(front_of) => {
                     self.rest = Some((header.id, length.saturating_sub(front)));
-                    return Ok(Decoded::Message(message, front));
+                    return Ok(front_of);
                 }
                 // The fields before the arguments are that large: then the message is held.
                 Err(Bad::End) if length <= self.limits.frame => {}
@@ -213,10 +215,8 @@ impl Codec for DubboCodec {
         let Some(wire) = input.get(..length) else {
             return Ok(Decoded::Incomplete(length));
         };
-        match self.message(header, wire, true, want) {
-            Ok(message) => Ok(Decoded::Message(message, length)),
-            Err(bad) => Err(self.refused(bad, header, length)),
-        }
+        self.message(header, wire, true, want)
+            .map_err(|bad| self.refused(bad, header, length))
     }
 
     fn encode(&mut self, message: &Message<'_>, out: &mut Output) -> Result<(), EncodeError> {
@@ -244,6 +244,7 @@ impl Codec for DubboCodec {
             Say::Failure { to, reason, text } => reply::failure(to, reason, text, out),
             Say::Own { .. } => return Err(cannot("an answer of its own")),
             Say::Ping { id } => reply::ping(id, out),
+            Say::Probe { .. } => return Err(cannot("a call of its own")),
             Say::Pong { to } => reply::pong(to, out),
             Say::GoAway => reply::goaway(out),
         }

@@ -172,6 +172,12 @@ impl<'b, 's> Reader<'b, 's> {
 
     /// Reads a field that holds a string or a null.
     pub(crate) fn text(&mut self, what: &'static str) -> Result<Text, Bad> {
+        // The common case, without the detour over values.
+        if self.format == Format::Hessian2
+            && let Some(text) = hessian::plain(&mut self.cursor)
+        {
+            return Ok(Text::Plain(text));
+        }
         match self.field()? {
             Some(Value::Text(text)) => Ok(text),
             // A string in an encoding that is not read is there, but not known.
@@ -182,6 +188,17 @@ impl<'b, 's> Reader<'b, 's> {
 
     /// Reads a field that holds an integer, if the next one does.
     pub(crate) fn integer(&mut self) -> Result<Option<i64>, Bad> {
+        if self.format == Format::Hessian2 {
+            match self.cursor.peek()? {
+                // Strings stand here more often than numbers, and numbers are small.
+                0x00..=0x1f | 0x30..=0x33 => return Ok(None),
+                small @ 0x80..=0xbf => {
+                    self.cursor.at += 1;
+                    return Ok(Some(i64::from(small) - 0x90));
+                }
+                _ => {}
+            }
+        }
         let before = self.cursor.at;
         if let Some(Value::Int(number)) = self.field()? {
             return Ok(Some(number));

@@ -85,6 +85,7 @@ fn spec() -> Spec {
         correlation: Correlation::Id { bits: 64 },
         sharing: Sharing::Multiplexed,
         heartbeat: true,
+        probes: false,
         keys: vec![
             KeySpec::request("interface", "the service's interface: the path in the body"),
             KeySpec::request("method", "the method; `$invoke` for a generic call").editable(),

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use meltemi_frame::{Limits, Message};
+use meltemi_frame::{Limits, Message, Span};
 
 use crate::attachments;
 use crate::cursor::{Bad, Text, Value};
@@ -54,8 +54,14 @@ pub(crate) fn publish(fields: &Fields, reader: &Reader<'_, '_>, message: &mut Me
         (key::TYPES, &fields.types),
         (key::DUBBO, &fields.dubbo),
     ] {
-        let value = Value::Text(text.clone());
-        attachments::set(&mut message.attributes, key, format, wire, &value);
+        if let Text::Plain(range) = text {
+            message
+                .attributes
+                .set_span(key, Span::new(range.start, range.end));
+        } else {
+            let value = Value::Text(text.clone());
+            attachments::set(&mut message.attributes, key, format, wire, &value);
+        }
     }
 }
 

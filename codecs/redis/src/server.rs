@@ -371,7 +371,9 @@ impl Codec for Server {
                     Outcome::Ok
                 }
             }
-            Say::Ping { .. } => return Err(spec::unsupported("a ping to a client")),
+            Say::Ping { .. } | Say::Probe { .. } => {
+                return Err(spec::unsupported("a request to a client"));
+            }
             Say::Pong { .. } => return Err(spec::unsupported("a pong")),
             Say::GoAway => return Err(spec::unsupported("that it goes away")),
         };

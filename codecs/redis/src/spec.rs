@@ -19,6 +19,7 @@ pub(crate) fn spec() -> Spec {
         correlation: Correlation::InOrder { id_bits: None },
         sharing: Sharing::Pipelined,
         heartbeat: true,
+        probes: false,
         keys: vec![
             KeySpec::request("command", "the command in lower case, such as `get`"),
             KeySpec::request(

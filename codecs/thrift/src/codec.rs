@@ -7,12 +7,12 @@ use meltemi_frame::{
 };
 
 use crate::cursor::Stop;
-use crate::dialect::{Encoding, Transport};
+use crate::dialect::{Dialect, Encoding, Transport};
 use crate::envelope::{self, MAX_NAME};
 use crate::front::Front;
 use crate::inflate::Inflater;
 use crate::scan::{Progress, Scanner};
-use crate::{present, reply, rewrite, sniff};
+use crate::{present, probe, reply, rewrite, sniff};
 
 /// More bytes than the front of any message in JSON takes.
 const JSON_FRONT: usize = MAX_NAME + (1 << 10);
@@ -48,10 +48,13 @@ pub(crate) struct ThriftCodec {
     /// upstream connection may carry two.
     session: Session,
     spoken: Option<u32>,
+    /// The dialect of what is said to a server first.
+    probe: Dialect,
 }
 
 impl ThriftCodec {
-    pub(crate) fn new(side: Side, limits: &Limits) -> Self {
+    /// `spoken`: the dialect of the session, as [`Session::dialect`] takes it.
+    pub(crate) fn new(side: Side, limits: &Limits, spoken: u32) -> Self {
         Self {
             side,
             limits: *limits,
@@ -62,6 +65,9 @@ impl ThriftCodec {
             inflater: Inflater::default(),
             session: Session::default(),
             spoken: None,
+            probe: spoken
+                .checked_sub(1)
+                .map_or(Dialect::ORDINARY, Dialect::from_bits),
         }
     }
 
@@ -69,7 +75,7 @@ impl ThriftCodec {
         let bits = present::dialect(request).bits();
         if self.spoken != Some(bits) {
             self.spoken = Some(bits);
-            self.session = Session::dialect(bits + 1);
+            self.session = session(Dialect::from_bits(bits));
         }
     }
 
@@ -312,6 +318,11 @@ impl ThriftCodec {
     }
 }
 
+/// The session of connections that speak a dialect: its bits, past 0, which is any dialect.
+pub(crate) fn session(dialect: Dialect) -> Session {
+    Session::dialect(dialect.bits() + 1)
+}
+
 fn data(piece: &[u8], id: Option<i64>, end: bool) -> Decoded<'_> {
     let mut head = Head::new(Kind::Data, id);
     head.end = end;
@@ -378,7 +389,14 @@ impl Codec for ThriftCodec {
     }
 
     fn synthesize(&mut self, say: Say<'_>, out: &mut Output) -> Result<(), Unsupported> {
-        reply::say(say, out)
+        match (self.side, say) {
+            (Side::Client, Say::Probe { id, operation }) => {
+                probe::call(self.probe, id, operation, out)?;
+                self.framed = Some(self.probe.transport != Transport::Unframed);
+                Ok(())
+            }
+            _ => reply::say(say, out),
+        }
     }
 
     fn receipt(&self, request: &Message<'_>) -> Receipt {

@@ -15,6 +15,8 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
+    const ALL: [Self; 4] = [Self::Framed, Self::Unframed, Self::Header, Self::TtHeader];
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Framed => "framed",
@@ -53,6 +55,8 @@ pub(crate) enum Encoding {
 }
 
 impl Encoding {
+    const ALL: [Self; 4] = [Self::Strict, Self::Lax, Self::Compact, Self::Json];
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Strict => "binary",
@@ -102,6 +106,16 @@ impl MessageType {
         }
     }
 
+    /// Its number on the wire.
+    pub(crate) const fn number(self) -> u8 {
+        match self {
+            Self::Call => 1,
+            Self::Reply => 2,
+            Self::Exception => 3,
+            Self::OneWay => 4,
+        }
+    }
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Call => "call",
@@ -123,6 +137,13 @@ pub(crate) struct Dialect {
 }
 
 impl Dialect {
+    /// What is spoken where nobody says otherwise: most servers read it.
+    pub(crate) const ORDINARY: Self = Self {
+        transport: Transport::Framed,
+        encoding: Encoding::Strict,
+        framed_payload: false,
+    };
+
     const FRAMED_PAYLOAD: u32 = 1 << 4;
     /// How many bits [`Dialect::bits`] uses.
     pub(crate) const BITS: u32 = 5;
@@ -134,6 +155,30 @@ impl Dialect {
             0
         };
         self.transport as u32 | (self.encoding as u32) << 2 | framed
+    }
+
+    /// The dialect of that name: a transport, an encoding, or both with a dash between them.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let (mut transport, mut encoding) = (None, None);
+        for word in name.split('-') {
+            let (is_transport, is_encoding) = (
+                Transport::ALL.iter().find(|one| one.name() == word),
+                Encoding::ALL.iter().find(|one| one.name() == word),
+            );
+            let twice = match (is_transport, is_encoding) {
+                (Some(found), _) => transport.replace(*found).is_some(),
+                (_, Some(found)) => encoding.replace(*found).is_some(),
+                (None, None) => return None,
+            };
+            if twice {
+                return None;
+            }
+        }
+        Some(Self {
+            transport: transport.unwrap_or(Self::ORDINARY.transport),
+            encoding: encoding.unwrap_or(Self::ORDINARY.encoding),
+            framed_payload: false,
+        })
     }
 
     pub(crate) const fn from_bits(bits: u32) -> Self {

@@ -24,6 +24,7 @@ pub(crate) fn spec() -> Spec {
         correlation: Correlation::InOrder { id_bits: Some(32) },
         sharing: Sharing::Exclusive,
         heartbeat: false,
+        probes: true,
         keys: vec![
             request(
                 "method",

@@ -16,12 +16,14 @@ mod json;
 mod keys;
 mod outcome;
 mod present;
+mod probe;
 mod reply;
 mod rewrite;
 mod scan;
 mod sniff;
 #[cfg(test)]
 mod testing;
+mod write;
 
 /// The Thrift protocol.
 #[derive(Debug)]
@@ -51,7 +53,19 @@ impl Protocol for Thrift {
         sniff::detect(prefix)
     }
 
-    fn codec(&self, side: Side, limits: &Limits, _: &Session) -> Box<dyn Codec> {
-        Box::new(codec::ThriftCodec::new(side, limits))
+    fn codec(&self, side: Side, limits: &Limits, session: &Session) -> Box<dyn Codec> {
+        Box::new(codec::ThriftCodec::new(side, limits, session.spoken()))
+    }
+
+    /// A transport, a dash and an encoding (`unframed-compact`), by the values of the attributes
+    /// `transport` and `protocol`. Of one alone the other is the ordinary: `framed`, or `binary`.
+    fn dialect(&self, name: &str) -> Result<Session, String> {
+        let dialect = dialect::Dialect::named(name).ok_or_else(|| {
+            format!(
+                "thrift has no dialect `{name}`; use a transport (framed, unframed, header, ttheader), \
+                 an encoding (binary, lax, compact, json), or both as in `unframed-compact`"
+            )
+        })?;
+        Ok(codec::session(dialect))
     }
 }

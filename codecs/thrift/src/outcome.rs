@@ -199,4 +199,11 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn an_exception_without_a_type_may_be_anything() {
+        // What the npm library 0.24 sends, of an unknown method and of an exception of the method's alike.
+        let bytes = b"\x80\x01\x00\x03\x00\x00\x00\x04nope\x00\x00\x00\x07\x0b\x00\x01\x00\x00\x00\x15Unknown function nope\x00";
+        assert_eq!(outcome(bytes), Outcome::failed(Fault::Server, "unknown"));
+    }
 }

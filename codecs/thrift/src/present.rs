@@ -8,7 +8,7 @@ use crate::front::{self, Front, Names};
 use crate::{header, json, keys};
 
 /// The first call of a Finagle client, which asks for another framing on this connection.
-const FINAGLE_UPGRADE: &[u8] = b"__can__finagle__trace__v3__";
+pub(crate) const FINAGLE_UPGRADE: &[u8] = b"__can__finagle__trace__v3__";
 
 /// Positions in the layout of a message.
 mod note {

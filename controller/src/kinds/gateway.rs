@@ -4,12 +4,15 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use meltemi_config::Problem;
 
+use super::service::{Labels, labels};
 use crate::yaml::{Cursor, Document};
 
 #[derive(Debug)]
 pub(crate) struct Gateway<'a> {
     pub(crate) document: &'a Document,
     pub(crate) servers: Vec<Server<'a>>,
+    /// The labels of the pods that serve it, by which policies choose.
+    pub(crate) labels: Labels,
 }
 
 #[derive(Debug)]
@@ -62,6 +65,7 @@ impl<'a> Gateway<'a> {
         Self {
             document,
             servers: servers.collect(),
+            labels: labels(&spec.at("selector")),
         }
     }
 }

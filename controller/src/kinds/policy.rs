@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
-use meltemi_config::{ClusterLimits, ListenerLimits};
+use meltemi_config::{
+    ClusterLimits, HealthCheck, ListenerLimits, Outlier, Problem, RetryBudget, Share, Warmup,
+};
 use meltemi_frame::Sharing;
 
+use super::fitness::{budget, health, outlier, warmup};
+use super::limit::{self, GlobalRate, LocalRate};
 use super::router::qualify;
+use super::service::{Labels, labels};
 use crate::yaml::{Cursor, Document};
 
 #[derive(Debug)]
@@ -16,11 +21,29 @@ pub(crate) struct DestinationPolicy<'a> {
     pub(crate) sharing: Option<(Sharing, Cursor<'a>)>,
     pub(crate) keepalive: Option<Duration>,
     pub(crate) dns_refresh: Option<Duration>,
+    pub(crate) fallback: Fallback,
+    /// With the place of its probe.
+    pub(crate) health: Option<(HealthCheck, Cursor<'a>)>,
+    pub(crate) panic: Option<Share>,
+    pub(crate) budget: Option<RetryBudget>,
+    pub(crate) warmup: Option<Warmup>,
+    outlier: Cursor<'a>,
     limits: Cursor<'a>,
 }
 
+/// What a subset without endpoints has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fallback {
+    /// None.
+    Nothing,
+    /// All endpoints of the host.
+    Any,
+    /// Those of the host with these labels.
+    Labels(Labels),
+}
+
 impl<'a> DestinationPolicy<'a> {
-    pub(crate) fn read(document: &'a Document) -> Self {
+    pub(crate) fn read(document: &'a Document, problems: &mut Vec<Problem>) -> Self {
         let spec = document.cursor().at("spec");
         let sharing = spec.at("sharing");
         let parsed = [Sharing::Exclusive, Sharing::Pipelined, Sharing::Multiplexed]
@@ -33,8 +56,40 @@ impl<'a> DestinationPolicy<'a> {
             sharing: parsed.map(|one| (one, sharing)),
             keepalive: spec.at("keepalive").duration(),
             dns_refresh: spec.at("dnsRefresh").duration(),
+            fallback: match spec.at("subsetFallback") {
+                at if at.text() == Some("any") => Fallback::Any,
+                at if at.exists() && at.text().is_none() => Fallback::Labels(labels(&at)),
+                _ => Fallback::Nothing,
+            },
+            health: health(&spec.at("healthCheck"), problems)
+                .map(|check| (check, spec.at("healthCheck").at("probe"))),
+            panic: spec.at("panicThreshold").percent(),
+            budget: budget(&spec.at("retryBudget")),
+            warmup: warmup(&spec.at("warmup")),
+            outlier: spec.at("outlier"),
             limits: spec.at("limits"),
         }
+    }
+
+    /// Puts what is written of outliers in the place of what a DestinationRule says.
+    pub(crate) fn outlier(
+        &self,
+        below: Option<Outlier>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Outlier> {
+        let all = outlier(&self.outlier, below);
+        if let Some(short) = all.filter(|one| one.longest < one.ejection) {
+            problems.push(
+                self.outlier
+                    .at("maxEjectionTime")
+                    .error(format!(
+                        "is shorter than baseEjectionTime, which is {:?}",
+                        short.ejection
+                    ))
+                    .remedy("the n-th ejection lasts n times baseEjectionTime, and maxEjectionTime at most"),
+            );
+        }
+        all
     }
 
     /// Puts the limits that are written in the place of others.
@@ -44,6 +99,7 @@ impl<'a> DestinationPolicy<'a> {
         put(at, "connections", &mut limits.connections);
         put(at, "pending", &mut limits.pending);
         put(at, "requests", &mut limits.requests);
+        put(at, "retries", &mut limits.retries);
         put(at, "output", &mut limits.output);
     }
 }
@@ -54,14 +110,25 @@ pub(crate) struct ListenerPolicy<'a> {
     /// `namespace/name`.
     pub(crate) gateway: String,
     pub(crate) port: Option<u16>,
+    pub(crate) document: &'a Document,
+    /// Each listener has buckets of its own, and so a name for them.
+    pub(crate) local: Option<LocalRate<'a>>,
+    pub(crate) global: Option<GlobalRate<'a>>,
+    /// How many traces are recorded.
+    pub(crate) sampling: Option<Share>,
     limits: Cursor<'a>,
 }
 
 impl<'a> ListenerPolicy<'a> {
-    pub(crate) fn read(document: &'a Document) -> Self {
+    pub(crate) fn read(document: &'a Document, problems: &mut Vec<Problem>) -> Self {
         let spec = document.cursor().at("spec");
         let gateway = spec.at("gateway");
+        let sampling = spec.at("tracing").at("sampling").text();
         Self {
+            local: limit::local(&spec.at("localRateLimit"), &document.object, problems),
+            global: limit::global(&spec.at("globalRateLimit"), &document.object, problems),
+            sampling: sampling.and_then(|text| Some(Share::percent(text.parse().ok()?))),
+            document,
             gateway: qualify(gateway.text().unwrap_or(""), &document.namespace),
             port: spec.at("port").number(),
             limits: spec.at("limits"),

@@ -4,6 +4,7 @@ use meltemi_config::{Matcher, Problem};
 
 use super::router::{DEFAULT_TIMEOUT, Destination, Name, Router, Rule, Test};
 use super::rule::TcpPool;
+use super::{fault, mirror};
 use crate::yaml::{Cursor, Document};
 
 /// Credentials, written or in a Secret.
@@ -62,20 +63,14 @@ pub(super) fn read_service<'a>(document: &'a Document, problems: &mut Vec<Proble
                 negate: false,
                 at: prefix.clone(),
             });
-        let at = route.at("route");
-        let Some(host) = at.at("host").text() else {
+        let Some(destination) = target(&route.at("route")) else {
             continue;
         };
         rules.push(Rule {
             name: prefix.text().unwrap_or("").to_owned(),
             tests: test.into_iter().collect(),
-            destinations: vec![Destination {
-                host: host.to_ascii_lowercase(),
-                subset: String::new(),
-                port: at.at("port").number(),
-                weight: 1,
-                at,
-            }],
+            destinations: vec![destination],
+            mirrors: mirror::redis(&route.at("mirror")),
             timeout,
             ..Rule::new(&route)
         });
@@ -95,8 +90,20 @@ pub(super) fn read_service<'a>(document: &'a Document, problems: &mut Vec<Proble
         rules,
         timeout,
         guard: auth(&settings.at("auth"), problems),
+        faults: fault::redis(&spec.at("faults"), problems),
         ..Router::new(document, &spec.at("host"), &spec.at("gateways"))
     }
+}
+
+/// Where a route or a mirror leads.
+pub(super) fn target<'a>(at: &Cursor<'a>) -> Option<Destination<'a>> {
+    Some(Destination {
+        host: at.at("host").text()?.to_ascii_lowercase(),
+        subset: String::new(),
+        port: at.at("port").number(),
+        weight: 1,
+        at: at.clone(),
+    })
 }
 
 impl<'a> RedisDestination<'a> {

@@ -1,10 +1,16 @@
 //! MetaRouter, Aeraki's and ours; and the shape that every kind of router is read to.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use meltemi_config::{Matcher, Problem, WholeRegex};
+use meltemi_config::{AttributeMatch, Matcher, Problem, WholeRegex};
 
+use super::fault::{self, Injection};
+use super::limit::{self, GlobalRate, LocalRate};
+use super::mirror::{self, Copies};
 use super::redis::Auth;
+use super::retry::{self, Retries};
+use crate::reference::OWN_GROUP;
 use crate::yaml::{Cursor, Document};
 
 /// How long a request may take if its route does not say. Aeraki's own limit for Redis; Aeraki has
@@ -31,6 +37,11 @@ pub(crate) struct Router<'a> {
     pub(crate) timeout: Option<Duration>,
     /// What clients must present.
     pub(crate) guard: Option<Auth<'a>>,
+    /// Faults on every route.
+    pub(crate) faults: Vec<Injection<'a>>,
+    /// Limits of all routes together.
+    pub(crate) local: Option<LocalRate<'a>>,
+    pub(crate) global: Option<GlobalRate<'a>>,
 }
 
 /// One route.
@@ -45,8 +56,13 @@ pub(crate) struct Rule<'a> {
     pub(crate) gateways: Vec<String>,
     pub(crate) destinations: Vec<Destination<'a>>,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) retries: Option<Retries<'a>>,
+    pub(crate) faults: Vec<Injection<'a>>,
+    pub(crate) mirrors: Vec<Copies<'a>>,
     pub(crate) request: Vec<Change<'a>>,
     pub(crate) response: Vec<Change<'a>>,
+    /// Limits of this route alone.
+    pub(crate) local: Option<LocalRate<'a>>,
 }
 
 /// A test of an attribute.
@@ -56,6 +72,28 @@ pub(crate) struct Test<'a> {
     pub(crate) matcher: Matcher,
     pub(crate) negate: bool,
     pub(crate) at: Cursor<'a>,
+}
+
+impl Test<'_> {
+    /// The test of the attribute of the very name that is written.
+    pub(super) fn exactly(&self) -> AttributeMatch {
+        AttributeMatch {
+            name: self.name.written().to_owned(),
+            matcher: self.matcher.clone(),
+            negate: self.negate,
+        }
+    }
+}
+
+impl Name {
+    /// As it is written.
+    pub(crate) fn written(&self) -> &str {
+        match self {
+            Self::Exactly(name) | Self::Header(name) => name,
+            Self::Method => "method",
+            Self::Key => "key",
+        }
+    }
 }
 
 /// An attribute, as kinds that know no protocol name it.
@@ -80,20 +118,49 @@ pub(crate) struct Destination<'a> {
     pub(crate) weight: u32,
 }
 
-/// A change to an attribute.
+/// A change to an attribute: its name, its value, and where the name is written.
 #[derive(Clone, Debug)]
 pub(crate) enum Change<'a> {
-    Set(String, String, Cursor<'a>),
-    Add(String, String, Cursor<'a>),
+    Set(String, Written<'a>, Cursor<'a>),
+    Add(String, Written<'a>, Cursor<'a>),
     Remove(String, Cursor<'a>),
+}
+
+/// A value as it is written.
+#[derive(Clone, Debug)]
+pub(crate) struct Written<'a> {
+    pub(crate) text: &'a str,
+    /// What stands between percent signs stands for something else.
+    pub(crate) holes: bool,
+    pub(crate) at: Cursor<'a>,
+}
+
+impl<'a> Written<'a> {
+    fn new(at: &Cursor<'a>, holes: bool) -> Option<Self> {
+        Some(Self {
+            text: at.text()?,
+            holes,
+            at: at.clone(),
+        })
+    }
 }
 
 pub(super) fn read<'a>(document: &'a Document, problems: &mut Vec<Problem>) -> Router<'a> {
     let spec = document.cursor().at("spec");
     let mut router = Router::new(document, &spec.at("hosts"), &spec.at("gateways"));
+    // In Aeraki's kind a percent sign is one.
+    let holes = document.group == OWN_GROUP;
     router.whole = spec.at("routes").items().is_empty();
-    for route in spec.at("routes").items() {
+    router.local = limit::local(&spec.at("localRateLimit"), &document.object, problems);
+    router.global = limit::global(&spec.at("globalRateLimit"), &document.object, problems);
+    let mut labels = BTreeSet::new();
+    for (position, route) in spec.at("routes").items().iter().enumerate() {
         let attributes = route.at("match").at("attributes").entries();
+        let mut label = route.at("name").text().unwrap_or("").to_owned();
+        if label.is_empty() || !labels.insert(label.clone()) {
+            label = format!("routes[{position}]");
+        }
+        let limit = format!("{} {label}", document.object);
         router.rules.push(Rule {
             tests: attributes
                 .into_iter()
@@ -101,9 +168,13 @@ pub(super) fn read<'a>(document: &'a Document, problems: &mut Vec<Problem>) -> R
                 .collect(),
             destinations: destinations(&route.at("route"), problems),
             timeout: timeout(&route.at("timeout")),
-            request: changes(&route.at("requestMutation"), problems),
-            response: changes(&route.at("responseMutation"), problems),
-            ..Rule::new(&route)
+            retries: retry::own(&route.at("retries"), problems),
+            faults: fault::own(&route.at("faults"), problems),
+            mirrors: mirror::copies(route, problems),
+            request: changes(&route.at("requestMutation"), holes, problems),
+            response: changes(&route.at("responseMutation"), holes, problems),
+            local: limit::local(&route.at("localRateLimit"), &limit, problems),
+            ..Rule::new(route)
         });
     }
     router
@@ -131,6 +202,9 @@ impl<'a> Router<'a> {
             whole: false,
             timeout: Some(DEFAULT_TIMEOUT),
             guard: None,
+            faults: Vec::new(),
+            local: None,
+            global: None,
         }
     }
 }
@@ -154,8 +228,12 @@ impl<'a> Rule<'a> {
             gateways: Vec::new(),
             destinations: Vec::new(),
             timeout: Some(DEFAULT_TIMEOUT),
+            retries: None,
+            faults: Vec::new(),
+            mirrors: Vec::new(),
             request: Vec::new(),
             response: Vec::new(),
+            local: None,
         }
     }
 }
@@ -252,17 +330,7 @@ pub(super) fn destinations<'a>(
             None => u32::from(written == 0),
         };
         sum = sum.saturating_add(u64::from(weight));
-        let at = item.at("destination");
-        let Some(host) = at.at("host").text() else {
-            continue;
-        };
-        all.push(Destination {
-            host: host.to_ascii_lowercase(),
-            subset: at.at("subset").text().unwrap_or("").to_owned(),
-            port: at.at("port").at("number").number(),
-            weight,
-            at,
-        });
+        all.extend(destination(&item.at("destination"), weight));
     }
     if sum == 0 {
         problems.push(
@@ -275,16 +343,27 @@ pub(super) fn destinations<'a>(
     all
 }
 
+/// What is written at one destination.
+pub(super) fn destination<'a>(at: &Cursor<'a>, weight: u32) -> Option<Destination<'a>> {
+    Some(Destination {
+        host: at.at("host").text()?.to_ascii_lowercase(),
+        subset: at.at("subset").text().unwrap_or("").to_owned(),
+        port: at.at("port").at("number").number(),
+        weight,
+        at: at.clone(),
+    })
+}
+
 /// Changes to attributes: Aeraki's list of keys and values, or our object.
-fn changes<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Vec<Change<'a>> {
+fn changes<'a>(here: &Cursor<'a>, holes: bool, problems: &mut Vec<Problem>) -> Vec<Change<'a>> {
     let mut all = Vec::new();
     for item in here.items() {
         let (key, value) = (item.at("key"), item.at("value"));
-        if let (Some(name), Some(text)) = (key.text(), value.text()) {
+        if let (Some(name), Some(value)) = (key.text(), Written::new(&value, holes)) {
             if name.is_empty() {
                 problems.push(key.error("is empty").remedy("name the attribute to set"));
             }
-            all.push(Change::Set(name.to_owned(), text.to_owned(), key));
+            all.push(Change::Set(name.to_owned(), value, key));
         }
     }
     all.extend(edits(here));
@@ -295,13 +374,13 @@ fn changes<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Vec<Change<'a>
 pub(super) fn edits<'a>(here: &Cursor<'a>) -> Vec<Change<'a>> {
     let mut all = Vec::new();
     for (name, at) in here.at("set").entries() {
-        if let Some(value) = at.text() {
-            all.push(Change::Set(name.to_owned(), value.to_owned(), at));
+        if let Some(value) = Written::new(&at, true) {
+            all.push(Change::Set(name.to_owned(), value, at));
         }
     }
     for (name, at) in here.at("add").entries() {
-        if let Some(value) = at.text() {
-            all.push(Change::Add(name.to_owned(), value.to_owned(), at));
+        if let Some(value) = Written::new(&at, true) {
+            all.push(Change::Add(name.to_owned(), value, at));
         }
     }
     for at in here.at("remove").items() {

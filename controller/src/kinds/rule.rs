@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use meltemi_config::Problem;
+use meltemi_config::{Problem, RetryBudget, Warmup};
 
+use super::fitness::{Detection, budget, linear, warmup};
+use super::locality::Localities;
 use super::service::{Labels, labels};
 use crate::yaml::{Cursor, Document};
 
@@ -26,11 +28,21 @@ pub(crate) struct Subset<'a> {
 /// Blocks that stand alone: what overrides a policy overrides it block by block.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy<'a> {
-    pub(crate) balancer: Option<Balancer<'a>>,
+    pub(crate) balancing: Option<Balancing<'a>>,
     pub(crate) pool: Option<Pool>,
     pub(crate) tls: Option<Cursor<'a>>,
+    pub(crate) detection: Option<Detection>,
+    pub(crate) budget: Option<RetryBudget>,
     /// Policies that replace this one whole.
     pub(crate) ports: Vec<(u16, Self)>,
+}
+
+/// The loadBalancer block.
+#[derive(Clone, Debug)]
+pub(crate) struct Balancing<'a> {
+    pub(crate) balancer: Balancer<'a>,
+    pub(crate) localities: Option<Localities<'a>>,
+    pub(crate) warmup: Option<Warmup>,
 }
 
 #[derive(Clone, Debug)]
@@ -53,6 +65,7 @@ pub(crate) struct Pool {
     pub(crate) tcp: TcpPool,
     pub(crate) pending: Option<usize>,
     pub(crate) requests: Option<usize>,
+    pub(crate) retries: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -95,7 +108,9 @@ fn policy<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<Policy<'
     let tls = here.at("tls");
     let ports = here.at("portLevelSettings").items();
     Some(Policy {
-        balancer: balancer(&here.at("loadBalancer"), problems),
+        balancing: balancing(&here.at("loadBalancer"), problems),
+        detection: Detection::read(&here.at("outlierDetection"), problems),
+        budget: budget(&here.at("retryBudget")),
         pool: pool(&here.at("connectionPool")),
         tls: tls.exists().then_some(tls),
         ports: ports
@@ -105,6 +120,31 @@ fn policy<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<Policy<'
                 Some((port, policy(entry, problems)?))
             })
             .collect(),
+    })
+}
+
+fn balancing<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<Balancing<'a>> {
+    let (warm, seconds) = (here.at("warmup"), here.at("warmupDurationSecs"));
+    if warm.exists() && seconds.exists() {
+        problems.push(
+            seconds
+                .error("warmup is given, too")
+                .remedy("give warmup alone"),
+        );
+    }
+    let zones = here.at("zoneAwareLbSetting");
+    let places = here.at("localityLbSetting");
+    if zones.exists() && places.exists() {
+        problems.push(
+            zones
+                .error("localityLbSetting is given, too")
+                .remedy("give one of them"),
+        );
+    }
+    Some(Balancing {
+        balancer: balancer(here, problems)?,
+        localities: Localities::read(&places, problems),
+        warmup: warmup(&warm).or_else(|| seconds.duration().map(linear)),
     })
 }
 
@@ -176,6 +216,7 @@ fn pool(here: &Cursor<'_>) -> Option<Pool> {
         tcp,
         pending: positive(&http.at("http1MaxPendingRequests")),
         requests: positive(&http.at("http2MaxRequests")),
+        retries: positive(&http.at("maxRetries")),
     })
 }
 

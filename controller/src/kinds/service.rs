@@ -200,8 +200,6 @@ fn workload<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<Worklo
         );
         return None;
     }
-    let mut places = here.at("locality").text().unwrap_or("").split('/');
-    let mut place = || places.next().unwrap_or("").to_owned();
     Some(Workload {
         at: here.clone(),
         address: text.to_ascii_lowercase(),
@@ -213,11 +211,7 @@ fn workload<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<Worklo
             .collect(),
         labels: labels(&here.at("labels")),
         weight: here.at("weight").number().unwrap_or(1),
-        locality: Locality {
-            region: place(),
-            zone: place(),
-            subzone: place(),
-        },
+        locality: Locality::parse(here.at("locality").text().unwrap_or("")),
     })
 }
 

@@ -3,6 +3,7 @@
 use meltemi_config::Problem;
 
 use super::router::{Name, Router, Rule, Test, destinations, edits, qualify, tests, timeout};
+use super::{fault, mirror, retry};
 use crate::yaml::{Cursor, Document};
 
 /// Fields of a match that nothing here can be matched by.
@@ -38,10 +39,21 @@ pub(super) fn read<'a>(document: &'a Document, problems: &mut Vec<Problem>) -> R
                     .remedy("name at least one destination"),
             );
         }
+        let mirrors = route.at("mirrors");
+        if mirrors.exists() && route.at("mirror").exists() {
+            problems.push(
+                mirrors
+                    .error("mirror is given, too")
+                    .remedy("put all of them under mirrors"),
+            );
+        }
         let headers = route.at("headers");
         let rule = Rule {
             destinations: destinations(&targets, problems),
             timeout: timeout(&route.at("timeout")),
+            retries: retry::istio(&route.at("retries")),
+            faults: fault::istio(&route.at("fault")).into_iter().collect(),
+            mirrors: mirror::copies(&route, problems),
             request: edits(&headers.at("request")),
             response: edits(&headers.at("response")),
             ..Rule::new(&route)

@@ -1,10 +1,10 @@
 //! Aeraki's kinds (metaprotocol.aeraki.io, redis.aeraki.io, dubbo.aeraki.io).
 
 use super::common::{
-    ANY, COUNT, DESTINATION, DURATION, EXPORT_TO, FLAG, PERCENTAGE, PORT, RATE_LIMIT_BUCKET,
+    COUNT, DESTINATION, DURATION, EXPORT_TO, FLAG, PERCENTAGE, PORT, RATE_LIMIT_BUCKET,
     STRING_MATCH, TCP_POOL, TEXT, TEXTS, WEIGHT,
 };
-use super::istio::later_kind;
+use super::rules::{DENY_ON_FAIL, DESCRIPTOR, DOMAIN, REQUEST_TIMEOUT};
 use crate::schema::{Field, Kind, Shape};
 
 const V1ALPHA1: &[&str] = &["v1alpha1"];
@@ -77,11 +77,13 @@ static WEIGHTED: Shape = Shape::List(&Shape::Object(&[
 ]));
 pub(super) const DESTINATIONS: Field =
     Field::new("route", &WEIGHTED, "Where matching requests go.").required();
-pub(super) const MIRROR: Field = Field::new("mirror", &DESTINATION, "A copy of requests.").later();
+pub(super) const MIRROR: Field = Field::new(
+    "mirror",
+    &DESTINATION,
+    "A copy of requests, whose answers reach nobody.",
+);
 pub(super) const MIRROR_PERCENTAGE: Field =
-    Field::new("mirrorPercentage", &PERCENTAGE, "The share that is copied.")
-        .default("100")
-        .later();
+    Field::new("mirrorPercentage", &PERCENTAGE, "The share that is copied.").default("100");
 
 pub(super) static KEY_VALUE: Shape = Shape::Object(&[
     Field::new(
@@ -96,7 +98,7 @@ pub(super) static KEY_VALUE: Shape = Shape::Object(&[
 static LIMIT_MATCH: Shape = Shape::Object(&[Field::new(
     "attributes",
     &Shape::Map(&STRING_MATCH),
-    "Tests of attributes.",
+    "Tests of attributes; all must pass.",
 )]);
 
 static LOCAL_LIMIT: Shape = Shape::Object(&[
@@ -109,45 +111,39 @@ static LOCAL_LIMIT: Shape = Shape::Object(&[
         "conditions",
         &Shape::List(&Shape::Object(&[
             Field::new("tokenBucket", &RATE_LIMIT_BUCKET, "The bucket.").required(),
-            Field::new("match", &LIMIT_MATCH, "Which requests."),
+            Field::new("match", &LIMIT_MATCH, "Which requests; none: all."),
         ])),
         "Buckets of requests that match; the first counts.",
     ),
 ]);
-pub(super) const LOCAL_RATE_LIMIT: Field =
-    Field::new("localRateLimit", &LOCAL_LIMIT, "Limits in each process.").later();
+const LOCAL_RATE_LIMIT: Field = Field::new(
+    "localRateLimit",
+    &LOCAL_LIMIT,
+    "Limits in each process, for all its workers together.",
+);
 static GLOBAL_LIMIT: Shape = Shape::Object(&[
-    Field::new("domain", &TEXT, "The domain at the rate limit service.").required(),
-    Field::new("match", &LIMIT_MATCH, "Which requests."),
-    Field::new("rateLimitService", &TEXT, "The service's cluster.").required(),
+    DOMAIN,
+    Field::new("match", &LIMIT_MATCH, "Which requests; none: all."),
     Field::new(
-        "requestTimeout",
-        &DURATION,
-        "How long it may take to answer.",
+        "rateLimitService",
+        &TEXT,
+        "The cluster of the service, which speaks Envoy's `RateLimitService` v3: `outbound|<port>||<host>`.",
     )
-    .default("100ms"),
-    Field::new(
-        "denyOnFail",
-        &FLAG,
-        "Refuse requests if it does not answer.",
-    )
-    .default("false"),
+    .required(),
+    REQUEST_TIMEOUT,
+    DENY_ON_FAIL,
     Field::new(
         "descriptors",
-        &Shape::List(&Shape::Object(&[
-            Field::new("property", &TEXT, "The attribute.").required(),
-            Field::new("descriptorKey", &TEXT, "The key at the service.").required(),
-        ])),
-        "What is told to it.",
+        &Shape::List(&Shape::Object(DESCRIPTOR)),
+        "What is told to it: each attribute is a descriptor by itself. One of which the attribute is absent is left out.",
     )
     .required(),
 ]);
-pub(super) const GLOBAL_RATE_LIMIT: Field = Field::new(
+const GLOBAL_RATE_LIMIT: Field = Field::new(
     "globalRateLimit",
     &GLOBAL_LIMIT,
     "Limits kept by a service.",
-)
-.later();
+);
 
 pub(super) static APPLICATION_PROTOCOL: Kind = Kind {
     group: "metaprotocol.aeraki.io",
@@ -246,23 +242,39 @@ pub(super) static REDIS_SERVICE: Kind = Kind {
                     Field::new(
                         "mirror",
                         &Shape::List(&Shape::Object(&[
-                            Field::new("route", &REDIS_ROUTE, "Where to."),
-                            Field::new("percentage", &PERCENTAGE, "The share that is copied."),
-                            Field::new("excludeReadCommands", &FLAG, "Copy writes only."),
+                            Field::new("route", &REDIS_ROUTE, "Where to.").required(),
+                            Field::new("percentage", &PERCENTAGE, "The share that is copied.").default("100"),
+                            Field::new("excludeReadCommands", &FLAG, "Commands that change nothing are not copied.")
+                                .default("false"),
                         ])),
-                        "Copies.",
-                    )
-                    .later(),
+                        "Copies, whose answers reach nobody.",
+                    ),
                 ])),
                 "The routes. None: everything goes to the host.",
             ),
-            Field::new("faults", &ANY, "Faults on purpose.").later(),
+            Field::new("faults", &Shape::List(&REDIS_FAULT), "Faults on purpose, on every route."),
         ]),
         "The service.",
     )
     .required()],
     enforced: true,
 };
+
+static REDIS_FAULT: Shape = Shape::Object(&[
+    Field::new(
+        "type",
+        &Shape::Choice(&["DELAY", "ERROR"]),
+        "Commands wait before they are sent, or are answered with an error and not sent.",
+    )
+    .required(),
+    Field::new("percentage", &PERCENTAGE, "How many.").default("100"),
+    Field::new("delay", &DURATION, "How long they wait."),
+    Field::new(
+        "commands",
+        &TEXTS,
+        "Only these commands; none: all. Never AUTH and PING.",
+    ),
+]);
 
 static REDIS_ROUTE: Shape = Shape::Object(&[
     Field::new("host", &TEXT, "The host, short or full.").required(),
@@ -313,6 +325,3 @@ pub(super) static REDIS_DESTINATION: Kind = Kind {
     .required()],
     enforced: true,
 };
-
-pub(super) static DUBBO_AUTHORIZATION_POLICY: Kind =
-    later_kind("dubbo.aeraki.io", V1ALPHA1, "DubboAuthorizationPolicy");

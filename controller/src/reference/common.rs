@@ -6,6 +6,7 @@ pub(super) static TEXT: Shape = Shape::Text;
 pub(super) static ANY: Shape = Shape::Any;
 pub(super) static FLAG: Shape = Shape::Flag;
 pub(super) static PERCENT: Shape = Shape::Percent;
+pub(super) static FACTOR: Shape = Shape::Factor;
 pub(super) static TEXTS: Shape = Shape::List(&TEXT);
 pub(super) static LABELS: Shape = Shape::Map(&TEXT);
 pub(super) static DURATION: Shape = Shape::Duration;
@@ -33,7 +34,8 @@ pub(crate) static METADATA: &[Field] = &[
     Field::new(
         "annotations",
         &LABELS,
-        "Annotations. On a ServiceEntry `interface` names the Dubbo interface that the host stands for.",
+        "Annotations. On a ServiceEntry `interface` names the Dubbo interface that the host stands for; on Istio's \
+         AuthorizationPolicy `meltemi.io/operations: \"true\"` makes `methods` mean operations and `paths` services.",
     ),
     Field::new("generateName", &ANY, "Kubernetes' own.").unused(),
     Field::new("uid", &ANY, "Kubernetes' own.").unused(),
@@ -68,7 +70,7 @@ pub(super) static DESTINATION: Shape = Shape::Object(&[
 ]);
 
 pub(super) static PERCENTAGE: Shape =
-    Shape::Object(&[Field::new("value", &PERCENT, "The percentage.")]);
+    Shape::Object(&[Field::new("value", &PERCENT, "The percentage.").required()]);
 
 pub(super) const EXPORT_TO: Field = Field::new(
     "exportTo",

@@ -4,6 +4,7 @@ use super::common::{
     ANY, COUNT, DURATION, DURATION_OR_ZERO, EXPORT_TO, FLAG, LABELS, PORT_NUMBER, POSITIVE,
     TCP_POOL, TEXT, TEXTS,
 };
+use super::fitness::{DETECTION, LOCALITIES, RETRY_BUDGET, WARMUP};
 use super::istio::{NETWORKING, VERSIONS};
 use crate::schema::{Field, Kind, Shape};
 
@@ -59,7 +60,11 @@ static POLICY: Shape = Shape::Object(&[
         &Shape::List(&PORT_POLICY),
         "Policies of single ports.",
     ),
-    Field::new("outlierDetection", &ANY, "Ejection of failing endpoints.").later(),
+    Field::new(
+        "outlierDetection",
+        &DETECTION,
+        "Endpoints that fail are left alone for a while. None, unless it is written.",
+    ),
     Field::new(
         "tls",
         &TLS,
@@ -67,14 +72,22 @@ static POLICY: Shape = Shape::Object(&[
     ),
     Field::new("tunnel", &ANY, "Tunnels.").later(),
     Field::new("proxyProtocol", &ANY, "The PROXY protocol.").later(),
-    Field::new("retryBudget", &ANY, "A limit on retries.").later(),
+    Field::new(
+        "retryBudget",
+        &RETRY_BUDGET,
+        "How many requests may be under retry at once, besides connectionPool.http.maxRetries.",
+    ),
 ]);
 
 static PORT_POLICY: Shape = Shape::Object(&[
     Field::new("port", &PORT_NUMBER, "The port.").required(),
     Field::new("loadBalancer", &BALANCER, "How an endpoint is chosen."),
     Field::new("connectionPool", &POOL, "Limits."),
-    Field::new("outlierDetection", &ANY, "Ejection of failing endpoints.").later(),
+    Field::new(
+        "outlierDetection",
+        &DETECTION,
+        "Endpoints that fail are left alone for a while. None, unless it is written.",
+    ),
     Field::new("tls", &TLS, "As above."),
 ]);
 
@@ -136,10 +149,15 @@ static BALANCER: Shape = Shape::Object(&[
         ]),
         "The same attribute goes to the same endpoint.",
     ),
-    Field::new("localityLbSetting", &ANY, "Locality preferences.").later(),
+    Field::new(
+        "localityLbSetting",
+        &LOCALITIES,
+        "What localities are for, seen from where this program stands (`--locality`). Without it, where \
+         outliers are detected, endpoints that are near go before those that are far.",
+    ),
     Field::new("zoneAwareLbSetting", &ANY, "Zone preferences.").later(),
-    Field::new("warmup", &ANY, "Slow start.").later(),
-    Field::new("warmupDurationSecs", &DURATION, "Slow start.").later(),
+    Field::new("warmup", &WARMUP, "A new endpoint, or one that is let in again, gets its full share after a while."),
+    Field::new("warmupDurationSecs", &DURATION, "The older way to write warmup.duration."),
 ]);
 
 /// Envoy's own ceiling; a ring is memory.
@@ -176,7 +194,12 @@ static POOL: Shape = Shape::Object(&[
                 "Requests that one connection may carry.",
             )
             .later(),
-            Field::new("maxRetries", &COUNT, "Retries in flight.").later(),
+            Field::new(
+                "maxRetries",
+                &COUNT,
+                "Requests under retry. 0: the default.",
+            )
+            .default("1024"),
             Field::new("maxConcurrentStreams", &COUNT, "HTTP/2 streams.").later(),
             Field::new("h2UpgradePolicy", &TEXT, "HTTP only.").later(),
             Field::new("useClientProtocol", &FLAG, "HTTP only.").later(),

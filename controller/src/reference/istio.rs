@@ -19,9 +19,8 @@ pub(super) static GATEWAY: Kind = Kind {
             Field::new(
                 "selector",
                 &LABELS,
-                "Pods that serve the gateway; here, this program does.",
-            )
-            .unused(),
+                "Pods that serve the gateway; here, this program does. AuthorizationPolicies choose Gateways by it.",
+            ),
             Field::new("servers", &Shape::List(&SERVER), "The listeners.").required(),
         ]),
         "The gateway.",
@@ -133,7 +132,11 @@ static WORKLOAD_FIELDS: [Field; 7] = [
         "Its share, relative to the other endpoints. 0: none.",
     )
     .default("1"),
-    Field::new("locality", &TEXT, "`region/zone/subzone`."),
+    Field::new(
+        "locality",
+        &TEXT,
+        "`region/zone/subzone`, the last of which may be left out.",
+    ),
     Field::new("network", &TEXT, "Networks are not told apart.").unused(),
     Field::new("serviceAccount", &TEXT, "Identities are not checked.").unused(),
 ];
@@ -149,11 +152,6 @@ pub(super) static WORKLOAD_ENTRY: Kind = Kind {
     enforced: true,
 };
 
-pub(super) static AUTHORIZATION_POLICY: Kind = later_kind(
-    "security.istio.io",
-    &["v1", "v1beta1"],
-    "AuthorizationPolicy",
-);
 pub(super) static PEER_AUTHENTICATION: Kind = later_kind(
     "security.istio.io",
     &["v1", "v1beta1"],
@@ -161,7 +159,7 @@ pub(super) static PEER_AUTHENTICATION: Kind = later_kind(
 );
 
 /// A kind that is accepted, with a warning.
-pub(super) const fn later_kind(
+const fn later_kind(
     group: &'static str,
     versions: &'static [&'static str],
     name: &'static str,

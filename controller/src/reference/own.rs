@@ -1,13 +1,12 @@
 //! Meltemi's own kinds (meltemi.io), and the Kubernetes Secret.
 
-use super::aeraki::{
-    DESTINATIONS, GATEWAYS, GLOBAL_RATE_LIMIT, HOSTS, KEY_VALUE, LOCAL_RATE_LIMIT, MIRROR,
-    MIRROR_PERCENTAGE, NAME,
-};
+use super::aeraki::{DESTINATIONS, GATEWAYS, HOSTS, KEY_VALUE, MIRROR, MIRROR_PERCENTAGE, NAME};
 use super::common::{
-    ANY, COUNT, DURATION, DURATION_OR_ZERO, EXPORT_TO, FLAG, INTEGER, LABELS, PATTERN, PORT,
-    POSITIVE, TEXT, TEXTS,
+    ANY, COUNT, DURATION, DURATION_OR_ZERO, EXPORT_TO, FLAG, INTEGER, LABELS, PATTERN, PERCENT,
+    PORT, POSITIVE, TEXT, TEXTS,
 };
+use super::fitness::{HEALTH_CHECK, OUTLIER, RETRY_BUDGET, WARMUP};
+use super::rules::{FAULTS, GLOBAL_RATE_LIMIT, LOCAL_RATE_LIMIT, MIRRORS, RETRIES, TRACING};
 use crate::schema::{Field, Kind, Shape};
 
 /// The API group of our own kinds.
@@ -18,7 +17,8 @@ pub(super) static META_ROUTER: Kind = Kind {
     group: GROUP,
     versions: V1ALPHA1,
     name: "MetaRouter",
-    doc: "Aeraki's MetaRouter, with more tests, timeouts, and changes that add and remove.",
+    doc: "Aeraki's MetaRouter, with more tests, timeouts, retries, faults, several mirrors, limits of single routes, and \
+          changes that add, remove, and are made of attributes.",
     fields: &[Field::new(
         "spec",
         &Shape::Object(&[
@@ -78,6 +78,8 @@ static TEST: Shape = Shape::OneOf {
     empty: true,
 };
 
+pub(super) static TESTS: Shape = Shape::Map(&TEST);
+
 static MUTATION: Shape = Shape::ListOr(
     &KEY_VALUE,
     &[
@@ -93,7 +95,7 @@ static ROUTE: Shape = Shape::Object(&[
         "match",
         &Shape::Object(&[Field::new(
             "attributes",
-            &Shape::Map(&TEST),
+            &TESTS,
             "Tests of attributes, by name; all must pass. Empty: present.",
         )]),
         "Which requests; none: all.",
@@ -105,17 +107,22 @@ static ROUTE: Shape = Shape::Object(&[
         "How long a request may take; 0s: for ever.",
     )
     .default("60s"),
+    RETRIES,
+    FAULTS,
     MIRROR,
     MIRROR_PERCENTAGE,
+    MIRRORS,
+    LOCAL_RATE_LIMIT,
     Field::new(
         "requestMutation",
         &MUTATION,
-        "Changes on requests: `[{key, value}]`, or an object:",
+        "Changes on requests: `[{key, value}]`, or an object. In values `%name%` stands for an attribute, `%%` for a \
+         percent sign, and upper-case names for facts of the connection.",
     ),
     Field::new(
         "responseMutation",
         &MUTATION,
-        "Changes on responses: `[{key, value}]`, or an object:",
+        "Changes on responses, in the same way; their attributes are those of the response.",
     ),
 ]);
 
@@ -172,9 +179,40 @@ pub(super) static DESTINATION_POLICY: Kind = Kind {
                     Field::new("connections", &POSITIVE, "Connections to the cluster.").default("1024"),
                     Field::new("pending", &COUNT, "Requests that wait for a connection.").default("1024"),
                     Field::new("requests", &POSITIVE, "Requests in flight.").default("65536"),
+                    Field::new("retries", &COUNT, "Requests under retry.").default("1024"),
                     Field::new("output", &POSITIVE, "Bytes that wait to be written to one upstream.").default("1048576"),
                 ]),
                 "Limits, per worker.",
+            ),
+            Field::new(
+                "subsetFallback",
+                &Shape::ChoiceOr(&["none", "any"], &LABELS),
+                "What a subset has whose labels no endpoint has: no endpoint, all of the host's, or those with \
+                 these labels.",
+            )
+            .default("none"),
+            Field::new("healthCheck", &HEALTH_CHECK, "Endpoints are probed. None, unless it is written."),
+            Field::new(
+                "outlier",
+                &OUTLIER,
+                "Endpoints that fail are left alone for a while. What is not written here is as in the \
+                 DestinationRule's outlierDetection.",
+            ),
+            Field::new(
+                "panicThreshold",
+                &PERCENT,
+                "If less of the endpoints is fit, all count as fit. 0: never. It goes before minHealthPercent.",
+            )
+            .default("0"),
+            Field::new(
+                "retryBudget",
+                &RETRY_BUDGET,
+                "How many requests may be under retry at once, besides limits.retries.",
+            ),
+            Field::new(
+                "warmup",
+                &WARMUP,
+                "A new endpoint, or one that is let in again, gets its full share after a while.",
             ),
         ]),
         "The policy.",
@@ -187,7 +225,8 @@ pub(super) static LISTENER_POLICY: Kind = Kind {
     group: GROUP,
     versions: V1ALPHA1,
     name: "ListenerPolicy",
-    doc: "The limits of a Gateway's listeners.",
+    doc: "The limits of a Gateway's listeners. What a policy for a port says goes before what one for the whole \
+          Gateway says.",
     fields: &[Field::new(
         "spec",
         &Shape::Object(&[
@@ -259,8 +298,10 @@ pub(super) static LISTENER_POLICY: Kind = Kind {
                     .default("10s"),
                 ]),
                 "The limits.",
-            )
-            .required(),
+            ),
+            LOCAL_RATE_LIMIT,
+            GLOBAL_RATE_LIMIT,
+            TRACING,
         ]),
         "The policy.",
     )

@@ -95,13 +95,21 @@ fn rows(fields: &[Field], path: &str, page: &mut String) {
         if field.effect == Effect::Unused {
             continue;
         }
-        if let Shape::ListOr(item, fields) = field.shape {
-            rows(item.fields(), &format!("{here}[]."), page);
+        below(field.shape, &here, page);
+    }
+}
+
+/// The fields of what stands at a path.
+fn below(shape: &Shape, here: &str, page: &mut String) {
+    match shape {
+        Shape::ListOr(item, fields) => {
+            below(item, &format!("{here}[]"), page);
             rows(fields, &format!("{here}."), page);
-        } else {
-            let below = format!("{here}{}.", field.shape.suffix());
-            rows(field.shape.fields(), &below, page);
         }
+        Shape::List(item) | Shape::Map(item) => {
+            below(item, &format!("{here}{}", shape.suffix()), page);
+        }
+        other => rows(other.fields(), &format!("{here}."), page),
     }
 }
 
@@ -122,6 +130,9 @@ mod tests {
         assert!(page.contains("| `spec.routes[].match.attributes.<name>.not.range.start` |"));
         assert!(page.contains("| `spec.routes[].requestMutation[].key` |"));
         assert!(page.contains("| `spec.routes[].requestMutation.remove` |"));
+        let descriptors = "| `spec.globalRateLimit.descriptors[]";
+        assert!(page.contains(&format!("{descriptors}[].attribute`")));
+        assert!(page.contains(&format!("{descriptors}.property`")));
         assert!(page.contains("(#metarouter-meltemiio)"));
     }
 

@@ -1,10 +1,11 @@
 //! VirtualService (networking.istio.io).
 
 use super::common::{
-    ANY, DESTINATION, DURATION_OR_ZERO, EXPORT_TO, FLAG, LABELS, PERCENTAGE, PORT, STRING_MATCH,
-    TEXT, TEXTS, WEIGHT,
+    ANY, DESTINATION, DURATION_OR_ZERO, EXPORT_TO, FLAG, LABELS, PERCENT, PERCENTAGE, PORT,
+    STRING_MATCH, TEXT, TEXTS, WEIGHT,
 };
 use super::istio::{NETWORKING, VERSIONS};
+use super::rules::{ISTIO_FAULT, ISTIO_RETRIES};
 use crate::schema::{Field, Kind, Shape};
 
 pub(super) static VIRTUAL_SERVICE: Kind = Kind {
@@ -88,15 +89,26 @@ static HTTP_ROUTE: Shape = Shape::Object(&[
             Field::new("request", &HEADER_EDITS, "On requests."),
             Field::new("response", &HEADER_EDITS, "On responses."),
         ]),
-        "Changes to attributes.",
+        "Changes to attributes. In values `%name%` stands for an attribute, and `%%` for a percent sign.",
     ),
-    Field::new("retries", &ANY, "Retries.").later(),
-    Field::new("fault", &ANY, "Faults on purpose.").later(),
-    Field::new("mirror", &DESTINATION, "A copy of requests.").later(),
-    Field::new("mirrors", &ANY, "Copies of requests.").later(),
-    Field::new("mirrorPercentage", &PERCENTAGE, "The share that is copied.").later(),
-    Field::new("mirror_percent", &ANY, "Deprecated in Istio.").later(),
-    Field::new("mirrorPercent", &ANY, "Deprecated in Istio.").later(),
+    ISTIO_RETRIES,
+    ISTIO_FAULT,
+    Field::new(
+        "mirror",
+        &DESTINATION,
+        "A copy of requests, whose answers reach nobody.",
+    ),
+    Field::new("mirrorPercentage", &PERCENTAGE, "The share that is copied.").default("100"),
+    Field::new("mirrorPercent", &PERCENT, "Istio's old name of it."),
+    Field::new("mirror_percent", &PERCENT, "Istio's oldest name of it."),
+    Field::new(
+        "mirrors",
+        &Shape::List(&Shape::Object(&[
+            Field::new("destination", &DESTINATION, "Where to.").required(),
+            Field::new("percentage", &PERCENTAGE, "The share that is copied.").default("100"),
+        ])),
+        "Copies of requests.",
+    ),
     Field::new("delegate", &ANY, "Routes of another VirtualService.").later(),
     Field::new("redirect", &ANY, "HTTP only.").later(),
     Field::new("rewrite", &ANY, "HTTP only.").later(),

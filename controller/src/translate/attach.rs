@@ -6,6 +6,7 @@ use std::sync::Arc;
 use meltemi_config::Problem;
 use meltemi_frame::Protocol;
 
+use super::authorization::Policies;
 use super::credentials::Credentials;
 use super::directory::{Directory, Service};
 use super::policy::matches;
@@ -18,6 +19,7 @@ pub(super) struct Attach<'t, 'r> {
     pub(super) protocols: &'t Protocols,
     pub(super) directory: &'t Directory<'r>,
     pub(super) credentials: &'t Credentials<'r>,
+    pub(super) policies: &'t Policies<'r>,
 }
 
 /// What attaches to a listener: a router for its hosts, or a service without a router.
@@ -154,6 +156,21 @@ impl<'t, 'r> Attach<'t, 'r> {
             .iter()
             .filter_map(|(host, _)| self.directory.find(host, namespace))
             .collect()
+    }
+
+    /// The full hosts that something is attached for.
+    pub(super) fn hosts(&self, one: &Attached<'_, '_>) -> Vec<String> {
+        match (one.service, one.router) {
+            (Some(service), _) => vec![service.host.to_owned()],
+            (None, Some(router)) => {
+                let namespace = &router.document.namespace;
+                let hosts = router.hosts.iter();
+                hosts
+                    .map(|(host, _)| self.directory.full(host, namespace))
+                    .collect()
+            }
+            (None, None) => Vec::new(),
+        }
     }
 
     /// The services of a router's hosts, or else of its destinations.

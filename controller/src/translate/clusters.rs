@@ -1,23 +1,31 @@
 //! Destinations to clusters: endpoints, subsets, and how they are used.
 
+mod plain;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-use meltemi_config::{Address, Cluster, Endpoint, Problem};
-use meltemi_frame::{Protocol, Sharing};
+use meltemi_config::{Address, Cluster, Endpoint, Locality, Problem};
+use meltemi_frame::Protocol;
 
 use super::credentials::{Credentials, Login, place};
 use super::directory::{Directory, Service};
+use super::localities::spread;
+use super::overrides::{fall_back, override_with};
 use super::policy::{RuleIndex, Rules, apply, matches};
 use super::port::port;
+use super::protocols::Protocols;
 use crate::kinds::{
-    Auth, Destination, DestinationPolicy, Resources, ServiceEntry, TcpPool, Workload,
+    Auth, Destination, DestinationPolicy, Labels, Resources, ServiceEntry, TcpPool, Workload,
 };
 use crate::yaml::Cursor;
 
 pub(super) struct Clusters<'r> {
     resources: &'r Resources<'r>,
     directory: &'r Directory<'r>,
+    protocols: &'r Protocols,
+    /// Where this program stands.
+    locality: &'r Locality,
     rules: RuleIndex<'r>,
     /// Credentials by full host; `None` where they are asked for and not found.
     logins: BTreeMap<String, (&'r Auth<'r>, Option<Login>)>,
@@ -38,12 +46,16 @@ impl<'r> Clusters<'r> {
     pub(super) fn new(
         resources: &'r Resources<'r>,
         directory: &'r Directory<'r>,
+        protocols: &'r Protocols,
+        locality: &'r Locality,
         credentials: &Credentials<'_>,
         problems: &mut Vec<Problem>,
     ) -> Self {
         let mut all = Self {
             resources,
             directory,
+            protocols,
+            locality,
             rules: RuleIndex::new(&resources.rules, directory),
             logins: BTreeMap::new(),
             pools: BTreeMap::new(),
@@ -179,27 +191,21 @@ impl<'r> Clusters<'r> {
             );
         }
         if !subset.is_empty() {
-            let all = endpoints.len();
-            endpoints.retain(|endpoint| {
-                chosen.is_some_and(|subset| {
-                    subset
-                        .labels
-                        .iter()
-                        .all(|(label, value)| endpoint.labels.get(label) == Some(value))
-                })
-            });
-            if all > 0 && endpoints.is_empty() && chosen.is_some() {
-                problems.push(
-                    at.at("subset")
-                        .warning(format!(
-                            "no endpoint of {host} has the labels of this subset"
-                        ))
-                        .remedy("every request to it fails until one has"),
-                );
+            let all = endpoints.clone();
+            endpoints.retain(|endpoint| chosen.is_some_and(|subset| has(endpoint, &subset.labels)));
+            if !all.is_empty() && endpoints.is_empty() && chosen.is_some() {
+                let policy = self.policies.get(host).copied();
+                endpoints = fall_back(all, policy, host, &at.at("subset"), problems);
             }
         }
         let mut cluster = Cluster::new(name.clone(), endpoints);
         cluster.origin = at.origin();
+        cluster.protocol = self
+            .protocols
+            .all()
+            .iter()
+            .find(|one| one.spec().name == protocol.spec().name)
+            .cloned();
         if let Some(pool) = self.pools.get(host) {
             let limits = &mut cluster.limits;
             limits.connections = pool.connections.unwrap_or(limits.connections);
@@ -207,10 +213,17 @@ impl<'r> Clusters<'r> {
             cluster.idle_timeout = pool.idle_timeout.unwrap_or(cluster.idle_timeout);
         }
         let spec = protocol.spec();
-        apply(&rules.policy(*port, chosen), spec, &mut cluster, problems);
+        let policy = rules.policy(*port, chosen);
+        apply(&policy, spec, &mut cluster, problems);
         if let Some(policy) = self.policies.get(host) {
             override_with(policy, protocol, &mut cluster, problems);
         }
+        // Behind what both say of health: without it nothing stands in for anything.
+        let setting = policy
+            .balancing
+            .as_ref()
+            .and_then(|one| one.localities.as_ref());
+        spread(&mut cluster, setting, self.locality, problems);
         if let Some((auth, Some((username, password)))) = self.logins.get(host) {
             match protocol.login(username.as_deref(), password) {
                 Ok(session) => cluster.login = session,
@@ -281,6 +294,13 @@ impl IntoIterator for Clusters<'_> {
     }
 }
 
+/// Whether an endpoint has these labels, all of them.
+pub(super) fn has(endpoint: &Endpoint, labels: &Labels) -> bool {
+    labels
+        .iter()
+        .all(|(label, value)| endpoint.labels.get(label) == Some(value))
+}
+
 /// Whether the host of the service is its own endpoint.
 fn names_itself(entry: &ServiceEntry<'_>) -> bool {
     entry.is_dns() && entry.endpoints.is_empty() && entry.selector.is_none()
@@ -308,26 +328,4 @@ fn no_subset(destination: &Destination<'_>, host: &str, rules: &Rules<'_>) -> Pr
         .at("subset")
         .warning(format!("{host} has no such subset, so requests to it fail"))
         .remedy(remedy)
-}
-
-fn override_with(
-    policy: &DestinationPolicy<'_>,
-    protocol: &dyn Protocol,
-    cluster: &mut Cluster,
-    problems: &mut Vec<Problem>,
-) {
-    let spec = protocol.spec();
-    if let Some((sharing, at)) = &policy.sharing {
-        if *sharing == Sharing::Multiplexed && spec.correlation.id_bits().is_none() {
-            problems.push(
-                at.error(format!("{} has no id to tell requests apart by", spec.name))
-                    .remedy("use exclusive or pipelined"),
-            );
-        } else {
-            cluster.sharing = Some(*sharing);
-        }
-    }
-    cluster.keepalive = policy.keepalive.unwrap_or(cluster.keepalive);
-    cluster.dns_refresh = policy.dns_refresh.unwrap_or(cluster.dns_refresh);
-    policy.limit(&mut cluster.limits);
 }

@@ -110,17 +110,17 @@ impl<'r> Attach<'_, 'r> {
             {
                 problems.push(place(auth).error(what));
             }
-            let mut compiler = Compiler {
-                protocol,
-                listener_port: 0,
-                clusters: &mut *clusters,
-            };
+            let mut compiler = Compiler::new(protocol, 0, &mut *clusters);
             let routes: Vec<Route> = router
                 .rules
                 .iter()
                 .enumerate()
                 .map(|(at, rule)| compiler.route(router, at, rule, None, problems))
                 .collect();
+            if router.whole {
+                // What is said of all routes is said of the one to the host.
+                compiler.common(router, &mut Route::new("", Vec::new()), problems);
+            }
             warn_unreachable(&routes, problems);
         }
     }

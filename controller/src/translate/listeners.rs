@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use meltemi_config::{AttributeMatch, Listener, ListenerLimits, Matcher, Problem, Route};
+use meltemi_config::{AttributeMatch, Listener, LocalLimits, Matcher, Problem, Route};
 use meltemi_config::{Served, WeightedCluster};
 use meltemi_frame::Protocol;
 
@@ -13,9 +13,10 @@ use super::clusters::Clusters;
 use super::credentials::{Login, place as written_at};
 use super::directory::Service;
 use super::idle::{RouterKey, key};
+use super::limits;
 use super::protocols::Told;
 use super::routes::{Compiler, warn_unreachable};
-use crate::kinds::{DEFAULT_TIMEOUT, Gateway, Router, Server};
+use crate::kinds::{DEFAULT_TIMEOUT, Gateway, ListenerPolicy, Router, Server};
 
 impl<'t, 'r> Attach<'t, 'r> {
     /// Every listener that can be made.
@@ -45,15 +46,20 @@ impl<'t, 'r> Attach<'t, 'r> {
                     );
                     continue;
                 }
-                let served = self.served(gateway, server, clusters, &mut attached, problems);
+                let mut served = self.served(gateway, server, clusters, &mut attached, problems);
                 if served.is_empty() {
                     continue;
                 }
-                listeners.push(Listener {
-                    limits: self.limits(gateway, server),
-                    origin: server.at.origin(),
-                    ..Listener::new(listener_name(gateway, server), address, served)
-                });
+                let name = listener_name(gateway, server);
+                let policies = self.policies(gateway, server);
+                rate_limits(&policies, &name, &mut served, clusters, problems);
+                let mut listener = Listener::new(name, address, served);
+                listener.origin = server.at.origin();
+                for policy in policies {
+                    policy.limit(&mut listener.limits);
+                    listener.sampling = policy.sampling.unwrap_or(listener.sampling);
+                }
+                listeners.push(listener);
             }
         }
         self.check_policies(problems);
@@ -128,6 +134,10 @@ impl<'t, 'r> Attach<'t, 'r> {
         if all.is_empty() {
             all = empty;
         }
+        for served in &mut all {
+            let spec = served.protocol.spec();
+            served.authorization = self.policies.of_listener(gateway, spec, problems);
+        }
         if all.iter().all(|served| served.routes.is_empty()) {
             problems.push(
                 server
@@ -187,11 +197,7 @@ impl<'t, 'r> Attach<'t, 'r> {
         clusters: &mut Clusters<'r>,
         problems: &mut Vec<Problem>,
     ) -> Vec<Route> {
-        let mut compiler = Compiler {
-            protocol: place.protocol,
-            listener_port: place.server.port,
-            clusters,
-        };
+        let mut compiler = Compiler::new(place.protocol, place.server.port, clusters);
         let id = gateway_id(place.gateway);
         let mut routes = Vec::new();
         for one in here {
@@ -206,6 +212,7 @@ impl<'t, 'r> Attach<'t, 'r> {
                 }),
                 _ => None,
             };
+            let before = routes.len();
             let rules = one.router.map_or(&[][..], |router| &router.rules);
             for (at, rule) in rules.iter().enumerate() {
                 let elsewhere = rule.port.is_some_and(|port| port != place.server.port)
@@ -221,33 +228,74 @@ impl<'t, 'r> Attach<'t, 'r> {
             // A router without routes: everything goes to its host.
             let whole = one.router.is_none_or(|router| router.whole);
             if let (true, Some(service)) = (whole, one.service) {
-                routes.push(default_route(
-                    one,
-                    service,
-                    implied,
-                    place,
-                    compiler.clusters,
-                    problems,
-                ));
+                let mut route =
+                    default_route(one, service, implied, place, compiler.clusters, problems);
+                if let Some(router) = one.router {
+                    compiler.common(router, &mut route, problems);
+                }
+                routes.push(route);
+            }
+            let authorization =
+                self.policies
+                    .of_hosts(&self.hosts(one), place.protocol.spec(), problems);
+            for route in routes.iter_mut().skip(before) {
+                route.authorization.clone_from(&authorization);
             }
         }
         warn_unreachable(&routes, problems);
         routes
     }
 
-    fn limits(&self, gateway: &Gateway<'_>, server: &Server<'_>) -> ListenerLimits {
+    /// The policies of a listener. What is said of the port goes before what is said of the whole gateway,
+    /// and so comes after it.
+    fn policies(&self, gateway: &Gateway<'_>, server: &Server<'_>) -> Vec<&'r ListenerPolicy<'r>> {
         let id = gateway_id(gateway);
-        let mut limits = ListenerLimits::default();
-        let own = || {
+        let own = |port: Option<u16>| {
             let policies = self.resources.listener_policies.iter();
-            policies.filter(|policy| policy.gateway == id)
+            policies.filter(move |policy| policy.port == port)
         };
-        // What is said of the port goes before what is said of the whole gateway.
-        own()
-            .filter(|policy| policy.port.is_none())
-            .chain(own().filter(|policy| policy.port == Some(server.port)))
-            .for_each(|policy| policy.limit(&mut limits));
-        limits
+        own(None)
+            .chain(own(Some(server.port)))
+            .filter(|policy| policy.gateway == id)
+            .collect()
+    }
+}
+
+/// Puts the rate limits of the policies on everything that the listener serves.
+fn rate_limits(
+    policies: &[&ListenerPolicy<'_>],
+    listener: &str,
+    served: &mut [Served],
+    clusters: &mut Clusters<'_>,
+    problems: &mut Vec<Problem>,
+) {
+    let local = policies
+        .iter()
+        .rev()
+        .find_map(|policy| policy.local.as_ref());
+    // Buckets belong to one listener, and so does their name.
+    let shared = local.map(|rate| {
+        let limits = LocalLimits::clone(&rate.limits);
+        Arc::new(LocalLimits {
+            name: format!("{} {listener}", limits.name),
+            ..limits
+        })
+    });
+    let global = policies
+        .iter()
+        .rev()
+        .find_map(|policy| Some((policy, policy.global.as_ref()?)));
+    for served in served {
+        let spec = served.protocol.spec();
+        if let (Some(rate), Some(shared)) = (local, &shared) {
+            limits::local(rate, spec, problems);
+            served.local_limits.push(Arc::clone(shared));
+        }
+        if let Some((policy, rate)) = global {
+            let namespace = &policy.document.namespace;
+            let limit = limits::global(rate, namespace, spec, clusters, problems);
+            served.global_limits.extend(limit);
+        }
     }
 }
 

@@ -88,22 +88,28 @@ impl<'r> Rules<'r> {
     /// The policy of a port and a subset.
     pub(super) fn policy(&self, port: u16, subset: Option<&Subset<'r>>) -> Policy<'r> {
         let base = self.all.iter().find_map(|rule| rule.policy.as_ref());
+        // A port's entry has all there is to say, but for retries, of which it cannot say anything.
         let at_port = |policy: &Policy<'r>| {
-            policy
-                .ports
-                .iter()
-                .find(|(number, _)| *number == port)
-                .map(|(_, policy)| policy.clone())
+            let (_, own) = policy.ports.iter().find(|(number, _)| *number == port)?;
+            Some(Policy {
+                budget: policy.budget,
+                ..own.clone()
+            })
         };
         let mut policy = base.map_or_else(Policy::default, |base| {
             at_port(base).unwrap_or_else(|| base.clone())
         });
         if let Some(over) = subset.and_then(|subset| subset.policy.as_ref()) {
             if let Some(whole) = at_port(over) {
-                return whole;
+                return Policy {
+                    budget: whole.budget.or(policy.budget),
+                    ..whole
+                };
             }
-            policy.balancer = over.balancer.clone().or(policy.balancer);
+            policy.balancing = over.balancing.clone().or(policy.balancing);
             policy.pool = over.pool.or(policy.pool);
+            policy.detection = over.detection.or(policy.detection);
+            policy.budget = over.budget.or(policy.budget);
             policy.tls = over.tls.clone().or(policy.tls);
         }
         policy
@@ -140,10 +146,17 @@ pub(super) fn apply(
         limits.connections = pool.tcp.connections.unwrap_or(limits.connections);
         limits.pending = pool.pending.unwrap_or(limits.pending);
         limits.requests = pool.requests.unwrap_or(limits.requests);
+        limits.retries = pool.retries.unwrap_or(limits.retries);
         cluster.connect_timeout = pool.tcp.connect_timeout.unwrap_or(cluster.connect_timeout);
         cluster.idle_timeout = pool.tcp.idle_timeout.unwrap_or(cluster.idle_timeout);
     }
-    match &policy.balancer {
+    if let Some(detection) = &policy.detection {
+        cluster.outlier = Some(detection.outlier);
+        cluster.panic = detection.panic;
+    }
+    cluster.budget = policy.budget.unwrap_or(cluster.budget);
+    cluster.warmup = policy.balancing.as_ref().and_then(|one| one.warmup);
+    match policy.balancing.as_ref().map(|one| &one.balancer) {
         None | Some(Balancer::LeastRequest) => {}
         Some(Balancer::RoundRobin) => cluster.balancing = Balancing::RoundRobin,
         Some(Balancer::Random) => cluster.balancing = Balancing::Random,

@@ -1,16 +1,18 @@
 //! Rules to routes of one protocol: its names for attributes, and what it can carry.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use meltemi_config::{
-    AttributeMatch, Change as Compiled, Mutation, Origin, Problem, Route, Template, WeightedCluster,
+    AttributeMatch, Change as Compiled, Mutation, Problem, Route, Template, WeightedCluster,
 };
 use meltemi_frame::{Protocol, Spec};
 
 use super::clusters::Clusters;
-use crate::kinds::{Change, Name, Router, Rule, Test};
+use super::common::Common;
+use super::{faults, limits, retry};
+use crate::kinds::{Change, Name, Router, Rule, Test, Written};
 use crate::near::{distance, nearest};
+use crate::shadow::Shadows;
 use crate::yaml::Cursor;
 
 /// Makes the routes of one protocol on one listener.
@@ -18,9 +20,24 @@ pub(super) struct Compiler<'c, 'r> {
     pub(super) protocol: &'c Arc<dyn Protocol>,
     pub(super) listener_port: u16,
     pub(super) clusters: &'c mut Clusters<'r>,
+    /// What the router whose routes are made says of all of them.
+    pub(super) common: Option<Common>,
 }
 
-impl Compiler<'_, '_> {
+impl<'c, 'r> Compiler<'c, 'r> {
+    pub(super) const fn new(
+        protocol: &'c Arc<dyn Protocol>,
+        listener_port: u16,
+        clusters: &'c mut Clusters<'r>,
+    ) -> Self {
+        Self {
+            protocol,
+            listener_port,
+            clusters,
+            common: None,
+        }
+    }
+
     /// The route of a rule, behind the tests that are implied by its host.
     pub(super) fn route(
         &mut self,
@@ -34,7 +51,7 @@ impl Compiler<'_, '_> {
         let mut matches: Vec<AttributeMatch> = rule
             .tests
             .iter()
-            .filter_map(|test| attribute_match(test, spec, problems))
+            .filter_map(|test| attribute_match(test, spec, On::Requests, problems))
             .collect();
         if let Some(implied) = implied
             && !matches.iter().any(|own| own.name == implied.name)
@@ -58,22 +75,49 @@ impl Compiler<'_, '_> {
         } else {
             rule.name.clone()
         };
-        Route {
+        let mirrors = rule.mirrors.iter();
+        let mirrors = mirrors
+            .map(|copies| self.mirror(copies, namespace, problems))
+            .collect();
+        let faults = rule.faults.iter();
+        let faults = faults
+            .filter_map(|fault| faults::compile(fault, spec, problems))
+            .collect();
+        let local = rule.local.iter();
+        let local_limits = local
+            .map(|limit| limits::local(limit, spec, problems))
+            .collect();
+        let mut route = Route {
             matches,
             timeout: rule.timeout,
+            retry: retry::compile(rule.retries.as_ref(), rule.timeout, spec, problems),
+            faults,
+            mirrors,
+            local_limits,
             mutation: Mutation {
                 request: edits(&rule.request, spec, false, problems),
                 response: edits(&rule.response, spec, true, problems),
             },
             origin: rule.at.origin(),
             ..Route::new(name, clusters)
-        }
+        };
+        self.common(router, &mut route, problems);
+        route
     }
 }
 
-fn attribute_match(
+/// The messages in which an attribute is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum On {
+    Requests,
+    Responses,
+}
+
+/// The test of an attribute that messages of this kind have; none, with a problem, if they do not.
+pub(super) fn attribute_match(
     test: &Test<'_>,
     spec: &Spec,
+    on: On,
     problems: &mut Vec<Problem>,
 ) -> Option<AttributeMatch> {
     let name = match &test.name {
@@ -82,25 +126,13 @@ fn attribute_match(
         Name::Method => known_name("method", spec).or_else(|| known_name(&spec.operation, spec)),
         Name::Key => known_name("key", spec).or_else(|| known_name("keys", spec)),
     };
-    let written = match &test.name {
-        Name::Exactly(name) | Name::Header(name) => name,
-        Name::Method => "method",
-        Name::Key => "key",
-    };
+    let written = test.name.written();
     let Some(name) = name else {
         problems.push(no_such_attribute(&test.at, written, spec));
         return None;
     };
-    match spec.key(&name) {
-        Some(key) if !key.request => {
-            problems.push(test.at.error(format!(
-                "{} has `{name}` on responses only, and routes are for requests",
-                spec.name
-            )));
-            return None;
-        }
-        Some(_) => {}
-        None => suspicious(&test.at, written, spec, problems),
+    if !found_on(&name, written, &test.at, spec, on, problems) {
+        return None;
     }
     Some(AttributeMatch {
         name,
@@ -109,8 +141,50 @@ fn attribute_match(
     })
 }
 
+/// Whether messages of this kind have an attribute, which is named as the protocol names it. If not, it is a
+/// problem.
+pub(super) fn attribute(
+    name: &str,
+    at: &Cursor<'_>,
+    spec: &Spec,
+    on: On,
+    problems: &mut Vec<Problem>,
+) -> bool {
+    if spec.lookup(name).is_none() {
+        problems.push(no_such_attribute(at, name, spec));
+        return false;
+    }
+    found_on(name, name, at, spec, on, problems)
+}
+
+/// Whether messages of this kind have an attribute that the protocol has.
+fn found_on(
+    name: &str,
+    written: &str,
+    at: &Cursor<'_>,
+    spec: &Spec,
+    on: On,
+    problems: &mut Vec<Problem>,
+) -> bool {
+    let (there, other, wanted) = match (spec.key(name), on) {
+        (None, _) => {
+            suspicious(at, written, spec, problems);
+            return true;
+        }
+        (Some(key), On::Requests) => (key.request, "responses", "requests"),
+        (Some(key), On::Responses) => (key.response, "requests", "responses"),
+    };
+    if !there {
+        problems.push(at.error(format!(
+            "{} has `{name}` on {other} only, and this is for {wanted}",
+            spec.name
+        )));
+    }
+    there
+}
+
 /// Warns of a name that open metadata takes, but that looks like a slip of a declared one.
-fn suspicious(at: &Cursor<'_>, written: &str, spec: &Spec, problems: &mut Vec<Problem>) {
+pub(super) fn suspicious(at: &Cursor<'_>, written: &str, spec: &Spec, problems: &mut Vec<Problem>) {
     let near = spec
         .keys
         .iter()
@@ -170,13 +244,52 @@ fn edits(
             );
             continue;
         };
+        let value = match change {
+            Change::Set(_, value, _) | Change::Add(_, value, _) => value,
+            Change::Remove(..) => {
+                all.push(Compiled::Remove(name));
+                continue;
+            }
+        };
+        let Some(value) = template(value, spec, response, problems) else {
+            continue;
+        };
         all.push(match change {
-            Change::Set(_, value, _) => Compiled::Set(name, Template::text(value)),
-            Change::Add(_, value, _) => Compiled::Add(name, Template::text(value)),
-            Change::Remove(..) => Compiled::Remove(name),
+            Change::Add(..) => Compiled::Add(name, value),
+            _ => Compiled::Set(name, value),
         });
     }
     all
+}
+
+/// The value of a change; none, with a problem, if it stands for what is not there.
+fn template(
+    value: &Written<'_>,
+    spec: &Spec,
+    response: bool,
+    problems: &mut Vec<Problem>,
+) -> Option<Template> {
+    if !value.holes {
+        return Some(Template::text(value.text));
+    }
+    let template = match Template::parse(value.text) {
+        Ok(template) => template,
+        Err(error) => {
+            let what = "cannot be read as text with attributes in it";
+            problems.push(value.at.error(what).remedy(error.to_string()));
+            return None;
+        }
+    };
+    let on = if response {
+        On::Responses
+    } else {
+        On::Requests
+    };
+    let mut known = true;
+    for name in template.attributes() {
+        known &= attribute(name, &value.at, spec, on, problems);
+    }
+    known.then_some(template)
 }
 
 /// The attribute that is changed, if it can be: a declared one, or a header by its bare name.
@@ -209,35 +322,20 @@ fn can_change(spec: &Spec, response: bool) -> String {
 
 /// Warns of routes that no request can reach.
 pub(super) fn warn_unreachable(routes: &[Route], problems: &mut Vec<Problem>) {
-    let mut all: Option<&Origin> = None;
-    let mut seen: HashMap<Vec<String>, &Origin> = HashMap::new();
+    let mut shadows = Shadows::default();
     for route in routes {
-        if let Some(first) = all {
-            problems.push(unreachable(route, "takes every request", first));
+        let Some((first, why)) = shadows.add(&route.matches) else {
             continue;
-        }
-        let mut tests: Vec<String> = route
-            .matches
-            .iter()
-            .map(|test| format!("{} {} {}", test.name, test.negate, test.matcher))
-            .collect();
-        tests.sort();
-        tests.dedup();
-        if let Some(first) = seen.get(&tests) {
-            problems.push(unreachable(route, "has the same tests", first));
-        } else {
-            if tests.is_empty() {
-                all = Some(&route.origin);
-            }
-            seen.insert(tests, &route.origin);
-        }
+        };
+        let first = routes.get(first).unwrap_or(route);
+        problems.push(
+            Problem::warning(&route.origin, "route", &route.name)
+                .says(format!(
+                    "no request reaches it: the route at {} comes first and {}",
+                    first.origin,
+                    why.words()
+                ))
+                .remedy("routes are tried in order; put the more specific one first"),
+        );
     }
-}
-
-fn unreachable(route: &Route, why: &str, first: &Origin) -> Problem {
-    Problem::warning(&route.origin, "route", &route.name)
-        .says(format!(
-            "no request reaches it: the route at {first} comes first and {why}"
-        ))
-        .remedy("routes are tried in order; put the more specific one first")
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use meltemi_config::{Origin, Problem};
+use meltemi_config::{Origin, Problem, Share};
 
 use super::node::{Node, Value};
 use super::scalar::{boolean, is_null, json_scalar, parse_duration};
@@ -133,6 +133,23 @@ impl<'a> Cursor<'a> {
     /// A whole number that fits the type.
     pub(crate) fn number<T: TryFrom<i64>>(&self) -> Option<T> {
         T::try_from(self.integer()?).ok()
+    }
+
+    /// A number with fractions.
+    pub(crate) fn decimal(&self) -> Option<f64> {
+        self.text()?.parse().ok()
+    }
+
+    /// A percentage.
+    pub(crate) fn percent(&self) -> Option<Share> {
+        self.decimal().map(Share::percent)
+    }
+
+    /// A number with three decimals, in thousandths.
+    pub(crate) fn thousandths(&self) -> Option<u32> {
+        // A float that is out of range becomes the nearest bound.
+        self.decimal()
+            .map(|number| (number * 1000.0).round() as u32)
     }
 
     /// A flag.

@@ -63,6 +63,7 @@ impl Fake {
                 correlation,
                 sharing: Sharing::Exclusive,
                 heartbeat: false,
+                probes: false,
                 service: keys
                     .iter()
                     .find(|key| key.name == "interface")
@@ -167,6 +168,7 @@ pub(crate) fn builtins() -> Builtins {
             .with(Fake::thrift())
             .with(Fake::redis()),
         declare,
+        locality: meltemi_config::Locality::parse("eu/a/1"),
     }
 }
 

@@ -96,6 +96,56 @@ impl Cluster {
                     .remedy("use a prime such as 65537"),
             );
         }
+        self.check_fitness(problems);
+    }
+
+    /// Numbers of health, outliers, warm-up and localities with which nothing could be done.
+    fn check_fitness(&self, problems: &mut Vec<Problem>) {
+        let mut positive = |field: &str, is: bool| {
+            if !is {
+                problems.push(
+                    Problem::error(&self.origin, field, "0")
+                        .says(format!("of {} must be more than zero", self.name)),
+                );
+            }
+        };
+        if let Some(health) = &self.health {
+            positive("healthCheck.interval", !health.interval.is_zero());
+            positive("healthCheck.timeout", !health.timeout.is_zero());
+            positive("healthCheck.unhealthyThreshold", health.unhealthy > 0);
+            positive("healthCheck.healthyThreshold", health.healthy > 0);
+        }
+        if let Some(outlier) = &self.outlier {
+            positive("outlier.interval", !outlier.interval.is_zero());
+            positive("outlier.baseEjectionTime", !outlier.ejection.is_zero());
+            if let Some(rate) = &outlier.success_rate {
+                positive("outlier.successRate.minimumHosts", rate.hosts > 0);
+                positive("outlier.successRate.requestVolume", rate.requests > 0);
+                positive("outlier.successRate.stdevFactor", rate.deviation > 0);
+            }
+        }
+        if let Some(warmup) = &self.warmup {
+            positive("warmup.duration", !warmup.duration.is_zero());
+            positive("warmup.aggression", warmup.aggression > 0);
+        }
+        if let Some(outlier) = self.outlier.filter(|one| one.longest < one.ejection) {
+            problems.push(
+                Problem::error(
+                    &self.origin,
+                    "outlier.maxEjectionTime",
+                    &format!("{:?}", outlier.longest),
+                )
+                .says(format!("of {} is shorter than baseEjectionTime", self.name)),
+            );
+        }
+        let shares = &self.localities.shares;
+        if !shares.is_empty() && shares.iter().all(|(_, share)| *share == 0) {
+            problems.push(
+                Problem::error(&self.origin, "localities", &self.name)
+                    .says("the shares of its localities sum to zero, so no request can go anywhere")
+                    .remedy("give at least one locality a positive share"),
+            );
+        }
     }
 }
 
@@ -204,6 +254,36 @@ pub struct Locality {
     pub subzone: String,
 }
 
+impl Locality {
+    /// Reads `region/zone/subzone`, of which the last may be left out.
+    pub fn parse(text: &str) -> Self {
+        let mut places = text.splitn(3, '/');
+        let mut place = || places.next().unwrap_or("").to_owned();
+        Self {
+            region: place(),
+            zone: place(),
+            subzone: place(),
+        }
+    }
+
+    /// Whether nothing is known.
+    pub const fn is_unknown(&self) -> bool {
+        self.region.is_empty()
+    }
+}
+
+impl fmt::Display for Locality {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.region)?;
+        for place in [&self.zone, &self.subzone] {
+            if !place.is_empty() {
+                write!(f, "/{place}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Where an endpoint is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Address {
@@ -226,3 +306,6 @@ impl fmt::Display for Address {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

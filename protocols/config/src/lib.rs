@@ -5,6 +5,7 @@
 //! out, so that the router has nothing to check and nothing to refuse.
 
 mod authorization;
+mod check;
 mod cluster;
 mod health;
 mod limits;
@@ -47,7 +48,7 @@ impl Config {
     /// # Errors
     /// Every problem found, all of them in one go: names or addresses that are used twice, routes
     /// to clusters that do not exist, weights that sum to zero, attributes that the protocol does
-    /// not have, edits that it cannot carry.
+    /// not have, edits that it cannot carry, rules that hold nothing.
     pub fn new(listeners: Vec<Listener>, clusters: Vec<Cluster>) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut by_name = BTreeMap::new();
@@ -62,6 +63,7 @@ impl Config {
         }
         let mut addresses = BTreeSet::new();
         let mut names = BTreeSet::new();
+        let mut limits = BTreeMap::new();
         for listener in &listeners {
             if !addresses.insert(listener.address) && listener.address.port() != 0 {
                 problems.push(
@@ -76,16 +78,7 @@ impl Config {
                 );
             }
             listener.check(&mut problems);
-            for route in listener.served.iter().flat_map(|served| &served.routes) {
-                for target in &route.clusters {
-                    if !by_name.contains_key(&target.cluster) {
-                        problems.push(
-                            Problem::error(&route.origin, "destination", &target.cluster)
-                                .says("there is no such cluster"),
-                        );
-                    }
-                }
-            }
+            references(listener, &by_name, &mut limits, &mut problems);
         }
         if problems
             .iter()
@@ -113,5 +106,51 @@ impl Config {
     /// The position of a cluster in [`Config::clusters`].
     pub fn cluster_index(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).copied()
+    }
+}
+
+/// Whether the clusters that a listener's rules name are there, and its limits are told apart by name.
+fn references<'l>(
+    listener: &'l Listener,
+    clusters: &BTreeMap<String, usize>,
+    limits: &mut BTreeMap<&'l str, &'l LocalLimits>,
+    problems: &mut Vec<Problem>,
+) {
+    let mut wanted = |origin: &Origin, field: &str, name: &str| {
+        if !clusters.contains_key(name) {
+            problems.push(Problem::error(origin, field, name).says("there is no such cluster"));
+        }
+    };
+    let mut local = Vec::new();
+    let mut global = Vec::new();
+    for served in &listener.served {
+        local.extend(&served.local_limits);
+        global.extend(&served.global_limits);
+        for route in &served.routes {
+            for target in &route.clusters {
+                wanted(&route.origin, "destination", &target.cluster);
+            }
+            for mirror in &route.mirrors {
+                wanted(&mirror.origin, "mirror", &mirror.cluster);
+            }
+            local.extend(&route.local_limits);
+            global.extend(&route.global_limits);
+        }
+    }
+    for limit in global {
+        wanted(&limit.origin, "rateLimitService", &limit.cluster);
+    }
+    for own in local {
+        let first = *limits.entry(&own.name).or_insert(&**own);
+        if first != &**own {
+            problems.push(
+                Problem::error(&own.origin, "localRateLimit", &own.name)
+                    .says(format!(
+                        "the limits at {} have this name, too",
+                        first.origin
+                    ))
+                    .remedy("give routers, and the routes of one router, names of their own"),
+            );
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use meltemi_frame::Protocol;
 
+use crate::check::Check;
 use crate::{
     Authorization, GlobalLimit, ListenerLimits, LocalLimits, Origin, Problem, Route, Share,
 };
@@ -77,8 +78,16 @@ impl Listener {
             );
         }
         for served in &self.served {
+            let spec = served.protocol.spec();
             for route in &served.routes {
-                route.check(served.protocol.spec(), problems);
+                route.check(spec, problems);
+            }
+            let mut check = Check { spec, problems };
+            for limits in &served.local_limits {
+                check.local(limits);
+            }
+            for limit in &served.global_limits {
+                check.global(limit);
             }
         }
     }

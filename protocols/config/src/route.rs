@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use meltemi_frame::Spec;
 
+use crate::check::{Check, On};
 use crate::{
     AttributeMatch, Authorization, Change, FaultRule, GlobalLimit, LocalLimits, Mirror, Origin,
     Problem, Retry,
@@ -96,55 +97,23 @@ impl Route {
                     .remedy("give at least one destination a positive weight"),
             );
         }
-        for test in &self.matches {
-            match spec.lookup(&test.name) {
-                None => problems.push(
-                    Problem::error(&self.origin, "match.attributes", &test.name)
-                        .says(format!("{} has no such attribute", spec.name))
-                        .remedy(format!("it has {}", spec.known_names())),
-                ),
-                Some(_) if spec.key(&test.name).is_some_and(|key| !key.request) => problems.push(
-                    Problem::error(&self.origin, "match.attributes", &test.name).says(
-                        "this attribute is found on responses only, and routes are for requests",
-                    ),
-                ),
-                Some(_) => {}
-            }
+        let mut check = Check { spec, problems };
+        check.tests(
+            &self.matches,
+            On::Requests,
+            &self.origin,
+            "match.attributes",
+        );
+        check.retry(&self.retry, &self.origin);
+        check.mutation(&self.mutation, &self.origin);
+        for fault in &self.faults {
+            check.fault(fault);
         }
-        for (edits, response, field) in [
-            (&self.mutation.request, false, "requestMutation"),
-            (&self.mutation.response, true, "responseMutation"),
-        ] {
-            for edit in edits {
-                if !spec.editable(edit.name(), response) {
-                    problems.push(
-                        Problem::error(&self.origin, field, edit.name())
-                            .says(format!("{} cannot carry this change", spec.name))
-                            .remedy(editable_names(spec, response)),
-                    );
-                }
-            }
+        for limits in &self.local_limits {
+            check.local(limits);
+        }
+        for limit in &self.global_limits {
+            check.global(limit);
         }
     }
-}
-
-fn editable_names(spec: &Spec, response: bool) -> String {
-    let mut names: Vec<String> = spec
-        .keys
-        .iter()
-        .filter(|key| spec.editable(&key.name, response))
-        .map(|key| key.name.to_string())
-        .collect();
-    let open = spec.open.iter().filter(|open| {
-        if response {
-            open.edit_responses
-        } else {
-            open.edit_requests
-        }
-    });
-    names.extend(open.map(|open| format!("{}<name>", open.prefix)));
-    if names.is_empty() {
-        return "nothing in it can be changed".to_owned();
-    }
-    format!("it can change {}", names.join(", "))
 }

@@ -79,6 +79,14 @@ pub enum Say<'a> {
         /// The id to use, where the protocol has ids.
         id: i64,
     },
+    /// To a server: a call of this operation without arguments, to hear whether the service answers.
+    /// Said only where [`Spec::probes`](crate::Spec::probes) is set.
+    Probe {
+        /// The id to use, where the protocol has ids.
+        id: i64,
+        /// The operation, as the protocol names it.
+        operation: &'a str,
+    },
     /// To either: yes, I am here.
     Pong {
         /// The ping.

@@ -50,6 +50,7 @@ pub struct Message<'b> {
 
 impl<'b> Message<'b> {
     /// A message as decoded from `wire`, which holds exactly its bytes.
+    #[inline]
     pub fn new(head: Head, wire: &'b [u8]) -> Self {
         Self {
             head,

@@ -98,6 +98,11 @@ impl Output {
         self.chained_bytes + self.tail.len()
     }
 
+    /// Whether everything that waits is one stretch of bytes.
+    pub fn is_contiguous(&self) -> bool {
+        self.chained.is_empty()
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -33,6 +33,18 @@ pub trait Protocol: Send + Sync + 'static {
         ))
     }
 
+    /// The session of a connection that speaks this dialect, for what is said to a server before any
+    /// client has spoken.
+    ///
+    /// # Errors
+    /// The protocol has no such dialect: what to say about it at load.
+    fn dialect(&self, name: &str) -> Result<Session, String> {
+        Err(format!(
+            "{} has no dialect `{name}`, nor any other to choose",
+            self.spec().name
+        ))
+    }
+
     /// This protocol with servers that ask every client for these credentials.
     ///
     /// # Errors

@@ -97,6 +97,11 @@ impl Session {
         self.0.as_ref().map_or(&[], |inner| &inner.preamble)
     }
 
+    /// The dialect that is spoken; 0: no particular one.
+    pub fn spoken(&self) -> u32 {
+        self.0.as_ref().map_or(0, |inner| inner.dialect)
+    }
+
     /// How many responses the preamble brings.
     pub fn replies(&self) -> u32 {
         self.0.as_ref().map_or(0, |inner| inner.replies)
@@ -139,6 +144,7 @@ mod tests {
         assert!(one.same(&Session::dialect(1)) && !one.same(&two));
         assert!(!one.same(&Session::default()) && one.preamble().is_empty());
         assert!(Session::dialect(0).is_plain());
+        assert_eq!((two.spoken(), Session::default().spoken()), (2, 0));
         let login = Session::new(b"AUTH x\r\n".to_vec(), 1);
         assert!(!one.behind(&login).same(&two.behind(&login)));
     }

@@ -170,6 +170,10 @@ pub struct Spec {
     pub sharing: Sharing,
     /// The codec can ask an upstream whether it is there.
     pub heartbeat: bool,
+    /// The codec can make a call of any operation, without arguments, to hear whether the service
+    /// answers. Its answer is a response; one that says that there is no such operation has the status
+    /// [`Fault::NoRoute`](crate::Fault::NoRoute).
+    pub probes: bool,
     /// Declared attributes. The first [`MAX_KEYS`] without [`KeySpec::many`] have slots; the position
     /// in this list is the [`KeyId`].
     pub keys: Vec<KeySpec>,
@@ -256,6 +260,7 @@ mod tests {
             correlation: Correlation::Id { bits: 32 },
             sharing: Sharing::Multiplexed,
             heartbeat: true,
+            probes: false,
             keys: vec![
                 KeySpec::request("method", "m"),
                 KeySpec::request("keys", "k").many(),

@@ -11,6 +11,7 @@ mod ids;
 mod interest;
 mod linear;
 mod mutation;
+mod probe;
 mod recovery;
 mod reencode;
 mod replies;
@@ -30,6 +31,7 @@ pub use ids::ids_are_rewritten_alone;
 pub use interest::deeper_interest_sees_the_same;
 pub use linear::dribbled_bytes_cost_linear_time;
 pub use mutation::mutations_are_survived;
+pub use probe::probes_are_calls;
 pub use recovery::malformed_messages_are_survived;
 pub use reencode::unedited_messages_leave_as_they_came;
 pub use replies::{

@@ -96,6 +96,7 @@ macro_rules! conformance {
                 unclaimed_replies_are_refused,
                 one_way_is_never_answered,
                 pings_are_answered,
+                probes_are_calls,
                 going_away_is_understood,
                 own_samples_are_detected,
                 foreign_bytes_are_not_claimed,

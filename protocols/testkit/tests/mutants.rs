@@ -82,6 +82,16 @@ caught! {
         who says "its pong has the id Some(0)";
     a_ping_without_claim: PingsWithoutClaim by pings_are_answered,
         who says "claims no heartbeat";
+    a_probe_without_claim: ProbesWithoutClaim by probes_are_calls,
+        who says "claims none";
+    a_probe_that_nobody_answers: ProbesOneWay by probes_are_calls,
+        who says "a server understands a oneway";
+    a_probe_of_another_operation: ProbesAnother by probes_are_calls,
+        who says "a server reads the operation";
+    a_probe_without_id: ProbesWithoutId by probes_are_calls,
+        who says "a server reads the id Some(0)";
+    a_probe_that_is_two_messages: ProbesWithAnyName by probes_are_calls,
+        who says "a probe of ";
     a_riddle_for_a_farewell: GoesAwayInARiddle by going_away_is_understood,
         who says "understood as a response";
     detecting_too_late: DetectsTooLate by own_samples_are_detected,

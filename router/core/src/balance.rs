@@ -1,83 +1,218 @@
-//! Which endpoint of a cluster takes a request. It knows endpoints by position, weight and key only;
-//! which of them may be used, and how busy they are, is asked at every pick.
+//! Which endpoint of a cluster takes a request. It knows endpoints by position, weight, key, priority
+//! and locality; how fit they are, and how busy, is asked at every pick.
 
+mod group;
+mod layers;
 mod least_request;
 mod maglev;
+mod paced;
 mod pool;
 mod ring;
 mod round_robin;
+mod warming;
 
-use meltemi_config::Balancing;
+use meltemi_config::{Cluster, Locality};
 
-use maglev::Maglev;
-use pool::Pool;
-use ring::Ring;
-use round_robin::RoundRobin;
+use crate::Fitness;
+use group::Group;
+use layers::Layers;
+use warming::Warming;
 
 pub(crate) use pool::below;
 
 /// Picks endpoints of one cluster; one per worker.
 ///
+/// It decides in layers:
+///
+/// 1. **Priority.** A priority takes as much as its fit endpoints can carry, `min(100 %, 140 % × fit /
+///    all)`, and the next one what is left; if all of them together cannot carry everything, they
+///    share it in these proportions (as in Envoy).
+/// 2. **Panic.** If they cannot, a priority of which less than [`Cluster::panic`] is fit uses all its
+///    endpoints, whatever is known of them; if that holds for every priority, each takes as much as it
+///    has endpoints.
+/// 3. **Locality**, if the cluster has shares for them: each gets its share times `min(1, 1.4 × fit / all)`.
+///    An endpoint whose locality has no share is never picked. A share holds for the localities
+///    that it names most closely: an empty field of it matches any.
+/// 4. **Method**, among the endpoints of that priority and locality.
+///
+/// Requests with a hash choose their layers by it, too, so that they stay where they are: when
+/// endpoints become unfit, only requests of the part that shrinks move.
+///
 /// Tables of the hashing balancers are shared between clones: build one, and clone it for each
 /// worker.
 #[derive(Clone, Debug)]
 pub struct Balancer {
-    pool: Pool,
-    method: Method,
+    shape: Shape,
+    warming: Option<Warming>,
 }
 
 #[derive(Clone, Debug)]
-enum Method {
-    RoundRobin(RoundRobin),
-    LeastRequest,
-    Random,
-    Ring(Ring),
-    Maglev(Maglev),
+enum Shape {
+    /// One priority, no shares of localities, no panic: nothing has to be counted.
+    Flat(Group),
+    Layered(Box<Layers>),
+}
+
+/// An endpoint, for [`Balancer::new`].
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'a> {
+    /// Its share, relative to the others of its priority and locality. Zero: it is never picked.
+    pub weight: u32,
+    /// What hashing balancers know it by, wherever it stands in the list:
+    /// [`stable_hash`](crate::stable_hash) of its address; the others ignore it.
+    pub key: u64,
+    /// The lowest is used first.
+    pub priority: u32,
+    /// Where it stands.
+    pub locality: &'a Locality,
+}
+
+/// What a balancer asks about endpoints, by their positions.
+pub trait Endpoints {
+    /// Whether it may be used now.
+    fn fitness(&self, at: usize) -> Fitness;
+
+    /// Its requests in flight.
+    fn load(&self, at: usize) -> u32;
+
+    /// When it joined or became fit again, in microseconds. Only asked if the cluster has a warm-up.
+    fn since_us(&self, at: usize) -> u64 {
+        let _ = at;
+        0
+    }
+}
+
+/// A request that needs an endpoint.
+#[derive(Clone, Copy, Default)]
+pub struct Ask<'a> {
+    /// [`CompiledRoute::hash`](crate::CompiledRoute::hash). Hashing balancers pick at random without
+    /// one, and walk on from an endpoint that cannot be used to the next in their table; the others
+    /// ignore it.
+    pub hash: Option<u64>,
+    /// The time, on the clock of [`Endpoints::since_us`].
+    pub now_us: u64,
+    /// Any number that changes when an endpoint becomes fit or unfit, such as
+    /// [`Fleet::epoch`](crate::Fleet::epoch). Fit endpoints are counted when it changes, and after 100 ms
+    /// at the latest.
+    pub epoch: u64,
+    /// Endpoints that a retry has tried already; `None`: it is the first attempt.
+    pub tried: Option<&'a dyn Fn(usize) -> bool>,
+}
+
+/// The endpoint for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Its position.
+    pub at: usize,
+    /// It is not fit, and used because too few are. Such a request needs no
+    /// [`Vitals::admit`](crate::Vitals::admit).
+    pub panic: bool,
 }
 
 impl Balancer {
-    /// A balancer of as many endpoints as there are `weights`. An endpoint of weight 0 is never
-    /// picked. `keys` are what hashing balancers know the endpoints by, whatever their order:
-    /// [`stable_hash`](crate::stable_hash) of each one's address; the others ignore them.
-    pub fn new(balancing: &Balancing, weights: &[u32], keys: &[u64]) -> Self {
-        let method = match *balancing {
-            Balancing::RoundRobin => Method::RoundRobin(RoundRobin::new(weights)),
-            Balancing::LeastRequest => Method::LeastRequest,
-            Balancing::Random => Method::Random,
-            Balancing::RingHash {
-                minimum_ring_size, ..
-            } => Method::Ring(Ring::new(minimum_ring_size, weights, keys)),
-            Balancing::Maglev { table_size, .. } => {
-                Method::Maglev(Maglev::new(table_size, weights, keys))
-            }
-        };
+    /// A balancer of these endpoints of a cluster, which need not be those of its definition (a name
+    /// may have many addresses).
+    pub fn new(cluster: &Cluster, members: &[Member<'_>]) -> Self {
+        let layers = Layers::new(cluster, members);
         Self {
-            pool: Pool::new(weights),
-            method,
+            shape: layers.map_or_else(
+                || Shape::Flat(Group::whole(cluster, members)),
+                |layers| Shape::Layered(Box::new(layers)),
+            ),
+            warming: cluster.warmup.as_ref().map(Warming::new),
         }
     }
 
-    /// Picks an endpoint. `usable(i)`: it may be used now; `load(i)`: its requests in flight;
-    /// `random()`: any number, evenly. `hash` is [`CompiledRoute::hash`](crate::CompiledRoute::hash):
-    /// hashing balancers pick at random without one, and walk on from an endpoint that is not usable
-    /// to the next in their table; the others ignore it.
+    /// Picks an endpoint. `random()`: any number, evenly.
     ///
-    /// `None` only if no endpoint of positive weight is usable.
-    pub fn pick(
+    /// In this order of preference, each by the layers and the method:
+    ///
+    /// 1. one that is fit and was not tried, of another priority or locality if need be;
+    /// 2. one that is fit and was tried;
+    /// 3. one that could not be reached lately and was not tried, as it may be back;
+    /// 4. one that could not be reached lately.
+    ///
+    /// Endpoints that failed their probes or are ejected are used in panic only. So `None` means: no
+    /// endpoint has a share, or all that have one are known to be unfit.
+    pub fn pick<E: Endpoints>(
         &mut self,
-        hash: Option<u64>,
+        ask: &Ask<'_>,
         random: &mut dyn FnMut() -> u64,
-        load: &dyn Fn(usize) -> u32,
-        usable: &dyn Fn(usize) -> bool,
-    ) -> Option<usize> {
-        match (&mut self.method, hash) {
-            (Method::RoundRobin(turns), _) => turns.pick(random, usable),
-            (Method::LeastRequest, _) => least_request::pick(&self.pool, random, load, usable),
-            (Method::Ring(ring), Some(hash)) => ring.pick(hash, usable),
-            (Method::Maglev(table), Some(hash)) => table.pick(hash, usable),
-            (Method::Random | Method::Ring(_) | Method::Maglev(_), _) => {
-                self.pool.draw(random, usable)
+        endpoints: &E,
+    ) -> Option<Choice> {
+        if let Some(warming) = &mut self.warming
+            && warming.is_due(ask)
+        {
+            let age_us = |at| ask.now_us.saturating_sub(endpoints.since_us(at));
+            let some = self
+                .shape
+                .reweigh(random, &|at| warming.portion(age_us(at)));
+            warming.applied(ask, some);
+        }
+        let load = |at| endpoints.load(at);
+        let fit = |at| endpoints.fitness(at) == Fitness::Fit;
+        // Nearly always this is all.
+        if let Shape::Flat(group) = &mut self.shape
+            && ask.tried.is_none()
+            && let Some(at) = group.pick(ask.hash, random, &load, &fit)
+        {
+            return Some(Choice { at, panic: false });
+        }
+        self.by_preference(ask, random, endpoints)
+    }
+
+    #[inline(never)]
+    fn by_preference<E: Endpoints>(
+        &mut self,
+        ask: &Ask<'_>,
+        random: &mut dyn FnMut() -> u64,
+        endpoints: &E,
+    ) -> Option<Choice> {
+        if let Shape::Layered(layers) = &mut self.shape {
+            layers.count(ask, &|at| endpoints.fitness(at));
+        }
+        let load = |at| endpoints.load(at);
+        let fit = |at| endpoints.fitness(at) == Fitness::Fit;
+        let doubtful = |at| endpoints.fitness(at) == Fitness::Doubtful;
+        let any = |_| true;
+        let mut among = |usable: &dyn Fn(usize) -> bool, in_panic: &dyn Fn(usize) -> bool| {
+            match &mut self.shape {
+                Shape::Flat(group) => {
+                    let at = group.pick(ask.hash, random, &load, usable)?;
+                    Some(Choice { at, panic: false })
+                }
+                Shape::Layered(layers) => layers.pick(ask.hash, random, &load, usable, in_panic),
             }
+        };
+        let choice = match ask.tried {
+            None => among(&fit, &any).or_else(|| among(&doubtful, &any)),
+            Some(tried) => {
+                let untried = |at| !tried(at);
+                among(&|at| fit(at) && untried(at), &untried)
+                    .or_else(|| among(&fit, &any))
+                    .or_else(|| among(&|at| doubtful(at) && untried(at), &untried))
+                    .or_else(|| among(&doubtful, &any))
+            }
+        }?;
+        let usable = || {
+            matches!(
+                endpoints.fitness(choice.at),
+                Fitness::Fit | Fitness::Doubtful
+            )
+        };
+        Some(Choice {
+            panic: choice.panic && !usable(),
+            ..choice
+        })
+    }
+}
+
+impl Shape {
+    /// Gives each endpoint so many thousandths of its weight. Tells whether any has less than all.
+    fn reweigh(&mut self, random: &mut dyn FnMut() -> u64, portion: &dyn Fn(usize) -> u32) -> bool {
+        match self {
+            Self::Flat(group) => group.reweigh(random, portion),
+            Self::Layered(layers) => layers.reweigh(random, portion),
         }
     }
 }

@@ -1,13 +1,19 @@
-//! Why a message is routed as it is, for people: printable, and serialisable with the feature `serde`.
+//! Everything that is decided on a request, for people: printable, and serialisable with the feature `serde`.
 //! Nothing here is on the path of a request.
 
-use std::fmt;
-use std::net::IpAddr;
+mod asked;
+mod plan;
+mod target;
 
-use meltemi_config::{AttributeMatch, Balancing, Config};
+use std::fmt;
+
+use meltemi_config::{AttributeMatch, Config, Served};
 use meltemi_frame::{Lookup, Message};
 
-use crate::Table;
+use crate::{Peer, Table};
+pub use asked::{AccessGiven, Asked, LimitAsked, ServiceAsked};
+pub use plan::{FaultShare, MirrorShare, Plan, RetryPlan};
+pub use target::{EndpointShare, TargetShare};
 
 /// What a route said to a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,91 +61,83 @@ impl FailedTest {
     }
 }
 
-/// Why a message is routed as it is, and where it may go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Everything that is decided on a request: what is asked, why it is routed as it is, what is done to it, and
+/// where it may go.
+#[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Decision {
     /// The protocol.
     pub protocol: String,
+    /// What is asked before a route is looked for.
+    pub asked: Asked,
     /// What each route said, up to and including the one that matched.
     pub verdicts: Vec<Verdict>,
     /// The route that matched, by name.
     pub route: Option<String>,
+    /// What the route asks.
+    pub route_asked: Asked,
+    /// What the route does besides.
+    pub plan: Option<Plan>,
     /// Where the route sends requests.
     pub clusters: Vec<TargetShare>,
 }
 
-/// A cluster that a request may go to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub struct TargetShare {
-    /// The cluster.
-    pub cluster: String,
-    /// Its share, relative to the route's other clusters.
-    pub weight: u32,
-    /// How an endpoint is chosen.
-    pub balancing: &'static str,
-    /// The hash of this message, if the cluster hashes and the message has a key.
-    pub hash: Option<u64>,
-    /// The endpoints.
-    pub endpoints: Vec<EndpointShare>,
-}
-
-/// An endpoint that a request may go to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub struct EndpointShare {
-    /// Where it is.
-    pub address: String,
-    /// Its share, relative to the cluster's other endpoints.
-    pub weight: u32,
-}
-
 impl Decision {
-    /// How `table`, which was compiled for `protocol` from `config`, routes a message that came from
-    /// `source`.
+    /// What is decided on a message from `peer` by `table`, which was compiled from `served`, a part of
+    /// `config`.
     pub fn new(
-        protocol: &str,
+        served: &Served,
         table: &Table,
         config: &Config,
         message: &Message<'_>,
-        source: IpAddr,
+        peer: &Peer,
     ) -> Self {
         let verdicts = table.explain(message);
         let won = verdicts.last().filter(|verdict| verdict.failed.is_none());
-        let route = won.and_then(|verdict| table.routes().get(verdict.position));
-        let target = |(cluster, weight): (usize, u32)| {
-            let found = config.clusters().get(cluster)?;
-            let endpoints = found.endpoints.iter().map(|endpoint| EndpointShare {
-                address: endpoint.address.to_string(),
-                weight: endpoint.weight,
-            });
-            Some(TargetShare {
-                cluster: found.name.clone(),
-                weight,
-                balancing: balancing_name(&found.balancing),
-                hash: route.and_then(|route| route.hash(cluster, message, source)),
-                endpoints: endpoints.collect(),
-            })
-        };
-        Self {
-            protocol: protocol.to_owned(),
-            route: route.map(|route| route.name.to_string()),
-            clusters: route
-                .map(|route| route.targets().filter_map(target).collect())
-                .unwrap_or_default(),
+        let route = won.and_then(|verdict| {
+            let compiled = table.routes().get(verdict.position)?;
+            Some((compiled, served.routes.get(verdict.position)?))
+        });
+        let asked = Asked::new(
+            table.policies(),
+            &served.local_limits,
+            &served.global_limits,
+            message,
+            peer,
+        );
+        let mut decision = Self {
+            protocol: served.protocol.spec().name.to_string(),
+            asked,
+            route: route.map(|(route, _)| route.name.to_string()),
+            route_asked: Asked::default(),
+            plan: None,
+            clusters: Vec::new(),
             verdicts,
+        };
+        if let Some((route, plain)) = route {
+            let policies = route
+                .rules
+                .extras()
+                .and_then(|extras| extras.policies.as_ref());
+            decision.route_asked = Asked::new(
+                policies,
+                &plain.local_limits,
+                &plain.global_limits,
+                message,
+                peer,
+            );
+            decision.plan = Some(Plan::new(route, plain, config, message));
+            let target = |(cluster, weight): (usize, u32)| {
+                let hash = route.hash(cluster, message, peer.remote);
+                Some(TargetShare::new(
+                    config.clusters().get(cluster)?,
+                    weight,
+                    hash,
+                ))
+            };
+            decision.clusters = route.targets().filter_map(target).collect();
         }
-    }
-}
-
-const fn balancing_name(balancing: &Balancing) -> &'static str {
-    match balancing {
-        Balancing::RoundRobin => "round robin",
-        Balancing::LeastRequest => "least request",
-        Balancing::Random => "random",
-        Balancing::RingHash { .. } => "ring hash",
-        Balancing::Maglev { .. } => "maglev",
+        decision
     }
 }
 
@@ -167,93 +165,20 @@ impl fmt::Display for Verdict {
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "protocol {}", self.protocol)?;
+        write!(f, "{}", self.asked)?;
         for verdict in &self.verdicts {
             writeln!(f, "{verdict}")?;
         }
-        if self.route.is_none() {
+        let Some(plan) = &self.plan else {
             return writeln!(f, "no route matches");
-        }
+        };
+        write!(f, "{}{plan}", self.route_asked)?;
         for cluster in &self.clusters {
-            write!(
-                f,
-                "cluster {} weight {}, {}",
-                cluster.cluster, cluster.weight, cluster.balancing
-            )?;
-            if let Some(hash) = cluster.hash {
-                write!(f, ", hash {hash:016x}")?;
-            }
-            writeln!(f)?;
-            for endpoint in &cluster.endpoints {
-                writeln!(f, "  {} weight {}", endpoint.address, endpoint.weight)?;
-            }
+            write!(f, "{cluster}")?;
         }
         Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fixture;
-
-    fn decide(attributes: &[(&str, &str)]) -> Decision {
-        let mut split = fixture::route("users", vec![fixture::exact("service", "users")]);
-        split.clusters = vec![fixture::target("a", 9), fixture::target("c", 1)];
-        let routes = vec![split];
-        let config = fixture::config(routes.clone());
-        let table = Table::compile(&fixture::served(routes), &config);
-        let message = fixture::message(attributes);
-        Decision::new("test", &table, &config, &message, [10, 0, 0, 9].into())
-    }
-
-    #[test]
-    fn a_decision_tells_where_a_message_may_go() {
-        let decision = decide(&[("service", "users"), ("method", "a")]);
-        assert_eq!(
-            decision.to_string(),
-            "\
-protocol test
-route 0 `users`: yes
-cluster a weight 9, least request
-  10.0.0.1:80 weight 1
-  10.0.0.2:80 weight 1
-cluster c weight 1, ring hash, hash d24ec4f1a98c6e5b
-  10.0.0.1:80 weight 1
-  10.0.0.2:80 weight 1
-"
-        );
-    }
-
-    #[test]
-    fn a_decision_tells_that_nothing_matches() {
-        let decision = decide(&[]);
-        assert_eq!(
-            decision.to_string(),
-            "\
-protocol test
-route 0 `users`: no: `service` should be: is `users`; it is absent
-no route matches
-"
-        );
-        assert!(decision.route.is_none() && decision.clusters.is_empty());
-    }
-
-    #[cfg(feature = "serde")]
-    #[test]
-    fn a_decision_is_serialised_field_by_field() {
-        let told = serde_json::to_value(decide(&[("service", "shop")])).unwrap();
-        assert_eq!(
-            told,
-            serde_json::json!({
-                "protocol": "test",
-                "verdicts": [{
-                    "position": 0,
-                    "route": "users",
-                    "failed": {"attribute": "service", "demand": "is `users`", "seen": ["shop"]},
-                }],
-                "route": null,
-                "clusters": [],
-            })
-        );
-    }
-}
+mod tests;

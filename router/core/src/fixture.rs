@@ -13,12 +13,15 @@ use meltemi_frame::{
     Sharing, Side, Spec, Unsupported, Violation,
 };
 
+use crate::{Endpoints, Fitness};
+
 pub(crate) fn spec() -> Spec {
     Spec {
         name: "test".into(),
         correlation: Correlation::Id { bits: 32 },
         sharing: Sharing::Multiplexed,
         heartbeat: false,
+        probes: false,
         keys: vec![
             KeySpec::request("service", "the service"),
             KeySpec::request("method", "the method"),
@@ -149,4 +152,31 @@ pub(crate) fn config(routes: Vec<Route>) -> Config {
         ),
     ];
     Config::new(vec![listener], clusters).unwrap()
+}
+
+/// SplitMix64: evenly distributed, and the same in every run.
+pub(crate) fn numbers(mut state: u64) -> impl FnMut() -> u64 {
+    move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+/// Endpoints as a balancer sees them.
+pub(crate) struct Seen<'a> {
+    pub(crate) fitness: &'a dyn Fn(usize) -> Fitness,
+    pub(crate) load: &'a dyn Fn(usize) -> u32,
+}
+
+impl Endpoints for Seen<'_> {
+    fn fitness(&self, at: usize) -> Fitness {
+        (self.fitness)(at)
+    }
+
+    fn load(&self, at: usize) -> u32 {
+        (self.load)(at)
+    }
 }

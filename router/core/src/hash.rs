@@ -8,7 +8,7 @@ use meltemi_frame::{Interest, Lookup, Message, Spec};
 use xxhash_rust::xxh64::xxh64;
 
 /// The name that stands for the client's address.
-const SOURCE: &str = "source.ip";
+pub(crate) const SOURCE: &str = "source.ip";
 
 /// What asks for the hash-tag rule when it follows an attribute's name.
 const TAGGED: &str = "{}";

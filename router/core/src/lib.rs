@@ -7,19 +7,32 @@
 mod balance;
 mod explain;
 mod fifo;
+mod fitness;
 mod hash;
+mod matching;
 mod mutation;
 mod order;
+mod outlier;
 mod pending;
+mod rules;
 mod table;
 
-pub use balance::Balancer;
-pub use explain::{Decision, EndpointShare, FailedTest, TargetShare, Verdict};
+pub use balance::{Ask, Balancer, Choice, Endpoints, Member};
+pub use explain::{
+    AccessGiven, Asked, Decision, EndpointShare, FailedTest, FaultShare, LimitAsked, MirrorShare,
+    Plan, RetryPlan, ServiceAsked, TargetShare, Verdict,
+};
 pub use fifo::{Fifo, Turn};
+pub use fitness::{Fitness, Fleet, Health, Vitals};
 pub use hash::stable_hash;
 pub use mutation::{Changes, Facts};
 pub use order::Order;
+pub use outlier::{Admission, Cause, Ejection, Outcome, Outliers, Record};
 pub use pending::{Pending, Reply};
+pub use rules::{
+    Access, Authorizer, Budget, Drawn, Extras, Faults, GlobalLimiter, LimitStore, LocalLimiter,
+    MirrorTarget, Mirrors, Peer, Policies, RetryRule, Rules,
+};
 pub use table::{CompiledRoute, Table};
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use meltemi_config::{Config, Served};
 use meltemi_frame::{Interest, Message};
 
 use crate::explain::Verdict;
+use crate::rules::{LimitStore, Policies, Scope};
 use index::Index;
 pub use route::CompiledRoute;
 
@@ -18,37 +19,60 @@ pub use route::CompiledRoute;
 pub struct Table {
     routes: Box<[CompiledRoute]>,
     index: Index,
+    policies: Option<Box<Policies>>,
     interest: Interest,
     response_interest: Interest,
 }
 
 impl Table {
-    /// Compiles the routes of `served`, which is a part of `config` and so has been checked.
-    pub fn compile(served: &Served, config: &Config) -> Self {
-        let spec = served.protocol.spec();
-        let mut interest = Interest::Route;
-        let mut response_interest = Interest::Route;
-        let mut routes = Vec::with_capacity(served.routes.len());
-        for route in &served.routes {
-            let (compiled, request, response) = CompiledRoute::compile(route, spec, config);
-            interest = interest.max(request);
-            response_interest = response_interest.max(response);
-            routes.push(compiled);
-        }
+    /// Compiles the routes of `served`, which is a part of `config` and so has been checked. Local limits
+    /// go on with the state that `limits` has of them.
+    pub fn compile(served: &Served, config: &Config, limits: &LimitStore) -> Self {
+        let mut scope = Scope::new(served.protocol.spec(), config, limits);
+        let policies = Policies::compile(
+            served.authorization.as_ref(),
+            &served.local_limits,
+            &served.global_limits,
+            &mut scope,
+        );
+        let compile = |route| CompiledRoute::compile(route, &mut scope);
+        let routes: Vec<_> = served.routes.iter().map(compile).collect();
         Self {
             index: Index::new(&routes),
             routes: routes.into(),
-            interest,
-            response_interest,
+            policies: policies.map(Box::new),
+            interest: scope.request,
+            response_interest: scope.response,
         }
     }
 
-    /// How deep `decode` must look into requests, for what is matched, hashed and edited.
+    /// Whether requests may have to wait or be copied, and so must be whole.
+    pub fn holds_requests(&self) -> bool {
+        let asks = |policies: Option<&Policies>| {
+            policies.is_some_and(|policies| !policies.global().is_empty())
+        };
+        asks(self.policies())
+            || self.routes.iter().any(|route| {
+                route.rules.extras().is_some_and(|extras| {
+                    asks(extras.policies.as_ref())
+                        || extras.faults.is_some()
+                        || extras.mirrors.is_some()
+                })
+            })
+    }
+
+    /// What is asked of a request before a route is looked for.
+    pub fn policies(&self) -> Option<&Policies> {
+        self.policies.as_deref()
+    }
+
+    /// How deep `decode` must look into requests, for what is matched, hashed, edited, limited
+    /// and allowed.
     pub const fn interest(&self) -> Interest {
         self.interest
     }
 
-    /// How deep `decode` must look into responses, for what is edited.
+    /// How deep `decode` must look into responses, for what is edited and tried again.
     pub const fn response_interest(&self) -> Interest {
         self.response_interest
     }

@@ -1,28 +1,58 @@
-//! A request in flight: whom to answer, and what to tell of it when it ends.
+//! A request in flight: who asked, and what to do when it ends. Where it goes is `dispatch`'s affair.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
-use meltemi_frame::{Fault, Receipt, Status};
+use meltemi_frame::{Fault, Kind, Reason, Receipt, Status};
+use meltemi_router_core::{CompiledRoute, Outcome};
 
 use crate::access_log::Entry;
 use crate::downstream::Downstream;
 use crate::endpoint::InFlight;
-use crate::stats::{Group, operation};
+use crate::mirror::{Compared, Comparison};
+use crate::retry::{self, Kept};
+use crate::spans::{Active, Finished};
+use crate::stats::operation;
 use crate::view::ServedView;
 use crate::worker::Worker;
 
-/// A request in flight on an upstream connection.
+/// A request in flight, or about to be.
 pub(crate) struct Call {
-    /// Who asked. `None`: the proxy itself, for a heartbeat.
-    pub(crate) caller: Option<Caller>,
+    pub(crate) who: Who,
     /// The correlation id as the caller wrote it.
     pub(crate) id: Option<i64>,
+    /// When the time of the whole request is out, in milliseconds of the worker's clock.
+    pub(crate) deadline_ms: u64,
+    /// The cluster's place in the configuration that the request met.
+    pub(crate) cluster: usize,
+    /// What the balancer hashed.
+    pub(crate) hash: Option<u64>,
+    /// Where it stands in everything that was ever put into the output of its connection.
+    pub(crate) place: Place,
     /// Counts the request against its endpoint and cluster as long as it lives.
-    pub(crate) _in_flight: Option<InFlight>,
+    pub(crate) in_flight: Option<InFlight>,
 }
 
-/// Who asked, and what to do with the answer.
+/// A stretch of everything that was ever put into the output of a connection, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) start: u64,
+    /// 0: it cannot be taken back.
+    pub(crate) length: usize,
+}
+
+/// Who asked.
+pub(crate) enum Who {
+    /// A client.
+    Caller(Caller),
+    /// A client that wants no answer.
+    OneWay(OneWay),
+    /// Nobody: it is a copy, whose answer may be compared with the original's.
+    Mirror(Option<Rc<Comparison>>),
+    /// The proxy itself, for a heartbeat.
+    Proxy,
+}
+
+/// A client that waits, and what to do with the answer.
 pub(crate) struct Caller {
     pub(crate) down: Rc<Downstream>,
     /// The request's place among the requests of its connection.
@@ -30,36 +60,158 @@ pub(crate) struct Caller {
     pub(crate) receipt: Receipt,
     /// The routes that the request met, and the place of the one that it took.
     pub(crate) served: Rc<ServedView>,
-    pub(crate) place: usize,
+    pub(crate) route: usize,
     /// How the response went, as its front told.
     pub(crate) status: Status,
     /// A success makes the upstream connection one of another session.
     pub(crate) session: bool,
     pub(crate) track: Track,
+    /// What is needed to send the request again.
+    pub(crate) kept: Option<Box<Kept>>,
+    /// Copies whose answers are compared with the one that the caller gets.
+    pub(crate) compared: Option<Box<Compared>>,
+}
+
+/// A one-way request.
+pub(crate) struct OneWay {
+    pub(crate) down: Rc<Downstream>,
+    pub(crate) served: Rc<ServedView>,
+    pub(crate) route: usize,
+    pub(crate) track: Track,
 }
 
 impl Call {
-    /// The proxy's own heartbeat.
-    pub(crate) const fn keepalive() -> Self {
+    pub(crate) const fn new(who: Who, id: Option<i64>) -> Self {
         Self {
-            caller: None,
-            id: None,
-            _in_flight: None,
+            who,
+            id,
+            deadline_ms: u64::MAX,
+            cluster: usize::MAX,
+            hash: None,
+            place: Place {
+                start: 0,
+                length: 0,
+            },
+            in_flight: None,
         }
     }
 
-    /// Answers the caller with a fault.
-    pub(crate) fn fail(self, fault: Fault, text: &str) {
-        if let Some(caller) = self.caller {
-            let Caller {
-                down,
-                seq,
-                receipt,
-                track,
-                ..
-            } = caller;
-            down.fail(seq, receipt, track, fault, text);
+    /// The proxy's own heartbeat.
+    pub(crate) const fn keepalive() -> Self {
+        Self::new(Who::Proxy, None)
+    }
+
+    pub(crate) const fn is_keepalive(&self) -> bool {
+        matches!(self.who, Who::Proxy)
+    }
+
+    /// The client that waits.
+    pub(crate) const fn caller(&self) -> Option<&Caller> {
+        match &self.who {
+            Who::Caller(caller) => Some(caller),
+            _ => None,
         }
+    }
+
+    pub(crate) const fn caller_mut(&mut self) -> Option<&mut Caller> {
+        match &mut self.who {
+            Who::Caller(caller) => Some(caller),
+            _ => None,
+        }
+    }
+
+    /// The client that sent the request.
+    pub(crate) const fn down(&self) -> Option<&Rc<Downstream>> {
+        match &self.who {
+            Who::Caller(caller) => Some(&caller.down),
+            Who::OneWay(one_way) => Some(&one_way.down),
+            Who::Mirror(_) | Who::Proxy => None,
+        }
+    }
+
+    /// What is told of the request when it ends.
+    pub(crate) const fn track_mut(&mut self) -> Option<&mut Track> {
+        match &mut self.who {
+            Who::Caller(caller) => Some(&mut caller.track),
+            Who::OneWay(one_way) => Some(&mut one_way.track),
+            Who::Mirror(_) | Who::Proxy => None,
+        }
+    }
+
+    /// Whether its connection will bring an answer.
+    pub(crate) const fn expects_reply(&self, kind: Kind) -> bool {
+        !matches!(self.who, Who::OneWay(_)) && matches!(kind, Kind::Request)
+    }
+
+    /// It has failed on its way to the endpoint or there: it is tried again, or answered with the fault.
+    pub(crate) fn fail(mut self, worker: &Rc<Worker>, fault: Fault, text: &str) {
+        self.outcome(worker, Outcome::of_fault(fault));
+        if let Some(call) = retry::after_fault(worker, self, fault, None) {
+            call.refuse(worker, fault, text);
+        }
+    }
+
+    /// It was sent, and nobody waits for an answer.
+    pub(crate) fn sent(self, worker: &Worker) {
+        if let Who::OneWay(one_way) = self.who {
+            let OneWay { track, served, .. } = one_way;
+            track.end(worker, &served, 0, "ok", None, "");
+        }
+    }
+
+    /// Answers with a fault. Nothing is tried again.
+    pub(crate) fn refuse(self, worker: &Worker, fault: Fault, text: &str) {
+        self.answer(worker, fault, fault.reason(), text);
+    }
+
+    /// Answers with a fault that says something else than usual.
+    pub(crate) fn answer(self, worker: &Worker, fault: Fault, reason: Reason, text: &str) {
+        match self.who {
+            Who::Caller(caller) => caller.fail(worker, fault, reason, text),
+            Who::OneWay(one_way) => {
+                one_way.down.count_fault(fault);
+                let OneWay { served, track, .. } = one_way;
+                track.end(worker, &served, 0, "local", Some(fault), text);
+            }
+            Who::Mirror(comparison) => {
+                if let Some(comparison) = comparison {
+                    comparison.lost();
+                }
+            }
+            Who::Proxy => {}
+        }
+    }
+
+    /// What became of the request says something of its endpoint.
+    pub(crate) fn outcome(&mut self, worker: &Worker, outcome: Outcome) {
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.end(outcome, worker.now_us());
+        }
+    }
+}
+
+impl Caller {
+    /// The route that the request took.
+    pub(crate) fn route(&self) -> Option<&CompiledRoute> {
+        self.served.table.routes().get(self.route)
+    }
+
+    fn fail(self, worker: &Worker, fault: Fault, reason: Reason, text: &str) {
+        let Self {
+            down,
+            seq,
+            receipt,
+            served,
+            track,
+            compared,
+            ..
+        } = self;
+        if let Some(compared) = compared {
+            compared.lost();
+        }
+        down.count_fault(fault);
+        track.end(worker, &served, 0, "local", Some(fault), text);
+        down.fail(seq, &receipt, reason, text);
     }
 }
 
@@ -67,10 +219,17 @@ impl Call {
 pub(crate) struct Track {
     /// When it was read, in microseconds of the worker's clock.
     pub(crate) started_us: u64,
-    /// Counters of its operation.
-    pub(crate) operation: Arc<Group>,
-    /// Its line in the access log, if there is one.
-    pub(crate) entry: Option<Box<Entry>>,
+    /// The place of its operation's counters.
+    pub(crate) operation: usize,
+    /// What only some want to know.
+    pub(crate) told: Option<Box<Told>>,
+}
+
+/// What is told of a request to the access log and to its trace.
+pub(crate) struct Told {
+    pub(crate) entry: Entry,
+    /// Its span, if traces are exported.
+    pub(crate) span: Option<Box<Active>>,
 }
 
 impl Track {
@@ -78,30 +237,59 @@ impl Track {
     pub(crate) fn end(
         self,
         worker: &Worker,
+        served: &ServedView,
         bytes: usize,
         status: &'static str,
         fault: Option<Fault>,
         details: &str,
     ) {
         let duration = worker.now_us().saturating_sub(self.started_us);
-        self.operation.observe(duration);
-        if status != "ok" {
-            self.operation.add(operation::FAILED, 1);
-        }
-        if let (Some(mut entry), Some(log)) = (self.entry, &worker.access_log) {
+        served.operations.with(self.operation, |group| {
+            group.observe(duration);
+            if status != "ok" {
+                group.add(operation::FAILED, 1);
+            }
+        });
+        if let Some(mut told) = self.told {
+            let entry = &mut told.entry;
             entry.duration_us = duration;
             entry.response_bytes += bytes;
             entry.status = status;
             entry.fault = fault.map_or("", Fault::name);
             details.clone_into(&mut entry.details);
-            log.write(&entry);
+            told.end(worker, fault);
         }
     }
 
     /// A piece of the response went by.
     pub(crate) fn add_bytes(&mut self, bytes: usize) {
-        if let Some(entry) = &mut self.entry {
-            entry.response_bytes += bytes;
+        self.note(|entry| entry.response_bytes += bytes);
+    }
+
+    /// Writes something into the line of the access log, if there is one.
+    pub(crate) fn note(&mut self, write: impl FnOnce(&mut Entry)) {
+        if let Some(told) = &mut self.told {
+            write(&mut told.entry);
+        }
+    }
+}
+
+impl Told {
+    fn end(self, worker: &Worker, fault: Option<Fault>) {
+        let Self { entry, span } = self;
+        if let Some(span) = span {
+            span.finish(Finished {
+                route: &entry.route,
+                cluster: &entry.cluster,
+                endpoint: entry.endpoints.last().copied(),
+                attempts: entry.attempts,
+                status: entry.status,
+                fault,
+                details: &entry.details,
+            });
+        }
+        if let Some(log) = &worker.access_log {
+            log.write(&entry);
         }
     }
 }

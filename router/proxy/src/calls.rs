@@ -4,6 +4,7 @@ use meltemi_frame::{Correlation, Fault, Spec};
 use meltemi_router_core::{Fifo, Pending, Turn};
 
 use crate::call::Call;
+use crate::worker::Worker;
 
 /// Who waits for what.
 pub(crate) enum Calls {
@@ -46,8 +47,7 @@ impl Calls {
             Self::ById(_) => 0,
             Self::InOrder(fifo) => match fifo.front_mut() {
                 Some(Turn::Caller(call)) => call
-                    .caller
-                    .as_ref()
+                    .caller()
                     .map_or(0, |caller| now_us.saturating_sub(caller.track.started_us)),
                 Some(Turn::Abandoned) => u64::MAX,
                 None => 0,
@@ -101,12 +101,14 @@ impl Unsent {
         })
     }
 
-    /// Answers whoever waits. Tells whether somebody did.
-    pub(crate) fn answer(self) -> bool {
-        let waits = self.call.is_some();
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Answers whoever waits.
+    pub(crate) fn answer(self, worker: &Worker) {
         if let Some(call) = self.call {
-            call.fail(self.fault, &self.text);
+            call.refuse(worker, self.fault, &self.text);
         }
-        waits
     }
 }

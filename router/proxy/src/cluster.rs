@@ -1,6 +1,6 @@
 //! A cluster as one worker sees it: endpoints, balancer, connections, and who waits for one.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -8,11 +8,16 @@ use std::sync::Arc;
 
 use meltemi_config::{Address, Cluster, Endpoint};
 use meltemi_frame::{Bind, Fault, Interest, OwnedMessage, Protocol, Session, Sharing};
-use meltemi_router_core::Balancer;
+use meltemi_router_core::{
+    Admission, Ask, Balancer, Endpoints, Fitness, Fleet, Member, Outcome, Vitals,
+};
 use tokio::task::AbortHandle;
 
 use crate::call::Call;
+use crate::clock::Clock;
+use crate::counters::Counters;
 use crate::endpoint::EndpointState;
+use crate::fitness::CompiledCluster;
 use crate::stats::{Group, cluster};
 use crate::upstream::Upstream;
 use crate::worker::Worker;
@@ -22,17 +27,36 @@ pub(crate) struct ClusterState {
     pub(crate) config: RefCell<Arc<Cluster>>,
     endpoints: RefCell<Vec<Rc<EndpointState>>>,
     balancer: RefCell<Balancer>,
-    pub(crate) counters: Rc<Counters>,
+    pub(crate) counters: Arc<Counters>,
+    /// What all workers know of its endpoints, where that is watched.
+    fleet: RefCell<Option<Arc<Fleet>>>,
     waiting: RefCell<VecDeque<Waiting>>,
     pub(crate) group: Arc<Group>,
     resolver: RefCell<Option<AbortHandle>>,
+    clock: Clock,
 }
 
-/// What counts against the limits of a cluster.
-#[derive(Default)]
-pub(crate) struct Counters {
-    pub(crate) requests: Cell<usize>,
-    pub(crate) connections: Cell<usize>,
+/// The endpoints, as a balancer asks about them.
+struct Fit<'a> {
+    endpoints: &'a [Rc<EndpointState>],
+    now_us: u64,
+}
+
+impl Endpoints for Fit<'_> {
+    fn fitness(&self, at: usize) -> Fitness {
+        let endpoint = self.endpoints.get(at);
+        endpoint.map_or(Fitness::Unfit, |endpoint| endpoint.fitness(self.now_us))
+    }
+
+    fn load(&self, at: usize) -> u32 {
+        self.endpoints.get(at).map_or(0, |one| one.in_flight())
+    }
+
+    fn since_us(&self, at: usize) -> u64 {
+        let endpoint = self.endpoints.get(at);
+        let vitals = endpoint.and_then(|endpoint| endpoint.vitals.borrow().clone());
+        vitals.map_or(0, |vitals| vitals.since_us())
+    }
 }
 
 /// What a request needs of a connection.
@@ -58,7 +82,7 @@ pub(crate) enum Acquired {
 /// A request that waits for an exclusive connection.
 pub(crate) struct Waiting {
     pub(crate) message: OwnedMessage,
-    pub(crate) call: Option<Call>,
+    pub(crate) call: Call,
     pub(crate) protocol: Arc<dyn Protocol>,
     pub(crate) session: Session,
     pub(crate) interest: Interest,
@@ -73,7 +97,7 @@ pub(crate) struct Waiting {
 impl Waiting {
     /// It waits no longer. Tells whether there is still somebody to serve.
     fn leave(&self) -> bool {
-        let Some(caller) = self.call.as_ref().and_then(|call| call.caller.as_ref()) else {
+        let Some(caller) = self.call.caller() else {
             return true;
         };
         if self.message.head().bind == Bind::Once {
@@ -89,24 +113,85 @@ impl Waiting {
 }
 
 impl ClusterState {
-    pub(crate) fn new(config: &Arc<Cluster>, group: Arc<Group>) -> Rc<Self> {
+    pub(crate) fn new(worker: &Worker, compiled: &CompiledCluster, group: Arc<Group>) -> Rc<Self> {
+        let config = &compiled.config;
         let state = Rc::new(Self {
             config: RefCell::new(Arc::clone(config)),
             endpoints: RefCell::default(),
-            balancer: RefCell::new(Balancer::new(&config.balancing, &[], &[])),
-            counters: Rc::default(),
+            balancer: RefCell::new(Balancer::new(config, &[])),
+            counters: Arc::clone(&compiled.counters),
+            fleet: RefCell::new(compiled.fleet.clone()),
             waiting: RefCell::default(),
             group,
             resolver: RefCell::default(),
+            clock: worker.clock(),
         });
         state.configure(false);
         state
     }
 
     /// Takes over a changed definition.
-    pub(crate) fn update(self: &Rc<Self>, config: &Arc<Cluster>) {
-        let before = self.config.replace(Arc::clone(config));
-        self.configure(before.balancing == config.balancing);
+    pub(crate) fn update(self: &Rc<Self>, compiled: &CompiledCluster) {
+        let before = self.config.replace(Arc::clone(&compiled.config));
+        let other_fleet = {
+            let mut fleet = self.fleet.borrow_mut();
+            let same = match (&*fleet, &compiled.fleet) {
+                (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+                (None, None) => true,
+                _ => false,
+            };
+            fleet.clone_from(&compiled.fleet);
+            !same
+        };
+        if other_fleet {
+            for endpoint in self.endpoints.borrow().iter() {
+                *endpoint.vitals.borrow_mut() = self.join(endpoint.address);
+            }
+        }
+        let config = &compiled.config;
+        let balanced = before.balancing == config.balancing
+            && before.panic == config.panic
+            && before.warmup == config.warmup
+            && before.localities == config.localities;
+        self.configure(balanced);
+    }
+
+    /// What all workers know of an endpoint.
+    fn join(&self, address: SocketAddr) -> Option<Arc<Vitals>> {
+        let fleet = self.fleet.borrow();
+        Some(fleet.as_ref()?.join(address, self.clock.now_us()))
+    }
+
+    /// What all workers know of its endpoints, where that is watched.
+    pub(crate) fn fleet(&self) -> Option<Arc<Fleet>> {
+        self.fleet.borrow().clone()
+    }
+
+    /// What became of a request says something of its endpoint, where that is watched.
+    pub(crate) fn report(
+        &self,
+        endpoint: &EndpointState,
+        admission: Admission,
+        outcome: Outcome,
+        now_us: u64,
+    ) {
+        let fleet = self.fleet.borrow();
+        let Some(fleet) = &*fleet else { return };
+        let vitals = endpoint.vitals.borrow();
+        let Some(vitals) = &*vitals else { return };
+        if let Some(ejection) = fleet.report(vitals, admission, outcome, now_us) {
+            crate::fitness::tell_ejection(&self.group, endpoint.address, &ejection);
+        }
+    }
+
+    /// Whether it has no endpoint at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.endpoints.borrow().is_empty()
+    }
+
+    /// A sentence about the cluster.
+    pub(crate) fn says(&self, what: &str) -> String {
+        format!("cluster {} {what}", self.config.borrow().name)
     }
 
     /// `balanced`: endpoints that stay as they are need no other balancer.
@@ -161,7 +246,7 @@ impl ClusterState {
                 .iter()
                 .position(|state| state.address == address && state.definition == definition);
             new.push(kept.map_or_else(
-                || Rc::new(EndpointState::new(address, definition)),
+                || Rc::new(EndpointState::new(address, definition, self.join(address))),
                 |at| old.swap_remove(at),
             ));
         }
@@ -174,34 +259,62 @@ impl ClusterState {
 
     fn balance(&self) {
         let endpoints = self.endpoints.borrow();
-        let weights: Vec<u32> = endpoints
+        let members: Vec<Member<'_>> = endpoints
             .iter()
-            .map(|state| state.definition.weight)
-            .collect();
-        let keys: Vec<u64> = endpoints
-            .iter()
-            .map(|state| meltemi_router_core::stable_hash(state.address.to_string().as_bytes()))
+            .map(|state| Member {
+                weight: state.definition.weight,
+                key: meltemi_router_core::stable_hash(state.address.to_string().as_bytes()),
+                priority: state.definition.priority,
+                locality: &state.definition.locality,
+            })
             .collect();
         let config = self.config.borrow();
-        *self.balancer.borrow_mut() = Balancer::new(&config.balancing, &weights, &keys);
+        *self.balancer.borrow_mut() = Balancer::new(&config, &members);
     }
 
-    /// The endpoint for a request.
-    pub(crate) fn pick(&self, worker: &Worker, hash: Option<u64>) -> Option<Rc<EndpointState>> {
+    /// The endpoint for a request, and how it is let in there. `tried`: endpoints that failed it before.
+    pub(crate) fn pick(
+        &self,
+        worker: &Worker,
+        hash: Option<u64>,
+        tried: &[SocketAddr],
+    ) -> Option<(Rc<EndpointState>, Admission)> {
         let endpoints = self.endpoints.borrow();
-        if let [only] = endpoints.as_slice() {
-            return (only.definition.weight > 0).then(|| Rc::clone(only));
+        let fleet = self.fleet.borrow();
+        if let ([only], None) = (endpoints.as_slice(), &*fleet) {
+            return (only.definition.weight > 0).then(|| (Rc::clone(only), Admission::Plain));
         }
-        let now = worker.now_us();
-        let load = |at: usize| endpoints.get(at).map_or(0, |one| one.in_flight());
-        let usable = |at: usize| endpoints.get(at).is_some_and(|one| one.is_usable(now));
+        let now_us = worker.now_us();
+        let fit = Fit {
+            endpoints: &endpoints,
+            now_us,
+        };
+        let was_tried = |at: usize| {
+            let endpoint = endpoints.get(at);
+            endpoint.is_some_and(|endpoint| tried.contains(&endpoint.address))
+        };
         let mut balancer = self.balancer.borrow_mut();
         let mut random = || worker.random();
-        // With every endpoint down, one of them is tried all the same: it may be back.
-        let at = balancer
-            .pick(hash, &mut random, &load, &usable)
-            .or_else(|| balancer.pick(hash, &mut random, &load, &|_| true))?;
-        endpoints.get(at).cloned()
+        // Another worker may be faster with the one trial of an endpoint: then it is another's turn.
+        for _ in 0..=endpoints.len() {
+            let ask = Ask {
+                hash,
+                now_us,
+                epoch: fleet.as_ref().map_or(0, |fleet| fleet.epoch()),
+                tried: (!tried.is_empty()).then_some(&was_tried),
+            };
+            let choice = balancer.pick(&ask, &mut random, &fit)?;
+            let endpoint = endpoints.get(choice.at)?;
+            let vitals = endpoint.vitals.borrow();
+            let admission = match &*vitals {
+                Some(vitals) if !choice.panic => vitals.admit(now_us),
+                _ => Some(Admission::Plain),
+            };
+            if let Some(admission) = admission {
+                return Some((Rc::clone(endpoint), admission));
+            }
+        }
+        None
     }
 
     /// How requests of this protocol share connections here.
@@ -220,7 +333,7 @@ impl ClusterState {
         need: &Need<'_>,
     ) -> Acquired {
         let limits = self.config.borrow().limits;
-        if self.counters.requests.get() >= limits.requests {
+        if self.counters.requests.value() >= limits.requests {
             self.group.add(cluster::OVERFLOW, 1);
             return Acquired::Refused(Fault::Overload);
         }
@@ -237,7 +350,7 @@ impl ClusterState {
             }
             return Acquired::Upstream(upstream);
         }
-        let full = self.counters.connections.get() >= limits.connections;
+        let full = self.counters.connections.value() >= limits.connections;
         if full && !self.make_room() {
             if exclusive {
                 return Acquired::Busy;
@@ -270,12 +383,12 @@ impl ClusterState {
 
     /// Lets a request wait for a connection. Gives it back if too many wait already.
     pub(crate) fn wait(&self, waiting: Waiting) -> Result<(), Box<Waiting>> {
-        let mut queue = self.waiting.borrow_mut();
-        if queue.len() >= self.config.borrow().limits.pending {
+        if self.counters.pending.value() >= self.config.borrow().limits.pending {
             self.group.add(cluster::OVERFLOW, 1);
             return Err(Box::new(waiting));
         }
-        queue.push_back(waiting);
+        self.counters.pending.add();
+        self.waiting.borrow_mut().push_back(waiting);
         Ok(())
     }
 
@@ -290,19 +403,18 @@ impl ClusterState {
                         return;
                     }
                 }
-                None if self.has_waiting() => break,
+                // Somebody waits for one of another kind, perhaps on another worker: this one makes room.
+                None if self.counters.pending.value() > 0 && self.is_full() => break,
                 None => return upstream.endpoint.keep(upstream),
             }
         }
-        // It cannot be kept, or somebody waits for one of another kind and this one makes room.
+        // It cannot be kept.
         upstream.drain();
     }
 
     /// A connection is gone, so there is room for another.
     pub(crate) fn connection_closed(self: &Rc<Self>, worker: &Rc<Worker>, upstream: &Rc<Upstream>) {
-        let counters = &self.counters;
-        let open = counters.connections.get().saturating_sub(1);
-        counters.connections.set(open);
+        self.counters.connections.subtract();
         self.group.subtract(cluster::ACTIVE, 1);
         upstream.endpoint.forget(upstream);
         self.serve_waiting(worker);
@@ -310,13 +422,12 @@ impl ClusterState {
 
     /// Makes connections for those who wait, as many as there is room for: there may be more than
     /// the limit, as it may have been lowered, or room made before this.
-    fn serve_waiting(self: &Rc<Self>, worker: &Rc<Worker>) {
-        let most = self.config.borrow().limits.connections;
-        while self.counters.connections.get() < most
+    pub(crate) fn serve_waiting(self: &Rc<Self>, worker: &Rc<Worker>) {
+        while !self.is_full()
             && let Some(mut waiting) = self.next_waiting(|_| true)
         {
             if waiting.endpoint.retired.get()
-                && let Some(endpoint) = self.pick(worker, None)
+                && let Some((endpoint, _)) = self.pick(worker, None, &[])
             {
                 waiting.endpoint = endpoint;
             }
@@ -342,6 +453,7 @@ impl ClusterState {
                 let at = queue.iter().position(&fits)?;
                 queue.remove(at)?
             };
+            self.counters.pending.subtract();
             if waiting.leave() {
                 return Some(waiting);
             }
@@ -350,22 +462,35 @@ impl ClusterState {
 
     /// Sends a request that waited. Tells whether its answer is owed now.
     fn serve(worker: &Rc<Worker>, upstream: &Rc<Upstream>, waiting: Waiting) -> bool {
-        let caller = waiting.call.as_ref().and_then(|call| call.caller.as_ref());
-        let down = caller.map(|caller| Rc::clone(&caller.down));
+        let down = waiting.call.caller().map(|caller| Rc::clone(&caller.down));
         if let Some(down) = &down {
             down.uses_alone(upstream, waiting.message.head().bind == Bind::Once);
         }
         let message = &mut waiting.message.message();
-        match upstream.send(worker, message, waiting.call, waiting.deadline_ms) {
+        let sent = if waiting.call.expects_reply(message.head.kind) {
+            upstream.send(worker, message, Some(waiting.call), waiting.deadline_ms)
+        } else {
+            let sent = upstream.send(worker, message, None, u64::MAX);
+            match &sent {
+                Ok(_) => waiting.call.sent(worker),
+                Err(unsent) => waiting.call.refuse(worker, unsent.fault, unsent.text()),
+            }
+            sent
+        };
+        match sent {
             Ok(_) => down.is_some(),
             Err(unsent) => {
-                unsent.answer();
+                unsent.answer(worker);
                 if let Some(down) = &down {
                     down.after_reply(upstream);
                 }
                 false
             }
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.counters.connections.value() >= self.config.borrow().limits.connections
     }
 
     pub(crate) fn has_waiting(&self) -> bool {
@@ -376,15 +501,16 @@ impl ClusterState {
     pub(crate) fn expired(&self, now_ms: u64) -> Vec<Call> {
         let mut queue = self.waiting.borrow_mut();
         let mut calls = Vec::new();
-        if queue.iter().any(|waiting| waiting.give_up_ms <= now_ms) {
-            queue.retain_mut(|waiting| {
-                if waiting.give_up_ms > now_ms {
-                    return true;
-                }
-                waiting.leave();
-                calls.extend(waiting.call.take());
-                false
-            });
+        while let Some(at) = queue
+            .iter()
+            .position(|waiting| waiting.give_up_ms <= now_ms)
+        {
+            let Some(waiting) = queue.remove(at) else {
+                break;
+            };
+            self.counters.pending.subtract();
+            waiting.leave();
+            calls.push(waiting.call);
         }
         calls
     }

@@ -2,14 +2,20 @@
 //! tasks append here; the connection's own task (`downstream_task`) moves the bytes.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Waker;
 
-use meltemi_frame::{Codec, Fault, Message, Output, Receipt, Say, Session, Status};
-use meltemi_router_core::{CompiledRoute, Facts};
+use meltemi_frame::{
+    Codec, DecodeError, Decoded, Fault, Interest, Message, Output, Reason, Receipt, Say, Session,
+    Status,
+};
+use meltemi_router_core::{CompiledRoute, Facts, Peer};
 
-use crate::call::{Caller, Track};
+use crate::call::Caller;
+use crate::cluster::ClusterState;
+use crate::parked::Parked;
 use crate::replies::{Piece, Replies};
 use crate::stats::listener;
 use crate::upstream::Upstream;
@@ -20,6 +26,8 @@ use crate::worker::Worker;
 pub(crate) struct Downstream {
     pub(crate) worker: Rc<Worker>,
     pub(crate) peer: SocketAddr,
+    /// The port that it came to.
+    port: u16,
     /// Spreads clients over shared upstream connections.
     pub(crate) number: u64,
     /// Its listener, as of the configuration that it knows.
@@ -41,6 +49,11 @@ struct State {
     exclusive: Vec<(Rc<Upstream>, bool)>,
     /// Blocking requests that wait for a connection.
     queued: usize,
+    /// Requests that wait for something else, in their order; and whether one of them is under way.
+    parked: VecDeque<Parked>,
+    unparking: bool,
+    /// The upstream session of the last request, so that it is not composed again.
+    composed: Option<(u64, u64, Session)>,
     /// The pinned upstream ended: the client's connection ends too, once what it was sent is out.
     ending: bool,
 }
@@ -57,12 +70,14 @@ impl Downstream {
     pub(crate) fn new(
         worker: &Rc<Worker>,
         peer: SocketAddr,
+        port: u16,
         number: u64,
         view: &Rc<ListenerView>,
     ) -> Rc<Self> {
         Rc::new(Self {
             worker: Rc::clone(worker),
             peer,
+            port,
             number,
             view: RefCell::new(Rc::clone(view)),
             state: RefCell::new(State {
@@ -76,6 +91,9 @@ impl Downstream {
                 pinned: None,
                 exclusive: Vec::new(),
                 queued: 0,
+                parked: VecDeque::new(),
+                unparking: false,
+                composed: None,
                 ending: false,
             }),
         })
@@ -111,7 +129,7 @@ impl Downstream {
         self.view.borrow().group.add(index, more);
     }
 
-    fn count_fault(&self, fault: Fault) {
+    pub(crate) fn count_fault(&self, fault: Fault) {
         self.worker
             .count_fault(&self.view.borrow().listener.name, fault);
     }
@@ -128,6 +146,18 @@ impl Downstream {
         state.replies = Replies::new(in_order);
     }
 
+    /// Tells one message at the front of `input`, if the protocol is known.
+    #[inline]
+    pub(crate) fn decode<'b>(
+        &self,
+        input: &'b [u8],
+        interest: Interest,
+    ) -> Option<Result<Decoded<'b>, DecodeError>> {
+        let mut state = self.state.borrow_mut();
+        let codec = state.codec.as_mut()?;
+        Some(codec.decode(input, interest))
+    }
+
     /// Runs `use_codec` with the connection's codec, if the protocol is known.
     pub(crate) fn with_codec<R>(&self, use_codec: impl FnOnce(&mut dyn Codec) -> R) -> Option<R> {
         let mut state = self.state.borrow_mut();
@@ -135,8 +165,17 @@ impl Downstream {
         Some(use_codec(codec.as_mut()))
     }
 
-    /// Takes a place in the order of replies for a request.
-    pub(crate) fn open_slot(&self) -> u64 {
+    /// Takes a place in the order of replies for a request, and takes down what its answer will need.
+    pub(crate) fn open(&self, request: &Message<'_>) -> (u64, Receipt) {
+        let mut state = self.state.borrow_mut();
+        state.in_flight += 1;
+        let seq = state.replies.open();
+        let receipt = state.codec.as_ref().map(|codec| codec.receipt(request));
+        (seq, receipt.unwrap_or_default())
+    }
+
+    /// Takes a place in the order of replies.
+    fn open_slot(&self) -> u64 {
         let mut state = self.state.borrow_mut();
         state.in_flight += 1;
         state.replies.open()
@@ -159,23 +198,22 @@ impl Downstream {
             Status::Redirect(_) => ("redirect", None),
             Status::Ok => ("ok", None),
         };
-        let track = caller.track;
-        track.end(&self.worker, message.wire().len(), status, fault, "");
+        let Caller { track, served, .. } = caller;
+        let bytes = message.wire().len();
+        track.end(&self.worker, &served, bytes, status, fault, "");
         pressure
     }
 
     /// Answers a request with a fault of the proxy's own.
-    pub(crate) fn fail(&self, seq: u64, receipt: Receipt, track: Track, fault: Fault, text: &str) {
-        self.count_fault(fault);
-        track.end(&self.worker, 0, "local", Some(fault), text);
-        self.put(seq, &Piece::Fault(&receipt, fault, text));
+    pub(crate) fn fail(&self, seq: u64, receipt: &Receipt, reason: Reason, text: &str) {
+        self.put(seq, &Piece::Fault(receipt, reason, text));
     }
 
     /// Answers a request that could not be decoded.
     pub(crate) fn reject(&self, receipt: &Receipt, fault: Fault, text: &str) {
         self.count_fault(fault);
         let seq = self.open_slot();
-        self.put(seq, &Piece::Fault(receipt, fault, text));
+        self.put(seq, &Piece::Fault(receipt, fault.reason(), text));
     }
 
     /// The codec's own answer.
@@ -290,6 +328,63 @@ impl Downstream {
     pub(crate) fn is_over_cap(&self) -> bool {
         let state = self.state.borrow();
         state.waits() > self.cap()
+    }
+
+    /// The session of an upstream connection: what the cluster asks for, then what the client is.
+    pub(crate) fn upstream_session(&self, cluster: &ClusterState) -> Session {
+        let client = self.session();
+        let config = cluster.config.borrow();
+        let login = &config.login;
+        if client.is_plain() {
+            return login.clone();
+        }
+        if login.is_plain() {
+            return client;
+        }
+        let key = (login.key(), client.key());
+        let composed = &mut self.state.borrow_mut().composed;
+        if let Some((a, b, session)) = composed
+            && (*a, *b) == key
+        {
+            return session.clone();
+        }
+        let session = client.behind(login);
+        *composed = Some((key.0, key.1, session.clone()));
+        session
+    }
+
+    /// Whether replies, and so requests, have an order here.
+    pub(crate) fn answers_in_order(&self) -> bool {
+        self.state.borrow().replies.in_order()
+    }
+
+    /// Whether a request waits that those behind it must not overtake.
+    pub(crate) fn has_parked(&self) -> bool {
+        let state = self.state.borrow();
+        state.unparking && state.replies.in_order()
+    }
+
+    /// Puts a request behind those that wait. Tells whether nobody takes them out yet.
+    pub(crate) fn park(&self, parked: Parked) -> bool {
+        let mut state = self.state.borrow_mut();
+        state.parked.push_back(parked);
+        !std::mem::replace(&mut state.unparking, true)
+    }
+
+    /// The next of those that wait; `None` when there are none any more.
+    pub(crate) fn next_parked(&self) -> Option<Parked> {
+        let mut state = self.state.borrow_mut();
+        let next = state.parked.pop_front().filter(|_| !state.closed);
+        if next.is_none() {
+            state.parked.clear();
+            state.unparking = false;
+        }
+        next
+    }
+
+    /// Who asks, as policies know it.
+    pub(crate) fn identity(&self) -> Peer {
+        Peer::new(self.peer, self.peer.ip(), self.port, None)
     }
 
     pub(crate) fn session(&self) -> Session {

@@ -82,8 +82,6 @@ pub(crate) struct Conversation {
     pub(crate) closing: bool,
     /// The client has closed its sending half.
     eof: bool,
-    /// The upstream session of the last request, so that it is not composed again.
-    pub(crate) composed: Option<(u64, u64, Session)>,
 }
 
 /// Where further pieces of a request go.
@@ -342,39 +340,43 @@ impl DownstreamTask {
         let down = Rc::clone(&self.down);
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            let Some(decoded) = down.with_codec(|codec| codec.decode(rest, interest)) else {
-                break;
-            };
-            match decoded {
-                Ok(Decoded::Incomplete(need)) => return Consumed { bytes: at, need },
-                Ok(Decoded::Skip(count)) => at += count.max(1),
-                Ok(Decoded::Message(mut message, count)) => {
-                    at += count.max(1);
-                    if self.message(&mut message, false) {
+            // By reference: messages are large, and every move copies one.
+            match &mut down.decode(rest, interest) {
+                None => break,
+                Some(Ok(Decoded::Incomplete(need))) => {
+                    return Consumed {
+                        bytes: at,
+                        need: *need,
+                    };
+                }
+                Some(Ok(Decoded::Skip(count))) => at += (*count).max(1),
+                Some(Ok(Decoded::Message(message, count))) => {
+                    at += (*count).max(1);
+                    if self.message(message, false) {
                         return Consumed {
                             bytes: at.min(bytes.len()),
                             need: 0,
                         };
                     }
                 }
-                Err(DecodeError::Message {
+                Some(Err(DecodeError::Message {
                     violation,
                     length,
                     answer,
-                }) => {
+                })) => {
                     self.view.group.add(listener::MALFORMED, 1);
                     tracing::debug!(downstream = %down.peer, %violation, "malformed message");
                     *discard += length.saturating_sub(rest.len());
-                    at += length.clamp(1, rest.len());
+                    at += (*length).clamp(1, rest.len());
                     if let Some(receipt) = answer {
-                        down.reject(&receipt, fault_of(&violation), &violation.to_string());
+                        down.reject(receipt, fault_of(violation), &violation.to_string());
                     }
                 }
-                Err(DecodeError::Connection { violation, answer }) => {
+                Some(Err(DecodeError::Connection { violation, answer })) => {
                     self.view.group.add(listener::MALFORMED, 1);
                     tracing::debug!(downstream = %down.peer, %violation, "framing lost");
                     if let Some(receipt) = answer {
-                        down.reject(&receipt, fault_of(&violation), &violation.to_string());
+                        down.reject(receipt, fault_of(violation), &violation.to_string());
                     }
                     self.conversation.closing = true;
                     return Consumed {

@@ -4,10 +4,12 @@
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use meltemi_config::Endpoint;
+use meltemi_router_core::{Admission, Fitness, Outcome, Vitals};
 
-use crate::cluster::{Counters, Need};
+use crate::cluster::{ClusterState, Need};
 use crate::upstream::Upstream;
 use crate::worker::Worker;
 
@@ -23,6 +25,8 @@ const STUCK_US: u64 = 100_000;
 pub(crate) struct EndpointState {
     pub(crate) address: SocketAddr,
     pub(crate) definition: Endpoint,
+    /// What is known of it, where that is watched.
+    pub(crate) vitals: RefCell<Option<Arc<Vitals>>>,
     in_flight: Cell<u32>,
     avoid_until_us: Cell<u64>,
     /// It is not part of the cluster any more.
@@ -31,40 +35,69 @@ pub(crate) struct EndpointState {
     idle: RefCell<Vec<Rc<Upstream>>>,
 }
 
-/// Counts a request against its endpoint and cluster as long as it lives.
+/// Counts a request against its endpoint and cluster as long as it lives, and tells what became of it.
 pub(crate) struct InFlight {
     endpoint: Rc<EndpointState>,
-    counters: Rc<Counters>,
+    cluster: Rc<ClusterState>,
+    admission: Admission,
+    told: bool,
 }
 
 impl InFlight {
     /// One request more.
-    pub(crate) fn new(endpoint: &Rc<EndpointState>, counters: &Rc<Counters>) -> Self {
+    pub(crate) fn new(
+        endpoint: &Rc<EndpointState>,
+        cluster: &Rc<ClusterState>,
+        admission: Admission,
+    ) -> Self {
         endpoint.in_flight.set(endpoint.in_flight.get() + 1);
-        counters.requests.set(counters.requests.get() + 1);
+        cluster.counters.requests.add();
         Self {
             endpoint: Rc::clone(endpoint),
-            counters: Rc::clone(counters),
+            cluster: Rc::clone(cluster),
+            admission,
+            told: false,
+        }
+    }
+
+    /// Where the request went.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.endpoint.address
+    }
+
+    /// What became of the request. Only the first word counts.
+    pub(crate) fn end(&mut self, outcome: Outcome, now_us: u64) {
+        if !std::mem::replace(&mut self.told, true) {
+            self.cluster
+                .report(&self.endpoint, self.admission, outcome, now_us);
         }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.endpoint
+        let endpoint = &self.endpoint;
+        endpoint
             .in_flight
-            .set(self.endpoint.in_flight.get().saturating_sub(1));
-        self.counters
-            .requests
-            .set(self.counters.requests.get().saturating_sub(1));
+            .set(endpoint.in_flight.get().saturating_sub(1));
+        self.cluster.counters.requests.subtract();
+        // A trial that ends without a word must end all the same.
+        if self.admission == Admission::Trial {
+            self.end(Outcome::Unknown, 0);
+        }
     }
 }
 
 impl EndpointState {
-    pub(crate) fn new(address: SocketAddr, definition: Endpoint) -> Self {
+    pub(crate) fn new(
+        address: SocketAddr,
+        definition: Endpoint,
+        vitals: Option<Arc<Vitals>>,
+    ) -> Self {
         Self {
             address,
             definition,
+            vitals: RefCell::new(vitals),
             in_flight: Cell::new(0),
             avoid_until_us: Cell::new(0),
             retired: Cell::new(false),
@@ -93,21 +126,23 @@ impl EndpointState {
         let shared = self.shared.borrow();
         let now = worker.now_us();
         let fits = |upstream: &&Rc<Upstream>| upstream.fits(need);
-        let count = shared.iter().filter(fits).count();
+        let free = |upstream: &&Rc<Upstream>| upstream.oldest_us(now) < STUCK_US;
         // Each client keeps to one connection, so that its requests travel and return together;
         // a connection whose oldest request seems stuck is left to those who are on it already.
         let place = usize::try_from(need.affinity % most.max(1) as u64).unwrap_or(0);
-        if count <= place && count < most {
-            return None;
-        }
-        let own = shared
-            .iter()
-            .filter(fits)
-            .nth(place.min(count.saturating_sub(1)));
-        let free = |upstream: &&Rc<Upstream>| upstream.oldest_us(now) < STUCK_US;
-        let chosen = own
-            .filter(free)
-            .or_else(|| shared.iter().filter(fits).find(free))?;
+        let chosen = match shared.get(place).filter(fits).filter(free) {
+            Some(own) => own,
+            None => {
+                let count = shared.iter().filter(fits).count();
+                if count <= place && count < most {
+                    return None;
+                }
+                let own = place.min(count.saturating_sub(1));
+                let own = shared.iter().filter(fits).nth(own);
+                own.filter(free)
+                    .or_else(|| shared.iter().filter(fits).find(free))?
+            }
+        };
         chosen.set_interest(need.interest);
         Some(Rc::clone(chosen))
     }
@@ -182,8 +217,13 @@ impl EndpointState {
         self.avoid_until_us.set(worker.now_us() + AVOID_US);
     }
 
-    /// Whether it could be connected to, as far as is known.
-    pub(crate) const fn is_usable(&self, now_us: u64) -> bool {
-        self.avoid_until_us.get() <= now_us
+    /// Whether it may be used now, as far as is known.
+    pub(crate) fn fitness(&self, now_us: u64) -> Fitness {
+        let vitals = self.vitals.borrow();
+        let known = vitals.as_ref().map(|vitals| vitals.fitness(now_us));
+        match known.unwrap_or(Fitness::Fit) {
+            Fitness::Fit if self.avoid_until_us.get() > now_us => Fitness::Doubtful,
+            known => known,
+        }
     }
 }

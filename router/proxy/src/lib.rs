@@ -9,24 +9,32 @@ mod access_log;
 mod admin;
 mod call;
 mod calls;
+mod clock;
 mod cluster;
+mod counters;
+mod dispatch;
 mod dns;
 mod downstream;
 mod downstream_task;
 mod endpoint;
+mod fitness;
 #[cfg(test)]
 mod grpc_testing;
 mod io;
 mod linger;
+mod mirror;
+mod operations;
+mod parked;
 mod patience;
+mod probe;
+mod probing;
 mod proxy;
-#[allow(dead_code, reason = "the request path asks")]
 mod ratelimit;
 mod replies;
 mod request;
 mod response;
+mod retry;
 mod snapshot;
-#[allow(dead_code, unused_imports, reason = "the request path traces")]
 mod spans;
 pub mod stats;
 mod sweep;
@@ -38,6 +46,7 @@ mod worker;
 
 pub use access_log::{AccessLog, LogFormat, LogTarget};
 pub use admin::{Admin, AdminError};
+pub use probe::{ProbeError, ProbeTarget, Prober, probe};
 pub use proxy::{Options, Proxy, StartError};
 pub use spans::Tracing;
 pub use worker::ClusterReport;

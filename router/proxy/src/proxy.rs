@@ -12,8 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::acceptor::{Acceptor, Lane};
 use crate::access_log::AccessLog;
+use crate::clock::Clock;
+use crate::probing::Probing;
 use crate::ratelimit::{self, RateLimits};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Lasting, Snapshot};
 use crate::spans::{Tracer, Tracing};
 use crate::stats::Stats;
 use crate::worker::{ClusterReport, Command, Start};
@@ -68,6 +70,8 @@ pub struct Proxy {
     background: Background,
     rate_limits: Arc<RateLimits>,
     tracer: Option<Arc<Tracer>>,
+    probing: Probing,
+    lasting: Arc<Lasting>,
     stats: Stats,
 }
 
@@ -115,7 +119,10 @@ impl Proxy {
     /// An address cannot be listened on, or a thread cannot be started.
     pub fn start(config: &Config, options: &Options) -> Result<Self, StartError> {
         let stats = Stats::default();
-        let snapshot = Arc::new(Snapshot::compile(config));
+        let clock = Clock::start();
+        let lasting = Arc::new(Lasting::default());
+        let traced = options.tracing.is_some();
+        let snapshot = Arc::new(Snapshot::compile(config, &lasting, traced));
         let (background, runtime) = Background::start()?;
         let rate_limits = RateLimits::new(runtime.clone(), stats.clone());
         rate_limits.configure(&ratelimit::services(config));
@@ -143,6 +150,7 @@ impl Proxy {
                 access_log: options.access_log.clone(),
                 rate_limits: Arc::clone(&rate_limits),
                 tracer: tracer.clone(),
+                clock,
                 snapshot: Arc::clone(&snapshot),
                 load: Arc::clone(&load),
             };
@@ -158,6 +166,8 @@ impl Proxy {
             );
             lanes.push(Lane { commands, load });
         }
+        let probing = Probing::new(runtime.clone(), Arc::clone(&lasting), clock, stats.clone());
+        probing.configure();
         let acceptor = Acceptor::new(runtime, lanes.clone(), stats.clone());
         let acceptor = Mutex::new(acceptor);
         let proxy = Self {
@@ -167,6 +177,8 @@ impl Proxy {
             background,
             rate_limits,
             tracer,
+            probing,
+            lasting,
             stats,
         };
         proxy.listen(config, None)?;
@@ -179,7 +191,10 @@ impl Proxy {
     /// # Errors
     /// A new address cannot be listened on: then nothing has changed.
     pub fn reload(&self, config: &Config) -> Result<(), StartError> {
-        self.listen(config, Some(Arc::new(Snapshot::compile(config))))
+        let snapshot = Snapshot::compile(config, &self.lasting, self.tracer.is_some());
+        self.listen(config, Some(Arc::new(snapshot)))?;
+        self.probing.configure();
+        Ok(())
     }
 
     fn listen(&self, config: &Config, snapshot: Option<Arc<Snapshot>>) -> Result<(), StartError> {

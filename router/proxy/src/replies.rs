@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use meltemi_frame::{Codec, Fault, Message, Output, OwnedMessage, Receipt, Say};
+use meltemi_frame::{Codec, Message, Output, OwnedMessage, Reason, Receipt, Say};
 use meltemi_router_core::Order;
 
 /// What a held piece takes beside its bytes, at least: a reply that says little is not free to
@@ -32,7 +32,7 @@ enum Flow {
 /// A reply, or a piece of one.
 pub(crate) enum Piece<'a> {
     Message(&'a Message<'a>),
-    Fault(&'a Receipt, Fault, &'a str),
+    Fault(&'a Receipt, Reason, &'a str),
     Own(&'a Receipt),
     Pong(&'a Receipt),
 }
@@ -40,7 +40,7 @@ pub(crate) enum Piece<'a> {
 /// A reply, or a piece of one, whose turn has not come. Boxed: it is rare, and large.
 enum Held {
     Message(Box<OwnedMessage>),
-    Fault(Box<(Receipt, Fault, String)>),
+    Fault(Box<(Receipt, Reason, String)>),
     Own(Box<Receipt>),
     Pong(Box<Receipt>),
 }
@@ -76,6 +76,11 @@ impl Replies {
                 *next
             }
         }
+    }
+
+    /// Whether replies leave in the order of the requests.
+    pub(crate) const fn in_order(&self) -> bool {
+        matches!(self.flow, Flow::InOrder(_))
     }
 
     /// How much memory replies take whose turn has not come, in bytes.
@@ -194,8 +199,8 @@ impl Piece<'_> {
     fn hold(&self) -> Held {
         match self {
             Piece::Message(message) => Held::Message(Box::new(message.to_owned_message())),
-            Piece::Fault(receipt, fault, text) => {
-                Held::Fault(Box::new(((*receipt).clone(), *fault, (*text).to_owned())))
+            Piece::Fault(receipt, reason, text) => {
+                Held::Fault(Box::new(((*receipt).clone(), *reason, (*text).to_owned())))
             }
             Piece::Own(receipt) => Held::Own(Box::new((*receipt).clone())),
             Piece::Pong(receipt) => Held::Pong(Box::new((*receipt).clone())),
@@ -239,10 +244,10 @@ pub(crate) fn write(piece: &Piece<'_>, codec: &mut dyn Codec, out: &mut Output) 
             }
             return;
         }
-        Piece::Fault(to, fault, text) => codec.synthesize(
+        Piece::Fault(to, reason, text) => codec.synthesize(
             Say::Failure {
                 to,
-                reason: fault.reason(),
+                reason: *reason,
                 text,
             },
             out,
@@ -301,7 +306,7 @@ mod tests {
 
         fn fail(&mut self, seq: u64) -> Result<(), CutShort> {
             let receipt = Receipt::default();
-            let piece = Piece::Fault(&receipt, Fault::Reset, "");
+            let piece = Piece::Fault(&receipt, Reason::Unavailable, "");
             self.replies.put(seq, &piece, &mut Plain, &mut self.out)
         }
 

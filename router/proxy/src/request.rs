@@ -1,30 +1,22 @@
-//! What happens to a request: route, cluster, endpoint, connection; or a local reply.
+//! What happens to a request before it is sent: who may, how much, which route, which faults and copies.
+//! Where it goes from there is told by `dispatch`.
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meltemi_frame::{Bind, Fault, Head, Kind, Message, Receipt, Session, Status};
-use meltemi_router_core::CompiledRoute;
+use meltemi_frame::{Bind, Fault, Kind, Message};
+use meltemi_router_core::{Access, Authorizer, Policies};
 
 use crate::access_log::Entry;
-use crate::call::{Call, Caller, Track};
-use crate::cluster::{Acquired, ClusterState, Need, Waiting};
+use crate::call::{Call, Caller, OneWay, Told, Track, Who};
+use crate::dispatch::{Errand, Sent};
 use crate::downstream_task::{DownstreamTask, Streaming};
-use crate::endpoint::{EndpointState, InFlight};
-use crate::stats::{cluster, listener, operation, route};
+use crate::parked::{self, Wait, Word};
+use crate::ratelimit::Question;
+use crate::stats::{listener, operation, route};
 use crate::upstream::Upstream;
 use crate::view::ServedView;
-
-/// Where a request goes.
-struct Way<'a> {
-    route: &'a CompiledRoute,
-    /// The route's place in its table.
-    place: usize,
-    cluster: &'a Rc<ClusterState>,
-    /// The cluster's place in the configuration.
-    index: usize,
-}
 
 impl DownstreamTask {
     /// Takes one request. Tells whether the connection has to wait before the next.
@@ -43,27 +35,8 @@ impl DownstreamTask {
             // Until it is known where the pieces go.
             self.conversation.streaming = Streaming::Nowhere;
         }
-        let (receipt, mut track) = self.remember(&served, message);
-        match self.way(&served, message) {
-            Err((fault, text)) => self.refuse(message.head.kind, receipt, track, fault, &text),
-            Ok(way) => {
-                if let Some(group) = served.routes.get(way.place) {
-                    group.add(route::REQUESTS, 1);
-                }
-                if let Some(entry) = &mut track.entry {
-                    way.route.name.to_string().clone_into(&mut entry.route);
-                    entry.cluster.clone_from(&way.cluster.config.borrow().name);
-                }
-                if !way.route.request_changes.is_empty() {
-                    let cluster = &way.cluster.config.borrow().name;
-                    let facts = self
-                        .down
-                        .facts(&self.view.listener.name, way.route, cluster);
-                    way.route.request_changes.apply(message, &facts);
-                }
-                self.dispatch(&served, message, &way, receipt, track);
-            }
-        }
+        let call = self.call(&served, message);
+        self.admit(&served, message, call);
         self.must_wait()
     }
 
@@ -75,29 +48,8 @@ impl DownstreamTask {
         }
         match self.down.pinned() {
             None => matches!(message.head.bind, Bind::Pin | Bind::Session),
-            Some(upstream) => self.leads_elsewhere(served, message, &upstream),
+            Some(upstream) => served.leads_elsewhere(message, &upstream),
         }
-    }
-
-    fn leads_elsewhere(
-        &self,
-        served: &ServedView,
-        message: &Message<'_>,
-        pinned: &Rc<Upstream>,
-    ) -> bool {
-        let Some(route) = served
-            .table
-            .find(message)
-            .and_then(|at| served.table.routes().get(at))
-        else {
-            return false;
-        };
-        !route.targets().any(|(at, _)| {
-            served
-                .clusters
-                .get(at)
-                .is_some_and(|cluster| Rc::ptr_eq(cluster, &pinned.cluster))
-        })
     }
 
     fn count(&self, message: &Message<'_>, again: bool) {
@@ -110,62 +62,265 @@ impl DownstreamTask {
         }
     }
 
-    fn remember(&self, served: &ServedView, message: &Message<'_>) -> (Receipt, Track) {
+    /// The request as it is remembered, with its place in the order of replies.
+    fn call(&self, served: &Rc<ServedView>, message: &Message<'_>) -> Call {
         let operation = served.operations.of(message);
-        operation.add(operation::REQUESTS, 1);
-        let entry = self.worker.access_log.as_ref().map(|_| {
-            let (service, operation) = served.operations.names(message);
-            Box::new(Entry {
-                listener: self.view.listener.name.clone(),
-                protocol: served.protocol.spec().name.to_string(),
-                kind: message.head.kind.name(),
-                downstream: Some(self.down.peer),
-                id: message.head.id,
-                service,
-                operation,
-                request_bytes: message.wire().len(),
-                ..Entry::default()
-            })
-        });
-        let receipt = if message.head.kind == Kind::Request {
-            self.down
-                .with_codec(|codec| codec.receipt(message))
-                .unwrap_or_default()
-        } else {
-            Receipt::default()
+        served
+            .operations
+            .with(operation, |group| group.add(operation::REQUESTS, 1));
+        let track = Track {
+            started_us: self.worker.now_us(),
+            operation,
+            told: self.told(served, message),
         };
-        (
-            receipt,
-            Track {
-                started_us: self.worker.now_us(),
-                operation,
-                entry,
-            },
-        )
+        let down = Rc::clone(&self.down);
+        let served = Rc::clone(served);
+        let route = usize::MAX;
+        let who = if message.head.kind == Kind::Request {
+            let (seq, receipt) = self.down.open(message);
+            Who::Caller(Caller {
+                down,
+                seq,
+                receipt,
+                served,
+                route,
+                status: meltemi_frame::Status::Ok,
+                session: message.head.bind == Bind::Session,
+                track,
+                kept: None,
+                compared: None,
+            })
+        } else {
+            Who::OneWay(OneWay {
+                down,
+                served,
+                route,
+                track,
+            })
+        };
+        Call::new(who, message.head.id)
     }
 
-    fn way<'a>(
-        &self,
-        served: &'a ServedView,
-        message: &Message<'_>,
-    ) -> Result<Way<'a>, (Fault, String)> {
+    /// What is told of the request, if anybody wants to know.
+    fn told(&self, served: &ServedView, message: &Message<'_>) -> Option<Box<Told>> {
+        let tracer = self.worker.tracer.as_ref();
+        if tracer.is_none() && self.worker.access_log.is_none() {
+            return None;
+        }
+        let span = tracer.map(|tracer| {
+            let random = || self.worker.random();
+            let (keys, listener) = (&served.trace_keys, &self.view.listener);
+            tracer.begin(message, keys, listener, self.down.peer, random)
+        });
+        let (service, operation) = served.operations.names(message);
+        let entry = Entry {
+            listener: self.view.listener.name.clone(),
+            protocol: served.protocol.spec().name.to_string(),
+            kind: message.head.kind.name(),
+            downstream: Some(self.down.peer),
+            id: message.head.id,
+            service,
+            operation,
+            request_bytes: message.wire().len(),
+            trace_id: span
+                .as_ref()
+                .map(|span| span.trace_id())
+                .unwrap_or_default(),
+            ..Entry::default()
+        };
+        Some(Box::new(Told { entry, span }))
+    }
+
+    /// Policies, the route, and what the route does to its requests.
+    fn admit(&mut self, served: &Rc<ServedView>, message: &mut Message<'_>, mut call: Call) {
+        let mut words = Vec::new();
+        if let Some(policies) = served.table.policies()
+            && let Err(refusal) = self.ask(served, policies, message, &mut call, &mut words)
+        {
+            return call.refuse(&self.worker, refusal.fault, &refusal.text);
+        }
         let found = served.table.find(message);
         let found = found.and_then(|at| served.table.routes().get(at).map(|route| (route, at)));
         let Some((route, place)) = found else {
-            return Err((Fault::NoRoute, self.describe_no_route(served, message)));
+            let text = self.describe_no_route(served, message);
+            return call.refuse(&self.worker, Fault::NoRoute, &text);
         };
+        if let Some(group) = served.routes.get(place) {
+            group.add(route::REQUESTS, 1);
+        }
         let index = route.choose(self.worker.random());
         let Some(cluster) = served.clusters.get(index) else {
-            return Err((
-                Fault::NoEndpoint,
-                format!("route {} leads nowhere", route.name),
-            ));
+            let text = format!("route {} leads nowhere", route.name);
+            return call.refuse(&self.worker, Fault::NoEndpoint, &text);
         };
-        Ok(Way {
+        match &mut call.who {
+            Who::Caller(caller) => caller.route = place,
+            Who::OneWay(one_way) => one_way.route = place,
+            Who::Mirror(_) | Who::Proxy => {}
+        }
+        call.cluster = index;
+        call.hash = route.hash(index, message, self.down.peer.ip());
+        call.deadline_ms = self.deadline(route.timeout, message);
+        if let Some(track) = call.track_mut() {
+            track.note(|entry| {
+                route.name.to_string().clone_into(&mut entry.route);
+                entry.cluster.clone_from(&cluster.config.borrow().name);
+            });
+        }
+        let errand = Errand {
+            worker: &self.worker,
+            down: &self.down,
+            served,
             route,
-            place,
             cluster,
-            index,
+        };
+        let mut delay_ms = None;
+        let extras = route.rules.extras();
+        if let Some(extras) = extras {
+            if let Some(policies) = &extras.policies
+                && let Err(refusal) = self.ask(served, policies, message, &mut call, &mut words)
+            {
+                return call.refuse(&self.worker, refusal.fault, &refusal.text);
+            }
+            if let Some(faults) = &extras.faults {
+                let drawn = faults.draw(message, &mut || self.worker.random());
+                if let Some(track) = call.track_mut() {
+                    track.note(|entry| {
+                        entry.injected.abort = drawn.abort.is_some();
+                        entry.injected.delay_ms = drawn.delay.map(|delay| delay.as_millis() as u64);
+                    });
+                }
+                if let Some(abort) = drawn.abort {
+                    return call.answer(&self.worker, Fault::Injected, abort.reason, &abort.text);
+                }
+                delay_ms = drawn.delay.map(|delay| self.worker.after(delay));
+            }
+        }
+        if let Some(told) = call.track_mut().and_then(|track| track.told.as_mut())
+            && let Some(span) = &mut told.span
+        {
+            span.propagate(message);
+        }
+        if !route.request_changes.is_empty() {
+            let cluster = &cluster.config.borrow().name;
+            let facts = self.down.facts(&self.view.listener.name, route, cluster);
+            route.request_changes.apply(message, &facts);
+        }
+        if let Some(mirrors) = extras.and_then(|extras| extras.mirrors.as_ref()) {
+            let compared = errand.copy(mirrors, message);
+            if let Some(caller) = call.caller_mut() {
+                caller.compared = compared;
+            }
+        }
+        let wait = if !words.is_empty() {
+            Some(Wait::Words(words, delay_ms))
+        } else if let Some(due_ms) = delay_ms {
+            Some(Wait::Until(due_ms))
+        } else if self.down.has_parked() {
+            Some(Wait::Turn)
+        } else {
+            None
+        };
+        if let Some(wait) = wait {
+            if !message.head.end {
+                // Listeners with such rules hold messages whole, up to their limit.
+                let text = "it is too large to wait";
+                return call.refuse(&self.worker, Fault::TooLarge, text);
+            }
+            let message = message.to_owned_message();
+            return parked::park(&self.worker, message, call, wait);
+        }
+        match errand.run(message, call) {
+            Sent::Out { upstream, full } => {
+                if full {
+                    self.conversation.blocked_on = Some(Rc::clone(&upstream));
+                }
+                if !message.head.end {
+                    upstream.set_sending(true);
+                    self.conversation.streaming = Streaming::To(upstream);
+                }
+            }
+            Sent::Waits | Sent::Ended => {}
+        }
+    }
+}
+
+/// Why a request goes no further.
+struct Refusal {
+    fault: Fault,
+    text: String,
+}
+
+impl DownstreamTask {
+    /// Asks the policies of a listener or a route. Services are asked, too; their `words` are waited for
+    /// later.
+    fn ask(
+        &self,
+        served: &ServedView,
+        policies: &Policies,
+        message: &Message<'_>,
+        call: &mut Call,
+        words: &mut Vec<Word>,
+    ) -> Result<(), Refusal> {
+        let source = self.down.peer.ip();
+        if let Some(authorizer) = policies.authorization() {
+            self.authorize(authorizer, message, call)?;
+        }
+        for limiter in policies.local() {
+            if !limiter.take(message, source, self.worker.now_us()) {
+                if let Some(track) = call.track_mut() {
+                    track.note(|entry| limiter.name().to_string().clone_into(&mut entry.limit));
+                }
+                return Err(Refusal {
+                    fault: Fault::RateLimited,
+                    text: format!("over the limit {}", limiter.name()),
+                });
+            }
+        }
+        for limiter in policies.global() {
+            let Some(descriptors) = limiter.descriptors(message, source) else {
+                continue;
+            };
+            let service = served.clusters.get(limiter.cluster);
+            let service = service.map_or_else(String::new, |one| one.config.borrow().name.clone());
+            words.push(Word {
+                limit: Arc::clone(&limiter.name),
+                answer: self.worker.rate_limits.ask(Question {
+                    limit: Arc::clone(&limiter.name),
+                    cluster: service.into(),
+                    domain: limiter.domain.to_string(),
+                    descriptors,
+                    hits: 1,
+                    timeout: limiter.timeout,
+                }),
+                deny_on_failure: limiter.deny_on_failure,
+            });
+        }
+        Ok(())
+    }
+
+    fn authorize(
+        &self,
+        authorizer: &Authorizer,
+        message: &Message<'_>,
+        call: &mut Call,
+    ) -> Result<(), Refusal> {
+        let peer = self.down.identity();
+        for policy in authorizer.audits(message, &peer) {
+            self.view.group.add(listener::AUDITED, 1);
+            tracing::info!(downstream = %self.down.peer, policy, "audited");
+        }
+        let Access::Denied { policy } = authorizer.decide(message, &peer) else {
+            return Ok(());
+        };
+        let name = policy.unwrap_or("no policy allows it");
+        if let Some(track) = call.track_mut() {
+            track.note(|entry| name.clone_into(&mut entry.policy));
+        }
+        Err(Refusal {
+            fault: Fault::Denied,
+            // Which policy it was is for the operator: the log says it.
+            text: "access denied".to_owned(),
         })
     }
 
@@ -178,203 +333,32 @@ impl DownstreamTask {
         )
     }
 
-    fn dispatch(
-        &mut self,
-        served: &Rc<ServedView>,
-        message: &mut Message<'_>,
-        way: &Way<'_>,
-        receipt: Receipt,
-        mut track: Track,
-    ) {
-        let head = message.head;
-        let pinned = self.down.pinned();
-        let (endpoint, hashed) = match self.endpoint(served, message, way, pinned.as_ref()) {
-            Ok(found) => found,
-            Err((fault, text)) => return self.refuse(head.kind, receipt, track, fault, &text),
+    /// When the request's time is out, in milliseconds of the worker's clock.
+    fn deadline(&self, route: Option<Duration>, message: &Message<'_>) -> u64 {
+        let own = message.head.timeout;
+        // A blocking command waits as long as it says: that is what it is for.
+        let timeout = match (route, own) {
+            _ if message.head.bind == Bind::Once => None,
+            (Some(route), Some(own)) => Some(route.min(own)),
+            (route, own) => route.or(own),
         };
-        if let Some(entry) = &mut track.entry {
-            entry.endpoint = Some(endpoint.address);
-        }
-        let deadline_ms = self.deadline(way.route.timeout, head.timeout, head.bind);
-        let session = self.upstream_session(way.cluster);
-        let interest = served.table.response_interest();
-        let need = Need {
-            protocol: &served.protocol,
-            session: &session,
-            exclusive: head.bind != Bind::Free || !head.end,
-            interest,
-            affinity: self.down.number,
-        };
-        let acquired = match pinned {
-            Some(upstream) => Acquired::Upstream(upstream),
-            None => way.cluster.acquire(&self.worker, &endpoint, &need),
-        };
-        way.cluster.group.add(cluster::REQUESTS, 1);
-        let expects_reply = head.kind == Kind::Request;
-        let upstream = match acquired {
-            Acquired::Upstream(upstream) => upstream,
-            Acquired::Refused(fault) => {
-                let text = format!(
-                    "cluster {} is at its limit",
-                    way.cluster.config.borrow().name
-                );
-                return self.refuse(head.kind, receipt, track, fault, &text);
-            }
-            Acquired::Busy => {
-                let call = expects_reply
-                    .then(|| self.call(served, message, &endpoint, way, receipt, track));
-                let waiting = Waiting {
-                    message: message.to_owned_message(),
-                    call,
-                    protocol: Arc::clone(&served.protocol),
-                    session,
-                    interest,
-                    deadline_ms,
-                    give_up_ms: self.give_up(way.cluster, deadline_ms),
-                    endpoint,
-                    hashed,
-                };
-                return self.wait_for_connection(way.cluster, waiting, head);
-            }
-        };
-        if head.bind == Bind::Pin && self.down.pinned().is_none() {
-            self.down.pin(&upstream);
-        }
-        let sent = if expects_reply {
-            if upstream.is_exclusive() && !upstream.is_pinned() {
-                self.down.uses_alone(&upstream, head.bind == Bind::Once);
-            }
-            let call = self.call(served, message, &endpoint, way, receipt, track);
-            self.send(&upstream, message, Some(call), deadline_ms)
-        } else {
-            let sent = self.send(&upstream, message, None, u64::MAX);
-            let (status, fault) =
-                sent.map_or_else(|fault| ("local", Some(fault)), |()| ("ok", None));
-            track.end(&self.worker, 0, status, fault, "");
-            sent
-        };
-        if sent.is_err() {
-            self.down.after_reply(&upstream);
-        } else if !head.end {
-            upstream.set_sending(true);
-            self.conversation.streaming = Streaming::To(Rc::clone(&upstream));
-        }
-        // Where no reply tells when the connection is free again.
-        if sent.is_err() || !expects_reply {
-            upstream.done(&self.worker);
-        }
+        timeout.map_or(u64::MAX, |timeout| self.worker.after(timeout))
     }
 
-    /// The endpoint that a request goes to, and whether no other one will do.
-    fn endpoint(
-        &self,
-        served: &ServedView,
-        message: &Message<'_>,
-        way: &Way<'_>,
-        pinned: Option<&Rc<Upstream>>,
-    ) -> Result<(Rc<EndpointState>, bool), (Fault, String)> {
-        if let Some(upstream) = pinned {
-            if self.leads_elsewhere(served, message, upstream) {
-                let text = format!(
-                    "the connection is tied to {} and this request routes to {}",
-                    upstream.cluster.config.borrow().name,
-                    way.cluster.config.borrow().name
-                );
-                return Err((Fault::Misrouted, text));
-            }
-            return Ok((Rc::clone(&upstream.endpoint), true));
-        }
-        let hash = way.route.hash(way.index, message, self.down.peer.ip());
-        let endpoint = way.cluster.pick(&self.worker, hash).ok_or_else(|| {
-            let name = &way.cluster.config.borrow().name;
-            (Fault::NoEndpoint, format!("cluster {name} has no endpoint"))
-        })?;
-        Ok((endpoint, hash.is_some()))
-    }
-
-    /// The call, with its place in the order of replies.
-    fn call(
-        &self,
-        served: &Rc<ServedView>,
-        message: &Message<'_>,
-        endpoint: &Rc<EndpointState>,
-        way: &Way<'_>,
-        receipt: Receipt,
-        track: Track,
-    ) -> Call {
-        Call {
-            id: message.head.id,
-            _in_flight: Some(InFlight::new(endpoint, &way.cluster.counters)),
-            caller: Some(Caller {
-                down: Rc::clone(&self.down),
-                seq: self.down.open_slot(),
-                receipt,
-                served: Rc::clone(served),
-                place: way.place,
-                status: Status::Ok,
-                session: message.head.bind == Bind::Session,
-                track,
-            }),
-        }
-    }
-
-    /// Sends a request, or a piece of one. If it cannot be sent, whoever waits has been told.
-    fn send(
-        &mut self,
-        upstream: &Rc<Upstream>,
-        message: &mut Message<'_>,
-        call: Option<Call>,
-        deadline_ms: u64,
-    ) -> Result<(), Fault> {
-        match upstream.send(&self.worker, message, call, deadline_ms) {
+    /// Sends a further piece of a large request. If it cannot be sent, whoever waits has been told.
+    fn send_piece(&mut self, upstream: &Rc<Upstream>, message: &mut Message<'_>) -> bool {
+        match upstream.send(&self.worker, message, None, u64::MAX) {
             Ok(full) => {
                 if full {
                     self.conversation.blocked_on = Some(Rc::clone(upstream));
                 }
-                Ok(())
+                true
             }
             Err(unsent) => {
-                let fault = unsent.fault;
-                if !unsent.answer() {
-                    self.worker.count_fault(&self.view.listener.name, fault);
-                }
-                Err(fault)
+                self.down.count_fault(unsent.fault);
+                false
             }
         }
-    }
-
-    fn wait_for_connection(&self, cluster: &ClusterState, waiting: Waiting, head: Head) {
-        let may_wait = head.end && matches!(head.bind, Bind::Free | Bind::Once);
-        let refused = if may_wait {
-            self.worker.something_pending();
-            let blocks = head.bind == Bind::Once;
-            let refused = cluster.wait(waiting).err();
-            if blocks && refused.is_none() {
-                self.down.set_queued(true);
-            }
-            refused.map(|waiting| waiting.call)
-        } else {
-            Some(waiting.call)
-        };
-        match refused {
-            None => {}
-            Some(Some(call)) => {
-                let name = &cluster.config.borrow().name;
-                let text = format!("cluster {name} has no connection to spare");
-                call.fail(Fault::Overload, &text);
-            }
-            Some(None) => self
-                .worker
-                .count_fault(&self.view.listener.name, Fault::Overload),
-        }
-    }
-
-    /// Until when a request may wait for a connection, in milliseconds of the worker's clock: no
-    /// longer than one may take to be made, however patient the request itself is.
-    fn give_up(&self, cluster: &ClusterState, deadline_ms: u64) -> u64 {
-        let patience = cluster.config.borrow().connect_timeout.as_millis();
-        let patience = u64::try_from(patience).unwrap_or(u64::MAX);
-        deadline_ms.min(self.worker.now_ms().saturating_add(patience))
     }
 
     /// A further piece of a large request.
@@ -382,9 +366,7 @@ impl DownstreamTask {
         let end = message.head.end;
         if let Streaming::To(upstream) = &self.conversation.streaming {
             let upstream = Rc::clone(upstream);
-            let mut piece = message.clone();
-            let sent = self.send(&upstream, &mut piece, None, u64::MAX);
-            if sent.is_err() {
+            if !self.send_piece(&upstream, &mut message.clone()) {
                 // Without this piece the others make no sense.
                 upstream.close(Fault::Reset);
                 self.conversation.streaming = Streaming::Nowhere;
@@ -399,17 +381,6 @@ impl DownstreamTask {
         self.must_wait()
     }
 
-    /// Answers a request with a fault; a one-way request is never answered.
-    fn refuse(&self, kind: Kind, receipt: Receipt, track: Track, fault: Fault, text: &str) {
-        if kind == Kind::Request {
-            let seq = self.down.open_slot();
-            self.down.fail(seq, receipt, track, fault, text);
-        } else {
-            self.worker.count_fault(&self.view.listener.name, fault);
-            track.end(&self.worker, 0, "local", Some(fault), text);
-        }
-    }
-
     /// Whether the connection has to wait before its next message.
     pub(crate) fn must_wait(&self) -> bool {
         let talk = &self.conversation;
@@ -421,40 +392,5 @@ impl DownstreamTask {
             || talk.blocked_on.is_some()
             || more && self.down.in_flight() >= self.view.listener.limits.in_flight
             || self.down.is_over_cap()
-    }
-
-    /// When the request's time is out, in milliseconds of the worker's clock.
-    fn deadline(&self, route: Option<Duration>, own: Option<Duration>, bind: Bind) -> u64 {
-        // A blocking command waits as long as it says: that is what it is for.
-        let timeout = match (route, own) {
-            _ if bind == Bind::Once => None,
-            (Some(route), Some(own)) => Some(route.min(own)),
-            (route, own) => route.or(own),
-        };
-        timeout.map_or(u64::MAX, |timeout| {
-            let after = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-            self.worker.now_ms().saturating_add(after.max(1))
-        })
-    }
-
-    /// The session of an upstream connection: what the cluster asks for, then what the client is.
-    fn upstream_session(&mut self, cluster: &ClusterState) -> Session {
-        let login = cluster.config.borrow().login.clone();
-        let client = self.down.session();
-        if client.is_plain() {
-            return login;
-        }
-        if login.is_plain() {
-            return client;
-        }
-        let key = (login.key(), client.key());
-        if let Some((a, b, session)) = &self.conversation.composed
-            && (*a, *b) == key
-        {
-            return session.clone();
-        }
-        let session = client.behind(&login);
-        self.conversation.composed = Some((key.0, key.1, session.clone()));
-        session
     }
 }

@@ -3,11 +3,12 @@
 use std::rc::Rc;
 
 use meltemi_frame::{Fault, Kind, Message, Receipt, Status};
-use meltemi_router_core::Turn;
+use meltemi_router_core::{Outcome, Turn};
 
-use crate::call::{Call, Caller};
+use crate::call::{Call, Caller, Who};
 use crate::calls::Calls;
 use crate::downstream::{Downstream, Pressure};
+use crate::retry;
 use crate::stats::cluster;
 use crate::upstream::{State, Upstream};
 use crate::worker::Worker;
@@ -47,7 +48,7 @@ pub(crate) fn malformed(
                 Some(Turn::Caller(call)) => {
                     drop(state);
                     out_of_step(upstream);
-                    return fail(upstream, call, what);
+                    return fail(worker, upstream, call, what);
                 }
                 Some(Turn::Abandoned) => None,
                 None => {
@@ -63,7 +64,7 @@ pub(crate) fn malformed(
         }
     };
     if let Some(call) = call {
-        fail(upstream, call, what);
+        fail(worker, upstream, call, what);
     }
     upstream.done(worker);
 }
@@ -74,9 +75,9 @@ fn out_of_step(upstream: &Upstream) {
 }
 
 /// The upstream answered, but what it said is of no use.
-fn fail(upstream: &Rc<Upstream>, call: Call, what: &str) {
-    let down = call.caller.as_ref().map(|caller| Rc::clone(&caller.down));
-    call.fail(Fault::BadResponse, what);
+fn fail(worker: &Rc<Worker>, upstream: &Rc<Upstream>, call: Call, what: &str) {
+    let down = call.down().map(Rc::clone);
+    call.fail(worker, Fault::BadResponse, what);
     if let Some(down) = down {
         down.after_reply(upstream);
     }
@@ -126,7 +127,7 @@ pub(crate) fn receive(
 
 /// The answer to the connection's own heartbeat.
 fn heartbeat_answered(worker: &Rc<Worker>, upstream: &Rc<Upstream>, id: Option<i64>) {
-    let own = |call: &Call| call.caller.is_none();
+    let own = Call::is_keepalive;
     {
         let mut state = upstream.state.borrow_mut();
         match (&mut state.calls, id) {
@@ -148,6 +149,10 @@ fn heartbeat_answered(worker: &Rc<Worker>, upstream: &Rc<Upstream>, id: Option<i
 }
 
 /// Whom a response is for.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a box would allocate per response"
+)]
 enum Found {
     /// All of it, or its last piece: the call has ended.
     Last(Call),
@@ -184,7 +189,7 @@ fn find(state: &mut State, cluster: &str, message: &mut Message<'_>) -> Found {
             }
         }
         Calls::InOrder(fifo) => match fifo.front_mut() {
-            Some(Turn::Caller(call)) if first && call.caller.is_some() && call.id != id => {
+            Some(Turn::Caller(call)) if first && !call.is_keepalive() && call.id != id => {
                 Found::Mismatch
             }
             Some(Turn::Caller(call)) if !end => piece_of(call, cluster, message),
@@ -200,7 +205,7 @@ fn find(state: &mut State, cluster: &str, message: &mut Message<'_>) -> Found {
 
 fn piece_of(call: &mut Call, cluster: &str, message: &mut Message<'_>) -> Found {
     let id = call.id;
-    call.caller.as_mut().map_or(Found::Nobody, |caller| {
+    call.caller_mut().map_or(Found::Nobody, |caller| {
         caller.track.add_bytes(message.wire().len());
         begin(caller, cluster, message);
         Found::Piece(Rc::clone(&caller.down), caller.seq, id)
@@ -213,7 +218,12 @@ fn begin(caller: &mut Caller, cluster: &str, message: &mut Message<'_>) {
         return;
     }
     caller.status = message.head.status;
-    let route = caller.served.table.routes().get(caller.place);
+    // What the caller gets cannot be taken back from here on.
+    caller.kept = None;
+    if let Some(compared) = &caller.compared {
+        compared.answered(message);
+    }
+    let route = caller.served.table.routes().get(caller.route);
     if let Some(route) = route.filter(|route| !route.response_changes.is_empty()) {
         let view = caller.down.view();
         let facts = caller.down.facts(&view.listener.name, route, cluster);
@@ -265,20 +275,48 @@ fn response(
 fn finish(
     worker: &Rc<Worker>,
     upstream: &Rc<Upstream>,
-    call: Call,
+    mut call: Call,
     message: &mut Message<'_>,
 ) -> Option<Paused> {
-    let Some(mut caller) = call.caller else {
-        upstream.done(worker);
-        return None;
+    let whole = message.head.kind == Kind::Response;
+    let status = match (&call.who, whole) {
+        (Who::Caller(caller), false) => caller.status,
+        _ => message.head.status,
+    };
+    call.outcome(worker, Outcome::of_answer(status));
+    let failed = matches!(status, Status::Failed(_));
+    let answers = if failed { cluster::FAILED } else { cluster::OK };
+    upstream.cluster.group.add(answers, 1);
+    if failed && whole {
+        let down = call.down().map(Rc::clone);
+        match retry::after_response(worker, call, message) {
+            Some(back) => call = back,
+            None => {
+                if let Some(down) = down {
+                    down.after_reply(upstream);
+                }
+                upstream.done(worker);
+                return None;
+            }
+        }
+    }
+    let id = call.id;
+    let mut caller = match call.who {
+        Who::Caller(caller) => caller,
+        Who::Mirror(comparison) => {
+            if let Some(comparison) = comparison {
+                comparison.answered(message);
+            }
+            upstream.done(worker);
+            return None;
+        }
+        Who::OneWay(_) | Who::Proxy => {
+            upstream.done(worker);
+            return None;
+        }
     };
     begin(&mut caller, &upstream.cluster.config.borrow().name, message);
-    let failed = matches!(caller.status, Status::Failed(_));
-    upstream
-        .cluster
-        .group
-        .add(if failed { cluster::FAILED } else { cluster::OK }, 1);
-    restore_id(upstream, message, call.id);
+    restore_id(upstream, message, id);
     let down = Rc::clone(&caller.down);
     let changes = caller.session;
     let pressure = down.last_piece(caller, message);

@@ -2,14 +2,24 @@
 
 use std::sync::Arc;
 
-use meltemi_config::{Cluster, Config, Listener};
+use meltemi_config::{Config, Listener};
 use meltemi_frame::{Interest, Lookup, Protocol};
-use meltemi_router_core::Table;
+use meltemi_router_core::{LimitStore, Table};
+
+use crate::fitness::{CompiledCluster, Shared};
+use crate::spans::TraceKeys;
 
 /// A compiled configuration.
 pub(crate) struct Snapshot {
     pub(crate) listeners: Vec<CompiledListener>,
-    pub(crate) clusters: Vec<Arc<Cluster>>,
+    pub(crate) clusters: Vec<CompiledCluster>,
+}
+
+/// What outlives configurations and is shared by all workers.
+#[derive(Default)]
+pub(crate) struct Lasting {
+    pub(crate) shared: Shared,
+    pub(crate) limits: LimitStore,
 }
 
 /// A listener and the compiled routes of its protocols.
@@ -26,10 +36,13 @@ pub(crate) struct CompiledProtocol {
     pub(crate) interest: Interest,
     pub(crate) operation: Option<Lookup>,
     pub(crate) service: Option<Lookup>,
+    /// Where traces are found in it.
+    pub(crate) trace_keys: Arc<TraceKeys>,
 }
 
 impl Snapshot {
-    pub(crate) fn compile(config: &Config) -> Self {
+    /// `traced`: requests carry traces, which have to be found in them.
+    pub(crate) fn compile(config: &Config, lasting: &Lasting, traced: bool) -> Self {
         let listeners = config
             .listeners()
             .iter()
@@ -40,7 +53,15 @@ impl Snapshot {
                     .iter()
                     .map(|served| {
                         let spec = served.protocol.spec();
-                        let table = Table::compile(served, config);
+                        let table = Table::compile(served, config, &lasting.limits);
+                        let trace_keys = TraceKeys::of(spec);
+                        let mut interest = table.interest();
+                        if traced {
+                            interest = interest.max(trace_keys.interest());
+                        }
+                        if table.holds_requests() {
+                            interest = Interest::Body;
+                        }
                         // Names for metrics are taken where they are cheap; nothing is looked at
                         // deeper for their sake.
                         let cheap = |name: &str| {
@@ -48,10 +69,11 @@ impl Snapshot {
                             (interest == Interest::Route).then_some(lookup)
                         };
                         CompiledProtocol {
-                            interest: table.interest(),
+                            interest,
                             operation: cheap(&spec.operation),
                             service: spec.service.as_deref().and_then(cheap),
                             protocol: Arc::clone(&served.protocol),
+                            trace_keys: Arc::new(trace_keys),
                             table: Arc::new(table),
                         }
                     })
@@ -60,7 +82,7 @@ impl Snapshot {
             .collect();
         Self {
             listeners,
-            clusters: config.clusters().to_vec(),
+            clusters: lasting.shared.compile(config.clusters()),
         }
     }
 }

@@ -115,6 +115,7 @@ mod families {
         ONE_WAY = counter("meltemi_downstream_oneways", "One-way requests received");
         HEARTBEATS = counter("meltemi_downstream_heartbeats", "Heartbeats of clients answered");
         MALFORMED = counter("meltemi_downstream_malformed", "Messages of clients that could not be decoded");
+        AUDITED = counter("meltemi_downstream_audited", "Requests that a policy of audit matched");
         RX_BYTES = counter("meltemi_downstream_rx_bytes", "Bytes received from clients");
         TX_BYTES = counter("meltemi_downstream_tx_bytes", "Bytes put into the output buffers of clients");
     }
@@ -144,8 +145,22 @@ mod families {
         CONNECT_FAILURES = counter("meltemi_upstream_connect_failures", "Upstream connections that could not be made");
         ACTIVE = gauge("meltemi_upstream_connections_active", "Upstream connections open or being made now");
         OVERFLOW = counter("meltemi_upstream_overflow", "Requests refused at a limit of the cluster");
+        RETRIES = counter("meltemi_upstream_retries", "Requests tried again");
+        RETRY_OVERFLOW = counter("meltemi_upstream_retries_refused", "Requests not tried again because too many were under retry");
+        MIRRORED = counter("meltemi_mirror_requests", "Copies of requests drawn for the cluster");
+        MIRROR_SAME = counter("meltemi_mirror_answers_same", "Answers to copies that were the same as those to the originals");
+        MIRROR_DIFFERENT = counter("meltemi_mirror_answers_different", "Answers to copies that differed from those to the originals");
+        MIRROR_LOST = counter("meltemi_mirror_answers_lost", "Copies of which an answer did not come or could not be compared");
+        EJECTIONS = counter("meltemi_outlier_ejections", "Endpoints ejected because of what became of their requests");
         RX_BYTES = counter("meltemi_upstream_rx_bytes", "Bytes received from upstreams");
         TX_BYTES = counter("meltemi_upstream_tx_bytes", "Bytes put into the output buffers of upstreams");
+    }
+
+    family! {
+        /// Per cluster whose endpoints are probed.
+        HEALTH, health, ["cluster"], None,
+        PROBES = counter("meltemi_health_probes", "Probes of endpoints that have ended");
+        FAILURES = counter("meltemi_health_probe_failures", "Probes of endpoints that were not answered well");
     }
 
     family! {
@@ -173,8 +188,10 @@ mod families {
     }
 }
 
-pub use families::{CLUSTER, FAULTS, GLOBAL_LIMIT, LISTENER, OPERATION, ROUTE, SPANS};
-pub(crate) use families::{cluster, faults, global_limit, listener, operation, route, spans};
+pub use families::{CLUSTER, FAULTS, GLOBAL_LIMIT, HEALTH, LISTENER, OPERATION, ROUTE, SPANS};
+pub(crate) use families::{
+    cluster, faults, global_limit, health, listener, operation, route, spans,
+};
 
 /// Every family, for the metrics reference.
 pub static FAMILIES: &[&Family] = &[
@@ -182,6 +199,7 @@ pub static FAMILIES: &[&Family] = &[
     &FAULTS,
     &ROUTE,
     &CLUSTER,
+    &HEALTH,
     &OPERATION,
     &GLOBAL_LIMIT,
     &SPANS,
@@ -369,13 +387,17 @@ impl Collector for Stats {
 /// The metrics reference, as Markdown.
 pub fn reference() -> String {
     let mut text = String::new();
+    let mut above = None;
     for family in FAMILIES {
-        let labels = family.labels.join("`, `");
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            text,
-            "\n## By `{labels}`\n\n| metric | type | what |\n|---|---|---|"
-        );
+        // Families with the same labels stand in one table.
+        if above.replace(family.labels) != Some(family.labels) {
+            let labels = family.labels.join("`, `");
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "\n## By `{labels}`\n\n| metric | type | what |\n|---|---|---|"
+            );
+        }
         for metric in family.metrics {
             let (suffix, form) = match metric.form {
                 Form::Counter => ("_total", "counter"),

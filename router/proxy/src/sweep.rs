@@ -40,6 +40,7 @@ pub(crate) async fn run(worker: Rc<Worker>) {
             last_coarse = tokio::time::Instant::now();
             upstreams(&worker);
             downstreams(&worker);
+            fitness(&worker);
             worker.finish_drain();
         }
     }
@@ -54,6 +55,7 @@ fn requests(worker: &Rc<Worker>) {
         for call in upstream.expire(now) {
             upstream.cluster.group.add(cluster::TIMEOUTS, 1);
             call.fail(
+                worker,
                 Fault::Timeout,
                 &format!("no answer from {} in time", upstream.endpoint.address),
             );
@@ -63,11 +65,26 @@ fn requests(worker: &Rc<Worker>) {
     for state in worker.clusters() {
         for call in state.expired(now) {
             state.group.add(cluster::TIMEOUTS, 1);
-            call.fail(Fault::Timeout, "no upstream connection became free in time");
+            let text = "no upstream connection became free in time";
+            call.refuse(worker, Fault::Timeout, text);
         }
-        pending |= state.has_waiting();
+        if state.has_waiting() {
+            // Another worker may have made room.
+            state.serve_waiting(worker);
+            pending |= state.has_waiting();
+        }
     }
     worker.pending.set(pending || worker.is_draining());
+}
+
+/// Endpoints that stand out are ejected, and those that were long enough let in again.
+fn fitness(worker: &Worker) {
+    for state in worker.clusters() {
+        let Some(fleet) = state.fleet() else { continue };
+        for (address, ejection) in fleet.sweep(worker.now_us()) {
+            crate::fitness::tell_ejection(&state.group, address, &ejection);
+        }
+    }
 }
 
 /// Silent connections are asked whether they are there, or closed.

@@ -6,11 +6,12 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Waker;
 
+use bytes::Bytes;
 use meltemi_frame::{
-    Codec, Fault, Interest, Message, Output, Protocol, Receipt, Say, Session, Sharing, Side,
+    Bind, Codec, Fault, Interest, Message, Output, Protocol, Receipt, Say, Session, Sharing, Side,
 };
 
-use crate::call::Call;
+use crate::call::{Call, Place};
 use crate::calls::{Calls, Unsent};
 use crate::cluster::{ClusterState, Need};
 use crate::downstream::Downstream;
@@ -40,6 +41,8 @@ pub(crate) struct Upstream {
 pub(crate) struct State {
     pub(crate) codec: Box<dyn Codec>,
     pub(crate) out: Output,
+    /// Bytes that have left the output for the socket.
+    pub(crate) written: u64,
     pub(crate) calls: Calls,
     pub(crate) phase: Phase,
     pub(crate) interest: Interest,
@@ -95,6 +98,7 @@ impl Upstream {
                     .protocol
                     .codec(Side::Client, &worker.codec_limits(), need.session),
                 out,
+                written: 0,
                 calls,
                 phase: Phase::Connecting,
                 interest: need.interest,
@@ -108,10 +112,7 @@ impl Upstream {
                 closed_for: None,
             }),
         });
-        cluster
-            .counters
-            .connections
-            .set(cluster.counters.connections.get() + 1);
+        cluster.counters.connections.add();
         cluster.group.add(cluster::ACTIVE, 1);
         worker.watch_upstream(&upstream);
         tokio::task::spawn_local(crate::upstream_task::run(
@@ -134,10 +135,13 @@ impl Upstream {
         call: Option<Call>,
         deadline_ms: u64,
     ) -> Result<bool, Box<Unsent>> {
+        // One that ties its connection, or comes in pieces, is never taken back.
+        let whole = message.head.end && message.head.bind == Bind::Free;
         let mut state = self.state.borrow_mut();
         let State {
             codec,
             out,
+            written,
             calls,
             phase,
             ..
@@ -150,6 +154,11 @@ impl Upstream {
             ));
         }
         let before = out.len();
+        let start = *written + before as u64;
+        let place = |out: &Output| Place {
+            start,
+            length: if whole { out.len() - before } else { 0 },
+        };
         let wants_answer = call.is_some();
         match (calls, call) {
             (Calls::ById(pending), Some(call)) => {
@@ -168,8 +177,11 @@ impl Upstream {
                         pending.remove(id),
                     ));
                 }
+                if let Some(call) = pending.get_mut(id) {
+                    call.place = place(out);
+                }
             }
-            (Calls::InOrder(fifo), Some(call)) => {
+            (Calls::InOrder(fifo), Some(mut call)) => {
                 if let Err(error) = codec.encode(message, out) {
                     return Err(Unsent::new(
                         Fault::Unsupported,
@@ -177,6 +189,7 @@ impl Upstream {
                         Some(call),
                     ));
                 }
+                call.place = place(out);
                 fifo.push(call, deadline_ms);
             }
             (_, None) => {
@@ -414,7 +427,7 @@ impl Upstream {
         if calls.is_empty() {
             return calls;
         }
-        let heartbeat_lost = calls.iter().any(|call| call.caller.is_none());
+        let heartbeat_lost = calls.iter().any(Call::is_keepalive);
         let in_order = matches!(state.calls, Calls::InOrder(_));
         // With only abandoned requests before it nothing that comes would be of use to anybody.
         let useless = state.calls.are_useless();
@@ -433,14 +446,45 @@ impl Upstream {
         calls
     }
 
-    /// Takes out everything in flight, because the connection is gone.
-    pub(crate) fn drain_calls(&self) -> Vec<Call> {
+    /// Takes out everything in flight, because the connection is gone: in the order in which it was sent,
+    /// each with its bytes if none of them has left.
+    pub(crate) fn drain_calls(&self) -> Vec<(Call, Option<Bytes>)> {
         let mut state = self.state.borrow_mut();
         state.phase = Phase::Closed;
         for waker in state.blocked.drain(..) {
             waker.wake();
         }
-        state.calls.drain()
+        let mut calls = state.calls.drain();
+        calls.sort_by_key(|call| call.place.start);
+        let written = state.written;
+        let mut left = Bytes::new();
+        if calls.iter().any(|call| call.place.start >= written) {
+            left = state.out.drain();
+        }
+        let bytes = |place: Place| {
+            let start = usize::try_from(place.start.checked_sub(written)?).ok()?;
+            let end = start
+                .checked_add(place.length)
+                .filter(|end| *end <= left.len())?;
+            (place.length > 0).then(|| left.slice(start..end))
+        };
+        calls
+            .into_iter()
+            .map(|call| {
+                let bytes = bytes(call.place);
+                (call, bytes)
+            })
+            .collect()
+    }
+
+    /// Whether requests are told apart by ids that are given here.
+    pub(crate) fn goes_by_id(&self) -> bool {
+        matches!(self.state.borrow().calls, Calls::ById(_))
+    }
+
+    /// More waits to be written than may.
+    pub(crate) fn is_over_cap(&self) -> bool {
+        self.state.borrow().out.len() > self.cap
     }
 }
 

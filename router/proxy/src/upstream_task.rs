@@ -9,11 +9,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use meltemi_frame::{DecodeError, Decoded, Fault};
+use meltemi_router_core::Outcome;
 use tokio::net::TcpStream;
 
 use crate::io::{Consumed, Input, KEEP, Read};
 use crate::patience::Patience;
 use crate::response::{self, Paused};
+use crate::retry;
 use crate::stats::cluster;
 use crate::upstream::{Phase, State, Upstream};
 use crate::worker::Worker;
@@ -72,8 +74,12 @@ pub(crate) async fn run(worker: Rc<Worker>, upstream: Rc<Upstream>, connect_time
         .add(cluster::RESETS, calls.len() as u64);
     let pinned = upstream.pinned_to();
     upstream.cluster.connection_closed(&worker, &upstream);
-    for call in calls {
-        call.fail(fault, &text);
+    for (mut call, bytes) in calls {
+        call.outcome(&worker, Outcome::of_fault(fault));
+        let unsent = bytes.and_then(|bytes| retry::unsent(&upstream, &call, &bytes));
+        if let Some(call) = retry::after_fault(&worker, call, fault, unsent) {
+            call.refuse(&worker, fault, &text);
+        }
     }
     if let Some(down) = pinned {
         down.pinned_upstream_lost(&upstream);
@@ -175,6 +181,7 @@ impl UpstreamTask {
         let at_rest = state.is_at_rest();
         let State {
             out,
+            written,
             blocked,
             phase,
             ..
@@ -183,7 +190,10 @@ impl UpstreamTask {
             return Ok(true);
         }
         if !out.is_empty() {
-            if let Poll::Ready(result) = crate::io::write(&mut self.stream, out, cx) {
+            let before = out.len();
+            let result = crate::io::write(&mut self.stream, out, cx);
+            *written += (before - out.len()) as u64;
+            if let Poll::Ready(result) = result {
                 result?;
                 out.shrink(KEEP);
             }
@@ -240,7 +250,7 @@ fn consume(
     upstream.mark_heard(worker.now_us());
     let mut at = 0;
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-        let decoded = {
+        let mut decoded = {
             let mut state = upstream.state.borrow_mut();
             // Closed for what came before: nothing that follows is trusted.
             if state.phase == Phase::Closed {
@@ -249,12 +259,18 @@ fn consume(
             let interest = state.interest;
             state.codec.decode(rest, interest)
         };
-        match decoded {
-            Ok(Decoded::Incomplete(need)) => return Consumed { bytes: at, need },
-            Ok(Decoded::Skip(count)) => at += count.max(1),
-            Ok(Decoded::Message(mut message, count)) => {
-                at += count.max(1);
-                *paused_by = response::receive(worker, upstream, &mut message);
+        // By reference: messages are large, and every move copies one.
+        match &mut decoded {
+            Ok(Decoded::Incomplete(need)) => {
+                return Consumed {
+                    bytes: at,
+                    need: *need,
+                };
+            }
+            Ok(Decoded::Skip(count)) => at += (*count).max(1),
+            Ok(Decoded::Message(message, count)) => {
+                at += (*count).max(1);
+                *paused_by = response::receive(worker, upstream, message);
                 if paused_by.is_some() {
                     return Consumed { bytes: at, need: 0 };
                 }
@@ -267,7 +283,7 @@ fn consume(
                 tracing::debug!(endpoint = %upstream.endpoint.address, %violation, "malformed response");
                 response::malformed(worker, upstream, answer.as_deref(), &violation.to_string());
                 *discard += length.saturating_sub(rest.len());
-                at += length.clamp(1, rest.len());
+                at += (*length).clamp(1, rest.len());
             }
             Err(DecodeError::Connection { violation, .. }) => {
                 *lost = Some(violation.to_string());

@@ -1,24 +1,19 @@
 //! A configuration as one worker sees it: the shared snapshot, with this worker's clusters and counters.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use meltemi_config::Listener;
-use meltemi_frame::{Interest, Lookup, Message, Protocol};
+use meltemi_frame::{Interest, Message, Protocol};
 use meltemi_router_core::Table;
 
 use crate::cluster::ClusterState;
+use crate::operations::Operations;
 use crate::snapshot::{CompiledListener, CompiledProtocol, Snapshot};
-use crate::stats::{CLUSTER, Group, LISTENER, OPERATION, ROUTE, Stats};
-
-/// Operations of one protocol on one listener that are counted by name. What a client can make up
-/// must not grow metrics without bound: the rest is counted as `other`.
-const OPERATIONS: usize = 512;
-
-/// The longest name of an operation or service that is counted by name, in bytes.
-const OPERATION_LENGTH: usize = 128;
+use crate::spans::TraceKeys;
+use crate::stats::{CLUSTER, Group, LISTENER, ROUTE, Stats};
+use crate::upstream::Upstream;
 
 /// A configuration as one worker sees it.
 pub(crate) struct View {
@@ -42,18 +37,7 @@ pub(crate) struct ServedView {
     pub(crate) clusters: Rc<[Rc<ClusterState>]>,
     pub(crate) routes: Vec<Arc<Group>>,
     pub(crate) operations: Rc<Operations>,
-}
-
-/// Counters of the operations of one protocol on one listener. They outlive configurations.
-pub(crate) struct Operations {
-    listener: String,
-    protocol: String,
-    operation: Option<Lookup>,
-    service: Option<Lookup>,
-    known: RefCell<HashMap<Vec<u8>, Arc<Group>, foldhash::fast::RandomState>>,
-    key: RefCell<Vec<u8>>,
-    other: Arc<Group>,
-    stats: Stats,
+    pub(crate) trace_keys: Arc<TraceKeys>,
 }
 
 /// Counters that outlive configurations, by their labels.
@@ -155,25 +139,8 @@ impl ServedView {
             .retain(|_, known| known.suits(listener, &protocol, compiled));
         let operations = kept
             .operations
-            .entry((listener.to_owned(), protocol.clone()))
-            .or_insert_with(|| {
-                let labels = vec![
-                    listener.to_owned(),
-                    protocol.clone(),
-                    String::new(),
-                    "other".to_owned(),
-                ];
-                Rc::new(Operations {
-                    listener: listener.to_owned(),
-                    protocol,
-                    operation: compiled.operation.clone(),
-                    service: compiled.service.clone(),
-                    known: RefCell::default(),
-                    key: RefCell::default(),
-                    other: stats.group(&OPERATION, labels),
-                    stats: stats.clone(),
-                })
-            });
+            .entry((listener.to_owned(), protocol))
+            .or_insert_with(|| Rc::new(Operations::new(listener, compiled, stats)));
         Self {
             protocol: Arc::clone(&compiled.protocol),
             table: Arc::clone(&compiled.table),
@@ -182,57 +149,21 @@ impl ServedView {
             clusters: Rc::clone(clusters),
             routes,
             operations: Rc::clone(operations),
+            trace_keys: Arc::clone(&compiled.trace_keys),
         }
     }
-}
 
-impl Operations {
-    /// Whether these count another protocol, or look for names where this one has them: what is
-    /// declared may have changed.
-    fn suits(&self, listener: &str, protocol: &str, compiled: &CompiledProtocol) -> bool {
-        let other = self.listener != listener || self.protocol != protocol;
-        other || self.operation == compiled.operation && self.service == compiled.service
-    }
-
-    /// The service and operation that a request names.
-    pub(crate) fn names(&self, message: &Message<'_>) -> (String, String) {
-        let text = |lookup: &Option<Lookup>| {
-            let value = lookup.as_ref().and_then(|lookup| message.attribute(lookup));
-            value
-                .map(|value| String::from_utf8_lossy(&value).into_owned())
-                .unwrap_or_default()
+    /// Whether a request's route does not lead to the cluster of the connection that its client is tied
+    /// to.
+    pub(crate) fn leads_elsewhere(&self, message: &Message<'_>, pinned: &Rc<Upstream>) -> bool {
+        let found = self.table.find(message);
+        let Some(route) = found.and_then(|at| self.table.routes().get(at)) else {
+            return false;
         };
-        (text(&self.service), text(&self.operation))
-    }
-
-    /// The counters of the operation that a request names.
-    pub(crate) fn of(&self, message: &Message<'_>) -> Arc<Group> {
-        let mut key = self.key.borrow_mut();
-        key.clear();
-        let slot = |lookup: &Option<Lookup>| match lookup {
-            Some(Lookup::Slot(id)) => message.attributes.slot(*id, message.wire()),
-            _ => None,
+        let pinned_to = |at: usize| {
+            let cluster = self.clusters.get(at);
+            cluster.is_some_and(|cluster| Rc::ptr_eq(cluster, &pinned.cluster))
         };
-        key.extend_from_slice(slot(&self.service).unwrap_or_default());
-        // No protocol has this byte in a name that is text; where one has, two names share a count.
-        key.push(0xff);
-        key.extend_from_slice(slot(&self.operation).unwrap_or_default());
-        if let Some(group) = self.known.borrow().get(key.as_slice()) {
-            return Arc::clone(group);
-        }
-        let mut known = self.known.borrow_mut();
-        if known.len() >= OPERATIONS || key.len() > OPERATION_LENGTH {
-            return Arc::clone(&self.other);
-        }
-        let (service, operation) = self.names(message);
-        let labels = vec![
-            self.listener.clone(),
-            self.protocol.clone(),
-            service,
-            operation,
-        ];
-        let group = self.stats.group(&OPERATION, labels);
-        known.insert(key.clone(), Arc::clone(&group));
-        group
+        !route.targets().any(|(at, _)| pinned_to(at))
     }
 }

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream as StdStream};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::Duration;
 
 use meltemi_frame::{Fault, Limits};
 use tokio::net::TcpStream;
@@ -15,6 +15,7 @@ use tokio::task::LocalSet;
 
 use crate::acceptor::Admission;
 use crate::access_log::AccessLog;
+use crate::clock::Clock;
 use crate::cluster::ClusterState;
 use crate::downstream::Downstream;
 use crate::downstream_task::serve;
@@ -54,11 +55,10 @@ pub(crate) struct Worker {
     pub(crate) buffer: ReadBuffer,
     pub(crate) stats: Stats,
     pub(crate) access_log: Option<AccessLog>,
-    #[allow(dead_code, reason = "the request path asks")]
-    pub(crate) rate_limits: Arc<RateLimits>,
-    #[allow(dead_code, reason = "the request path traces")]
+    /// Traces requests, if traces are exported.
     pub(crate) tracer: Option<Arc<Tracer>>,
-    started: Instant,
+    pub(crate) rate_limits: Arc<RateLimits>,
+    clock: Clock,
     now_us: Cell<u64>,
     version: Cell<u64>,
     view: RefCell<Rc<View>>,
@@ -85,8 +85,9 @@ pub(crate) struct Worker {
 pub(crate) struct Start {
     pub(crate) stats: Stats,
     pub(crate) access_log: Option<AccessLog>,
-    pub(crate) rate_limits: Arc<RateLimits>,
     pub(crate) tracer: Option<Arc<Tracer>>,
+    pub(crate) rate_limits: Arc<RateLimits>,
+    pub(crate) clock: Clock,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) load: Arc<AtomicUsize>,
 }
@@ -113,9 +114,9 @@ impl Worker {
             buffer: ReadBuffer::new(),
             stats: start.stats,
             access_log: start.access_log,
-            rate_limits: start.rate_limits,
             tracer: start.tracer,
-            started: Instant::now(),
+            rate_limits: start.rate_limits,
+            clock: start.clock,
             now_us: Cell::new(1),
             version: Cell::new(0),
             view: RefCell::new(Rc::new(View {
@@ -172,7 +173,8 @@ impl Worker {
         self.next_number.set(number + 1);
         view.group.add(listener::CONNECTIONS, 1);
         view.group.add(listener::ACTIVE, 1);
-        let down = Downstream::new(self, peer, number, &view);
+        let port = stream.local_addr().map_or(0, |address| address.port());
+        let down = Downstream::new(self, peer, port, number, &view);
         let worker = Rc::clone(self);
         tokio::task::spawn_local(serve(worker, down, view, stream, admission));
     }
@@ -181,18 +183,19 @@ impl Worker {
         let mut known = self.clusters.borrow_mut();
         let mut next = HashMap::new();
         let mut in_order = Vec::with_capacity(snapshot.clusters.len());
-        for config in &snapshot.clusters {
-            let state = match known.remove(&config.name) {
+        for compiled in &snapshot.clusters {
+            let name = &compiled.config.name;
+            let state = match known.remove(name) {
                 Some(state) => {
-                    state.update(config);
+                    state.update(compiled);
                     state
                 }
                 None => {
-                    let group = self.kept.borrow_mut().cluster(&config.name, &self.stats);
-                    ClusterState::new(config, group)
+                    let group = self.kept.borrow_mut().cluster(name, &self.stats);
+                    ClusterState::new(self, compiled, group)
                 }
             };
-            next.insert(config.name.clone(), Rc::clone(&state));
+            next.insert(name.clone(), Rc::clone(&state));
             in_order.push(state);
         }
         for (_, gone) in known.drain() {
@@ -305,16 +308,25 @@ impl Worker {
 
     /// Reads the clock, once per turn of a task.
     pub(crate) fn tick(&self) {
-        let now = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.now_us.set(now.max(1));
+        self.now_us.set(self.clock.now_us());
     }
 
-    /// Microseconds since the worker started, as of the last tick.
+    pub(crate) const fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// When this time will be over, in milliseconds, and at least one from now.
+    pub(crate) fn after(&self, time: Duration) -> u64 {
+        let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.now_ms().saturating_add(time.max(1))
+    }
+
+    /// Microseconds since the proxy started, as of the last tick.
     pub(crate) fn now_us(&self) -> u64 {
         self.now_us.get()
     }
 
-    /// Milliseconds since the worker started, as of the last tick.
+    /// Milliseconds since the proxy started, as of the last tick.
     pub(crate) fn now_ms(&self) -> u64 {
         self.now_us.get() / 1000
     }

@@ -21,35 +21,45 @@ def resource(api, kind, name, spec, **metadata):
     }
 
 
-def gateway(name, protocol, port):
+def gateway(name, protocol, port, **metadata):
     """A listener on loopback."""
     server = {
         "port": {"number": port, "name": f"tcp-{protocol}-{name}", "protocol": "TCP"},
         "bind": "127.0.0.1",
         "hosts": ["*"],
     }
-    return resource(NETWORKING, "Gateway", name, {"servers": [server]})
+    return resource(NETWORKING, "Gateway", name, {"servers": [server]}, **metadata)
 
 
 def service(host, protocol, versions, port=SERVICE_PORT):
     """A service with endpoints on loopback: {label: port or [port, ...]}."""
+    places = [
+        {"port": target, "version": version}
+        for version, ports in versions.items()
+        for target in (ports if isinstance(ports, (list, tuple)) else [ports])
+    ]
+    return endpoints(host, protocol, places, port)
+
+
+def endpoints(host, protocol, places, port=SERVICE_PORT):
+    """A service with endpoints on loopback: each with `port`, `version`, and further fields of its own
+    such as `weight` and `locality`."""
     name = f"tcp-metaprotocol-{protocol}"
-    endpoints = []
-    for version, ports in versions.items():
-        for target in ports if isinstance(ports, (list, tuple)) else [ports]:
-            endpoints.append(
-                {
-                    "address": "127.0.0.1",
-                    "ports": {name: target},
-                    "labels": {"version": version},
-                }
-            )
+    entries = [
+        {
+            "address": "127.0.0.1",
+            "ports": {name: place["port"]},
+            "labels": {"version": place["version"], **place.get("labels", {})},
+            **{key: place[key] for key in place if key not in ("port", "version", "labels")},
+        }
+        for place in places
+    ]
     spec = {
         "hosts": [host],
         "ports": [{"number": port, "name": name, "protocol": "TCP"}],
         "location": "MESH_INTERNAL",
         "resolution": "STATIC",
-        "endpoints": endpoints,
+        "endpoints": entries,
     }
     return resource(NETWORKING, "ServiceEntry", host.split(".")[0], spec)
 
@@ -63,6 +73,28 @@ def destination_rule(host, subsets=("v1", "v2"), policy=None):
     if policy:
         spec["trafficPolicy"] = policy
     return resource(NETWORKING, "DestinationRule", host.split(".")[0], spec)
+
+
+def destination_policy(host, **spec):
+    """What a DestinationRule cannot say of a host."""
+    spec = {"host": host, **spec}
+    return resource(META_ROUTER, "DestinationPolicy", host.split(".")[0], spec)
+
+
+def authorization(name, action=None, rules=(), **spec):
+    """Istio's policy: who may ask for what."""
+    spec = {"rules": list(rules), **spec}
+    if action:
+        spec["action"] = action
+    return resource("security.istio.io/v1", "AuthorizationPolicy", name, spec)
+
+
+def dubbo_authorization(name, action=None, rules=(), **spec):
+    """Aeraki's policy for Dubbo."""
+    spec = {"rules": list(rules), **spec}
+    if action:
+        spec["action"] = action
+    return resource("dubbo.aeraki.io/v1alpha1", "DubboAuthorizationPolicy", name, spec)
 
 
 def to(host, subset=None, weight=None, port=SERVICE_PORT):

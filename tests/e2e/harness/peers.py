@@ -3,6 +3,8 @@
 import pathlib
 import sys
 
+import yaml
+
 from .process import PEERS, Child, LinePeer, free_port
 
 # Dubbo replaces a loopback address by the machine's own; a name it leaves alone.
@@ -109,5 +111,40 @@ class RedisServer(Child):
                 *args,
             ],  # fmt: skip
             log_dir,
+        )
+        self.wait_port(self.port)
+
+
+class RateLimitService(Child):
+    """Envoy's reference implementation of its rate limit service, counting in a Redis server."""
+
+    def __init__(self, redis_port, limits, log_dir):
+        self.port = free_port()
+        runtime = pathlib.Path(log_dir) / "ratelimit-runtime"
+        config = runtime / "ratelimit" / "config"
+        config.mkdir(parents=True, exist_ok=True)
+        for domain, descriptors in limits.items():
+            text = yaml.safe_dump({"domain": domain, "descriptors": descriptors})
+            (config / f"{domain}.yaml").write_text(text)
+        super().__init__(
+            "ratelimit",
+            [PEERS / "ratelimit" / "target" / "service_cmd"],
+            log_dir,
+            env={
+                "BACKEND_TYPE": "redis",
+                "REDIS_SOCKET_TYPE": "tcp",
+                "REDIS_URL": f"127.0.0.1:{redis_port}",
+                "RUNTIME_ROOT": str(runtime),
+                "RUNTIME_SUBDIRECTORY": "ratelimit",
+                "RUNTIME_WATCH_ROOT": "false",
+                "GRPC_HOST": "127.0.0.1",
+                "GRPC_PORT": str(self.port),
+                "HOST": "127.0.0.1",
+                "PORT": str(free_port()),
+                "DEBUG_HOST": "127.0.0.1",
+                "DEBUG_PORT": str(free_port()),
+                "LOG_LEVEL": "warn",
+                "USE_STATSD": "false",
+            },
         )
         self.wait_port(self.port)

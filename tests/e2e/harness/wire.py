@@ -14,8 +14,11 @@ class Closed(Exception):
 class Connection:
     """A TCP connection that says exactly what it is told to."""
 
-    def __init__(self, port=None, *, sock=None, timeout=5.0):
-        self.sock = sock or socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    def __init__(self, port=None, *, sock=None, timeout=5.0, source=None):
+        origin = (source, 0) if source else None
+        self.sock = sock or socket.create_connection(
+            ("127.0.0.1", port), timeout=timeout, source_address=origin
+        )
         self.sock.settimeout(timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
@@ -28,6 +31,12 @@ class Connection:
 
     def close(self):
         self.sock.close()
+
+    def abort(self):
+        """Closes it, also under the hands of somebody who reads."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+        self.close()
 
     def send(self, data):
         try:
@@ -94,8 +103,8 @@ class Connection:
 class Server:
     """Runs `serve(connection)` in a thread for each connection that it accepts."""
 
-    def __init__(self, serve):
-        self.port = free_port()
+    def __init__(self, serve, port=None):
+        self.port = port or free_port()
         self.accepted = 0
         self.errors = []
         self._serve = serve
@@ -135,4 +144,4 @@ class Server:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for connection in self._open:
-            connection.close()
+            connection.abort()

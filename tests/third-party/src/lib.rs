@@ -35,6 +35,7 @@ impl Pigeon {
                 correlation: Correlation::Id { bits: 32 },
                 sharing: Sharing::Multiplexed,
                 heartbeat: false,
+                probes: false,
                 keys: vec![
                     KeySpec::request("topic", "What the letter is about.").both(),
                     KeySpec::request("letter", "`ask` or `tell`."),

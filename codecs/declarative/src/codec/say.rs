@@ -33,6 +33,7 @@ pub(crate) fn say(
         Say::Pong { to } => (&plan.pong, "a pong", Some(to), to.id, None),
         Say::Ping { id } => (&plan.ping, "a ping", None, Some(id), None),
         Say::GoAway => (&plan.go_away, "that it goes away", None, Some(0), None),
+        Say::Probe { .. } => return Err(refuse("a call of its own")),
         Say::Own { .. } => return Err(refuse("an answer of its own")),
     };
     let asked = to.map(|to| usize::try_from(to.bits & (ONE_WAY - 1)).unwrap_or(usize::MAX));

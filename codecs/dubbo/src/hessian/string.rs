@@ -1,6 +1,8 @@
 //! Hessian2 strings: lengths count UTF-16 units, supplementary characters are two three-byte
 //! sequences (CESU-8), and long strings come in chunks (§ 4.12 of the specification).
 
+use std::ops::Range;
+
 use meltemi_frame::Output;
 
 use crate::cursor::{Bad, Cursor, Text, from_cesu8};
@@ -26,6 +28,27 @@ pub(super) fn text(cursor: &mut Cursor<'_>) -> Result<Text, Bad> {
             });
         }
     }
+}
+
+/// Reads a string of one short chunk that is ASCII, as most are. `None`, and nothing read, if there is
+/// anything else.
+#[inline]
+pub(crate) fn plain(cursor: &mut Cursor<'_>) -> Option<Range<usize>> {
+    let (tag, rest) = cursor.bytes.get(cursor.at..)?.split_first()?;
+    let (head, units) = match *tag {
+        0x00..=0x1f => (1, usize::from(*tag)),
+        0x30..=0x33 => (
+            2,
+            usize::from(*tag - 0x30) << 8 | usize::from(*rest.first()?),
+        ),
+        _ => return None,
+    };
+    let start = cursor.at + head;
+    let text = start..start + units;
+    cursor.bytes.get(text.clone())?.is_ascii().then(|| {
+        cursor.at = text.end;
+        text
+    })
 }
 
 /// The text of the string value `bytes`, which [`text`] has read: chunks joined, surrogate pairs

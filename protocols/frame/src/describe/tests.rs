@@ -14,6 +14,7 @@ fn protocol() -> Verbs {
         correlation: Correlation::Id { bits: 8 },
         sharing: Sharing::Multiplexed,
         heartbeat: false,
+        probes: false,
         keys: vec![
             KeySpec::request("verb", "the verb").both(),
             KeySpec::request("k", "keys").many(),

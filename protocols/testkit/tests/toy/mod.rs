@@ -44,6 +44,11 @@ pub(crate) enum Bug {
     IgnoresTheId,
     PongsWithoutId,
     PingsWithoutClaim,
+    ProbesWithoutClaim,
+    ProbesOneWay,
+    ProbesAnother,
+    ProbesWithoutId,
+    ProbesWithAnyName,
     GoesAwayInARiddle,
     DetectsTooLate,
     DetectsEveryone,
@@ -109,6 +114,7 @@ impl Chat {
                     Sharing::Multiplexed
                 },
                 heartbeat: bug != Bug::PingsWithoutClaim,
+                probes: bug != Bug::ProbesWithoutClaim,
                 keys: vec![KeySpec::request("operation", "The verb.")],
                 open: vec![OpenKeys {
                     prefix: "tag.".into(),
@@ -510,6 +516,19 @@ impl Codec for Line {
             Say::Own { .. } if self.bug == Bug::OwnAnswerWithoutId => "=0 ok me\n".to_owned(),
             Say::Own { to } => format!("={} ok me\n", id(to)),
             Say::Ping { id } => format!("~{id}\n"),
+            Say::Probe { id, operation } => {
+                let word = |byte: u8| byte > b' ' && byte != 0x7f;
+                let one = !operation.is_empty() && operation.bytes().all(word);
+                if !one && self.bug != Bug::ProbesWithAnyName {
+                    return unable("an operation of several words");
+                }
+                match self.bug {
+                    Bug::ProbesOneWay => format!("!{id} {operation}\n"),
+                    Bug::ProbesAnother => format!("?{id} ask\n"),
+                    Bug::ProbesWithoutId => format!("?0 {operation}\n"),
+                    _ => format!("?{id} {operation}\n"),
+                }
+            }
             Say::Pong { .. } if self.bug == Bug::PongsWithoutId => "^0\n".to_owned(),
             Say::Pong { to } => format!("^{}\n", id(to)),
             Say::GoAway if self.bug == Bug::GoesAwayInARiddle => "=0 ok bye\n".to_owned(),

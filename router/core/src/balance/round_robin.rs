@@ -61,6 +61,7 @@ impl RoundRobin {
         Self { turns, fresh: true }
     }
 
+    #[inline]
     pub(super) fn pick(
         &mut self,
         random: &mut dyn FnMut() -> u64,

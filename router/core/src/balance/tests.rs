@@ -4,8 +4,61 @@ use std::collections::HashMap;
 use meltemi_config::Balancing;
 use proptest::prelude::*;
 
+use super::maglev::Maglev;
+use super::ring::Ring;
 use super::*;
+use crate::fixture::{Seen, numbers};
 use crate::stable_hash;
+
+/// A balancer of one priority, without localities.
+fn flat(balancing: &Balancing, weights: &[u32], keys: &[u64]) -> Flat {
+    let mut cluster = Cluster::new("c", Vec::new());
+    cluster.balancing = balancing.clone();
+    let locality = Locality::default();
+    let member = |(at, &weight): (usize, &u32)| Member {
+        weight,
+        key: keys.get(at).copied().unwrap_or(at as u64),
+        priority: 0,
+        locality: &locality,
+    };
+    let members: Vec<Member<'_>> = weights.iter().enumerate().map(member).collect();
+    let balancer = Balancer::new(&cluster, &members);
+    assert!(matches!(balancer.shape, Shape::Flat(_)), "nothing to count");
+    Flat(balancer)
+}
+
+#[derive(Clone)]
+struct Flat(Balancer);
+
+impl Flat {
+    /// Picks among endpoints which are fit or unfit.
+    fn pick(
+        &mut self,
+        hash: Option<u64>,
+        random: &mut dyn FnMut() -> u64,
+        load: &dyn Fn(usize) -> u32,
+        usable: &dyn Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let fitness = |at| {
+            if usable(at) {
+                Fitness::Fit
+            } else {
+                Fitness::Unfit
+            }
+        };
+        let ask = Ask {
+            hash,
+            ..Ask::default()
+        };
+        let seen = Seen {
+            fitness: &fitness,
+            load,
+        };
+        let choice = self.0.pick(&ask, random, &seen)?;
+        assert!(!choice.panic);
+        Some(choice.at)
+    }
+}
 
 fn ring(minimum_ring_size: usize) -> Balancing {
     Balancing::RingHash {
@@ -37,17 +90,6 @@ fn keys(count: usize) -> Vec<u64> {
         .collect()
 }
 
-/// SplitMix64: evenly distributed, and the same in every run.
-fn numbers(mut state: u64) -> impl FnMut() -> u64 {
-    move || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-}
-
 fn counts(picks: impl Iterator<Item = usize>, endpoints: usize) -> Vec<usize> {
     let mut counts = vec![0; endpoints];
     for pick in picks {
@@ -58,7 +100,7 @@ fn counts(picks: impl Iterator<Item = usize>, endpoints: usize) -> Vec<usize> {
 
 /// How many of `picks` requests, each with another hash, go to each endpoint of an idle cluster.
 fn shares(balancing: &Balancing, weights: &[u32], picks: usize) -> Vec<usize> {
-    let mut balancer = Balancer::new(balancing, weights, &keys(weights.len()));
+    let mut balancer = flat(balancing, weights, &keys(weights.len()));
     let (mut random, mut hashes) = (numbers(1), numbers(2));
     let mut pick = || balancer.pick(Some(hashes()), &mut random, &|_| 0, &|_| true);
     counts((0..picks).map(|_| pick().unwrap()), weights.len())
@@ -88,7 +130,7 @@ fn an_idle_cluster_is_used_in_proportion_to_the_weights() {
 
 #[test]
 fn round_robin_takes_turns() {
-    let mut balancer = Balancer::new(&Balancing::RoundRobin, &[7, 7, 7], &[]);
+    let mut balancer = flat(&Balancing::RoundRobin, &[7, 7, 7], &[]);
     let mut pick =
         |usable: &dyn Fn(usize) -> bool| balancer.pick(None, &mut || 0, &|_| 0, usable).unwrap();
     let all: Vec<usize> = (0..5).map(|_| pick(&|_| true)).collect();
@@ -99,7 +141,7 @@ fn round_robin_takes_turns() {
 
 #[test]
 fn round_robin_spreads_the_turns_of_a_heavy_endpoint() {
-    let mut balancer = Balancer::new(&Balancing::RoundRobin, &[4, 2, 1], &[]);
+    let mut balancer = flat(&Balancing::RoundRobin, &[4, 2, 1], &[]);
     let turns: String = (0..14)
         .map(|_| balancer.pick(None, &mut || 0, &|_| 0, &|_| true).unwrap())
         .map(|at| ['a', 'b', 'c'][at])
@@ -111,7 +153,7 @@ fn round_robin_spreads_the_turns_of_a_heavy_endpoint() {
 fn workers_start_at_different_endpoints() {
     for weights in [vec![1; 10], vec![3, 3, 3, 3, 3, 3, 3, 3, 3, 1]] {
         let first = |seed| {
-            let mut balancer = Balancer::new(&Balancing::RoundRobin, &weights, &[]);
+            let mut balancer = flat(&Balancing::RoundRobin, &weights, &[]);
             balancer
                 .pick(None, &mut numbers(seed), &|_| 0, &|_| true)
                 .unwrap()
@@ -126,7 +168,7 @@ fn workers_start_at_different_endpoints() {
 
 #[test]
 fn who_was_away_does_not_make_up_for_it() {
-    let mut balancer = Balancer::new(&Balancing::RoundRobin, &[3, 1], &[]);
+    let mut balancer = flat(&Balancing::RoundRobin, &[3, 1], &[]);
     let mut picks = |count: usize, usable: &dyn Fn(usize) -> bool| {
         let mut pick = || balancer.pick(None, &mut || 0, &|_| 0, usable).unwrap();
         counts((0..count).map(|_| pick()), 2)
@@ -138,7 +180,7 @@ fn who_was_away_does_not_make_up_for_it() {
 
 #[test]
 fn least_request_of_two_endpoints_is_exact() {
-    let mut balancer = Balancer::new(&Balancing::LeastRequest, &[1, 1], &[]);
+    let mut balancer = flat(&Balancing::LeastRequest, &[1, 1], &[]);
     let mut random = numbers(3);
     for _ in 0..100 {
         let pick = balancer.pick(None, &mut random, &|at| [5, 4][at], &|_| true);
@@ -149,7 +191,7 @@ fn least_request_of_two_endpoints_is_exact() {
 #[test]
 fn least_request_under_load_holds_requests_in_proportion_to_the_weights() {
     let weights = [1, 1, 2, 4];
-    let mut balancer = Balancer::new(&Balancing::LeastRequest, &weights, &[]);
+    let mut balancer = flat(&Balancing::LeastRequest, &weights, &[]);
     let mut random = numbers(4);
     let loads: [Cell<u32>; 4] = Default::default();
     for _ in 0..800 {
@@ -165,7 +207,7 @@ fn least_request_under_load_holds_requests_in_proportion_to_the_weights() {
 
 #[test]
 fn a_slow_endpoint_gets_less_from_least_request() {
-    let mut balancer = Balancer::new(&Balancing::LeastRequest, &[1; 10], &[]);
+    let mut balancer = flat(&Balancing::LeastRequest, &[1; 10], &[]);
     let mut random = numbers(5);
     let picks = (0..10_000).map(|_| {
         let load = |at| if at == 0 { 50 } else { 1 };
@@ -177,7 +219,7 @@ fn a_slow_endpoint_gets_less_from_least_request() {
 #[test]
 fn hashing_without_a_hash_is_random() {
     for balancing in [ring(1024), maglev(1009)] {
-        let mut balancer = Balancer::new(&balancing, &[1, 3], &keys(2));
+        let mut balancer = flat(&balancing, &[1, 3], &keys(2));
         let mut random = numbers(6);
         let mut pick = || balancer.pick(None, &mut random, &|_| 0, &|_| true).unwrap();
         let shares = counts((0..4000).map(|_| pick()), 2);
@@ -188,9 +230,9 @@ fn hashing_without_a_hash_is_random() {
 #[test]
 fn the_same_key_goes_to_the_same_endpoint_in_every_process() {
     // Chosen once: another value means that a rolling update of the proxies moves keys.
-    let mut ring = Balancer::new(&ring(1024), &[1; 5], &keys(5));
-    let mut table = Balancer::new(&maglev(65537), &[1; 5], &keys(5));
-    let pick = |balancer: &mut Balancer, key: &str| {
+    let mut ring = flat(&ring(1024), &[1; 5], &keys(5));
+    let mut table = flat(&maglev(65537), &[1; 5], &keys(5));
+    let pick = |balancer: &mut Flat, key: &str| {
         let hash = Some(stable_hash(key.as_bytes()));
         balancer.pick(hash, &mut || 0, &|_| 0, &|_| true).unwrap()
     };
@@ -208,14 +250,13 @@ fn proxies_agree_whatever_the_order_of_endpoints() {
     let reversed: Vec<u32> = weights.iter().rev().copied().collect();
     let reversed_keys: Vec<u64> = keys(4).into_iter().rev().collect();
     for balancing in [ring(1024), maglev(1009)] {
-        let mut here = Balancer::new(&balancing, &weights, &keys(4));
-        let mut there = Balancer::new(&balancing, &reversed, &reversed_keys);
+        let mut here = flat(&balancing, &weights, &keys(4));
+        let mut there = flat(&balancing, &reversed, &reversed_keys);
         let mut hashes = numbers(7);
         for _ in 0..1000 {
             let hash = Some(hashes());
-            let pick = |balancer: &mut Balancer| {
-                balancer.pick(hash, &mut || 0, &|_| 0, &|_| true).unwrap()
-            };
+            let pick =
+                |balancer: &mut Flat| balancer.pick(hash, &mut || 0, &|_| 0, &|_| true).unwrap();
             assert_eq!(pick(&mut here), 3 - pick(&mut there));
         }
     }
@@ -223,16 +264,15 @@ fn proxies_agree_whatever_the_order_of_endpoints() {
 
 /// The part of keys that stay with endpoints which did not leave, but move all the same.
 fn needless_moves(balancing: &Balancing, count: usize, leaves: usize) -> f64 {
-    let mut before = Balancer::new(balancing, &vec![1; count], &keys(count));
+    let mut before = flat(balancing, &vec![1; count], &keys(count));
     let rest: Vec<usize> = (0..count).filter(|&at| at != leaves).collect();
     let rest_keys: Vec<u64> = rest.iter().map(|&at| keys(count)[at]).collect();
-    let mut after = Balancer::new(balancing, &vec![1; count - 1], &rest_keys);
+    let mut after = flat(balancing, &vec![1; count - 1], &rest_keys);
     let mut hashes = numbers(8);
     let (mut stayed, mut moved) = (0.0, 0.0);
     for _ in 0..10_000 {
         let hash = Some(hashes());
-        let pick =
-            |balancer: &mut Balancer| balancer.pick(hash, &mut || 0, &|_| 0, &|_| true).unwrap();
+        let pick = |balancer: &mut Flat| balancer.pick(hash, &mut || 0, &|_| 0, &|_| true).unwrap();
         let (old, new) = (pick(&mut before), rest[pick(&mut after)]);
         if old == leaves {
             continue;
@@ -299,7 +339,7 @@ fn tables_of_odd_sizes_are_filled() {
 fn a_cluster_without_endpoints_has_none_to_pick() {
     for balancing in every_method() {
         for weights in [&[][..], &[0], &[0, 0]] {
-            let mut balancer = Balancer::new(&balancing, weights, &keys(weights.len()));
+            let mut balancer = flat(&balancing, weights, &keys(weights.len()));
             for hash in [None, Some(u64::MAX)] {
                 let pick = balancer.pick(hash, &mut || u64::MAX, &|_| 0, &|_| true);
                 assert_eq!(pick, None, "{balancing:?}");
@@ -322,7 +362,7 @@ proptest! {
         requests in prop::collection::vec((any::<Option<u64>>(), any::<u64>()), 1..20),
     ) {
         let weights: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.0).collect();
-        let mut balancer = Balancer::new(&balancing, &weights, &keys(weights.len()));
+        let mut balancer = flat(&balancing, &weights, &keys(weights.len()));
         let possible = endpoints.iter().any(|&(weight, usable)| usable && weight > 0);
         for (hash, seed) in requests {
             let pick = balancer.pick(hash, &mut numbers(seed), &|at| at as u32, &|at| endpoints[at].1);
@@ -338,7 +378,7 @@ proptest! {
     #[test]
     fn smooth_round_robin_is_exact(weights in prop::collection::vec(0..20u32, 1..8), seed in any::<u64>()) {
         let sum: u32 = weights.iter().sum();
-        let mut balancer = Balancer::new(&Balancing::RoundRobin, &weights, &[]);
+        let mut balancer = flat(&Balancing::RoundRobin, &weights, &[]);
         let mut seen: HashMap<usize, u32> = HashMap::new();
         for pick in 1..=3 * sum {
             let at = balancer.pick(None, &mut numbers(seed), &|_| 0, &|_| true).unwrap();
@@ -359,7 +399,7 @@ proptest! {
     #[test]
     fn keys_of_usable_endpoints_stay(hash in any::<u64>(), down in 0..6usize) {
         for balancing in [ring(256), maglev(101)] {
-            let mut balancer = Balancer::new(&balancing, &[1; 6], &keys(6));
+            let mut balancer = flat(&balancing, &[1; 6], &keys(6));
             let all = balancer.pick(Some(hash), &mut || 0, &|_| 0, &|_| true).unwrap();
             let without = balancer.pick(Some(hash), &mut || 0, &|_| 0, &|at| at != down).unwrap();
             prop_assert!(without != down && (all == down || all == without));
@@ -369,11 +409,10 @@ proptest! {
 
 #[test]
 fn clones_share_their_tables_and_take_their_own_turns() {
-    let mut one = Balancer::new(&Balancing::RoundRobin, &[1, 1], &[]);
+    let mut one = flat(&Balancing::RoundRobin, &[1, 1], &[]);
     let mut other = one.clone();
-    let pick = |balancer: &mut Balancer, random: u64| {
-        balancer.pick(None, &mut || random, &|_| 0, &|_| true)
-    };
+    let pick =
+        |balancer: &mut Flat, random: u64| balancer.pick(None, &mut || random, &|_| 0, &|_| true);
     assert_eq!(pick(&mut one, 0), Some(0));
     assert_eq!(pick(&mut other, u64::MAX), Some(1));
     assert_eq!(pick(&mut one, 0), Some(1));

@@ -4,13 +4,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meltemi_config::{AttributeMatch, Config, Matcher, Route};
-use meltemi_frame::{Interest, KeyId, Lookup, Message, Spec};
+use meltemi_config::Route;
+use meltemi_frame::{Interest, Lookup, Message};
 
 use crate::balance::below;
 use crate::explain::FailedTest;
 use crate::hash::HashPolicy;
+use crate::matching::Tests;
 use crate::mutation::Changes;
+use crate::rules::{Rules, Scope};
 
 /// One compiled route.
 #[derive(Clone, Debug)]
@@ -23,16 +25,12 @@ pub struct CompiledRoute {
     pub request_changes: Changes,
     /// Changes to responses.
     pub response_changes: Changes,
-    tests: Box<[Test]>,
+    /// What else is done to its requests.
+    pub rules: Rules,
+    tests: Tests,
     targets: Box<[Target]>,
     /// The sum of the targets' weights.
     sum: u64,
-}
-
-#[derive(Clone, Debug)]
-struct Test {
-    lookup: Lookup,
-    rule: AttributeMatch,
 }
 
 #[derive(Clone, Debug)]
@@ -43,26 +41,11 @@ struct Target {
 }
 
 impl CompiledRoute {
-    /// Compiles a route, and tells how deep `decode` must look into requests to match, hash and change
-    /// them, and into responses to change them.
-    pub(super) fn compile(
-        route: &Route,
-        spec: &Spec,
-        config: &Config,
-    ) -> (Self, Interest, Interest) {
+    /// Compiles a route; `scope` learns how deep `decode` must look into requests and responses.
+    pub(super) fn compile(route: &Route, scope: &mut Scope<'_>) -> Self {
+        let (spec, config) = (scope.spec, scope.config);
         let mut interest = Interest::Route;
-        let test = |rule: &AttributeMatch| {
-            // The configuration is checked: an attribute that the protocol does not have does not
-            // occur. It would be one that no message has.
-            let absent = (Lookup::Slot(KeyId(u8::MAX)), Interest::Route);
-            let (lookup, depth) = spec.lookup(&rule.name).unwrap_or(absent);
-            interest = interest.max(depth);
-            Test {
-                lookup,
-                rule: rule.clone(),
-            }
-        };
-        let tests = route.matches.iter().map(test).collect();
+        let tests = Tests::compile(&route.matches, spec, &mut interest);
         let mut targets = Vec::with_capacity(route.clusters.len());
         for target in &route.clusters {
             let Some(cluster) = config.cluster_index(&target.cluster) else {
@@ -82,27 +65,29 @@ impl CompiledRoute {
         let (request_changes, depth) = Changes::compile(&route.mutation.request, spec);
         interest = interest.max(depth);
         let (response_changes, response) = Changes::compile(&route.mutation.response, spec);
-        let compiled = Self {
+        scope.request = scope.request.max(interest);
+        scope.response = scope.response.max(response);
+        Self {
             name: route.name.as_str().into(),
             timeout: route.timeout,
             request_changes,
             response_changes,
+            rules: Rules::compile(route, scope),
             tests,
             sum: targets.iter().map(|target| u64::from(target.weight)).sum(),
             targets: targets.into(),
-        };
-        (compiled, interest, response)
+        }
     }
 
     /// Whether a message passes every test.
     pub fn matches(&self, message: &Message<'_>) -> bool {
         #[cfg(test)]
         super::tests::TESTED.with(|count| count.set(count.get() + 1));
-        self.tests.iter().all(|test| test.passes(message))
+        self.tests.pass(message)
     }
 
     /// The cluster that takes a request, by weight: a position in
-    /// [`Config::clusters`]. `random` is any number, evenly distributed: of all numbers, each
+    /// [`Config::clusters`](meltemi_config::Config::clusters). `random` is any number, evenly distributed: of all numbers, each
     /// cluster gets exactly its share (to within one part in 2^64).
     pub fn choose(&self, random: u64) -> usize {
         let mut point = below(random, self.sum);
@@ -116,7 +101,7 @@ impl CompiledRoute {
         usize::MAX
     }
 
-    /// The clusters that requests may go to, by their positions in [`Config::clusters`], with
+    /// The clusters that requests may go to, by their positions in [`Config::clusters`](meltemi_config::Config::clusters), with
     /// their weights.
     pub fn targets(&self) -> impl Iterator<Item = (usize, u32)> {
         let pair = |target: &Target| (target.cluster, target.weight);
@@ -139,36 +124,11 @@ impl CompiledRoute {
 
     /// The first test that a message fails.
     pub(super) fn first_failure(&self, message: &Message<'_>) -> Option<FailedTest> {
-        let test = self.tests.iter().find(|test| !test.passes(message))?;
-        Some(FailedTest::new(&test.rule, &test.lookup, message))
+        self.tests.first_failure(message)
     }
 
     /// The attributes that must have one certain value, for the index.
     pub(super) fn exact_tests(&self) -> impl Iterator<Item = (&Lookup, &str)> {
-        self.tests
-            .iter()
-            .filter_map(|test| match &test.rule.matcher {
-                Matcher::Exact(value) if !test.rule.negate => Some((&test.lookup, value.as_str())),
-                _ => None,
-            })
-    }
-}
-
-impl Test {
-    fn passes(&self, message: &Message<'_>) -> bool {
-        let matcher = &self.rule.matcher;
-        let passed = match &self.lookup {
-            Lookup::Slot(key) => message
-                .attributes
-                .slot(*key, message.wire())
-                .is_some_and(|value| matcher.test(value)),
-            Lookup::Open(_) => {
-                let mut test = |value: &[u8]| matcher.test(value);
-                message
-                    .attributes
-                    .any(&self.lookup, message.wire(), &mut test)
-            }
-        };
-        passed != self.rule.negate
+        self.tests.exact()
     }
 }

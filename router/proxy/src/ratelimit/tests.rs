@@ -298,7 +298,7 @@ fn the_services_of_a_configuration_are_those_that_limits_ask() {
     let mut route = Route::new("all", vec![target]);
     route.global_limits = vec![limit("b"), limit("a")];
     let mut served = Served::new(Arc::new(meltemi_redis::Redis::new()), vec![route]);
-    served.global_limits = vec![limit("a"), limit("gone")];
+    served.global_limits = vec![limit("a")];
     let listener = Listener::new("test", ([127, 0, 0, 1], 0).into(), vec![served]);
     let clusters = ["a", "shop", "b"].map(|name| Cluster::new(name, Vec::new()));
     let config = Config::new(vec![listener], clusters.into()).unwrap();

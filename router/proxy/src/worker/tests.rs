@@ -16,8 +16,9 @@ use tokio::sync::mpsc;
 
 use super::{Command, Start, run};
 use crate::acceptor::Admission;
+use crate::clock::Clock;
 use crate::ratelimit::RateLimits;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Lasting, Snapshot};
 use crate::stats::Stats;
 
 /// A one-argument call; what it holds is of no matter here.
@@ -63,7 +64,7 @@ fn snapshot(upstream: std::net::SocketAddr) -> Arc<Snapshot> {
     let listener = Listener::new("test", ([127, 0, 0, 1], 0).into(), vec![served]);
     let cluster = Cluster::new("one", vec![Endpoint::new(Address::Socket(upstream))]);
     let config = Config::new(vec![listener], vec![cluster]).unwrap();
-    Arc::new(Snapshot::compile(&config))
+    Arc::new(Snapshot::compile(&config, &Lasting::default(), false))
 }
 
 /// What a worker allocates from start to end while `connections` clients send `requests` each, one
@@ -86,6 +87,7 @@ fn allocated(connections: usize, requests: usize) -> AllocationInfo {
         .build()
         .unwrap();
     let start = Start {
+        clock: Clock::start(),
         stats: Stats::default(),
         access_log: None,
         rate_limits: RateLimits::new(background.handle().clone(), Stats::default()),

@@ -1,0 +1,194 @@
+//! Istio's AuthorizationPolicy, ours, and Aeraki's DubboAuthorizationPolicy: who may ask for what. What a
+//! test means in a protocol is not known here.
+
+mod terms;
+
+use meltemi_config::{Problem, Subject, ValueMatch};
+
+use super::service::{Labels, labels};
+use crate::yaml::{Cursor, Document};
+use terms::Reader;
+
+/// A policy.
+#[derive(Debug)]
+pub(crate) struct AccessPolicy<'a> {
+    pub(crate) document: &'a Document,
+    pub(crate) flavour: Flavour,
+    pub(crate) action: Action,
+    /// Labels that a Gateway's selector must have.
+    pub(crate) selector: Option<(Labels, Cursor<'a>)>,
+    pub(crate) targets: Vec<Target<'a>>,
+    pub(crate) rules: Vec<AccessRule<'a>>,
+}
+
+/// Which kind a policy is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flavour {
+    /// Istio's, which may say that its methods are operations.
+    Istio { operations: bool },
+    /// Aeraki's.
+    Dubbo,
+    /// Ours.
+    Own,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Allow,
+    Deny,
+    Audit,
+}
+
+/// What a policy is for.
+#[derive(Debug)]
+pub(crate) struct Target<'a> {
+    pub(crate) at: Cursor<'a>,
+    pub(crate) kind: &'a str,
+    pub(crate) name: &'a str,
+}
+
+/// A rule: one of `from`, one of `to`, and `when` must pass.
+#[derive(Debug)]
+pub(crate) struct AccessRule<'a> {
+    pub(crate) from: Vec<Group<'a>>,
+    pub(crate) to: Vec<Group<'a>>,
+    pub(crate) when: Group<'a>,
+}
+
+/// Tests of which all must pass.
+pub(crate) type Group<'a> = Vec<Term<'a>>;
+
+/// A test: one of the values must match, or with `not` none may.
+#[derive(Debug)]
+pub(crate) struct Term<'a> {
+    pub(crate) at: Cursor<'a>,
+    pub(crate) what: What,
+    pub(crate) values: Vec<ValueMatch>,
+    pub(crate) not: bool,
+}
+
+/// What is tested.
+#[derive(Clone, Debug)]
+pub(crate) enum What {
+    /// What every protocol has.
+    Subject(Subject),
+    /// The operation of the protocol.
+    Operation,
+    /// Its service.
+    Service,
+    /// Any of its keys.
+    Key,
+    /// An attribute of that name, or a header of that name.
+    Header(String),
+    /// An attribute.
+    Attribute(String),
+    /// What only HTTP has; and what to write instead.
+    Http(&'static str),
+}
+
+/// Lets Istio's `methods` and `paths` mean operations and services.
+const OPERATIONS: &str = "meltemi.io/operations";
+
+impl<'a> AccessPolicy<'a> {
+    pub(crate) fn read(document: &'a Document, problems: &mut Vec<Problem>) -> Self {
+        let root = document.cursor();
+        let spec = root.at("spec");
+        let flavour = match document.group.as_str() {
+            "security.istio.io" => Flavour::Istio {
+                operations: root.at("metadata").at("annotations").at(OPERATIONS).text()
+                    == Some("true"),
+            },
+            "dubbo.aeraki.io" => Flavour::Dubbo,
+            _ => Flavour::Own,
+        };
+        let action = spec.at("action");
+        if action.text() == Some("CUSTOM") {
+            problems.push(
+                action
+                    .error("asks a provider outside, and nobody is asked here")
+                    .remedy("write what is allowed or denied as rules of ALLOW or DENY"),
+            );
+        }
+        let mut policy = Self {
+            document,
+            flavour,
+            action: match action.text() {
+                Some("DENY") => Action::Deny,
+                Some("AUDIT") => Action::Audit,
+                _ => Action::Allow,
+            },
+            selector: None,
+            targets: targets(&spec, &document.namespace, problems),
+            rules: Vec::new(),
+        };
+        let selector = spec.at("selector");
+        if selector.exists() {
+            if !policy.targets.is_empty() {
+                problems.push(
+                    selector
+                        .error("targetRefs are given, too")
+                        .remedy("give one of them"),
+                );
+            }
+            policy.selector = Some((labels(&selector.at("matchLabels")), selector));
+        }
+        let rules = spec.at("rules").items();
+        if rules.is_empty() {
+            match policy.action {
+                Action::Allow => {}
+                Action::Deny => problems.push(
+                    spec.at("rules")
+                        .error("a DENY policy without rules denies nothing")
+                        .remedy("add rules; `- {}` denies everything"),
+                ),
+                Action::Audit => problems.push(
+                    spec.at("rules")
+                        .warning("an AUDIT policy without rules sees nothing")
+                        .remedy("add rules; `- {}` sees everything"),
+                ),
+            }
+        }
+        let reader = Reader {
+            flavour,
+            namespace: &document.namespace,
+        };
+        policy.rules = rules
+            .iter()
+            .map(|rule| AccessRule {
+                from: reader.alternatives(&rule.at("from"), "source", problems),
+                to: reader.alternatives(&rule.at("to"), "operation", problems),
+                when: reader.conditions(&rule.at("when"), problems),
+            })
+            .collect();
+        policy
+    }
+}
+
+fn targets<'a>(spec: &Cursor<'a>, namespace: &str, problems: &mut Vec<Problem>) -> Vec<Target<'a>> {
+    let (one, several) = (spec.at("targetRef"), spec.at("targetRefs"));
+    if one.exists() && several.exists() {
+        problems.push(
+            one.error("targetRefs are given, too")
+                .remedy("give targetRefs alone"),
+        );
+    }
+    let mut all = several.items();
+    all.extend(one.exists().then_some(one));
+    all.into_iter()
+        .filter_map(|at| {
+            let other = at.at("namespace");
+            if other.text().is_some_and(|other| other != namespace) {
+                problems.push(
+                    other
+                        .error("is another namespace than the policy's")
+                        .remedy("put the policy into the namespace of what it is for"),
+                );
+            }
+            Some(Target {
+                kind: at.at("kind").text()?,
+                name: at.at("name").text()?,
+                at,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,174 @@
+//! Faults on purpose, as Istio, Aeraki's RedisService and our MetaRouter write them.
+
+use std::time::Duration;
+
+use meltemi_config::{Abort, Matcher, Problem, Share};
+use meltemi_frame::Reason;
+
+use super::router::{Name, Test, tests};
+use crate::yaml::Cursor;
+
+/// A fault that is injected.
+#[derive(Clone, Debug)]
+pub(crate) struct Injection<'a> {
+    pub(crate) at: Cursor<'a>,
+    pub(crate) tests: Vec<Test<'a>>,
+    pub(crate) delay: Option<(Duration, Share)>,
+    pub(crate) abort: Option<Failure<'a>>,
+}
+
+/// The failure that a request is answered with.
+#[derive(Clone, Debug)]
+pub(crate) enum Failure<'a> {
+    /// In the words of the router.
+    Known(Abort),
+    /// By a status of HTTP or gRPC, which is only looked at on routes of our protocols.
+    Status(Cursor<'a>, Share),
+}
+
+/// The reasons by the names that they have in configuration.
+const REASONS: [(&str, Reason); 7] = [
+    ("bad_request", Reason::BadRequest),
+    ("not_found", Reason::NotFound),
+    ("unavailable", Reason::Unavailable),
+    ("timeout", Reason::Timeout),
+    ("overloaded", Reason::Overloaded),
+    ("denied", Reason::Denied),
+    ("internal", Reason::Internal),
+];
+
+/// A percentage that is written in one of these fields of `here`; if in none, all.
+pub(super) fn share(here: &Cursor<'_>, fields: &[&str]) -> Share {
+    let written = fields.iter().find_map(|field| {
+        let at = here.at(field);
+        let text = at.text().or_else(|| at.at("value").text())?;
+        text.parse::<f64>().ok()
+    });
+    written.map_or(Share::ALL, Share::percent)
+}
+
+/// Istio's `fault`.
+pub(super) fn istio<'a>(here: &Cursor<'a>) -> Option<Injection<'a>> {
+    let (delay, abort) = (here.at("delay"), here.at("abort"));
+    let fields = ["percentage", "percent"];
+    here.exists().then(|| Injection {
+        delay: delay
+            .at("fixedDelay")
+            .duration()
+            .map(|time| (time, share(&delay, &fields))),
+        abort: abort
+            .exists()
+            .then(|| Failure::Status(abort.clone(), share(&abort, &fields))),
+        tests: Vec::new(),
+        at: here.clone(),
+    })
+}
+
+/// Our own `faults`.
+pub(super) fn own<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Vec<Injection<'a>> {
+    let mut all = Vec::new();
+    for at in here.items() {
+        let (delay, abort) = (at.at("delay"), at.at("abort"));
+        let attributes = at.at("match").at("attributes").entries();
+        all.push(Injection {
+            tests: attributes
+                .into_iter()
+                .filter_map(|(name, at)| tests(Name::Exactly(name.to_owned()), &at, problems))
+                .collect(),
+            delay: delay
+                .at("duration")
+                .duration()
+                .map(|time| (time, share(&delay, &["percentage"]))),
+            abort: failure(&abort).map(Failure::Known),
+            at,
+        });
+    }
+    all
+}
+
+fn failure(here: &Cursor<'_>) -> Option<Abort> {
+    let written = here.at("reason").text()?;
+    let (name, reason) = REASONS.into_iter().find(|(name, _)| *name == written)?;
+    let text = match here.at("message").text() {
+        Some(text) => text.to_owned(),
+        None => format!("injected fault: {}", name.replace('_', " ")),
+    };
+    Some(Abort {
+        reason,
+        text,
+        share: share(here, &["percentage"]),
+    })
+}
+
+/// Commands that Envoy never injects faults into.
+const SPARED: [&str; 2] = ["auth", "ping"];
+
+/// The `faults` of a RedisService: as many as commands are named.
+pub(super) fn redis<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Vec<Injection<'a>> {
+    let mut all = Vec::new();
+    for at in here.items() {
+        let share = share(&at, &["percentage"]);
+        let delay = at.at("delay");
+        let mut one = Injection {
+            at: at.clone(),
+            tests: Vec::new(),
+            delay: None,
+            abort: None,
+        };
+        if at.at("type").text() == Some("DELAY") {
+            if !delay.exists() {
+                problems.push(
+                    delay
+                        .error("is missing")
+                        .remedy("say how long commands wait"),
+                );
+                continue;
+            }
+            one.delay = delay.duration().map(|time| (time, share));
+        } else {
+            if delay.exists() {
+                problems.push(
+                    delay
+                        .warning("means nothing here: an error is answered at once")
+                        .remedy("write a second fault of type: DELAY"),
+                );
+            }
+            one.abort = Some(Failure::Known(Abort {
+                reason: Reason::Internal,
+                text: "Fault Injected: Error".to_owned(),
+                share,
+            }));
+        }
+        let commands = at.at("commands").items();
+        if commands.is_empty() {
+            one.tests = SPARED.iter().map(|name| test(name, true, &at)).collect();
+            all.push(one);
+            continue;
+        }
+        for command in commands {
+            let name = command.text().unwrap_or("").to_ascii_lowercase();
+            if SPARED.contains(&name.as_str()) {
+                problems.push(
+                    command
+                        .warning("is never failed or delayed on purpose")
+                        .remedy("leave it out"),
+                );
+                continue;
+            }
+            all.push(Injection {
+                tests: vec![test(&name, false, &command)],
+                ..one.clone()
+            });
+        }
+    }
+    all
+}
+
+fn test<'a>(command: &str, negate: bool, at: &Cursor<'a>) -> Test<'a> {
+    Test {
+        name: Name::Exactly("command".to_owned()),
+        matcher: Matcher::Exact(command.to_owned()),
+        negate,
+        at: at.clone(),
+    }
+}

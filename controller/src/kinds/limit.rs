@@ -1,0 +1,251 @@
+//! Rate limits of routers, routes and listeners, Aeraki's and ours. No protocol is needed to read them;
+//! the names that they use are checked against each that they are for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meltemi_config::{
+    Bucket, Descriptor, DescriptorEntry, DescriptorValue, LocalLimit, LocalLimits, Problem,
+};
+
+use super::router::{Name, Test, tests};
+use crate::shadow::{Shadows, Why};
+use crate::yaml::Cursor;
+
+/// How long a rate limit service may take to answer if nobody says.
+const REQUEST_TIMEOUT: Duration = Duration::from_millis(100);
+/// Buckets of one rule at one time if nobody says.
+const VALUES: usize = 1024;
+
+/// A `localRateLimit`.
+#[derive(Clone, Debug)]
+pub(crate) struct LocalRate<'a> {
+    /// Whatever shares this shares its buckets.
+    pub(crate) limits: Arc<LocalLimits>,
+    pub(crate) names: Names<'a>,
+}
+
+/// The attributes that a limit asks for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names<'a> {
+    pub(crate) tests: Vec<Test<'a>>,
+    /// Attributes whose values count, or `source.ip`.
+    pub(crate) values: Vec<(String, Cursor<'a>)>,
+}
+
+/// A `globalRateLimit`.
+#[derive(Clone, Debug)]
+pub(crate) struct GlobalRate<'a> {
+    pub(crate) at: Cursor<'a>,
+    pub(crate) name: String,
+    pub(crate) domain: String,
+    /// The service's cluster, or its host and port.
+    pub(crate) service: Cursor<'a>,
+    pub(crate) timeout: Duration,
+    pub(crate) deny: bool,
+    pub(crate) descriptors: Vec<Descriptor>,
+    pub(crate) names: Names<'a>,
+}
+
+/// Reads a `localRateLimit`, which is called `name` in metrics.
+pub(super) fn local<'a>(
+    here: &Cursor<'a>,
+    name: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<LocalRate<'a>> {
+    if !here.exists() {
+        return None;
+    }
+    let mut names = Names::default();
+    let mut places = here.at("conditions").items();
+    // Behind the conditions, whose requests it does not see.
+    if here.at("tokenBucket").exists() {
+        places.push(here.clone());
+    }
+    if places.is_empty() {
+        problems.push(
+            here.error("limits nothing")
+                .remedy("give a tokenBucket, or conditions with one each"),
+        );
+    }
+    let mut shadows = Shadows::default();
+    let mut rules: Vec<LocalLimit> = Vec::new();
+    for at in &places {
+        let Some(own) = rule(at, &mut names, problems) else {
+            continue;
+        };
+        if let Some((first, why)) = shadows.add(&own.matches) {
+            let first = rules.get(first).map_or(&own.origin, |rule| &rule.origin);
+            problems.push(never(&at.at("tokenBucket"), &first.to_string(), why));
+        }
+        rules.push(own);
+    }
+    let limits = LocalLimits {
+        name: name.to_owned(),
+        rules,
+        origin: here.origin(),
+    };
+    Some(LocalRate {
+        limits: Arc::new(limits),
+        names,
+    })
+}
+
+fn never(at: &Cursor<'_>, first: &str, why: Why) -> Problem {
+    at.warning(format!(
+        "limits nothing: the condition at {first} comes first and {}",
+        why.words()
+    ))
+    .remedy("the first condition that matches counts alone; put the more specific one first")
+}
+
+/// A bucket; none if it is not whole, which is a problem already.
+fn rule<'a>(
+    here: &Cursor<'a>,
+    names: &mut Names<'a>,
+    problems: &mut Vec<Problem>,
+) -> Option<LocalLimit> {
+    let own: Vec<Test<'a>> = matching(&here.at("match"), problems);
+    let per = here.at("per").items();
+    let values = here.at("values");
+    if values.exists() && per.is_empty() {
+        problems.push(
+            values
+                .warning("means nothing without `per`: there is one bucket")
+                .remedy("name attributes under per, or leave it out"),
+        );
+    }
+    names.values.extend(
+        per.iter()
+            .filter_map(|at| Some((at.text()?.to_owned(), at.clone()))),
+    );
+    let bucket = here.at("tokenBucket");
+    let rule = LocalLimit {
+        matches: own.iter().map(Test::exactly).collect(),
+        per: per
+            .iter()
+            .filter_map(Cursor::text)
+            .map(str::to_owned)
+            .collect(),
+        values: values.number().unwrap_or(VALUES),
+        bucket: Bucket {
+            size: bucket.at("maxTokens").number()?,
+            fill: bucket.at("tokensPerFill").number().unwrap_or(1),
+            interval: bucket.at("fillInterval").duration()?,
+        },
+        origin: here.origin(),
+    };
+    names.tests.extend(own);
+    Some(rule)
+}
+
+fn matching<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Vec<Test<'a>> {
+    here.at("attributes")
+        .entries()
+        .into_iter()
+        .filter_map(|(name, at)| tests(Name::Exactly(name.to_owned()), &at, problems))
+        .collect()
+}
+
+/// Reads a `globalRateLimit`, which is called `name` in metrics.
+pub(super) fn global<'a>(
+    here: &Cursor<'a>,
+    name: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<GlobalRate<'a>> {
+    if !here.exists() {
+        return None;
+    }
+    let mut names = Names {
+        tests: matching(&here.at("match"), problems),
+        values: Vec::new(),
+    };
+    let domain = here.at("domain");
+    if domain.text() == Some("") {
+        problems.push(
+            domain
+                .error("is empty")
+                .remedy("name the domain that the service knows"),
+        );
+    }
+    let written = here.at("descriptors");
+    let mut descriptors = Vec::new();
+    for item in written.items() {
+        let mut parts = item.items();
+        if item.at("property").exists() {
+            parts.push(item.clone());
+        }
+        let entries: Vec<DescriptorEntry> = parts
+            .iter()
+            .filter_map(|part| entry(part, &mut names, problems))
+            .collect();
+        if entries.is_empty() && item.items().is_empty() && item.entries().is_empty() {
+            problems.push(
+                item.error("has no entry")
+                    .remedy("give at least one key with an attribute or a value"),
+            );
+        }
+        descriptors.push(Descriptor { entries });
+    }
+    if written.exists() && written.items().is_empty() {
+        problems.push(
+            written
+                .error("is empty, so nothing is told to the service")
+                .remedy("give at least one descriptor"),
+        );
+    }
+    Some(GlobalRate {
+        name: name.to_owned(),
+        domain: domain.text().unwrap_or("").to_owned(),
+        service: here.at("rateLimitService"),
+        timeout: here
+            .at("requestTimeout")
+            .duration()
+            .unwrap_or(REQUEST_TIMEOUT),
+        deny: here.at("denyOnFail").flag() == Some(true),
+        descriptors,
+        names,
+        at: here.clone(),
+    })
+}
+
+/// An entry, ours or Aeraki's.
+fn entry<'a>(
+    here: &Cursor<'a>,
+    names: &mut Names<'a>,
+    problems: &mut Vec<Problem>,
+) -> Option<DescriptorEntry> {
+    let (property, attribute, value) =
+        (here.at("property"), here.at("attribute"), here.at("value"));
+    let key = here.at("descriptorKey").text().or(here.at("key").text())?;
+    let attribute = if property.exists() {
+        property
+    } else {
+        attribute
+    };
+    let value = match (attribute.text(), value.text()) {
+        (Some(name), None) => {
+            names.values.push((name.to_owned(), attribute.clone()));
+            DescriptorValue::Attribute(name.to_owned())
+        }
+        (None, Some(text)) => DescriptorValue::Text(text.to_owned()),
+        (Some(_), Some(_)) => {
+            problems.push(
+                here.error("has attribute and value at once")
+                    .remedy("give one of them"),
+            );
+            return None;
+        }
+        (None, None) => {
+            problems.push(
+                here.error("has no value")
+                    .remedy("give an attribute, or a value that is always the same"),
+            );
+            return None;
+        }
+    };
+    Some(DescriptorEntry {
+        key: key.to_owned(),
+        value,
+    })
+}

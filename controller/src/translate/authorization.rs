@@ -1,0 +1,286 @@
+//! Authorization policies to listeners and routes: which apply where, and what their tests mean in
+//! a protocol.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use meltemi_config::{Authorization, Clause, Policy, PolicyRule, Problem, Subject};
+use meltemi_frame::Spec;
+
+use super::attach::gateway_id;
+use super::directory::Directory;
+use super::routes::{header_name, suspicious};
+use crate::kinds::{
+    AccessPolicy, AccessRule, Action, Flavour, Gateway, Resources, Target, Term, What,
+};
+
+/// The namespace whose policies are for all (Istio's root namespace).
+const ROOT: &str = "istio-system";
+/// The protocol that Aeraki's kind is for.
+const DUBBO: &str = "dubbo";
+
+/// All policies, with what they are for.
+pub(super) struct Policies<'r> {
+    all: Vec<Chosen<'r>>,
+}
+
+struct Chosen<'r> {
+    policy: &'r AccessPolicy<'r>,
+    /// `namespace/name`.
+    gateways: BTreeSet<String>,
+    hosts: BTreeSet<String>,
+}
+
+impl<'r> Policies<'r> {
+    pub(super) fn new(
+        resources: &'r Resources<'r>,
+        directory: &Directory<'r>,
+        problems: &mut Vec<Problem>,
+    ) -> Self {
+        let chosen = resources
+            .access
+            .iter()
+            .map(|policy| choose(policy, resources, directory, problems));
+        Self {
+            all: chosen.collect(),
+        }
+    }
+
+    /// The policies of a protocol on a listener.
+    pub(super) fn of_listener(
+        &self,
+        gateway: &Gateway<'_>,
+        spec: &Spec,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Arc<Authorization>> {
+        let id = gateway_id(gateway);
+        self.compile(|one| one.gateways.contains(&id), spec, problems)
+    }
+
+    /// The policies of the routes of hosts.
+    pub(super) fn of_hosts(
+        &self,
+        hosts: &[String],
+        spec: &Spec,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Arc<Authorization>> {
+        let meant = |one: &Chosen<'_>| hosts.iter().any(|host| one.hosts.contains(host));
+        self.compile(meant, spec, problems)
+    }
+
+    fn compile(
+        &self,
+        meant: impl Fn(&Chosen<'_>) -> bool,
+        spec: &Spec,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Arc<Authorization>> {
+        let mut all = Authorization::default();
+        for one in self.all.iter().filter(|one| meant(one)) {
+            let policy = one.policy;
+            if policy.flavour == Flavour::Dubbo && spec.name != DUBBO {
+                continue;
+            }
+            let rules = policy.rules.iter();
+            let compiled = Policy {
+                name: policy.document.object.to_string(),
+                rules: rules
+                    .filter_map(|rule| compile_rule(policy, rule, spec, problems))
+                    .collect(),
+                origin: policy.document.origin(),
+            };
+            match policy.action {
+                Action::Allow => all.allow.push(compiled),
+                Action::Deny => all.deny.push(compiled),
+                Action::Audit => all.audit.push(compiled),
+            }
+        }
+        (!all.is_empty()).then(|| Arc::new(all))
+    }
+}
+
+/// What a policy is for: what it names, or else the gateways of its namespace.
+fn choose<'r>(
+    policy: &'r AccessPolicy<'r>,
+    resources: &Resources<'_>,
+    directory: &Directory<'_>,
+    problems: &mut Vec<Problem>,
+) -> Chosen<'r> {
+    let namespace = policy.document.namespace.as_str();
+    let mut chosen = Chosen {
+        policy,
+        gateways: BTreeSet::new(),
+        hosts: BTreeSet::new(),
+    };
+    for target in &policy.targets {
+        aim(&mut chosen, target, resources, directory, problems);
+    }
+    if !policy.targets.is_empty() {
+        return chosen;
+    }
+    let labels = policy.selector.as_ref().map(|(labels, _)| labels);
+    let found = resources.gateways.iter().filter(|gateway| {
+        let has = |(key, value): (&String, &String)| gateway.labels.get(key) == Some(value);
+        (namespace == ROOT || namespace == gateway.document.namespace)
+            && labels.is_none_or(|labels| labels.iter().all(has))
+    });
+    chosen.gateways = found.map(gateway_id).collect();
+    if chosen.gateways.is_empty() {
+        let nothing = match &policy.selector {
+            Some((_, at)) => at.warning(
+                "applies to nothing: no Gateway of this namespace has these labels in its selector",
+            ),
+            None => policy.document.cursor().at("spec").warning(format!(
+                "applies to nothing: no Gateway that is loaded is in the namespace {namespace}"
+            )),
+        };
+        problems.push(nothing.remedy(
+            "name what it is for in targetRefs; policies in istio-system are for every namespace",
+        ));
+    }
+    chosen
+}
+
+/// Adds what a target names.
+fn aim(
+    chosen: &mut Chosen<'_>,
+    target: &Target<'_>,
+    resources: &Resources<'_>,
+    directory: &Directory<'_>,
+    problems: &mut Vec<Problem>,
+) {
+    let namespace = chosen.policy.document.namespace.as_str();
+    let name = target.name;
+    let found = match target.kind {
+        "Gateway" => {
+            let id = format!("{namespace}/{name}");
+            let found = resources.gateways.iter().any(|one| gateway_id(one) == id);
+            chosen.gateways.insert(id);
+            found
+        }
+        "Service" | "ServiceEntry" => {
+            let entries = resources.services.iter().filter(|entry| {
+                target.kind == "ServiceEntry"
+                    && entry.document.namespace == namespace
+                    && entry.document.name == name
+            });
+            let mut hosts: BTreeSet<String> =
+                entries.flat_map(|entry| entry.hosts.clone()).collect();
+            let host = name.to_ascii_lowercase();
+            if hosts.is_empty()
+                && let Some(service) = directory.find(&host, namespace)
+            {
+                hosts.insert(service.host.to_owned());
+            }
+            let found = !hosts.is_empty();
+            chosen.hosts.append(&mut hosts);
+            found
+        }
+        _ => false,
+    };
+    if !found {
+        problems.push(
+            target
+                .at
+                .at("name")
+                .warning(format!(
+                    "applies to nothing: there is no {} {namespace}/{name}",
+                    target.kind
+                ))
+                .remedy("what this policy forbids is not forbidden"),
+        );
+    }
+}
+
+/// A rule as a protocol can test it; `None`: it never matches.
+fn compile_rule(
+    policy: &AccessPolicy<'_>,
+    rule: &AccessRule<'_>,
+    spec: &Spec,
+    problems: &mut Vec<Problem>,
+) -> Option<PolicyRule> {
+    let mut foreign = false;
+    let mut clauses = |terms: &[Term<'_>]| -> Vec<Clause> {
+        let mut all = Vec::new();
+        for term in terms {
+            match subject(&term.what, spec) {
+                Some(subject) => {
+                    if let What::Attribute(name) | What::Header(name) = &term.what
+                        && spec.key(name).is_none()
+                    {
+                        suspicious(&term.at, name, spec, problems);
+                    }
+                    all.push(Clause {
+                        subject,
+                        values: term.values.clone(),
+                        not: term.not,
+                    });
+                }
+                None => {
+                    foreign = true;
+                    problems.push(unknown(policy, term, spec));
+                }
+            }
+        }
+        all
+    };
+    let compiled = PolicyRule {
+        from: rule.from.iter().map(|terms| clauses(terms)).collect(),
+        to: rule.to.iter().map(|terms| clauses(terms)).collect(),
+        when: clauses(&rule.when),
+    };
+    // Istio, for what is not HTTP: less is allowed, and more is denied and seen.
+    (!foreign || policy.action != Action::Allow).then_some(compiled)
+}
+
+/// What is tested, if the protocol has it on requests.
+fn subject(what: &What, spec: &Spec) -> Option<Subject> {
+    let known = |name: &str| {
+        let on_requests = spec.key(name).is_none_or(|key| key.request);
+        let found = spec.lookup(name).filter(|_| on_requests);
+        found.map(|_| Subject::Attribute(name.to_owned()))
+    };
+    match what {
+        What::Subject(subject) => Some(subject.clone()),
+        What::Operation => known(&spec.operation),
+        What::Service => spec.service.as_deref().and_then(known),
+        What::Key => ["keys", "key"]
+            .into_iter()
+            .filter(|name| spec.key(name).is_some())
+            .find_map(known),
+        What::Header(name) => header_name(name, spec).and_then(|name| known(&name)),
+        What::Attribute(name) => known(name),
+        What::Http(_) => None,
+    }
+}
+
+/// What to say of a test of what the protocol does not have.
+fn unknown(policy: &AccessPolicy<'_>, term: &Term<'_>, spec: &Spec) -> Problem {
+    let name = &spec.name;
+    let what = match &term.what {
+        What::Operation => "no operation".to_owned(),
+        What::Service => "no service".to_owned(),
+        What::Key => "no key".to_owned(),
+        What::Header(attribute) | What::Attribute(attribute) => {
+            format!("no attribute `{attribute}` on requests")
+        }
+        What::Http(_) | What::Subject(_) => "nothing of the kind".to_owned(),
+    };
+    let has = format!("it has {}", spec.known_names());
+    if policy.flavour == Flavour::Own {
+        return term.at.error(format!("{name} has {what}")).remedy(format!(
+            "{has}; name the listeners or services that the policy is for in targetRefs"
+        ));
+    }
+    let outcome = match policy.action {
+        Action::Allow => "so this rule never matches, and allows nothing",
+        Action::Deny => "so it is passed over, and the rule denies whatever it is",
+        Action::Audit => "so it is passed over, and the rule sees whatever it is",
+    };
+    let remedy = match &term.what {
+        What::Http(instead) => (*instead).to_owned(),
+        _ => has,
+    };
+    term.at
+        .warning(format!("{name} has {what}, {outcome}"))
+        .remedy(remedy)
+}

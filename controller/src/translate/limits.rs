@@ -1,0 +1,60 @@
+//! Rate limits of one protocol: the names that they use, and the clusters of the services that are asked.
+
+use std::sync::Arc;
+
+use meltemi_config::{GlobalLimit, LocalLimits, Problem};
+use meltemi_frame::Spec;
+
+use super::clusters::Clusters;
+use super::routes::{On, attribute, attribute_match};
+use crate::kinds::{GlobalRate, LocalRate, Names};
+
+/// The name that stands for the client's address.
+const SOURCE_IP: &str = "source.ip";
+
+/// The limits, checked against the protocol. What is wrong is a problem; whoever gives out the same limits
+/// for several protocols or routes gives out the same buckets.
+pub(super) fn local(
+    written: &LocalRate<'_>,
+    spec: &Spec,
+    problems: &mut Vec<Problem>,
+) -> Arc<LocalLimits> {
+    names(&written.names, spec, problems);
+    Arc::clone(&written.limits)
+}
+
+/// The limit; none, with a problem, if its service is not there.
+pub(super) fn global(
+    written: &GlobalRate<'_>,
+    namespace: &str,
+    spec: &Spec,
+    clusters: &mut Clusters<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<Arc<GlobalLimit>> {
+    names(&written.names, spec, problems);
+    let tests = written.names.tests.iter();
+    let limit = GlobalLimit {
+        name: written.name.clone(),
+        matches: tests
+            .filter_map(|test| attribute_match(test, spec, On::Requests, &mut Vec::new()))
+            .collect(),
+        domain: written.domain.clone(),
+        descriptors: written.descriptors.clone(),
+        cluster: clusters.plain(&written.service, namespace, problems)?,
+        timeout: written.timeout,
+        deny_on_failure: written.deny,
+        origin: written.at.origin(),
+    };
+    Some(Arc::new(limit))
+}
+
+fn names(names: &Names<'_>, spec: &Spec, problems: &mut Vec<Problem>) {
+    for test in &names.tests {
+        attribute_match(test, spec, On::Requests, problems);
+    }
+    for (name, at) in &names.values {
+        if name != SOURCE_IP {
+            attribute(name, at, spec, On::Requests, problems);
+        }
+    }
+}

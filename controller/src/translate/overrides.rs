@@ -1,0 +1,84 @@
+//! What a DestinationPolicy says of a cluster, over what a DestinationRule says.
+
+use meltemi_config::{Cluster, Endpoint, Probe, Problem};
+use meltemi_frame::{Protocol, Sharing, Spec};
+
+use super::clusters::has;
+use crate::kinds::{DestinationPolicy, Fallback};
+use crate::yaml::Cursor;
+
+/// Puts a policy on a cluster.
+pub(super) fn override_with(
+    policy: &DestinationPolicy<'_>,
+    protocol: &dyn Protocol,
+    cluster: &mut Cluster,
+    problems: &mut Vec<Problem>,
+) {
+    let spec = protocol.spec();
+    if let Some((sharing, at)) = &policy.sharing {
+        if *sharing == Sharing::Multiplexed && spec.correlation.id_bits().is_none() {
+            problems.push(
+                at.error(format!("{} has no id to tell requests apart by", spec.name))
+                    .remedy("use exclusive or pipelined"),
+            );
+        } else {
+            cluster.sharing = Some(*sharing);
+        }
+    }
+    if let Some((check, at)) = &policy.health {
+        problems.extend(impossible(&check.probe, at, spec));
+        cluster.health = Some(check.clone());
+    }
+    cluster.keepalive = policy.keepalive.unwrap_or(cluster.keepalive);
+    cluster.dns_refresh = policy.dns_refresh.unwrap_or(cluster.dns_refresh);
+    cluster.outlier = policy.outlier(cluster.outlier, problems);
+    cluster.panic = policy.panic.unwrap_or(cluster.panic);
+    cluster.budget = policy.budget.unwrap_or(cluster.budget);
+    cluster.warmup = policy.warmup.or(cluster.warmup);
+    policy.limit(&mut cluster.limits);
+}
+
+/// Why endpoints cannot be asked this in a protocol.
+fn impossible(probe: &Probe, at: &Cursor<'_>, spec: &Spec) -> Option<Problem> {
+    match probe {
+        Probe::Heartbeat if !spec.heartbeat => Some(
+            at.error(format!("{} has no heartbeat", spec.name))
+                .remedy("use tcp, or {call: <an operation>}"),
+        ),
+        // Whether a protocol can make a call of its own is not told by its `Spec`.
+        Probe::Call(_) | Probe::Heartbeat | Probe::Tcp => None,
+    }
+}
+
+/// The endpoints of a subset of which no endpoint has the labels.
+pub(super) fn fall_back(
+    mut all: Vec<Endpoint>,
+    policy: Option<&DestinationPolicy<'_>>,
+    host: &str,
+    at: &Cursor<'_>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Endpoint> {
+    let fallback = policy.map_or(&Fallback::Nothing, |policy| &policy.fallback);
+    let remedy = match fallback {
+        Fallback::Nothing => {
+            all.clear();
+            "every request to it fails until one has"
+        }
+        Fallback::Any => "requests to it go to all endpoints until one has (subsetFallback)",
+        Fallback::Labels(labels) => {
+            all.retain(|endpoint| has(endpoint, labels));
+            if all.is_empty() {
+                "and none has those of subsetFallback: every request to it fails until one has"
+            } else {
+                "requests to it go to the endpoints of subsetFallback until one has"
+            }
+        }
+    };
+    problems.push(
+        at.warning(format!(
+            "no endpoint of {host} has the labels of this subset"
+        ))
+        .remedy(remedy),
+    );
+    all
+}

@@ -1,0 +1,207 @@
+//! What the rules of a route or listener must hold for the router to carry them out: attributes that the
+//! protocol has, where they are asked for, and numbers that make sense. What needs the whole
+//! configuration (clusters, unique names) is [`Config::new`](crate::Config::new)'s.
+
+use meltemi_frame::Spec;
+
+use crate::{
+    AttributeMatch, Change, DescriptorValue, FaultRule, GlobalLimit, LocalLimit, LocalLimits,
+    Mutation, Origin, Problem, Retry,
+};
+
+/// The name that stands for the client's address where rate limits name attributes.
+const SOURCE_IP: &str = "source.ip";
+
+/// The messages in which an attribute is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum On {
+    Requests,
+    Responses,
+}
+
+/// Checks rules against a protocol, and keeps everything that is wrong.
+pub(crate) struct Check<'c> {
+    pub(crate) spec: &'c Spec,
+    pub(crate) problems: &'c mut Vec<Problem>,
+}
+
+impl Check<'_> {
+    pub(crate) fn tests(&mut self, tests: &[AttributeMatch], on: On, origin: &Origin, field: &str) {
+        for test in tests {
+            self.attribute(&test.name, on, origin, field);
+        }
+    }
+
+    fn attribute(&mut self, name: &str, on: On, origin: &Origin, field: &str) {
+        let spec = self.spec;
+        let problem = Problem::error(origin, field, name);
+        if spec.lookup(name).is_none() {
+            self.problems.push(
+                problem
+                    .says(format!("{} has no such attribute", spec.name))
+                    .remedy(format!("it has {}", spec.known_names())),
+            );
+            return;
+        }
+        let Some(key) = spec.key(name) else {
+            return;
+        };
+        match on {
+            On::Requests if !key.request => self.problems.push(
+                problem.says("this attribute is found on responses only, and this is for requests"),
+            ),
+            On::Responses if !key.response => self.problems.push(
+                problem.says("this attribute is found on requests only, and this is for responses"),
+            ),
+            On::Requests | On::Responses => {}
+        }
+    }
+
+    fn attribute_or_source(&mut self, name: &str, origin: &Origin, field: &str) {
+        if name != SOURCE_IP {
+            self.attribute(name, On::Requests, origin, field);
+        }
+    }
+
+    pub(crate) fn retry(&mut self, retry: &Retry, origin: &Origin) {
+        self.tests(&retry.statuses, On::Responses, origin, "retries.statuses");
+        if retry.per_try_timeout.is_some_and(|time| time.is_zero()) {
+            self.problems.push(
+                Problem::error(origin, "retries.perTryTimeout", "0s")
+                    .says("no attempt could end in time"),
+            );
+        }
+        if retry.longest_backoff < retry.backoff {
+            self.problems.push(
+                Problem::error(
+                    origin,
+                    "retries.backoff.max",
+                    &format!("{:?}", retry.longest_backoff),
+                )
+                .says(format!(
+                    "is shorter than the first pause, {:?}",
+                    retry.backoff
+                )),
+            );
+        }
+    }
+
+    pub(crate) fn fault(&mut self, fault: &FaultRule) {
+        self.tests(
+            &fault.matches,
+            On::Requests,
+            &fault.origin,
+            "faults.match.attributes",
+        );
+        if fault.delay.is_none() && fault.abort.is_none() {
+            self.problems.push(
+                Problem::error(&fault.origin, "faults", "").says("neither delays nor aborts"),
+            );
+        }
+    }
+
+    pub(crate) fn mutation(&mut self, mutation: &Mutation, origin: &Origin) {
+        self.changes(&mutation.request, On::Requests, origin, "requestMutation");
+        self.changes(
+            &mutation.response,
+            On::Responses,
+            origin,
+            "responseMutation",
+        );
+    }
+
+    fn changes(&mut self, changes: &[Change], on: On, origin: &Origin, field: &str) {
+        for change in changes {
+            if !self.spec.editable(change.name(), on == On::Responses) {
+                self.problems.push(
+                    Problem::error(origin, field, change.name())
+                        .says(format!("{} cannot carry this change", self.spec.name))
+                        .remedy(editable_names(self.spec, on)),
+                );
+            }
+            let needed = change.value().into_iter().flat_map(|it| it.attributes());
+            for name in needed {
+                self.attribute(name, on, origin, field);
+            }
+        }
+    }
+
+    pub(crate) fn local(&mut self, limits: &LocalLimits) {
+        for rule in &limits.rules {
+            self.tests(
+                &rule.matches,
+                On::Requests,
+                &rule.origin,
+                "localRateLimit.match",
+            );
+            for name in &rule.per {
+                self.attribute_or_source(name, &rule.origin, "localRateLimit.per");
+            }
+            self.numbers(rule);
+        }
+    }
+
+    fn numbers(&mut self, rule: &LocalLimit) {
+        let bucket = &rule.bucket;
+        for (field, zero) in [
+            ("tokenBucket.maxTokens", bucket.size == 0),
+            ("tokenBucket.tokensPerFill", bucket.fill == 0),
+            ("tokenBucket.fillInterval", bucket.interval.is_zero()),
+            ("values", rule.values == 0 && !rule.per.is_empty()),
+        ] {
+            if zero {
+                self.problems.push(
+                    Problem::error(&rule.origin, &format!("localRateLimit.{field}"), "0")
+                        .says("must be more than zero"),
+                );
+            }
+        }
+    }
+
+    pub(crate) fn global(&mut self, limit: &GlobalLimit) {
+        self.tests(
+            &limit.matches,
+            On::Requests,
+            &limit.origin,
+            "globalRateLimit.match",
+        );
+        let field = "globalRateLimit.descriptors";
+        if limit.descriptors.iter().all(|one| one.entries.is_empty()) {
+            self.problems.push(
+                Problem::error(&limit.origin, field, "").says("nothing is told to the service"),
+            );
+        }
+        let entries = limit.descriptors.iter().flat_map(|one| &one.entries);
+        for entry in entries {
+            if let DescriptorValue::Attribute(name) = &entry.value {
+                self.attribute_or_source(name, &limit.origin, field);
+            }
+        }
+        if limit.timeout.is_zero() {
+            self.problems.push(
+                Problem::error(&limit.origin, "globalRateLimit.requestTimeout", "0s")
+                    .says("no answer could come in time"),
+            );
+        }
+    }
+}
+
+fn editable_names(spec: &Spec, on: On) -> String {
+    let response = on == On::Responses;
+    let declared = spec.keys.iter().map(|key| key.name.to_string());
+    let open = spec
+        .open
+        .iter()
+        .map(|open| format!("{}<name>", open.prefix));
+    let names: Vec<String> = declared
+        .chain(open)
+        .filter(|name| spec.editable(name, response))
+        .collect();
+    if names.is_empty() {
+        return "nothing in it can be changed".to_owned();
+    }
+    format!("it can change {}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests;

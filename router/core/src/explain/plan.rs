@@ -1,0 +1,236 @@
+//! What a route does to a request besides sending it somewhere: for people.
+
+use std::fmt;
+use std::time::Duration;
+
+use meltemi_config::{Change, Config, FaultRule, Route, Share};
+use meltemi_frame::{Message, Reason};
+
+use crate::{CompiledRoute, MirrorTarget};
+
+/// What a route does to a request besides sending it somewhere.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Plan {
+    /// How long it may take; `None`: for ever.
+    pub timeout: Option<String>,
+    /// What is done if it fails.
+    pub retry: RetryPlan,
+    /// The faults that can hit it.
+    pub faults: Vec<FaultShare>,
+    /// The clusters that can get a copy.
+    pub mirrors: Vec<MirrorShare>,
+    /// Changes to it.
+    pub request_changes: Vec<String>,
+    /// Changes to its response.
+    pub response_changes: Vec<String>,
+}
+
+/// What is done if a request fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct RetryPlan {
+    /// Further attempts after the first.
+    pub attempts: u32,
+    /// How long one may take; `None`: as long as the request.
+    pub per_try_timeout: Option<String>,
+    /// Whether this request can be sent again after it was sent.
+    pub resends: bool,
+    /// Failures after which it is, and tests of responses.
+    pub on: Vec<String>,
+    /// The first pause and the longest.
+    pub pause: [String; 2],
+    /// Endpoints that failed are passed over.
+    pub elsewhere: bool,
+}
+
+/// A fault that can hit a request.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct FaultShare {
+    /// How long it waits.
+    pub delay: Option<String>,
+    /// How many do, in percent.
+    pub delay_percent: f64,
+    /// What it is answered with.
+    pub abort: Option<String>,
+    /// How many are, in percent.
+    pub abort_percent: f64,
+}
+
+/// A cluster that can get a copy of a request.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct MirrorShare {
+    /// The cluster.
+    pub cluster: String,
+    /// How many requests, in percent.
+    pub percent: f64,
+    /// Its answers are compared.
+    pub compare: bool,
+}
+
+impl Plan {
+    /// What `route`, which was compiled from `plain` and `config`, does to a message.
+    pub(super) fn new(
+        route: &CompiledRoute,
+        plain: &Route,
+        config: &Config,
+        message: &Message<'_>,
+    ) -> Self {
+        let extras = route.rules.extras();
+        let faults = extras.and_then(|extras| extras.faults.as_ref());
+        let faults = faults.iter().flat_map(|faults| faults.matching(message));
+        let faults = faults.filter_map(|at| plain.faults.get(at));
+        let mirrors = extras.and_then(|extras| extras.mirrors.as_ref());
+        let mirrors = mirrors
+            .iter()
+            .flat_map(|mirrors| mirrors.taking(&message.head));
+        let mirror = |target: &MirrorTarget| {
+            Some(MirrorShare {
+                cluster: config.clusters().get(target.cluster)?.name.clone(),
+                percent: percent(target.share),
+                compare: target.compare,
+            })
+        };
+        let changes = |changes: &[Change]| changes.iter().map(written).collect();
+        Self {
+            timeout: route.timeout.map(shown),
+            retry: RetryPlan::new(route, plain, message),
+            faults: faults.map(FaultShare::new).collect(),
+            mirrors: mirrors.filter_map(mirror).collect(),
+            request_changes: changes(&plain.mutation.request),
+            response_changes: changes(&plain.mutation.response),
+        }
+    }
+}
+
+impl RetryPlan {
+    fn new(route: &CompiledRoute, plain: &Route, message: &Message<'_>) -> Self {
+        let (rule, plain) = (&route.rules.retry, &plain.retry);
+        let faults = plain.on.iter().map(|fault| fault.name().to_owned());
+        let statuses = plain.statuses.iter().map(|test| {
+            let not = if test.negate { "not: " } else { "" };
+            format!("`{}` {not}{}", test.name, test.matcher)
+        });
+        Self {
+            attempts: rule.attempts(),
+            per_try_timeout: rule.per_try_timeout().map(shown),
+            resends: rule.keeps(&message.head),
+            on: faults.chain(statuses).collect(),
+            pause: [plain.backoff, plain.longest_backoff.max(plain.backoff)].map(shown),
+            elsewhere: rule.elsewhere(),
+        }
+    }
+}
+
+impl FaultShare {
+    fn new(plain: &FaultRule) -> Self {
+        let abort = plain.abort.as_ref();
+        Self {
+            delay: plain.delay.map(|(delay, _)| shown(delay)),
+            delay_percent: plain.delay.map_or(0.0, |(_, share)| percent(share)),
+            abort: abort.map(|abort| format!("{}: {}", reason_name(abort.reason), abort.text)),
+            abort_percent: abort.map_or(0.0, |abort| percent(abort.share)),
+        }
+    }
+}
+
+fn shown(duration: Duration) -> String {
+    format!("{duration:?}")
+}
+
+pub(super) fn percent(share: Share) -> f64 {
+    f64::from(share.as_millionths()) / 10_000.0
+}
+
+const fn reason_name(reason: Reason) -> &'static str {
+    match reason {
+        Reason::BadRequest => "bad request",
+        Reason::NotFound => "not found",
+        Reason::Unavailable => "unavailable",
+        Reason::Timeout => "timeout",
+        Reason::Overloaded => "overloaded",
+        Reason::Denied => "denied",
+        Reason::Internal => "internal",
+    }
+}
+
+fn written(change: &Change) -> String {
+    match change {
+        Change::Set(name, value) => format!("sets {name} to `{value}`"),
+        Change::Add(name, value) => format!("adds {name} `{value}`"),
+        Change::Remove(name) => format!("removes {name}"),
+    }
+}
+
+impl fmt::Display for RetryPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.attempts == 0 {
+            return f.write_str("retry never");
+        }
+        write!(f, "retry up to {} times", self.attempts)?;
+        if self.elsewhere {
+            f.write_str(", elsewhere")?;
+        }
+        let [first, longest] = &self.pause;
+        write!(f, ", after {first} up to {longest}")?;
+        if let Some(timeout) = &self.per_try_timeout {
+            write!(f, ", {timeout} for each try")?;
+        }
+        if self.on.is_empty() {
+            return f.write_str("; not once sent");
+        }
+        write!(f, "; once sent, on {}", self.on.join(", "))?;
+        if !self.resends {
+            f.write_str(", if twice is known to do no harm, which it is not of this one")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for FaultShare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("fault")?;
+        if let Some(delay) = &self.delay {
+            write!(f, " delays {}% by {delay}", self.delay_percent)?;
+        }
+        if let Some(abort) = &self.abort {
+            let and = if self.delay.is_some() { "," } else { "" };
+            write!(f, "{and} answers {}% with {abort}", self.abort_percent)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for MirrorShare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "mirror {}% to {}", self.percent, self.cluster)?;
+        if self.compare {
+            f.write_str(", compared")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(timeout) = &self.timeout {
+            writeln!(f, "timeout {timeout}")?;
+        }
+        writeln!(f, "{}", self.retry)?;
+        for fault in &self.faults {
+            writeln!(f, "{fault}")?;
+        }
+        for mirror in &self.mirrors {
+            writeln!(f, "{mirror}")?;
+        }
+        for change in &self.request_changes {
+            writeln!(f, "request {change}")?;
+        }
+        for change in &self.response_changes {
+            writeln!(f, "response {change}")?;
+        }
+        Ok(())
+    }
+}

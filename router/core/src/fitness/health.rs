@@ -1,0 +1,141 @@
+//! What the probes of an endpoint say, taken together.
+
+use std::sync::atomic::{AtomicU32, Ordering::AcqRel, Ordering::Acquire};
+
+use meltemi_config::HealthCheck;
+
+/// What the probes of an endpoint say.
+///
+/// An endpoint that was never probed counts as healthy, so that a new proxy serves at once; but its
+/// first probe decides, either way. From then on it takes [`HealthCheck::unhealthy`] failures in a
+/// row to make it unhealthy, and [`HealthCheck::healthy`] successes to make it healthy again.
+#[derive(Debug)]
+pub struct Health {
+    /// What it counts as, and results in a row that say otherwise: both change at once.
+    state: AtomicU32,
+    healthy: u32,
+    unhealthy: u32,
+}
+
+const UNKNOWN: u32 = 0;
+const HEALTHY: u32 = 1;
+const UNHEALTHY: u32 = 2;
+
+/// Where the number of results begins.
+const COUNT: u32 = 2;
+
+const fn verdict(state: u32) -> u32 {
+    state & ((1 << COUNT) - 1)
+}
+
+impl Health {
+    /// Of an endpoint that was never probed.
+    pub fn new(check: &HealthCheck) -> Self {
+        let most = u32::MAX >> COUNT;
+        Self {
+            state: AtomicU32::new(UNKNOWN),
+            healthy: check.healthy.clamp(1, most),
+            unhealthy: check.unhealthy.clamp(1, most),
+        }
+    }
+
+    /// Whether requests may be sent to it.
+    pub fn is_healthy(&self) -> bool {
+        verdict(self.state.load(Acquire)) != UNHEALTHY
+    }
+
+    /// Whether it has been probed.
+    pub fn is_known(&self) -> bool {
+        verdict(self.state.load(Acquire)) != UNKNOWN
+    }
+
+    /// A probe has ended. If that changes whether requests may be sent to it: whether they may.
+    pub fn probed(&self, ok: bool) -> Option<bool> {
+        let next = |state| Some(self.next(state, ok));
+        let before = match self.state.fetch_update(AcqRel, Acquire, next) {
+            Ok(before) | Err(before) => before,
+        };
+        let is = verdict(self.next(before, ok)) != UNHEALTHY;
+        let was = verdict(before) != UNHEALTHY;
+        (is != was).then_some(is)
+    }
+
+    const fn next(&self, state: u32, ok: bool) -> u32 {
+        let (same, other, limit) = match (verdict(state), ok) {
+            (UNKNOWN, true) => return HEALTHY,
+            (UNKNOWN, false) => return UNHEALTHY,
+            (HEALTHY, _) => (ok, UNHEALTHY, self.unhealthy),
+            (_, _) => (!ok, HEALTHY, self.healthy),
+        };
+        if same {
+            return verdict(state);
+        }
+        // Never more than the limit, which has room.
+        let count = (state >> COUNT) + 1;
+        if count >= limit {
+            other
+        } else {
+            verdict(state) | (count << COUNT)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use meltemi_config::Probe;
+
+    use super::*;
+
+    fn health(unhealthy: u32, healthy: u32) -> Health {
+        Health::new(&HealthCheck {
+            probe: Probe::Tcp,
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            unhealthy,
+            healthy,
+        })
+    }
+
+    #[test]
+    fn the_first_probe_decides() {
+        let good = health(3, 2);
+        assert!(good.is_healthy() && !good.is_known());
+        assert_eq!(good.probed(true), None, "it counted as healthy already");
+        assert!(good.is_healthy() && good.is_known());
+        let bad = health(3, 2);
+        assert_eq!(bad.probed(false), Some(false));
+        assert!(!bad.is_healthy());
+    }
+
+    #[test]
+    fn later_it_takes_several_in_a_row() {
+        let health = health(3, 2);
+        let results = [
+            (true, None),
+            (false, None),
+            (false, None),
+            (true, None),
+            (false, None),
+            (false, None),
+            (false, Some(false)),
+            (false, None),
+            (true, None),
+            (false, None),
+            (true, None),
+            (true, Some(true)),
+            (true, None),
+        ];
+        for (at, (ok, change)) in results.into_iter().enumerate() {
+            assert_eq!(health.probed(ok), change, "probe {at}");
+        }
+    }
+
+    #[test]
+    fn thresholds_of_zero_are_one() {
+        let health = health(0, 0);
+        let changes = [true, false, true].map(|ok| health.probed(ok));
+        assert_eq!(changes, [None, Some(false), Some(true)]);
+    }
+}

@@ -1,0 +1,343 @@
+//! When a request that failed is sent again, and after what pause. It knows nothing of endpoints, and
+//! holds no request.
+
+use std::time::Duration;
+
+use meltemi_config::{Retry, RetryBudget};
+use meltemi_frame::{Bind, Fault, Head, Interest, Kind, Message, Safety, Spec, Status};
+
+use crate::balance::below;
+use crate::matching::Tests;
+
+/// What a route does about requests that failed.
+#[derive(Clone, Debug)]
+pub struct RetryRule {
+    attempts: u32,
+    per_try_timeout: Option<Duration>,
+    on: Box<[Fault]>,
+    statuses: Tests,
+    resend: bool,
+    elsewhere: bool,
+    /// A request that was sent can fail in a way that has it sent again.
+    resends: bool,
+    backoff: Duration,
+    longest_backoff: Duration,
+}
+
+impl RetryRule {
+    /// Compiles a rule; `response` becomes as deep as its tests of responses need.
+    pub(crate) fn compile(retry: &Retry, spec: &Spec, response: &mut Interest) -> Self {
+        let mut rule = Self {
+            attempts: retry.attempts,
+            per_try_timeout: retry.per_try_timeout,
+            on: Box::default(),
+            statuses: Tests::default(),
+            resend: retry.resend,
+            elsewhere: retry.elsewhere,
+            resends: false,
+            backoff: retry.backoff,
+            longest_backoff: retry.longest_backoff,
+        };
+        if retry.attempts > 0 {
+            rule.on = retry.on.as_slice().into();
+            rule.statuses = Tests::compile(&retry.statuses, spec, response);
+            let can_happen = |&fault: &Fault| match fault {
+                // Nothing was sent.
+                Fault::Connect => false,
+                // If a try may take as long as the request, no time is left for another.
+                Fault::Timeout => retry.per_try_timeout.is_some(),
+                _ => true,
+            };
+            rule.resends = !rule.statuses.is_empty() || rule.on.iter().any(can_happen);
+        }
+        rule
+    }
+
+    /// Further attempts after the first.
+    pub const fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// How long one attempt may take; `None`: as long as the request.
+    pub const fn per_try_timeout(&self) -> Option<Duration> {
+        self.per_try_timeout
+    }
+
+    /// Endpoints that failed are passed over while there are others.
+    pub const fn elsewhere(&self) -> bool {
+        self.elsewhere
+    }
+
+    /// Whether a copy of a request must be kept when it is sent, because it may be sent again. Never of
+    /// one that twice may do harm, that is one-way, ties its connection, or goes out in pieces.
+    pub fn keeps(&self, head: &Head) -> bool {
+        self.resends
+            && head.kind == Kind::Request
+            && head.bind == Bind::Free
+            && head.end
+            && (self.resend || head.safety != Safety::Unknown)
+    }
+
+    /// Whether a request is tried again after `retries_made` retries and a failure that the router found.
+    /// `sent`: a byte of it may have reached an upstream; `kept`: [`RetryRule::keeps`] said so,
+    /// and the copy is there. Of one that was not sent the caller has all that is needed. That the time
+    /// of the whole request ran out is no question for this.
+    pub fn again(&self, retries_made: u32, failure: Fault, sent: bool, kept: bool) -> bool {
+        if retries_made >= self.attempts {
+            return false;
+        }
+        if failure == Fault::Timeout && self.per_try_timeout.is_none() {
+            return false;
+        }
+        let named = self.on.contains(&failure);
+        if sent {
+            return kept && named;
+        }
+        // The others say that trying again would end in the same way, or make things worse.
+        named || matches!(failure, Fault::Connect | Fault::Reset | Fault::Timeout)
+    }
+
+    /// Whether a response is a failure after which a request is sent again, and which one.
+    pub fn fails(&self, status: Status, message: &Message<'_>) -> Option<Fault> {
+        let Status::Failed(fault) = status else {
+            return None;
+        };
+        (self.on.contains(&fault) || self.statuses.any(message)).then_some(fault)
+    }
+
+    /// Whether a request is sent again after `retries_made` retries and a response of which
+    /// [`RetryRule::fails`] said that it is a failure.
+    pub const fn again_after_response(&self, retries_made: u32, kept: bool) -> bool {
+        kept && retries_made < self.attempts
+    }
+
+    /// How long to wait before the next retry, after `retries_made` of them: the configured pause,
+    /// doubled for each and cut at the longest; of that a random half to whole. `random` is any
+    /// number, evenly distributed.
+    pub fn pause(&self, retries_made: u32, random: u64) -> Duration {
+        let factor = 1u32.checked_shl(retries_made).unwrap_or(u32::MAX);
+        let whole = self.backoff.saturating_mul(factor);
+        let whole = whole.min(self.longest_backoff).as_nanos();
+        let whole = u64::try_from(whole).unwrap_or(u64::MAX);
+        let half = whole / 2;
+        Duration::from_nanos(whole - half + below(random, half.saturating_add(1)))
+    }
+}
+
+/// How many requests of a cluster may be under retry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget(RetryBudget);
+
+impl Budget {
+    /// The budget of a cluster.
+    pub const fn new(budget: RetryBudget) -> Self {
+        Self(budget)
+    }
+
+    /// Whether one more request may be under retry: fewer are than the limit, and fewer than the share of
+    /// the requests in flight (those under retry among them) or than the least.
+    pub fn allows(&self, active_requests: u64, active_retries: u64, limit: u64) -> bool {
+        let millionths = u128::from(active_requests) * u128::from(self.0.share.as_millionths());
+        let share = u64::try_from(millionths / 1_000_000).unwrap_or(u64::MAX);
+        active_retries < share.max(self.0.least.into()).min(limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use meltemi_config::{AttributeMatch, Matcher, Share};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fixture::{exact, message, spec};
+
+    fn rule(retry: &Retry) -> (RetryRule, Interest) {
+        let mut response = Interest::Route;
+        (RetryRule::compile(retry, &spec(), &mut response), response)
+    }
+
+    const FAULTS: [Fault; 8] = [
+        Fault::Connect,
+        Fault::Reset,
+        Fault::Timeout,
+        Fault::Overload,
+        Fault::NoEndpoint,
+        Fault::Application,
+        Fault::Server,
+        Fault::Denied,
+    ];
+
+    prop_compose! {
+        fn retry()(
+            attempts in 0..4u32,
+            per_try in prop::option::of(1..1000u64),
+            on in prop::sample::subsequence(&FAULTS[..], 0..FAULTS.len()),
+            statuses in prop::option::of(prop::sample::select(vec!["BUSY", "x"])),
+            resend in any::<bool>(),
+        ) -> Retry {
+            Retry {
+                attempts,
+                per_try_timeout: per_try.map(Duration::from_millis),
+                on,
+                statuses: statuses.map(|value| exact("result", value)).into_iter().collect(),
+                resend,
+                ..Retry::default()
+            }
+        }
+    }
+
+    prop_compose! {
+        fn head()(
+            kind in prop::sample::select(vec![Kind::Request, Kind::OneWay, Kind::Local]),
+            bind in prop::sample::select(vec![Bind::Free, Bind::Once, Bind::Pin, Bind::Session]),
+            safety in prop::sample::select(vec![Safety::Read, Safety::Idempotent, Safety::Unknown]),
+            end in prop::bool::weighted(0.8),
+        ) -> Head {
+            Head { bind, safety, end, ..Head::new(kind, None) }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
+
+        /// Nothing that may do harm twice leaves twice, whatever fails.
+        #[test]
+        fn what_is_unsafe_is_never_sent_twice(
+            retry in retry(),
+            head in head(),
+            made in 0..5u32,
+            failure in prop::sample::select(&FAULTS[..]),
+        ) {
+            let (rule, _) = rule(&retry);
+            let kept = rule.keeps(&head);
+            let harmless = head.safety != Safety::Unknown || retry.resend;
+            let plain = head.kind == Kind::Request && head.bind == Bind::Free && head.end;
+            prop_assert!(!kept || harmless && plain);
+            let response = message(&[("result", "BUSY")]);
+            let told = rule.fails(Status::Failed(failure), &response);
+            let again = rule.again(made, failure, true, kept)
+                || told.is_some() && rule.again_after_response(made, kept);
+            let meant = retry.on.contains(&failure)
+                || retry.statuses.contains(&exact("result", "BUSY"));
+            prop_assert!(!again || kept && meant && made < retry.attempts);
+            // And what is meant and safe is.
+            if meant && harmless && plain && made < retry.attempts
+                && failure != Fault::Connect
+                && (failure != Fault::Timeout || retry.per_try_timeout.is_some())
+            {
+                prop_assert!(again);
+            }
+        }
+
+        #[test]
+        fn what_was_not_sent_is_always_tried_again(retry in retry(), made in 0..5u32) {
+            let (rule, _) = rule(&retry);
+            for failure in [Fault::Connect, Fault::Reset] {
+                prop_assert_eq!(rule.again(made, failure, false, false), made < retry.attempts);
+            }
+            let overload = rule.again(made, Fault::Overload, false, false);
+            prop_assert!(!overload || retry.on.contains(&Fault::Overload));
+        }
+
+        #[test]
+        fn pauses_double_up_to_the_longest(
+            backoff in 0..10_000u64,
+            longest in 0..100_000u64,
+            made in 0..100u32,
+            random in any::<u64>(),
+        ) {
+            let (rule, _) = rule(&Retry {
+                backoff: Duration::from_micros(backoff),
+                longest_backoff: Duration::from_micros(longest),
+                ..Retry::default()
+            });
+            let whole = u128::from(backoff) * (1 << made);
+            let whole = u64::try_from(whole.min(longest.into())).unwrap() * 1000;
+            let pause = u64::try_from(rule.pause(made, random).as_nanos()).unwrap();
+            prop_assert!(whole.div_ceil(2) <= pause && pause <= whole, "{pause} of {whole}");
+        }
+
+        #[test]
+        fn a_retry_storm_stays_within_the_budget(
+            share in 0..=1_000_000u32,
+            least in 0..10u32,
+            requests in 0..10_000u64,
+            limit in 0..2000u64,
+        ) {
+            let budget = Budget::new(RetryBudget { share: Share::millionths(share), least });
+            let mut retries = 0;
+            while budget.allows(requests, retries, limit) {
+                retries += 1;
+            }
+            let part = requests * u64::from(share) / 1_000_000;
+            prop_assert_eq!(retries, part.max(least.into()).min(limit));
+        }
+    }
+
+    #[test]
+    fn jitter_reaches_both_ends() {
+        let (rule, _) = rule(&Retry::default());
+        assert_eq!(rule.pause(0, 0), Duration::from_micros(12_500));
+        assert_eq!(rule.pause(0, u64::MAX), Duration::from_millis(25));
+        assert_eq!(rule.pause(1, u64::MAX), Duration::from_millis(50));
+        assert_eq!(rule.pause(9, u64::MAX), Duration::from_millis(250));
+        let (none, _) = super::tests::rule(&Retry {
+            backoff: Duration::ZERO,
+            ..Retry::default()
+        });
+        assert_eq!(none.pause(3, u64::MAX), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_response_fails_by_its_fault_or_its_status() {
+        let (rule, response) = rule(&Retry {
+            on: vec![Fault::Server],
+            statuses: vec![AttributeMatch {
+                name: "result".to_owned(),
+                matcher: Matcher::Prefix("BUSY".to_owned()),
+                negate: false,
+            }],
+            ..Retry::default()
+        });
+        assert_eq!(response, Interest::Body);
+        let busy = message(&[("result", "BUSY now")]);
+        let failed = Status::Failed(Fault::Application);
+        assert_eq!(rule.fails(failed, &busy), Some(Fault::Application));
+        assert_eq!(rule.fails(failed, &message(&[("result", "no")])), None);
+        assert_eq!(
+            rule.fails(Status::Failed(Fault::Server), &message(&[])),
+            Some(Fault::Server)
+        );
+        // A response that did not fail is none, whatever it looks like.
+        assert_eq!(rule.fails(Status::Ok, &busy), None);
+    }
+
+    #[test]
+    fn no_copy_is_kept_for_failures_that_cannot_come() {
+        let mut head = Head::new(Kind::Request, None);
+        head.safety = Safety::Read;
+        let keeps = |on: &[Fault], per_try: Option<u64>| {
+            let (rule, _) = rule(&Retry {
+                on: on.to_vec(),
+                per_try_timeout: per_try.map(Duration::from_millis),
+                ..Retry::default()
+            });
+            rule.keeps(&head)
+        };
+        assert!(!keeps(&[], None) && !keeps(&[Fault::Connect], Some(1)));
+        assert!(!keeps(&[Fault::Timeout], None) && keeps(&[Fault::Timeout], Some(1)));
+        assert!(keeps(&[Fault::Reset], None));
+    }
+
+    #[test]
+    fn without_attempts_responses_are_not_looked_at() {
+        let retry = Retry {
+            attempts: 0,
+            statuses: vec![exact("result", "x")],
+            ..Retry::default()
+        };
+        let (rule, response) = rule(&retry);
+        assert_eq!(response, Interest::Route);
+        assert!(!rule.again(0, Fault::Connect, false, true));
+    }
+}

@@ -1,0 +1,258 @@
+//! From a route to an endpoint and a connection: for first attempts, retries, requests that had to wait,
+//! and copies. What happens before, and when it fails, is told elsewhere (`request`, `retry`).
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use meltemi_frame::{Bind, Fault, Kind, Message};
+use meltemi_router_core::{Admission, CompiledRoute};
+
+use crate::call::{Call, Who};
+use crate::cluster::{Acquired, ClusterState, Need, Waiting};
+use crate::downstream::Downstream;
+use crate::endpoint::{EndpointState, InFlight};
+use crate::retry::Kept;
+use crate::stats::cluster;
+use crate::upstream::Upstream;
+use crate::view::ServedView;
+use crate::worker::Worker;
+
+/// A request on its way to a cluster.
+pub(crate) struct Errand<'a> {
+    pub(crate) worker: &'a Rc<Worker>,
+    /// Whose request it is, or a copy of whose.
+    pub(crate) down: &'a Rc<Downstream>,
+    pub(crate) served: &'a Rc<ServedView>,
+    pub(crate) route: &'a CompiledRoute,
+    pub(crate) cluster: &'a Rc<ClusterState>,
+}
+
+/// What became of a request.
+pub(crate) enum Sent {
+    /// It waits to be written, or for more room than there is in the output (`full`).
+    Out { upstream: Rc<Upstream>, full: bool },
+    /// It waits for a connection.
+    Waits,
+    /// It has ended already.
+    Ended,
+}
+
+impl Errand<'_> {
+    /// Sends a request.
+    pub(crate) fn run(&self, message: &mut Message<'_>, mut call: Call) -> Sent {
+        let head = message.head;
+        let copy = matches!(call.who, Who::Mirror(_));
+        let pinned = if copy { None } else { self.down.pinned() };
+        let found = match &pinned {
+            Some(upstream) => self.pinned(message, upstream),
+            None => self.pick(&call),
+        };
+        let (endpoint, admission) = match found {
+            Ok(found) => found,
+            Err((fault, text)) => {
+                call.refuse(self.worker, fault, &text);
+                return Sent::Ended;
+            }
+        };
+        let (worker, cluster) = (self.worker, self.cluster);
+        self.keep(message, &mut call);
+        let session = self.down.upstream_session(cluster);
+        let need = Need {
+            protocol: &self.served.protocol,
+            session: &session,
+            exclusive: head.bind != Bind::Free || !head.end,
+            interest: self.served.table.response_interest(),
+            affinity: self.down.number,
+        };
+        let is_pinned = pinned.is_some();
+        let acquired = match pinned {
+            Some(upstream) => Acquired::Upstream(upstream),
+            None => cluster.acquire(worker, &endpoint, &need),
+        };
+        cluster.group.add(cluster::REQUESTS, 1);
+        call.in_flight = Some(InFlight::new(&endpoint, cluster, admission));
+        if let Some(track) = call.track_mut() {
+            track.note(|entry| entry.endpoints.push(endpoint.address));
+        }
+        let upstream = match acquired {
+            Acquired::Upstream(upstream) => upstream,
+            Acquired::Refused(fault) => {
+                call.refuse(worker, fault, &cluster.says("is at its limit"));
+                return Sent::Ended;
+            }
+            Acquired::Busy if copy => {
+                call.refuse(worker, Fault::Overload, "");
+                return Sent::Ended;
+            }
+            Acquired::Busy => {
+                let waiting = Waiting {
+                    message: message.to_owned_message(),
+                    protocol: Arc::clone(&self.served.protocol),
+                    session: session.clone(),
+                    interest: need.interest,
+                    deadline_ms: self.try_deadline(&call),
+                    give_up_ms: self.give_up(call.deadline_ms),
+                    endpoint,
+                    hashed: call.hash.is_some(),
+                    call,
+                };
+                return self.wait(waiting);
+            }
+        };
+        if head.bind == Bind::Pin && !is_pinned && !copy {
+            self.down.pin(&upstream);
+        }
+        self.send(message, call, &upstream)
+    }
+
+    fn send(&self, message: &mut Message<'_>, call: Call, upstream: &Rc<Upstream>) -> Sent {
+        let (worker, head) = (self.worker, message.head);
+        let copy = matches!(call.who, Who::Mirror(_));
+        // A copy must not hold anybody up: not even those who fill the same connection.
+        if copy && upstream.is_over_cap() {
+            call.refuse(worker, Fault::Overload, "");
+            return Sent::Ended;
+        }
+        let answered = call.expects_reply(head.kind);
+        let sent = if answered {
+            if upstream.is_exclusive() && !upstream.is_pinned() && !copy {
+                self.down.uses_alone(upstream, head.bind == Bind::Once);
+            }
+            let deadline_ms = self.try_deadline(&call);
+            upstream.send(worker, message, Some(call), deadline_ms)
+        } else {
+            let sent = upstream.send(worker, message, None, u64::MAX);
+            match &sent {
+                Ok(_) => call.sent(worker),
+                Err(unsent) => call.refuse(worker, unsent.fault, unsent.text()),
+            }
+            sent
+        };
+        match sent {
+            Ok(full) => {
+                if !answered && head.end {
+                    // No reply tells when the connection is free again.
+                    upstream.done(worker);
+                }
+                Sent::Out {
+                    upstream: Rc::clone(upstream),
+                    full,
+                }
+            }
+            Err(unsent) => {
+                unsent.answer(worker);
+                if !copy {
+                    self.down.after_reply(upstream);
+                }
+                upstream.done(worker);
+                Sent::Ended
+            }
+        }
+    }
+
+    /// The endpoint of the connection that the client is tied to.
+    fn pinned(
+        &self,
+        message: &Message<'_>,
+        upstream: &Rc<Upstream>,
+    ) -> Result<(Rc<EndpointState>, Admission), (Fault, String)> {
+        if self.served.leads_elsewhere(message, upstream) {
+            let text = format!(
+                "the connection is tied to {} and this request routes to {}",
+                upstream.cluster.config.borrow().name,
+                self.cluster.config.borrow().name
+            );
+            return Err((Fault::Misrouted, text));
+        }
+        Ok((Rc::clone(&upstream.endpoint), Admission::Plain))
+    }
+
+    fn pick(&self, call: &Call) -> Result<(Rc<EndpointState>, Admission), (Fault, String)> {
+        let kept = call.caller().and_then(|caller| caller.kept.as_ref());
+        let tried = kept.map_or(&[][..], |kept| &kept.tried);
+        self.cluster
+            .pick(self.worker, call.hash, tried)
+            .ok_or_else(|| {
+                let what = if self.cluster.is_empty() {
+                    "has no endpoint"
+                } else {
+                    "has no healthy endpoint"
+                };
+                (Fault::NoEndpoint, self.cluster.says(what))
+            })
+    }
+
+    /// Keeps a copy of a request that may be sent again after it was sent.
+    fn keep(&self, message: &Message<'_>, call: &mut Call) {
+        if let Who::Caller(caller) = &mut call.who
+            && caller.kept.is_none()
+            && self.route.rules.retry.keeps(&message.head)
+        {
+            caller.kept = Some(Box::new(Kept::of(message)));
+        }
+    }
+
+    /// When this attempt's time is out.
+    fn try_deadline(&self, call: &Call) -> u64 {
+        let per_try = self.route.rules.retry.per_try_timeout();
+        match per_try.filter(|_| matches!(call.who, Who::Caller(_))) {
+            Some(time) => call.deadline_ms.min(self.worker.after(time)),
+            None => call.deadline_ms,
+        }
+    }
+
+    /// Until when a request may wait for a connection, in milliseconds of the worker's clock: no
+    /// longer than one may take to be made, however patient the request itself is.
+    fn give_up(&self, deadline_ms: u64) -> u64 {
+        let patience = self.cluster.config.borrow().connect_timeout;
+        deadline_ms.min(self.worker.after(patience))
+    }
+
+    fn wait(&self, waiting: Waiting) -> Sent {
+        let head = *waiting.message.head();
+        let may_wait = head.end && matches!(head.bind, Bind::Free | Bind::Once);
+        let refused = if may_wait {
+            self.worker.something_pending();
+            let refused = self.cluster.wait(waiting).err();
+            if head.bind == Bind::Once && refused.is_none() {
+                self.down.set_queued(true);
+            }
+            refused.map(|waiting| waiting.call)
+        } else {
+            Some(waiting.call)
+        };
+        let Some(call) = refused else {
+            return Sent::Waits;
+        };
+        let text = self.cluster.says("has no connection to spare");
+        call.refuse(self.worker, Fault::Overload, &text);
+        Sent::Ended
+    }
+}
+
+/// Sends a request that waited, in the background of its connection.
+pub(crate) fn resume(worker: &Rc<Worker>, message: &mut Message<'_>, call: Call) {
+    let (down, served, route) = match &call.who {
+        Who::Caller(caller) => (&caller.down, &caller.served, caller.route),
+        Who::OneWay(one_way) => (&one_way.down, &one_way.served, one_way.route),
+        Who::Mirror(_) | Who::Proxy => return,
+    };
+    let (down, served) = (Rc::clone(down), Rc::clone(served));
+    let (Some(route), Some(cluster)) = (
+        served.table.routes().get(route),
+        served.clusters.get(call.cluster),
+    ) else {
+        return;
+    };
+    let errand = Errand {
+        worker,
+        down: &down,
+        served: &served,
+        route,
+        cluster,
+    };
+    if message.head.kind == Kind::Request && down.is_closed() {
+        return;
+    }
+    errand.run(message, call);
+}
