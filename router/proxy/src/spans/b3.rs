@@ -1,4 +1,4 @@
-//! The B3 propagation of Zipkin (https://github.com/openzipkin/b3-propagation), in one header and in
+//! The B3 propagation of Zipkin (<https://github.com/openzipkin/b3-propagation>), in one header and in
 //! several, read and written.
 
 use super::context::{Parent, digits};

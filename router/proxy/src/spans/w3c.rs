@@ -1,4 +1,4 @@
-//! The W3C Trace Context, level 1 (https://www.w3.org/TR/trace-context-1/): `traceparent` read and
+//! The W3C Trace Context, level 1 (<https://www.w3.org/TR/trace-context-1/>): `traceparent` read and
 //! written.
 
 use super::context::{Parent, digits};
