@@ -104,8 +104,7 @@ impl DubboCodec {
         (told && !header.is_event()).then(|| Box::new(reply::receipt(header, &[])))
     }
 
-    /// The message in `wire`, which holds it whole or, if `whole` is not set, its front alone. It is built
-    /// where the caller finds it: messages are large, and every move copies one.
+    /// The message in `wire`, which holds it whole or, if `whole` is not set, its front alone.
     fn message<'b>(
         &mut self,
         header: Header,
@@ -113,51 +112,67 @@ impl DubboCodec {
         whole: bool,
         want: Interest,
     ) -> Result<Decoded<'b>, Bad> {
-        if header.is_event() {
-            let kind = event::kind(header, wire, &mut self.scratch, &self.limits)?;
-            let message = Message::new(Head::new(kind, Some(header.id)), wire);
-            return Ok(Decoded::Message(message, wire.len()));
-        }
         let kind = match (header.is_request(), header.is_two_way()) {
+            _ if header.is_event() => event::kind(header, wire, &mut self.scratch, &self.limits)?,
             (true, true) => Kind::Request,
             (true, false) => Kind::OneWay,
             (false, _) => Kind::Response,
         };
-        let mut head = Head::new(kind, Some(header.id));
-        if kind == Kind::Response {
-            head.status = header::outcome(header.status);
+        let head = Head::new(kind, Some(header.id));
+        // Made where the caller finds it: messages are large, and every move copies one.
+        let mut decoded = Ok(Decoded::Message(Message::new(head, wire), wire.len()));
+        if let Ok(Decoded::Message(message, _)) = &mut decoded
+            && !header.is_event()
+            && let Err(bad) = self.fill(header, message, whole, want)
+        {
+            decoded = Err(bad);
         }
-        head.end = whole;
-        let mut message = Message::new(head, wire);
-        describe_header(header, &mut message);
+        decoded
+    }
 
-        let well = kind != Kind::Response || header.status == header::OK;
+    /// Reads the body, as deep as `want`.
+    fn fill(
+        &mut self,
+        header: Header,
+        message: &mut Message<'_>,
+        whole: bool,
+        want: Interest,
+    ) -> Result<(), Bad> {
+        let wire = message.wire();
+        let response = message.head.kind == Kind::Response;
+        if response {
+            message.head.status = header::outcome(header.status);
+        }
+        message.head.end = whole;
+        describe_header(header, message);
+
+        let well = !response || header.status == header::OK;
         let Some(format) = Format::of(header.serialization()).filter(|_| well) else {
             if header.serialization() == 0 {
                 return Err(Bad::Invalid("there is no serialization with id 0"));
             }
-            return Ok(Decoded::Message(message, wire.len()));
+            return Ok(());
         };
         let (scratch, limits) = (&mut self.scratch, &self.limits);
         let mut reader = Reader::new(format, wire, LENGTH, scratch, limits);
-        if kind == Kind::Response {
+        if response {
             let outcome = response::outcome(&mut reader)?;
-            response::publish(outcome, &mut message);
+            response::publish(outcome, message);
             if whole && want >= Interest::Headers {
                 // A reply too deep to walk is still the caller's: it goes without attachments.
-                match response::publish_rest(outcome, &mut reader, limits, &mut message) {
+                match response::publish_rest(outcome, &mut reader, limits, message) {
                     Ok(()) | Err(Bad::Depth | Bad::Entries) => {}
                     Err(bad) => return Err(bad),
                 }
             }
         } else {
             let fields = request::fields(&mut reader)?;
-            request::publish(&fields, &reader, &mut message);
+            request::publish(&fields, &reader, message);
             if whole && want >= Interest::Headers {
-                request::publish_rest(&fields, &mut reader, limits, &mut message)?;
+                request::publish_rest(&fields, &mut reader, limits, message)?;
             }
         }
-        Ok(Decoded::Message(message, wire.len()))
+        Ok(())
     }
 }
 

@@ -103,6 +103,13 @@ impl ThriftCodec {
             return Ok(Decoded::Incomplete(4));
         };
         let total = sniff::frame_size(*length).map_err(DecodeError::lost)?;
+        if want < Interest::Body
+            && total <= self.hold(want)
+            && let Some(wire) = input.get(..total)
+            && let Some(envelope) = present::plain_envelope(wire, self.side)
+        {
+            return present::plain(&envelope, wire, self.side);
+        }
         let refused = self.refuses(total);
         let (front, bytes) = match self.front(input, total, want) {
             Ok(read) => read,

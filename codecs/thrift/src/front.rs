@@ -48,6 +48,14 @@ pub(crate) struct Noted {
 /// Set in the bits of a receipt whose request is never answered.
 const ONE_WAY: u32 = 1 << Dialect::BITS;
 
+/// What the bits of a message say of whether there is anything to answer.
+pub(crate) const fn one_way(kind: MessageType) -> u32 {
+    match kind {
+        MessageType::Call => 0,
+        _ => ONE_WAY,
+    }
+}
+
 impl Front {
     /// Reads the message in a frame of `total` bytes, of which `bytes` is the front.
     pub(crate) fn framed(
@@ -207,14 +215,9 @@ impl Front {
             .map_or(self.seqid(), |envelope| envelope.seqid)
     }
 
-    /// Whether the caller is owed an answer. A payload that cannot be read is taken for a call.
-    pub(crate) fn expects_reply(&self) -> bool {
-        matches!(self.kind, None | Some(MessageType::Call))
-    }
-
     /// The dialect, and whether there is anything to answer.
     pub(crate) fn bits(&self) -> u32 {
-        let one_way = if self.expects_reply() { 0 } else { ONE_WAY };
+        let one_way = self.kind.map_or(0, one_way);
         self.dialect.bits() | one_way
     }
 

@@ -1,11 +1,14 @@
 //! Turns the front of a message into a [`Message`]: its head, its attributes, and the notes from
 //! which it is encoded and answered later. Attribute slots are those of [`crate::keys`].
 
-use meltemi_frame::{Head, KeyId, Kind, Message, Open, Receipt, Side, Span, Violation};
+use meltemi_frame::{
+    DecodeError, Decoded, Head, KeyId, Kind, Message, Open, Receipt, Side, Span, Violation,
+};
 
 use crate::dialect::{Dialect, Encoding, MessageType, Transport};
+use crate::envelope::{self, Envelope};
 use crate::front::{self, Front, Names};
-use crate::{header, json, keys};
+use crate::{header, json, keys, outcome};
 
 /// The first call of a Finagle client, which asks for another framing on this connection.
 pub(crate) const FINAGLE_UPGRADE: &[u8] = b"__can__finagle__trace__v3__";
@@ -59,6 +62,67 @@ pub(crate) fn message<'b>(front: &Front, wire: &'b [u8], side: Side, end: bool) 
         message.head.kind = Kind::Local;
     }
     message
+}
+
+/// The front of a message that is whole, framed, in the strict binary encoding and on its right side, as
+/// most are. `None`: it is something else, or wrong.
+#[inline]
+pub(crate) fn plain_envelope(wire: &[u8], side: Side) -> Option<Envelope> {
+    if wire.get(4..6) != Some(&[0x80, 0x01]) {
+        return None;
+    }
+    let envelope = envelope::read(wire, 4).ok()?;
+    let request = matches!(envelope.kind, MessageType::Call | MessageType::OneWay);
+    let name = wire.get(envelope.name.0..envelope.name.1)?;
+    (request == (side == Side::Server) && name != FINAGLE_UPGRADE).then_some(envelope)
+}
+
+/// The message of such a front. The same as [`message`] makes of it, with less ado.
+pub(crate) fn plain<'b>(
+    envelope: &Envelope,
+    wire: &'b [u8],
+    side: Side,
+) -> Result<Decoded<'b>, DecodeError> {
+    let kind = match (side, envelope.kind) {
+        (Side::Client, _) => Kind::Response,
+        (Side::Server, MessageType::OneWay) => Kind::OneWay,
+        (Side::Server, _) => Kind::Request,
+    };
+    let head = Head::new(kind, Some(i64::from(envelope.seqid)));
+    // Made where the caller finds it: messages are large, and every move copies one.
+    let mut decoded = Ok(Decoded::Message(Message::new(head, wire), wire.len()));
+    if let Ok(Decoded::Message(message, _)) = &mut decoded {
+        fill_plain(message, envelope, side);
+    }
+    decoded
+}
+
+fn fill_plain(message: &mut Message<'_>, envelope: &Envelope, side: Side) {
+    let wire = message.wire();
+    let attributes = &mut message.attributes;
+    let span = |(start, end): (usize, usize)| Span::new(start, end);
+    let mut name = envelope.name;
+    if side == Side::Server {
+        let (service, method) = envelope::split_name(wire, name);
+        if let Some(service) = service {
+            attributes.set_span(keys::SERVICE, span(service));
+        }
+        name = method;
+    } else {
+        let outcome = outcome::read(wire, envelope);
+        message.head.status = outcome.status;
+        if let Some(exception) = outcome.exception {
+            attributes.set_static(keys::EXCEPTION, exception);
+        }
+    }
+    attributes.set_span(keys::METHOD, span(name));
+    attributes.set_static(keys::TRANSPORT, Transport::Framed.name());
+    attributes.set_static(keys::PROTOCOL, Encoding::Strict.name());
+    attributes.set_static(keys::TYPE, envelope.kind.name());
+    let (seq, name) = (span(envelope.seq), span(name));
+    let bits = Dialect::ORDINARY.bits() | front::one_way(envelope.kind);
+    let seqid = envelope.seqid.cast_unsigned();
+    message.layout = [bits, seq.start, seq.end, 0, 0, name.start, name.end, seqid];
 }
 
 /// A Finagle client that is told "unknown method" goes on in plain Thrift. Its upgrade must not
