@@ -315,6 +315,19 @@ fn places_and_trials_are_exact_under_threads() {
     assert_eq!(outliers.ejected(), 0);
 }
 
+#[test]
+fn of_two_workers_that_eject_one_is_faster() {
+    let (outliers, records) = cluster(config(), 10);
+    // Both have seen the endpoint in use, and a failure too many.
+    let eject = || outliers.eject(&records[0], Cause::Consecutive, SECOND);
+    assert_eq!(eject().map(|ejection| ejection.number), Some(1));
+    assert_eq!(eject(), None);
+    assert_eq!(outliers.ejected(), 1, "the second gives its place back");
+    assert_eq!(records[0].admit(31 * SECOND), Some(Trial));
+    outliers.report(&records[0], Trial, Success, 31 * SECOND);
+    assert_eq!(outliers.ejected(), 0);
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Pass(u64),

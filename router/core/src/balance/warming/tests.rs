@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::time::Duration;
 
 use meltemi_config::{Balancing, Cluster, Locality, Share};
@@ -184,6 +185,46 @@ fn who_is_fit_again_warms_up_again() {
         counts[balancer.pick(&ask, &mut random, &again).unwrap().at] += 1.0;
     }
     assert_shares(counts, [0.1, 1.0, 1.0], &"told");
+}
+
+#[test]
+fn who_is_warm_is_not_asked_at_every_pick() {
+    struct Counted(Cell<u32>);
+    impl Endpoints for Counted {
+        fn fitness(&self, _: usize) -> Fitness {
+            Fitness::Fit
+        }
+        fn load(&self, _: usize) -> u32 {
+            0
+        }
+        fn since_us(&self, _: usize) -> u64 {
+            self.0.set(self.0.get() + 1);
+            0
+        }
+    }
+    let mut balancer = balancer(Balancing::Random, [1; 3], false);
+    let (mut random, seen) = (numbers(4), Counted(Cell::new(0)));
+    let mut asked = |now_us, epoch| {
+        seen.0.set(0);
+        for _ in 0..100 {
+            let ask = Ask {
+                now_us,
+                epoch,
+                ..Ask::default()
+            };
+            balancer.pick(&ask, &mut random, &seen);
+        }
+        seen.0.get()
+    };
+    // While they warm up, once for each step.
+    for at_us in [SECOND, 2 * SECOND] {
+        let once = asked(at_us, 3);
+        assert!((1..100).contains(&once), "{once}");
+        assert_eq!(asked(at_us + SECOND / 2, 3), 0);
+    }
+    assert!(asked(200 * SECOND, 3) > 0);
+    assert_eq!(asked(900 * SECOND, 3), 0);
+    assert!((1..100).contains(&asked(900 * SECOND, 4)));
 }
 
 #[test]
