@@ -1,5 +1,6 @@
 //! A request in flight: who asked, and what to do when it ends. Where it goes is `dispatch`'s affair.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use meltemi_frame::{Fault, Kind, Reason, Receipt, Status};
@@ -15,8 +16,11 @@ use crate::stats::operation;
 use crate::view::ServedView;
 use crate::worker::Worker;
 
-/// A request in flight, or about to be.
-pub(crate) struct Call {
+/// A request in flight, or about to be. Boxed, as it is handed on often and large; boxes are used again.
+pub(crate) type Call = Box<Ticket>;
+
+/// What is known of a request in flight.
+pub(crate) struct Ticket {
     pub(crate) who: Who,
     /// The correlation id as the caller wrote it.
     pub(crate) id: Option<i64>,
@@ -80,7 +84,41 @@ pub(crate) struct OneWay {
     pub(crate) track: Track,
 }
 
-impl Call {
+/// Boxes of requests that have ended, for those to come: in the steady state none is allocated.
+#[derive(Default)]
+pub(crate) struct Pool(RefCell<Vec<Call>>);
+
+/// Boxes that are kept.
+const KEPT: usize = 1024;
+
+impl Pool {
+    pub(crate) fn call(&self, who: Who, id: Option<i64>) -> Call {
+        match self.0.borrow_mut().pop() {
+            Some(mut call) => {
+                *call = Ticket::new(who, id);
+                call
+            }
+            None => Box::new(Ticket::new(who, id)),
+        }
+    }
+
+    /// The request has ended.
+    pub(crate) fn recycle(&self, mut call: Call) {
+        call.in_flight = None;
+        call.who = Who::Proxy;
+        let mut kept = self.0.borrow_mut();
+        if kept.len() < KEPT {
+            kept.push(call);
+        }
+    }
+
+    /// Gives memory back.
+    pub(crate) fn trim(&self) {
+        *self.0.borrow_mut() = Vec::new();
+    }
+}
+
+impl Ticket {
     pub(crate) const fn new(who: Who, id: Option<i64>) -> Self {
         Self {
             who,
@@ -97,8 +135,8 @@ impl Call {
     }
 
     /// The proxy's own heartbeat.
-    pub(crate) const fn keepalive() -> Self {
-        Self::new(Who::Proxy, None)
+    pub(crate) fn keepalive() -> Call {
+        Box::new(Self::new(Who::Proxy, None))
     }
 
     pub(crate) const fn is_keepalive(&self) -> bool {
@@ -144,7 +182,7 @@ impl Call {
     }
 
     /// It has failed on its way to the endpoint or there: it is tried again, or answered with the fault.
-    pub(crate) fn fail(mut self, worker: &Rc<Worker>, fault: Fault, text: &str) {
+    pub(crate) fn fail(mut self: Box<Self>, worker: &Rc<Worker>, fault: Fault, text: &str) {
         self.outcome(worker, Outcome::of_fault(fault));
         if let Some(call) = retry::after_fault(worker, self, fault, None) {
             call.refuse(worker, fault, text);
@@ -152,26 +190,33 @@ impl Call {
     }
 
     /// It was sent, and nobody waits for an answer.
-    pub(crate) fn sent(self, worker: &Worker) {
-        if let Who::OneWay(one_way) = self.who {
+    pub(crate) fn sent(mut self: Box<Self>, worker: &Worker) {
+        if let Who::OneWay(one_way) = &mut self.who {
             let OneWay { track, served, .. } = one_way;
-            track.end(worker, &served, 0, "ok", None, "");
+            track.end(worker, served, 0, "ok", None, "");
         }
+        worker.calls.recycle(self);
     }
 
     /// Answers with a fault. Nothing is tried again.
-    pub(crate) fn refuse(self, worker: &Worker, fault: Fault, text: &str) {
+    pub(crate) fn refuse(self: Box<Self>, worker: &Worker, fault: Fault, text: &str) {
         self.answer(worker, fault, fault.reason(), text);
     }
 
     /// Answers with a fault that says something else than usual.
-    pub(crate) fn answer(self, worker: &Worker, fault: Fault, reason: Reason, text: &str) {
-        match self.who {
+    pub(crate) fn answer(
+        mut self: Box<Self>,
+        worker: &Worker,
+        fault: Fault,
+        reason: Reason,
+        text: &str,
+    ) {
+        match &mut self.who {
             Who::Caller(caller) => caller.fail(worker, fault, reason, text),
             Who::OneWay(one_way) => {
                 one_way.down.count_fault(fault);
                 let OneWay { served, track, .. } = one_way;
-                track.end(worker, &served, 0, "local", Some(fault), text);
+                track.end(worker, served, 0, "local", Some(fault), text);
             }
             Who::Mirror(comparison) => {
                 if let Some(comparison) = comparison {
@@ -180,6 +225,7 @@ impl Call {
             }
             Who::Proxy => {}
         }
+        worker.calls.recycle(self);
     }
 
     /// What became of the request says something of its endpoint.
@@ -196,22 +242,14 @@ impl Caller {
         self.served.table.routes().get(self.route)
     }
 
-    fn fail(self, worker: &Worker, fault: Fault, reason: Reason, text: &str) {
-        let Self {
-            down,
-            seq,
-            receipt,
-            served,
-            track,
-            compared,
-            ..
-        } = self;
-        if let Some(compared) = compared {
+    fn fail(&mut self, worker: &Worker, fault: Fault, reason: Reason, text: &str) {
+        if let Some(compared) = &self.compared {
             compared.lost();
         }
-        down.count_fault(fault);
-        track.end(worker, &served, 0, "local", Some(fault), text);
-        down.fail(seq, &receipt, reason, text);
+        self.down.count_fault(fault);
+        self.track
+            .end(worker, &self.served, 0, "local", Some(fault), text);
+        self.down.fail(self.seq, &self.receipt, reason, text);
     }
 }
 
@@ -235,7 +273,7 @@ pub(crate) struct Told {
 impl Track {
     /// The request has ended.
     pub(crate) fn end(
-        self,
+        &mut self,
         worker: &Worker,
         served: &ServedView,
         bytes: usize,
@@ -250,7 +288,7 @@ impl Track {
                 group.add(operation::FAILED, 1);
             }
         });
-        if let Some(mut told) = self.told {
+        if let Some(mut told) = self.told.take() {
             let entry = &mut told.entry;
             entry.duration_us = duration;
             entry.response_bytes += bytes;

@@ -191,7 +191,7 @@ impl Downstream {
     }
 
     /// The whole response, or its last piece.
-    pub(crate) fn last_piece(&self, caller: Caller, message: &Message<'_>) -> Pressure {
+    pub(crate) fn last_piece(&self, caller: &mut Caller, message: &Message<'_>) -> Pressure {
         let pressure = self.put(caller.seq, &Piece::Message(message));
         let (status, fault) = match caller.status {
             Status::Failed(fault) => ("failed", Some(fault)),
@@ -200,7 +200,7 @@ impl Downstream {
         };
         let Caller { track, served, .. } = caller;
         let bytes = message.wire().len();
-        track.end(&self.worker, &served, bytes, status, fault, "");
+        track.end(&self.worker, served, bytes, status, fault, "");
         pressure
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use meltemi_frame::{Limits, Message, Output, Protocol, Session, Side};
 use meltemi_router_core::{Mirrors, stable_hash};
 
-use crate::call::{Call, Who};
+use crate::call::Who;
 use crate::dispatch::Errand;
 use crate::stats::{Group, cluster};
 
@@ -53,7 +53,8 @@ impl Errand<'_> {
                 })
             });
             compared.extend(comparison.clone());
-            let mut call = Call::new(Who::Mirror(comparison), message.head.id);
+            let who = Who::Mirror(comparison);
+            let mut call = self.worker.calls.call(who, message.head.id);
             call.hash = target.hash(message, self.down.peer.ip());
             call.cluster = target.cluster;
             call.deadline_ms = self.worker.after(self.route.timeout.unwrap_or(PATIENCE));

@@ -98,7 +98,7 @@ impl DownstreamTask {
                 track,
             })
         };
-        Call::new(who, message.head.id)
+        self.worker.calls.call(who, message.head.id)
     }
 
     /// What is told of the request, if anybody wants to know.

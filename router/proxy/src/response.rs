@@ -127,7 +127,7 @@ pub(crate) fn receive(
 
 /// The answer to the connection's own heartbeat.
 fn heartbeat_answered(worker: &Rc<Worker>, upstream: &Rc<Upstream>, id: Option<i64>) {
-    let own = Call::is_keepalive;
+    let own = |call: &Call| call.is_keepalive();
     {
         let mut state = upstream.state.borrow_mut();
         match (&mut state.calls, id) {
@@ -149,10 +149,6 @@ fn heartbeat_answered(worker: &Rc<Worker>, upstream: &Rc<Upstream>, id: Option<i
 }
 
 /// Whom a response is for.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a box would allocate per response"
-)]
 enum Found {
     /// All of it, or its last piece: the call has ended.
     Last(Call),
@@ -301,37 +297,34 @@ fn finish(
         }
     }
     let id = call.id;
-    let mut caller = match call.who {
-        Who::Caller(caller) => caller,
+    let mut paused = None;
+    match &mut call.who {
+        Who::Caller(caller) => {
+            begin(caller, &upstream.cluster.config.borrow().name, message);
+            restore_id(upstream, message, id);
+            let down = Rc::clone(&caller.down);
+            let pressure = down.last_piece(caller, message);
+            if caller.session {
+                let login = upstream.cluster.config.borrow().login.clone();
+                upstream.adopt(down.session().behind(&login));
+            }
+            down.after_reply(upstream);
+            upstream.done(worker);
+            // One that is not tied to the client has nothing more to do for it, and works for others now.
+            if upstream.is_pinned() {
+                paused = slow(upstream, down, None, pressure, false);
+            }
+        }
         Who::Mirror(comparison) => {
             if let Some(comparison) = comparison {
                 comparison.answered(message);
             }
             upstream.done(worker);
-            return None;
         }
-        Who::OneWay(_) | Who::Proxy => {
-            upstream.done(worker);
-            return None;
-        }
-    };
-    begin(&mut caller, &upstream.cluster.config.borrow().name, message);
-    restore_id(upstream, message, id);
-    let down = Rc::clone(&caller.down);
-    let changes = caller.session;
-    let pressure = down.last_piece(caller, message);
-    if changes {
-        let login = upstream.cluster.config.borrow().login.clone();
-        upstream.adopt(down.session().behind(&login));
+        Who::OneWay(_) | Who::Proxy => upstream.done(worker),
     }
-    down.after_reply(upstream);
-    upstream.done(worker);
-    // One that is not tied to the client has nothing more to do for it, and works for others now.
-    if upstream.is_pinned() {
-        slow(upstream, down, None, pressure, false)
-    } else {
-        None
-    }
+    worker.calls.recycle(call);
+    paused
 }
 
 /// The id that the caller wrote, where the connection used another.

@@ -41,6 +41,9 @@ pub(crate) async fn run(worker: Rc<Worker>) {
             upstreams(&worker);
             downstreams(&worker);
             fitness(&worker);
+            if !worker.pending.get() {
+                worker.calls.trim();
+            }
             worker.finish_drain();
         }
     }

@@ -11,7 +11,7 @@ use meltemi_frame::{
     Bind, Codec, Fault, Interest, Message, Output, Protocol, Receipt, Say, Session, Sharing, Side,
 };
 
-use crate::call::{Call, Place};
+use crate::call::{Call, Place, Ticket};
 use crate::calls::{Calls, Unsent};
 use crate::cluster::{ClusterState, Need};
 use crate::downstream::Downstream;
@@ -234,14 +234,14 @@ impl Upstream {
             codec, out, calls, ..
         } = &mut *state;
         let id = match calls {
-            Calls::ById(pending) => pending.insert(Call::keepalive(), deadline_ms),
+            Calls::ById(pending) => pending.insert(Ticket::keepalive(), deadline_ms),
             Calls::InOrder(_) => Some(0),
         };
         let Some(id) = id else { return };
         let said = codec.synthesize(Say::Ping { id }, out);
         match (said, calls) {
             (Ok(()), Calls::InOrder(fifo)) => {
-                fifo.push(Call::keepalive(), deadline_ms);
+                fifo.push(Ticket::keepalive(), deadline_ms);
             }
             (Err(_), Calls::ById(pending)) => drop(pending.remove(id)),
             _ => {}
@@ -427,7 +427,7 @@ impl Upstream {
         if calls.is_empty() {
             return calls;
         }
-        let heartbeat_lost = calls.iter().any(Call::is_keepalive);
+        let heartbeat_lost = calls.iter().any(|call| call.is_keepalive());
         let in_order = matches!(state.calls, Calls::InOrder(_));
         // With only abandoned requests before it nothing that comes would be of use to anybody.
         let useless = state.calls.are_useless();

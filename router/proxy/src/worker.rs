@@ -15,6 +15,7 @@ use tokio::task::LocalSet;
 
 use crate::acceptor::Admission;
 use crate::access_log::AccessLog;
+use crate::call::Pool;
 use crate::clock::Clock;
 use crate::cluster::ClusterState;
 use crate::downstream::Downstream;
@@ -58,6 +59,8 @@ pub(crate) struct Worker {
     /// Traces requests, if traces are exported.
     pub(crate) tracer: Option<Arc<Tracer>>,
     pub(crate) rate_limits: Arc<RateLimits>,
+    /// Boxes for requests.
+    pub(crate) calls: Pool,
     clock: Clock,
     now_us: Cell<u64>,
     version: Cell<u64>,
@@ -116,6 +119,7 @@ impl Worker {
             access_log: start.access_log,
             tracer: start.tracer,
             rate_limits: start.rate_limits,
+            calls: Pool::default(),
             clock: start.clock,
             now_us: Cell::new(1),
             version: Cell::new(0),
