@@ -396,7 +396,7 @@ impl ClusterState {
     pub(crate) fn release(self: &Rc<Self>, worker: &Rc<Worker>, upstream: &Rc<Upstream>) {
         // One-way requests leave it free at once: a loop, as many of them may wait.
         while upstream.is_reusable() && !upstream.endpoint.retired.get() {
-            match self.next_waiting(|waiting| waiting.fits(upstream)) {
+            match self.next_waiting(worker, |waiting| waiting.fits(upstream)) {
                 Some(waiting) => {
                     upstream.set_interest(waiting.interest);
                     if Self::serve(worker, upstream, waiting) {
@@ -424,7 +424,7 @@ impl ClusterState {
     /// the limit, as it may have been lowered, or room made before this.
     pub(crate) fn serve_waiting(self: &Rc<Self>, worker: &Rc<Worker>) {
         while !self.is_full()
-            && let Some(mut waiting) = self.next_waiting(|_| true)
+            && let Some(mut waiting) = self.next_waiting(worker, |_| true)
         {
             if waiting.endpoint.retired.get()
                 && let Some((endpoint, _)) = self.pick(worker, None, &[])
@@ -446,7 +446,11 @@ impl ClusterState {
     }
 
     /// Takes out the first that `fits` of those who wait and are still there.
-    fn next_waiting(&self, fits: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
+    fn next_waiting(
+        &self,
+        worker: &Worker,
+        fits: impl Fn(&Waiting) -> bool,
+    ) -> Option<Waiting> {
         loop {
             let waiting = {
                 let mut queue = self.waiting.borrow_mut();
@@ -457,6 +461,7 @@ impl ClusterState {
             if waiting.leave() {
                 return Some(waiting);
             }
+            waiting.call.abandon(worker);
         }
     }
 

@@ -252,7 +252,7 @@ pub(crate) fn resume(worker: &Rc<Worker>, message: &mut Message<'_>, call: Call)
         cluster,
     };
     if message.head.kind == Kind::Request && down.is_closed() {
-        return;
+        return call.abandon(worker);
     }
     errand.run(message, call);
 }
