@@ -16,7 +16,7 @@ use tokio::task::AbortHandle;
 use crate::call::Call;
 use crate::clock::Clock;
 use crate::counters::Counters;
-use crate::endpoint::EndpointState;
+use crate::endpoint::{EndpointState, InFlight};
 use crate::fitness::CompiledCluster;
 use crate::stats::{Group, cluster};
 use crate::upstream::Upstream;
@@ -376,9 +376,22 @@ impl ClusterState {
         let endpoints = self.endpoints.borrow();
         let idle = endpoints.iter().find_map(|other| other.pop_idle());
         if let Some(idle) = &idle {
-            idle.close(Fault::Overload);
+            // What it was given and nobody waits for is still written.
+            idle.drain();
         }
         idle.is_some()
+    }
+
+    /// Idle connections make room for requests that wait on another worker: nothing ends on these
+    /// connections that could tell.
+    pub(crate) fn make_way(&self) {
+        if self.is_full() {
+            for _ in 0..self.counters.pending.value() {
+                if !self.make_room() {
+                    break;
+                }
+            }
+        }
     }
 
     /// Lets a request wait for a connection. Gives it back if too many wait already.
@@ -427,8 +440,9 @@ impl ClusterState {
             && let Some(mut waiting) = self.next_waiting(worker, |_| true)
         {
             if waiting.endpoint.retired.get()
-                && let Some((endpoint, _)) = self.pick(worker, None, &[])
+                && let Some((endpoint, admission)) = self.pick(worker, None, &[])
             {
+                waiting.call.in_flight = Some(InFlight::new(&endpoint, self, admission));
                 waiting.endpoint = endpoint;
             }
             let need = Need {

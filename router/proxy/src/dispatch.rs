@@ -111,6 +111,7 @@ impl Errand<'_> {
         // A copy must not hold anybody up: not even those who fill the same connection.
         if copy && upstream.is_over_cap() {
             call.refuse(worker, Fault::Overload, "");
+            upstream.done(worker);
             return Sent::Ended;
         }
         let answered = call.expects_reply(head.kind);
