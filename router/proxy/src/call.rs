@@ -198,6 +198,11 @@ impl Ticket {
         worker.calls.recycle(self);
     }
 
+    /// Its client is gone before it was sent: nobody is answered, but it is told of.
+    pub(crate) fn abandon(self, worker: &Worker) {
+        self.refuse(worker, Fault::Reset, "the client has left");
+    }
+
     /// Answers with a fault. Nothing is tried again.
     pub(crate) fn refuse(self: Box<Self>, worker: &Worker, fault: Fault, text: &str) {
         self.answer(worker, fault, fault.reason(), text);

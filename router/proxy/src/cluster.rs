@@ -16,7 +16,7 @@ use tokio::task::AbortHandle;
 use crate::call::Call;
 use crate::clock::Clock;
 use crate::counters::Counters;
-use crate::endpoint::EndpointState;
+use crate::endpoint::{EndpointState, InFlight};
 use crate::fitness::CompiledCluster;
 use crate::stats::{Group, cluster};
 use crate::upstream::Upstream;
@@ -376,9 +376,22 @@ impl ClusterState {
         let endpoints = self.endpoints.borrow();
         let idle = endpoints.iter().find_map(|other| other.pop_idle());
         if let Some(idle) = &idle {
-            idle.close(Fault::Overload);
+            // What it was given and nobody waits for is still written.
+            idle.drain();
         }
         idle.is_some()
+    }
+
+    /// Idle connections make room for requests that wait on another worker: nothing ends on these
+    /// connections that could tell.
+    pub(crate) fn make_way(&self) {
+        if self.is_full() {
+            for _ in 0..self.counters.pending.value() {
+                if !self.make_room() {
+                    break;
+                }
+            }
+        }
     }
 
     /// Lets a request wait for a connection. Gives it back if too many wait already.
@@ -396,7 +409,7 @@ impl ClusterState {
     pub(crate) fn release(self: &Rc<Self>, worker: &Rc<Worker>, upstream: &Rc<Upstream>) {
         // One-way requests leave it free at once: a loop, as many of them may wait.
         while upstream.is_reusable() && !upstream.endpoint.retired.get() {
-            match self.next_waiting(|waiting| waiting.fits(upstream)) {
+            match self.next_waiting(worker, |waiting| waiting.fits(upstream)) {
                 Some(waiting) => {
                     upstream.set_interest(waiting.interest);
                     if Self::serve(worker, upstream, waiting) {
@@ -424,11 +437,12 @@ impl ClusterState {
     /// the limit, as it may have been lowered, or room made before this.
     pub(crate) fn serve_waiting(self: &Rc<Self>, worker: &Rc<Worker>) {
         while !self.is_full()
-            && let Some(mut waiting) = self.next_waiting(|_| true)
+            && let Some(mut waiting) = self.next_waiting(worker, |_| true)
         {
             if waiting.endpoint.retired.get()
-                && let Some((endpoint, _)) = self.pick(worker, None, &[])
+                && let Some((endpoint, admission)) = self.pick(worker, None, &[])
             {
+                waiting.call.in_flight = Some(InFlight::new(&endpoint, self, admission));
                 waiting.endpoint = endpoint;
             }
             let need = Need {
@@ -446,7 +460,11 @@ impl ClusterState {
     }
 
     /// Takes out the first that `fits` of those who wait and are still there.
-    fn next_waiting(&self, fits: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
+    fn next_waiting(
+        &self,
+        worker: &Worker,
+        fits: impl Fn(&Waiting) -> bool,
+    ) -> Option<Waiting> {
         loop {
             let waiting = {
                 let mut queue = self.waiting.borrow_mut();
@@ -457,6 +475,7 @@ impl ClusterState {
             if waiting.leave() {
                 return Some(waiting);
             }
+            waiting.call.abandon(worker);
         }
     }
 

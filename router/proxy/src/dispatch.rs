@@ -111,6 +111,7 @@ impl Errand<'_> {
         // A copy must not hold anybody up: not even those who fill the same connection.
         if copy && upstream.is_over_cap() {
             call.refuse(worker, Fault::Overload, "");
+            upstream.done(worker);
             return Sent::Ended;
         }
         let answered = call.expects_reply(head.kind);
@@ -252,7 +253,7 @@ pub(crate) fn resume(worker: &Rc<Worker>, message: &mut Message<'_>, call: Call)
         cluster,
     };
     if message.head.kind == Kind::Request && down.is_closed() {
-        return;
+        return call.abandon(worker);
     }
     errand.run(message, call);
 }

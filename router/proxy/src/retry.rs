@@ -69,6 +69,9 @@ pub(crate) fn after_fault(
     let Who::Caller(caller) = &mut call.who else {
         return Some(call);
     };
+    if caller.down.is_closed() {
+        return Some(call);
+    }
     let sent = unsent.is_none();
     if let Some(message) = unsent
         && caller.kept.is_none()

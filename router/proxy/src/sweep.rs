@@ -54,6 +54,8 @@ fn requests(worker: &Rc<Worker>) {
     let now = worker.now_ms();
     let upstreams = worker.upstreams.borrow().clone();
     let mut pending = false;
+    // Whatever is sent from here on says so itself.
+    worker.pending.set(false);
     for upstream in upstreams.iter().filter_map(std::rc::Weak::upgrade) {
         for call in upstream.expire(now) {
             upstream.cluster.group.add(cluster::TIMEOUTS, 1);
@@ -76,8 +78,11 @@ fn requests(worker: &Rc<Worker>) {
             state.serve_waiting(worker);
             pending |= state.has_waiting();
         }
+        state.make_way();
     }
-    worker.pending.set(pending || worker.is_draining());
+    if pending || worker.is_draining() {
+        worker.pending.set(true);
+    }
 }
 
 /// Endpoints that stand out are ejected, and those that were long enough let in again.

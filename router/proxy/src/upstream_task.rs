@@ -67,6 +67,11 @@ pub(crate) async fn run(worker: Rc<Worker>, upstream: Rc<Upstream>, connect_time
             }
         }
     };
+    // Closed on behalf of a client that is gone: that says nothing of the endpoint.
+    let outcome = match upstream.state.borrow().closed_for {
+        Some(Fault::Reset) => Outcome::Unknown,
+        _ => Outcome::of_fault(fault),
+    };
     let calls = upstream.drain_calls();
     upstream
         .cluster
@@ -75,7 +80,7 @@ pub(crate) async fn run(worker: Rc<Worker>, upstream: Rc<Upstream>, connect_time
     let pinned = upstream.pinned_to();
     upstream.cluster.connection_closed(&worker, &upstream);
     for (mut call, bytes) in calls {
-        call.outcome(&worker, Outcome::of_fault(fault));
+        call.outcome(&worker, outcome);
         let unsent = bytes.and_then(|bytes| retry::unsent(&upstream, &call, &bytes));
         if let Some(call) = retry::after_fault(&worker, call, fault, unsent) {
             call.refuse(&worker, fault, &text);

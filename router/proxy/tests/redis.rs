@@ -9,59 +9,12 @@
 
 mod support;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write};
-use std::net::TcpStream;
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::time::{Duration, Instant};
 
 use meltemi_config::{AttributeMatch, Matcher};
 use meltemi_redis::Redis;
 use support::*;
-
-/// A connection of a scripted server or client, read by lines.
-struct Line {
-    reader: BufReader<TcpStream>,
-}
-
-impl Line {
-    fn new(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self {
-            reader: BufReader::new(stream),
-        }
-    }
-
-    fn send(&mut self, text: &str) {
-        self.reader.get_mut().write_all(text.as_bytes()).unwrap();
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.reader.read_line(&mut line).expect("a line in time");
-        line.trim_end().to_owned()
-    }
-
-    /// One command, as the server gets it.
-    fn command(&mut self) -> Vec<String> {
-        let header = self.line();
-        let count: usize = header.strip_prefix('*').expect(&header).parse().unwrap();
-        (0..count)
-            .map(|_| {
-                let length: usize = self.line()[1..].parse().unwrap();
-                let mut bytes = vec![0; length + 2];
-                self.reader.read_exact(&mut bytes).unwrap();
-                String::from_utf8(bytes[..length].to_vec()).unwrap()
-            })
-            .collect()
-    }
-}
-
-fn command(words: &[&str]) -> String {
-    let mut text = format!("*{}\r\n", words.len());
-    for word in words {
-        text.push_str(&format!("${}\r\n{word}\r\n", word.len()));
-    }
-    text
-}
 
 fn one(upstream: &Upstream) -> meltemi_config::Cluster {
     let mut declared = cluster("one", &[upstream.address]);

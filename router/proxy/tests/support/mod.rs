@@ -10,7 +10,7 @@
     clippy::string_slice
 )]
 
-use std::io::{Read, Write};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -233,4 +233,51 @@ pub fn read_all(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).expect("closed in time");
     bytes
+}
+
+/// A connection of a scripted server or client, read by lines.
+pub struct Line {
+    pub reader: BufReader<TcpStream>,
+}
+
+impl Line {
+    pub fn new(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self {
+            reader: BufReader::new(stream),
+        }
+    }
+
+    pub fn send(&mut self, text: &str) {
+        self.reader.get_mut().write_all(text.as_bytes()).unwrap();
+    }
+
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.reader.read_line(&mut line).expect("a line in time");
+        line.trim_end().to_owned()
+    }
+
+    /// One command, as the server gets it.
+    pub fn command(&mut self) -> Vec<String> {
+        let header = self.line();
+        let count: usize = header.strip_prefix('*').expect(&header).parse().unwrap();
+        (0..count)
+            .map(|_| {
+                let length: usize = self.line()[1..].parse().unwrap();
+                let mut bytes = vec![0; length + 2];
+                self.reader.read_exact(&mut bytes).unwrap();
+                String::from_utf8(bytes[..length].to_vec()).unwrap()
+            })
+            .collect()
+    }
+}
+
+/// A command, as a client sends it.
+pub fn command(words: &[&str]) -> String {
+    let mut text = format!("*{}\r\n", words.len());
+    for word in words {
+        text.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+    }
+    text
 }
