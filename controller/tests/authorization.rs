@@ -356,9 +356,43 @@ fn methods_mean_operations_where_the_annotation_says_so() {
     assert_eq!(
         rules(&clean(&dubbo), "dubbo"),
         [
-            "from [Namespace a] to [Attribute(\"interface\") *.Greeter & Attribute(\"method\") not x] when []"
+            "from [Namespace a] to [Attribute(\"interface\") *.Greeter & Attribute(\"method\") not x & \
+             Attribute(\"generic.method\") not x] when []"
         ]
     );
+}
+
+#[test]
+fn a_generic_call_is_denied_by_what_it_stands_for() {
+    let to = |action: &str, operation: &str| {
+        let spec = format!("{{action: {action}, rules: [{{to: [{{operation: {operation}}}]}}]}}");
+        let found = rules(&clean(&policy(DUBBO, "web/p", &spec)), "dubbo").join("");
+        let found = found.replace("Attribute(\"", "").replace("\")", "");
+        let inner = found
+            .strip_prefix("from [] to [")
+            .and_then(|rest| rest.strip_suffix("] when []"));
+        inner.unwrap().to_owned()
+    };
+    let operation = "{interfaces: [a.B], methods: [get*], notMethods: [getX]}";
+    assert_eq!(
+        to("DENY", operation),
+        "interface a.B & method get* & method not getX or \
+         interface a.B & generic.method get* & generic.method not getX"
+    );
+    // `$invoke` is not among them.
+    assert_eq!(
+        to("ALLOW", operation),
+        "interface a.B & method get* & method not getX & generic.method not getX"
+    );
+    // Whatever the method is, and whatever it is not: a generic call is one of them already.
+    for all in [
+        "{methods: ['*']}",
+        "{notMethods: [ping]}",
+        "{interfaces: [a.B]}",
+    ] {
+        let found = to("DENY", all);
+        assert!(!found.contains("generic"), "{found}");
+    }
 }
 
 #[test]
@@ -387,7 +421,7 @@ fn our_own_kind_names_what_protocols_have() {
     assert_eq!(
         rule(&all.allow[0].rules[0]),
         "from [] to [Attribute(\"interface\") a.B & Attribute(\"method\") not x & Attribute(\"user\") ada & \
-         Attribute(\"group\") g* & Attribute(\"debug\") not *] when [Attribute(\"tenant\") t & Attribute(\"zone\") not z]"
+         Attribute(\"group\") g* & Attribute(\"debug\") not * & Attribute(\"generic.method\") not x] when [Attribute(\"tenant\") t & Attribute(\"zone\") not z]"
     );
     // A bare header is found behind the protocol's prefix.
     let thrift = policy(

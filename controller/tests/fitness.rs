@@ -424,8 +424,15 @@ fn our_own_policy_goes_before_the_rule() {
             timeout: Duration::from_millis(250),
             unhealthy: 4,
             healthy: 1,
+            session: Default::default(),
         })
     );
+    let spoken = |check: &str| cluster(&own(check)).health.unwrap().session.spoken();
+    assert_eq!(
+        spoken("healthCheck: {probe: {call: ping}, dialect: unframed}"),
+        7
+    );
+    assert_eq!(spoken("healthCheck: {probe: {call: ping}}"), 0);
     let usual = cluster(&own("healthCheck: {probe: tcp}")).health.unwrap();
     assert_eq!(
         (usual.probe, usual.unhealthy, usual.healthy),
@@ -623,6 +630,16 @@ fn what_cannot_be_is_refused_at_its_line() {
             "is empty",
         ),
         (
+            own("healthCheck: {probe: {call: ping}, dialect: http}"),
+            "spec.healthCheck.dialect".into(),
+            "thrift has no dialect `http`",
+        ),
+        (
+            own("healthCheck: {dialect: unframed}"),
+            "spec.healthCheck.dialect".into(),
+            "the probe tcp sends nothing",
+        ),
+        (
             own("healthCheck: {probe: heartbeat}"),
             "spec.healthCheck.probe".into(),
             "thrift has no heartbeat; use tcp",
@@ -661,6 +678,18 @@ fn what_cannot_be_is_refused_at_its_line() {
     for (document, field, what) in cases {
         expect(&with(&document), Severity::Error, &field, what);
     }
+}
+
+#[test]
+fn a_protocol_that_makes_no_calls_is_not_asked_to() {
+    let call = format!("{MESH}{}", own("healthCheck: {probe: {call: ping}}"));
+    let outcome = load_text(&call.replace("tcp-thrift", "tcp-redis"));
+    expect(
+        &outcome,
+        Severity::Error,
+        "spec.healthCheck.probe.call",
+        "redis cannot make a call of its own; use tcp",
+    );
 }
 
 #[test]

@@ -165,6 +165,39 @@ fn retries_that_contradict_themselves() {
 }
 
 #[test]
+fn a_fault_that_cannot_be_read_is_one_problem() {
+    let own = |fault: &str| {
+        document(
+            "MetaRouter",
+            &route("shop", &format!("    faults: [{fault}]\n")),
+        )
+    };
+    let istio = |fault: &str| {
+        document(
+            "VirtualService",
+            &http("shop", &format!("    fault: {fault}\n")),
+        )
+    };
+    for text in [
+        own("{abort: {reason: unavailible}}"),
+        own("{abort: {message: no}}"),
+        own("{abort: {}}"),
+        own("{delay: {duration: soon}}"),
+        own("{delay: {}}"),
+        own("{delay: {duration: soon}, abort: {reason: timeout}}"),
+        istio("{delay: {fixedDelay: soon}}"),
+        istio("{delay: {}}"),
+        istio("{abort: {grpcStatus: UNAVAILIBLE}}"),
+        istio("{abort: {}}"),
+    ] {
+        let outcome = with(&text);
+        let said: Vec<String> = outcome.problems.iter().map(ToString::to_string).collect();
+        assert_eq!(said.len(), 1, "{text}{said:#?}");
+        assert!(outcome.config.is_none(), "{said:?}");
+    }
+}
+
+#[test]
 fn faults_that_cannot_be_injected() {
     let own = |fault: &str| route("shop", &format!("    faults:\n    - {fault}\n"));
     let abort = |status: &str| http("shop", &format!("    fault:\n      abort: {status}\n"));

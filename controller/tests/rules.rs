@@ -584,3 +584,26 @@ fn global_limits_of_our_own_have_several_entries() {
     );
     assert_eq!(limit.descriptors[1].entries, [attribute("user", "user")]);
 }
+
+#[test]
+fn the_caller_s_timeout_is_looked_for_where_that_is_said() {
+    let (_, usual) = own("");
+    let (_, route) = own("    callerTimeout: true\n");
+    assert!(route.caller_timeout && !usual.caller_timeout);
+    let looked_for = |policies: &str| {
+        let config = clean(with(policies));
+        [20880, 9090].map(|port| routes(&config, port).iter().all(|one| one.caller_timeout))
+    };
+    let whole = document(
+        "ListenerPolicy",
+        "  gateway: local\n  callerTimeout: true\n",
+    );
+    assert_eq!(looked_for(&whole), [true, true]);
+    // What is said of a port goes before what is said of all.
+    let port = document(
+        "ListenerPolicy",
+        "  gateway: local\n  port: 9090\n  callerTimeout: false\n",
+    );
+    let port = port.replace("{name: x}", "{name: y}");
+    assert_eq!(looked_for(&format!("{whole}---\n{port}")), [true, false]);
+}

@@ -51,11 +51,11 @@ pub(super) fn share(here: &Cursor<'_>, fields: &[&str]) -> Share {
 pub(super) fn istio<'a>(here: &Cursor<'a>) -> Option<Injection<'a>> {
     let (delay, abort) = (here.at("delay"), here.at("abort"));
     let fields = ["percentage", "percent"];
-    here.exists().then(|| Injection {
-        delay: delay
-            .at("fixedDelay")
-            .duration()
-            .map(|time| (time, share(&delay, &fields))),
+    let wait = delay.at("fixedDelay").duration();
+    // A delay that cannot be read is a problem already.
+    let whole = wait.is_some() || !delay.exists();
+    (here.exists() && whole).then(|| Injection {
+        delay: wait.map(|time| (time, share(&delay, &fields))),
         abort: abort
             .exists()
             .then(|| Failure::Status(abort.clone(), share(&abort, &fields))),
@@ -70,16 +70,18 @@ pub(super) fn own<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Vec<Inj
     for at in here.items() {
         let (delay, abort) = (at.at("delay"), at.at("abort"));
         let attributes = at.at("match").at("attributes").entries();
+        let (wait, failure) = (delay.at("duration").duration(), failure(&abort));
+        // What is written and cannot be read is a problem already.
+        if wait.is_some() != delay.exists() || failure.is_some() != abort.exists() {
+            continue;
+        }
         all.push(Injection {
             tests: attributes
                 .into_iter()
                 .filter_map(|(name, at)| tests(Name::Exactly(name.to_owned()), &at, problems))
                 .collect(),
-            delay: delay
-                .at("duration")
-                .duration()
-                .map(|time| (time, share(&delay, &["percentage"]))),
-            abort: failure(&abort).map(Failure::Known),
+            delay: wait.map(|time| (time, share(&delay, &["percentage"]))),
+            abort: failure.map(Failure::Known),
             at,
         });
     }

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
-use meltemi_config::Warmup;
-use meltemi_config::{HealthCheck, Outlier, Probe, Problem, RetryBudget, Share, SuccessRate};
+use meltemi_config::{
+    HealthCheck, Outlier, Probe, Problem, RetryBudget, Share, SuccessRate, Warmup,
+};
+use meltemi_frame::Session;
 
 use crate::yaml::Cursor;
 
@@ -125,6 +127,7 @@ pub(super) fn health(here: &Cursor<'_>, problems: &mut Vec<Problem>) -> Option<H
         timeout: time("timeout", 1),
         unhealthy: here.at("unhealthyThreshold").number().unwrap_or(3),
         healthy: here.at("healthyThreshold").number().unwrap_or(2),
+        session: Session::default(),
     })
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct DestinationPolicy<'a> {
     pub(crate) keepalive: Option<Duration>,
     pub(crate) dns_refresh: Option<Duration>,
     pub(crate) fallback: Fallback,
-    /// With the place of its probe.
+    /// With its place.
     pub(crate) health: Option<(HealthCheck, Cursor<'a>)>,
     pub(crate) panic: Option<Share>,
     pub(crate) budget: Option<RetryBudget>,
@@ -62,7 +62,7 @@ impl<'a> DestinationPolicy<'a> {
                 _ => Fallback::Nothing,
             },
             health: health(&spec.at("healthCheck"), problems)
-                .map(|check| (check, spec.at("healthCheck").at("probe"))),
+                .map(|check| (check, spec.at("healthCheck"))),
             panic: spec.at("panicThreshold").percent(),
             budget: budget(&spec.at("retryBudget")),
             warmup: warmup(&spec.at("warmup")),
@@ -116,6 +116,8 @@ pub(crate) struct ListenerPolicy<'a> {
     pub(crate) global: Option<GlobalRate<'a>>,
     /// How many traces are recorded.
     pub(crate) sampling: Option<Share>,
+    /// The timeouts in requests are looked for.
+    pub(crate) caller_timeout: Option<bool>,
     limits: Cursor<'a>,
 }
 
@@ -128,6 +130,7 @@ impl<'a> ListenerPolicy<'a> {
             local: limit::local(&spec.at("localRateLimit"), &document.object, problems),
             global: limit::global(&spec.at("globalRateLimit"), &document.object, problems),
             sampling: sampling.and_then(|text| Some(Share::percent(text.parse().ok()?))),
+            caller_timeout: spec.at("callerTimeout").flag(),
             document,
             gateway: qualify(gateway.text().unwrap_or(""), &document.namespace),
             port: spec.at("port").number(),

@@ -45,6 +45,12 @@ pub(super) static HEALTH_CHECK: Shape = Shape::Object(&[
         "Whether it accepts connections, whether it answers the protocol's heartbeat, or a call.",
     )
     .default("tcp"),
+    Field::new(
+        "dialect",
+        &TEXT,
+        "What the endpoints speak, where the protocol has dialects, as in `unframed-compact`.",
+    )
+    .default("the plain one"),
     Field::new("interval", &DURATION, "How often.").default("10s"),
     Field::new("timeout", &DURATION, "How long an answer may take.").default("1s"),
     Field::new(

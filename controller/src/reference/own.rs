@@ -89,6 +89,15 @@ static MUTATION: Shape = Shape::ListOr(
     ],
 );
 
+const CALLER_TIMEOUT: Field = Field::new(
+    "callerTimeout",
+    &FLAG,
+    "true: the timeout in a request is looked for behind its arguments, too, which costs reading them, and counts if \
+     it is shorter. It makes every request of the listener's protocol be read so far. Without it, it counts where \
+     it is found on the way.",
+)
+.default("false");
+
 static ROUTE: Shape = Shape::Object(&[
     NAME,
     Field::new(
@@ -107,6 +116,7 @@ static ROUTE: Shape = Shape::Object(&[
         "How long a request may take; 0s: for ever.",
     )
     .default("60s"),
+    CALLER_TIMEOUT,
     RETRIES,
     FAULTS,
     MIRROR,
@@ -302,6 +312,7 @@ pub(super) static LISTENER_POLICY: Kind = Kind {
             LOCAL_RATE_LIMIT,
             GLOBAL_RATE_LIMIT,
             TRACING,
+            CALLER_TIMEOUT,
         ]),
         "The policy.",
     )

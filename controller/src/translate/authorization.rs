@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use meltemi_config::{Authorization, Clause, Policy, PolicyRule, Problem, Subject};
+use meltemi_config::{Authorization, Clause, Policy, PolicyRule, Problem, Subject, ValueMatch};
 use meltemi_frame::Spec;
 
 use super::attach::gateway_id;
@@ -223,13 +223,51 @@ fn compile_rule(
         }
         all
     };
-    let compiled = PolicyRule {
+    let mut compiled = PolicyRule {
         from: rule.from.iter().map(|terms| clauses(terms)).collect(),
         to: rule.to.iter().map(|terms| clauses(terms)).collect(),
         when: clauses(&rule.when),
     };
+    see_through(&mut compiled.to, policy.action, spec);
     // Istio, for what is not HTTP: less is allowed, and more is denied and seen.
     (!foreign || policy.action != Action::Allow).then_some(compiled)
+}
+
+/// Lets nobody get around what is said of operations by a generic call, which has a name of its own: what it
+/// stands for is denied, too, and not allowed where it is excepted. To be allowed by what it stands for
+/// is not enough.
+fn see_through(alternatives: &mut Vec<Vec<Clause>>, action: Action, spec: &Spec) {
+    let Some(meant) = spec.generic_operation() else {
+        return;
+    };
+    let operation = Subject::Attribute(spec.operation.to_string());
+    let on_operation = |clause: &&Clause| clause.subject == operation;
+    let meant = |clause: &Clause| Clause {
+        subject: Subject::Attribute(meant.name.to_string()),
+        ..clause.clone()
+    };
+    if action == Action::Allow {
+        for clauses in alternatives {
+            let excepted = clauses.iter().filter(on_operation);
+            let more: Vec<Clause> = excepted.filter(|one| one.not).map(meant).collect();
+            clauses.extend(more);
+        }
+        return;
+    }
+    let names = |clause: &Clause| !clause.not && !clause.values.contains(&ValueMatch::Present);
+    let named = alternatives
+        .iter()
+        .filter(|clauses| clauses.iter().filter(on_operation).any(names));
+    let more: Vec<Vec<Clause>> = named
+        .map(|clauses| {
+            let seen = |clause: &Clause| match on_operation(&clause) {
+                true => meant(clause),
+                false => clause.clone(),
+            };
+            clauses.iter().map(seen).collect()
+        })
+        .collect();
+    alternatives.extend(more);
 }
 
 /// What is tested, if the protocol has it on requests.

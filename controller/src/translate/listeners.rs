@@ -53,6 +53,10 @@ impl<'t, 'r> Attach<'t, 'r> {
                 let name = listener_name(gateway, server);
                 let policies = self.policies(gateway, server);
                 rate_limits(&policies, &name, &mut served, clusters, problems);
+                let said = policies.iter().rev().find_map(|one| one.caller_timeout);
+                for route in served.iter_mut().flat_map(|one| &mut one.routes) {
+                    route.caller_timeout |= said == Some(true);
+                }
                 let mut listener = Listener::new(name, address, served);
                 listener.origin = server.at.origin();
                 for policy in policies {

@@ -1,7 +1,7 @@
 //! What a DestinationPolicy says of a cluster, over what a DestinationRule says.
 
 use meltemi_config::{Cluster, Endpoint, Probe, Problem};
-use meltemi_frame::{Protocol, Sharing, Spec};
+use meltemi_frame::{Protocol, Session, Sharing, Spec};
 
 use super::clusters::has;
 use crate::kinds::{DestinationPolicy, Fallback};
@@ -26,8 +26,10 @@ pub(super) fn override_with(
         }
     }
     if let Some((check, at)) = &policy.health {
-        problems.extend(impossible(&check.probe, at, spec));
-        cluster.health = Some(check.clone());
+        problems.extend(impossible(&check.probe, &at.at("probe"), spec));
+        let mut check = check.clone();
+        check.session = dialect(&check.probe, &at.at("dialect"), protocol, problems);
+        cluster.health = Some(check);
     }
     cluster.keepalive = policy.keepalive.unwrap_or(cluster.keepalive);
     cluster.dns_refresh = policy.dns_refresh.unwrap_or(cluster.dns_refresh);
@@ -43,11 +45,44 @@ fn impossible(probe: &Probe, at: &Cursor<'_>, spec: &Spec) -> Option<Problem> {
     match probe {
         Probe::Heartbeat if !spec.heartbeat => Some(
             at.error(format!("{} has no heartbeat", spec.name))
-                .remedy("use tcp, or {call: <an operation>}"),
+                .remedy(match spec.probes {
+                    true => "use tcp, or {call: <an operation>}",
+                    false => "use tcp",
+                }),
         ),
-        // Whether a protocol can make a call of its own is not told by its `Spec`.
+        Probe::Call(_) if !spec.probes => Some(
+            at.at("call")
+                .error(format!("{} cannot make a call of its own", spec.name))
+                .remedy(match spec.heartbeat {
+                    true => "use tcp or heartbeat",
+                    false => "use tcp",
+                }),
+        ),
         Probe::Call(_) | Probe::Heartbeat | Probe::Tcp => None,
     }
+}
+
+/// What the connections of probes speak from the first byte on.
+fn dialect(
+    probe: &Probe,
+    at: &Cursor<'_>,
+    protocol: &dyn Protocol,
+    problems: &mut Vec<Problem>,
+) -> Session {
+    let Some(name) = at.text() else {
+        return Session::default();
+    };
+    if *probe == Probe::Tcp {
+        problems.push(
+            at.error("means nothing here: the probe tcp sends nothing")
+                .remedy("leave it out, or give a probe that asks something"),
+        );
+        return Session::default();
+    }
+    protocol.dialect(name).unwrap_or_else(|what| {
+        problems.push(at.error(what));
+        Session::default()
+    })
 }
 
 /// The endpoints of a subset of which no endpoint has the labels.

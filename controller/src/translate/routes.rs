@@ -90,6 +90,7 @@ impl<'c, 'r> Compiler<'c, 'r> {
         let mut route = Route {
             matches,
             timeout: rule.timeout,
+            caller_timeout: rule.caller_timeout,
             retry: retry::compile(rule.retries.as_ref(), rule.timeout, spec, problems),
             faults,
             mirrors,

@@ -22,6 +22,7 @@ impl Fake {
                 KeySpec::request("interface", "i"),
                 KeySpec::request("method", "m"),
                 KeySpec::response("status", "s"),
+                KeySpec::request("generic.method", "g").at(Interest::Headers),
             ],
             Some(""),
         )
@@ -48,6 +49,7 @@ impl Fake {
         );
         redis.spec.operation = "command".into();
         redis.credentials = true;
+        redis.spec.probes = false;
         redis
     }
 
@@ -63,7 +65,7 @@ impl Fake {
                 correlation,
                 sharing: Sharing::Exclusive,
                 heartbeat: false,
-                probes: false,
+                probes: true,
                 service: keys
                     .iter()
                     .find(|key| key.name == "interface")
@@ -107,6 +109,13 @@ impl Protocol for Fake {
         }
         let user = username.unwrap_or("-");
         Ok(Session::new(format!("AUTH {user} {password}").into(), 1))
+    }
+
+    fn dialect(&self, name: &str) -> Result<Session, String> {
+        match (&*self.spec.name, name) {
+            ("thrift", "unframed") => Ok(Session::dialect(7)),
+            (protocol, _) => Err(format!("{protocol} has no dialect `{name}`")),
+        }
     }
 
     fn guarded(&self, _: Option<&str>, _: &str) -> Result<Arc<dyn Protocol>, String> {

@@ -46,7 +46,8 @@ pub struct PolicyRule {
 }
 
 /// A test of one subject: one of the values must match, or with `not` none may. A subject that is absent
-/// matches no value.
+/// matches no value. Of an attribute with several values each must pass for a policy to allow; one that
+/// passes is enough for a policy to deny or to audit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clause {
     /// What is tested.
@@ -60,7 +61,7 @@ pub struct Clause {
 /// What a clause tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// An attribute of the request; any of its values counts.
+    /// An attribute of the request.
     Attribute(String),
     /// The client's identity without `spiffe://`, as in `cluster.local/ns/default/sa/web`.
     Principal,

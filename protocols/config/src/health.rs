@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use meltemi_frame::Session;
+
 use crate::{Locality, Share};
 
 /// Endpoints are probed.
@@ -18,6 +20,9 @@ pub struct HealthCheck {
     /// Successes in a row until it counts as healthy again. Default 2; one is enough for an endpoint
     /// that has never been probed.
     pub healthy: u32,
+    /// What a probe's connection is, behind the cluster's login: the dialect that the endpoints speak,
+    /// where the protocol has several. Default the plain one.
+    pub session: Session,
 }
 
 /// What an endpoint is asked.

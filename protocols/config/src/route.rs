@@ -22,6 +22,10 @@ pub struct Route {
     pub clusters: Vec<WeightedCluster>,
     /// How long a request may take from its last byte in to its last byte out; `None`: for ever.
     pub timeout: Option<Duration>,
+    /// How long the caller says that it waits is looked for wherever the protocol writes it, metadata
+    /// behind the body included, and counts if it is shorter. Default false: it counts where it is
+    /// found without that.
+    pub caller_timeout: bool,
     /// What is done about requests that failed.
     pub retry: Retry,
     /// Faults that are injected: each is drawn by itself, in this order.
@@ -73,6 +77,7 @@ impl Route {
             matches: Vec::new(),
             clusters,
             timeout: None,
+            caller_timeout: false,
             retry: Retry::default(),
             faults: Vec::new(),
             mirrors: Vec::new(),

@@ -182,7 +182,8 @@ pub struct Spec {
     /// The reasons that a local reply can give. A codec that is not able to answer at all
     /// has none, and its clients are disconnected instead.
     pub replies: &'static [Reason],
-    /// The attribute that names the operation (method, command) in metrics and logs.
+    /// The attribute that names the operation (method, command) in metrics and logs. Where a request can
+    /// call one operation by another (a generic call), `generic.<operation>` names the one that is meant.
     pub operation: Cow<'static, str>,
     /// The attribute that names the service in metrics and logs, if there is one.
     pub service: Option<Cow<'static, str>>,
@@ -194,6 +195,14 @@ impl Spec {
     /// The declared key of that name.
     pub fn key(&self, name: &str) -> Option<&KeySpec> {
         self.keys.iter().find(|key| key.name == name)
+    }
+
+    /// The declared key that names the operation that a generic call means, if there are generic calls.
+    pub fn generic_operation(&self) -> Option<&KeySpec> {
+        let operation = &*self.operation;
+        self.keys
+            .iter()
+            .find(|key| key.request && key.name.strip_prefix("generic.") == Some(operation))
     }
 
     fn open_keys<'n>(&self, name: &'n str) -> Option<(&OpenKeys, &'n str)> {

@@ -33,7 +33,7 @@ const READ: usize = 4 << 10;
 const ID: i64 = 1;
 
 /// Asks `address` this and waits for the answer, no longer than `timeout` for everything together.
-/// Tells how long it took.
+/// Tells how long it took. `session` is what the connection is from its first byte on: login, dialect.
 ///
 /// # Errors
 /// Whatever is in the way of a good answer.
@@ -41,11 +41,11 @@ pub async fn probe(
     protocol: Option<&Arc<dyn Protocol>>,
     address: SocketAddr,
     what: &Probe,
-    login: &Session,
+    session: &Session,
     timeout: Duration,
 ) -> Result<Duration, ProbeError> {
     let started = Instant::now();
-    let question = Question::of(protocol, what, login)?;
+    let question = Question::of(protocol, what, session)?;
     let asking = async {
         let connecting = TcpStream::connect(address).await;
         let stream = connecting.map_err(ProbeError::Connect)?;
@@ -73,7 +73,7 @@ impl Question {
     fn of(
         protocol: Option<&Arc<dyn Protocol>>,
         what: &Probe,
-        login: &Session,
+        session: &Session,
     ) -> Result<Option<Self>, ProbeError> {
         let (say, heartbeat) = match what {
             Probe::Tcp => return Ok(None),
@@ -85,9 +85,9 @@ impl Question {
             frame: HELD,
             ..Limits::default()
         };
-        let mut codec = protocol.codec(Side::Client, &limits, login);
+        let mut codec = protocol.codec(Side::Client, &limits, session);
         let mut out = Output::new();
-        out.put(login.preamble());
+        out.put(session.preamble());
         codec.synthesize(say, &mut out)?;
         Ok(Some(Self {
             codec,

@@ -339,6 +339,7 @@ fn checked(name: &str, interval: Duration, addresses: &[SocketAddr]) -> ProbeTar
         timeout: PATIENCE,
         unhealthy: 3,
         healthy: 2,
+        session: Default::default(),
     });
     ProbeTarget {
         cluster: Arc::new(cluster),
@@ -386,6 +387,38 @@ fn every_endpoint_is_probed_at_once_and_again_and_counted() {
     );
     assert_eq!(counted("meltemi_health_probes", "slow"), 1);
     assert_eq!(counted("meltemi_health_probe_failures", "slow"), 0);
+}
+
+#[test]
+fn a_probe_speaks_as_its_check_says_behind_the_login() {
+    let (_runtime, prober, told, _) = prober();
+    let (hear, heard) = channel();
+    let hear = Mutex::new(hear);
+    let server = Upstream::start(move |mut stream: TcpStream| {
+        let mut asked = Vec::new();
+        let mut piece = [0; 1024];
+        while !asked.ends_with(b"PING\r\n") {
+            let count = stream.read(&mut piece).unwrap();
+            assert_ne!(count, 0, "{asked:?}");
+            asked.extend_from_slice(&piece[..count]);
+        }
+        hear.lock().unwrap().send(asked).unwrap();
+        stream.write_all(b"+OK\r\n+OK\r\n+PONG\r\n").unwrap();
+    });
+    let target = checked("cache", Duration::from_secs(3600), &[server.address]);
+    let mut cluster = Cluster::clone(&target.cluster);
+    cluster.login = Session::new(b"AUTH x\r\n".to_vec(), 1);
+    let mut health = cluster.health.take().unwrap();
+    health.session = Session::new(b"SELECT 3\r\n".to_vec(), 1);
+    cluster.health = Some(health);
+    prober.configure(vec![ProbeTarget {
+        cluster: Arc::new(cluster),
+        ..target
+    }]);
+    let (_, _, result) = told.recv_timeout(PATIENCE).unwrap();
+    assert!(result.is_ok(), "{result:?}");
+    let asked = heard.recv_timeout(PATIENCE).unwrap();
+    assert!(asked.starts_with(b"AUTH x\r\nSELECT 3\r\n"), "{asked:?}");
 }
 
 #[test]

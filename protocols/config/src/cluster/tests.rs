@@ -20,6 +20,7 @@ fn fitness_with_which_nothing_could_be_done_is_refused() {
         timeout: Duration::from_secs(1),
         unhealthy: 1,
         healthy: 1,
+        session: Default::default(),
     };
     let rate = SuccessRate {
         hosts: 1,
@@ -48,6 +49,7 @@ fn fitness_with_which_nothing_could_be_done_is_refused() {
             timeout: Duration::ZERO,
             unhealthy: 0,
             healthy: 0,
+            session: Default::default(),
             ..check.clone()
         });
         cluster.outlier = Some(Outlier {

@@ -194,6 +194,7 @@ fn a_decision_tells_everything_that_is_asked_and_done() {
         timeout: Duration::from_secs(1),
         unhealthy: 3,
         healthy: 2,
+        session: Default::default(),
     });
     cluster.outlier = Some(Outlier::default());
     cluster.panic = Share::millionths(500_000);

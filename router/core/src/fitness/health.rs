@@ -95,6 +95,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             unhealthy,
             healthy,
+            session: Default::default(),
         })
     }
 

@@ -23,6 +23,7 @@ fn check() -> HealthCheck {
         timeout: Duration::from_secs(1),
         unhealthy: 3,
         healthy: 2,
+        session: Default::default(),
     }
 }
 

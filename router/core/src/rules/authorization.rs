@@ -1,7 +1,8 @@
 //! Who may ask for what: policies of deny, then of allow; those of audit decide nothing.
 //!
-//! A subject that is absent matches no value, so that a clause with `not` passes then. A policy of
-//! deny that must hold for clients without an identity says what they are, not what they are not.
+//! A subject that is absent matches no value, so that a clause with `not` passes then. Of a subject with
+//! several values every one must pass where a match allows, and any where it denies: a request is
+//! as good as its worst part.
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -55,6 +56,15 @@ struct Test {
     subject: Of,
     values: Values,
     not: bool,
+    /// All values of an attribute must match, and there must be one; else one is enough.
+    every: bool,
+}
+
+/// What a match comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Allows,
+    Denies,
 }
 
 #[derive(Clone, Debug)]
@@ -99,21 +109,22 @@ impl Authorizer {
     /// that the protocol does not have is one that no request has.
     pub fn compile(authorization: &Authorization, spec: &Spec) -> (Self, Interest) {
         let mut interest = Interest::Route;
-        let mut policies = |plain: &[Plain]| {
+        let mut policies = |plain: &[Plain], to: Use| {
             let compile = |policy: &Plain| Policy {
                 name: policy.name.as_str().into(),
                 rules: policy
                     .rules
                     .iter()
-                    .map(|rule| Rule::compile(rule, spec, &mut interest))
+                    .map(|rule| Rule::compile(rule, to, spec, &mut interest))
                     .collect(),
             };
             plain.iter().map(compile).collect()
         };
         let compiled = Self {
-            deny: policies(&authorization.deny),
-            allow: policies(&authorization.allow),
-            audit: policies(&authorization.audit),
+            deny: policies(&authorization.deny, Use::Denies),
+            allow: policies(&authorization.allow, Use::Allows),
+            // They show what they would deny.
+            audit: policies(&authorization.audit, Use::Denies),
         };
         (compiled, interest)
     }
@@ -156,9 +167,9 @@ impl Policy {
 }
 
 impl Rule {
-    fn compile(plain: &PolicyRule, spec: &Spec, interest: &mut Interest) -> Self {
+    fn compile(plain: &PolicyRule, to: Use, spec: &Spec, interest: &mut Interest) -> Self {
         let mut tests = |clauses: &[Clause]| -> Box<[Test]> {
-            let compile = |clause: &Clause| Test::compile(clause, spec, interest);
+            let compile = |clause: &Clause| Test::compile(clause, to, spec, interest);
             clauses.iter().map(compile).collect()
         };
         let mut alternatives = |plain: &[Vec<Clause>]| plain.iter().map(|one| tests(one)).collect();
@@ -179,7 +190,7 @@ impl Rule {
 }
 
 impl Test {
-    fn compile(clause: &Clause, spec: &Spec, interest: &mut Interest) -> Self {
+    fn compile(clause: &Clause, to: Use, spec: &Spec, interest: &mut Interest) -> Self {
         let subject = match &clause.subject {
             Subject::Attribute(name) => Of::Attribute(lookup(name, spec, interest)),
             Subject::Principal => Of::Principal,
@@ -194,6 +205,8 @@ impl Test {
             subject,
             values: Values::compile(&clause.values),
             not: clause.not,
+            // What is said of each value by itself, turned around by `not`.
+            every: (to == Use::Allows) != clause.not,
         }
     }
 
@@ -203,8 +216,18 @@ impl Test {
             |text: Option<&str>| text.is_some_and(|text| values.match_bytes(text.as_bytes()));
         let matched = match &self.subject {
             Of::Attribute(lookup) => {
-                let mut test = |value: &[u8]| values.match_bytes(value);
-                message.attributes.any(lookup, message.wire(), &mut test)
+                let (attributes, wire) = (&message.attributes, message.wire());
+                if self.every {
+                    let mut there = false;
+                    let mut fails = |value: &[u8]| {
+                        there = true;
+                        !values.match_bytes(value)
+                    };
+                    !attributes.any(lookup, wire, &mut fails) && there
+                } else {
+                    let mut test = |value: &[u8]| values.match_bytes(value);
+                    attributes.any(lookup, wire, &mut test)
+                }
             }
             Of::Principal => text(peer.name()),
             Of::Namespace => text(peer.namespace()),

@@ -44,7 +44,12 @@ impl CompiledRoute {
     /// Compiles a route; `scope` learns how deep `decode` must look into requests and responses.
     pub(super) fn compile(route: &Route, scope: &mut Scope<'_>) -> Self {
         let (spec, config) = (scope.spec, scope.config);
-        let mut interest = Interest::Route;
+        // Where a protocol writes the caller's timeout, it is metadata at the deepest.
+        let mut interest = if route.caller_timeout {
+            Interest::Headers
+        } else {
+            Interest::Route
+        };
         let tests = Tests::compile(&route.matches, spec, &mut interest);
         let mut targets = Vec::with_capacity(route.clusters.len());
         for target in &route.clusters {

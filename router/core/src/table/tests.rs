@@ -363,6 +363,15 @@ fn rule() -> impl Strategy<Value = AttributeMatch> {
         })
 }
 
+#[test]
+fn a_caller_s_timeout_is_worth_a_deeper_look_where_that_is_said() {
+    let plain = || route("a", vec![exact("service", "a")]);
+    assert_eq!(table(vec![plain()]).interest(), Interest::Route);
+    let mut asks = plain();
+    asks.caller_timeout = true;
+    assert_eq!(table(vec![plain(), asks]).interest(), Interest::Headers);
+}
+
 /// Tables of routes that mostly test the same few attributes, as real ones do, or any.
 fn routes() -> impl Strategy<Value = Vec<Route>> {
     let any_rules = prop::collection::vec(rule(), 0..4);

@@ -159,14 +159,8 @@ impl Work {
                 return Err(ProbeError::Crashed);
             };
             let protocol = cluster.protocol.as_ref();
-            probe(
-                protocol,
-                address,
-                &check.probe,
-                &cluster.login,
-                check.timeout,
-            )
-            .await
+            let session = check.session.behind(&cluster.login);
+            probe(protocol, address, &check.probe, &session, check.timeout).await
         });
         self.asked.insert(probe.id(), (subject.number, probe));
     }

@@ -127,7 +127,7 @@ fn every_subject_is_tested() {
     assert!(passes(Subject::DestinationPort, "20880", &web));
     assert!(!passes(Subject::DestinationPort, "2088", &web));
     let keys = || Subject::Attribute("keys".to_owned());
-    assert!(passes(keys(), "b", &web) && !passes(keys(), "c", &web) && passes(keys(), "*", &web));
+    assert!(passes(keys(), "*", &web) && !passes(keys(), "b", &web));
     let header = || Subject::Attribute("header.ip".to_owned());
     assert!(passes(header(), "10.1.0.0/16", &web) && !passes(header(), "10.2.0.0/16", &web));
     let unknown = Subject::Attribute("nowhere".to_owned());
@@ -149,6 +149,39 @@ fn every_subject_is_tested() {
     );
     assert!(passes(Subject::SourceIp, "10.0.0.1", &mapped));
     assert!(passes(Subject::SourceIp, "10.0.0.0/8", &mapped));
+}
+
+#[test]
+fn of_several_values_every_one_is_allowed_and_any_is_denied() {
+    let clause = |prefix: &str, not: bool| Clause {
+        not,
+        ..clause(
+            Subject::Attribute("keys".to_owned()),
+            vec![ValueMatch::Prefix(prefix.to_owned())],
+        )
+    };
+    let peer = peer("10.0.0.1", None);
+    let decide = |allow: bool, not: bool, keys: &[&str]| {
+        let policies = vec![policy("p", vec![when(vec![clause("user:", not)])])];
+        let mut authorization = Authorization::default();
+        if allow {
+            authorization.allow = policies;
+        } else {
+            authorization.deny = policies;
+        }
+        let pairs: Vec<(&str, &str)> = keys.iter().map(|key| ("keys", *key)).collect();
+        compile(&authorization).decide(&message(&pairs), &peer) == Access::Allowed
+    };
+    let (own, mixed, foreign) = (
+        ["user:1", "user:2"],
+        ["user:1", "secret:1"],
+        ["secret:1", "secret:2"],
+    );
+    let all = |allow, not| [&own[..], &mixed, &foreign, &[]].map(|keys| decide(allow, not, keys));
+    assert_eq!(all(true, false), [true, false, false, false]);
+    assert_eq!(all(true, true), [false, false, true, true]);
+    assert_eq!(all(false, false), [false, false, true, true]);
+    assert_eq!(all(false, true), [true, false, false, false]);
 }
 
 #[test]
@@ -215,20 +248,30 @@ mod naive {
             ValueMatch::Suffix(text) => value.ends_with(text),
             ValueMatch::Block(block) => value.parse().is_ok_and(|ip| block.contains(ip)),
         };
-        let clause = |clause: &Clause| {
+        let clause = |clause: &Clause, allows: bool| {
             let seen = seen(&clause.subject, attributes, peer, spiffe);
-            let one = |matcher: &ValueMatch| seen.iter().any(|one| value(matcher, one));
-            clause.values.iter().any(one) != clause.not
+            // A value by itself; one that is absent matches nothing.
+            let passes = |seen: Option<&String>| {
+                let one = |matcher| seen.is_some_and(|seen| value(matcher, seen));
+                clause.values.iter().any(one) != clause.not
+            };
+            match (seen.as_slice(), allows) {
+                ([], _) => passes(None),
+                (seen, true) => seen.iter().all(|one| passes(Some(one))),
+                (seen, false) => seen.iter().any(|one| passes(Some(one))),
+            }
         };
-        let all = |clauses: &Vec<Clause>| clauses.iter().all(clause);
-        let rule = |rule: &PolicyRule| {
-            (rule.from.is_empty() || rule.from.iter().any(all))
-                && (rule.to.is_empty() || rule.to.iter().any(all))
-                && all(&rule.when)
+        let matches = |policy: &Plain, allows: bool| {
+            let all = |clauses: &Vec<Clause>| clauses.iter().all(|one| clause(one, allows));
+            policy.rules.iter().any(|rule| {
+                (rule.from.is_empty() || rule.from.iter().any(all))
+                    && (rule.to.is_empty() || rule.to.iter().any(all))
+                    && all(&rule.when)
+            })
         };
-        let matches = |policy: &Plain| policy.rules.iter().any(rule);
-        !authorization.deny.iter().any(matches)
-            && (authorization.allow.is_empty() || authorization.allow.iter().any(matches))
+        let any = |policies: &[Plain], allows| policies.iter().any(|one| matches(one, allows));
+        !any(&authorization.deny, false)
+            && (authorization.allow.is_empty() || any(&authorization.allow, true))
     }
 }
 

@@ -18,6 +18,7 @@ fn target(name: &str, interval: Duration, ports: &[u16]) -> ProbeTarget {
         timeout: SECOND,
         unhealthy: 3,
         healthy: 2,
+        session: Default::default(),
     });
     ProbeTarget {
         cluster: Arc::new(cluster),
