@@ -199,7 +199,7 @@ impl Ticket {
     }
 
     /// Its client is gone before it was sent: nobody is answered, but it is told of.
-    pub(crate) fn abandon(self, worker: &Worker) {
+    pub(crate) fn abandon(self: Box<Self>, worker: &Worker) {
         self.refuse(worker, Fault::Reset, "the client has left");
     }
 
