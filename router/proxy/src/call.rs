@@ -30,6 +30,9 @@ pub(crate) struct Ticket {
     pub(crate) cluster: usize,
     /// What the balancer hashed.
     pub(crate) hash: Option<u64>,
+    /// When it was given to its connection, if that answers in order, in microseconds of the worker's
+    /// clock. It may have waited long before.
+    pub(crate) sent_us: u64,
     /// Where it stands in everything that was ever put into the output of its connection.
     pub(crate) place: Place,
     /// Counts the request against its endpoint and cluster as long as it lives.
@@ -126,6 +129,7 @@ impl Ticket {
             deadline_ms: u64::MAX,
             cluster: usize::MAX,
             hash: None,
+            sent_us: u64::MAX,
             place: Place {
                 start: 0,
                 length: 0,

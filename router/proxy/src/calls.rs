@@ -46,9 +46,7 @@ impl Calls {
         match self {
             Self::ById(_) => 0,
             Self::InOrder(fifo) => match fifo.front_mut() {
-                Some(Turn::Caller(call)) => call
-                    .caller()
-                    .map_or(0, |caller| now_us.saturating_sub(caller.track.started_us)),
+                Some(Turn::Caller(call)) => now_us.saturating_sub(call.sent_us),
                 Some(Turn::Abandoned) => u64::MAX,
                 None => 0,
             },

@@ -51,11 +51,16 @@ impl Errand<'_> {
             Ok(found) => found,
             Err((fault, text)) => {
                 call.refuse(self.worker, fault, &text);
+                if !copy {
+                    self.down.spoil(&head);
+                }
                 return Sent::Ended;
             }
         };
         let (worker, cluster) = (self.worker, self.cluster);
-        self.keep(message, &mut call);
+        if pinned.is_none() {
+            self.keep(message, &mut call);
+        }
         let session = self.down.upstream_session(cluster);
         let need = Need {
             protocol: &self.served.protocol,
@@ -232,7 +237,7 @@ impl Errand<'_> {
 }
 
 /// Sends a request that waited, in the background of its connection.
-pub(crate) fn resume(worker: &Rc<Worker>, message: &mut Message<'_>, call: Call) {
+pub(crate) fn resume(worker: &Rc<Worker>, message: &mut Message<'_>, mut call: Call) {
     let (down, served, route) = match &call.who {
         Who::Caller(caller) => (&caller.down, &caller.served, caller.route),
         Who::OneWay(one_way) => (&one_way.down, &one_way.served, one_way.route),
@@ -254,6 +259,11 @@ pub(crate) fn resume(worker: &Rc<Worker>, message: &mut Message<'_>, call: Call)
     };
     if message.head.kind == Kind::Request && down.is_closed() {
         return call.abandon(worker);
+    }
+    // Copies leave when the request does: not before it is let through, and not with every retry.
+    let kept = call.caller().and_then(|caller| caller.kept.as_ref());
+    if kept.is_none_or(|kept| kept.retries == 0) {
+        errand.copy(message, &mut call);
     }
     errand.run(message, call);
 }

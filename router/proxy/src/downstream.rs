@@ -8,14 +8,14 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use meltemi_frame::{
-    Codec, DecodeError, Decoded, Fault, Interest, Message, Output, Reason, Receipt, Say, Session,
+    Bind, Codec, DecodeError, Decoded, Fault, Head, Interest, Message, Output, Reason, Receipt, Say, Session,
     Status,
 };
 use meltemi_router_core::{CompiledRoute, Facts, Peer};
 
 use crate::call::Caller;
 use crate::cluster::ClusterState;
-use crate::parked::Parked;
+use crate::parked::{Held, Parked};
 use crate::replies::{Piece, Replies};
 use crate::stats::listener;
 use crate::upstream::Upstream;
@@ -52,8 +52,12 @@ struct State {
     /// Requests that wait for something else, in their order; and whether one of them is under way.
     parked: VecDeque<Parked>,
     unparking: bool,
+    /// Bytes of all that wait for something else.
+    parked_bytes: usize,
     /// The upstream session of the last request, so that it is not composed again.
     composed: Option<(u64, u64, Session)>,
+    /// The client's session when it left.
+    last: Session,
     /// The pinned upstream ended: the client's connection ends too, once what it was sent is out.
     ending: bool,
 }
@@ -93,6 +97,8 @@ impl Downstream {
                 queued: 0,
                 parked: VecDeque::new(),
                 unparking: false,
+                parked_bytes: 0,
+                last: Session::default(),
                 composed: None,
                 ending: false,
             }),
@@ -327,7 +333,7 @@ impl Downstream {
     /// Too much waits to be written for more to be read.
     pub(crate) fn is_over_cap(&self) -> bool {
         let state = self.state.borrow();
-        state.waits() > self.cap()
+        state.waits() + state.parked_bytes > self.cap()
     }
 
     /// The session of an upstream connection: what the cluster asks for, then what the client is.
@@ -374,12 +380,37 @@ impl Downstream {
     /// The next of those that wait; `None` when there are none any more.
     pub(crate) fn next_parked(&self) -> Option<Parked> {
         let mut state = self.state.borrow_mut();
-        let next = state.parked.pop_front().filter(|_| !state.closed);
-        if next.is_none() {
-            state.parked.clear();
-            state.unparking = false;
-        }
+        let next = state.parked.pop_front();
+        state.unparking = next.is_some();
         next
+    }
+
+    /// A request waits.
+    pub(crate) fn hold(&self, held: Held) {
+        let mut state = self.state.borrow_mut();
+        state.parked_bytes += held.bytes;
+        state.in_flight += usize::from(held.one_way);
+        state.queued += usize::from(held.blocking);
+    }
+
+    /// A request waits no longer.
+    pub(crate) fn let_go(&self, held: Held) {
+        let mut state = self.state.borrow_mut();
+        state.parked_bytes = state.parked_bytes.saturating_sub(held.bytes);
+        let one_way = usize::from(held.one_way);
+        state.in_flight = state.in_flight.saturating_sub(one_way);
+        state.queued = state.queued.saturating_sub(usize::from(held.blocking));
+        state.wake();
+    }
+
+    /// A request that was refused is part of what ties the connection: what was sent of that must not be
+    /// carried out without it, as a transaction would be.
+    pub(crate) fn spoil(&self, head: &Head) {
+        if head.bind == Bind::Pin
+            && let Some(upstream) = self.pinned()
+        {
+            upstream.close(Fault::Reset);
+        }
     }
 
     /// Who asks, as policies know it.
@@ -388,11 +419,9 @@ impl Downstream {
     }
 
     pub(crate) fn session(&self) -> Session {
-        self.state
-            .borrow()
-            .codec
-            .as_ref()
-            .map_or_else(Session::default, |codec| codec.session())
+        let state = self.state.borrow();
+        let codec = state.codec.as_ref();
+        codec.map_or_else(|| state.last.clone(), |codec| codec.session())
     }
 
     pub(crate) fn pinned(&self) -> Option<Rc<Upstream>> {
@@ -512,7 +541,9 @@ impl Downstream {
             state.closed = true;
             // Those that still work for it keep the rest alive for a while.
             state.out = Output::new();
-            state.codec = None;
+            if let Some(codec) = state.codec.take() {
+                state.last = codec.session();
+            }
             state.replies = Replies::new(false);
             for waker in state.waiting.drain(..) {
                 waker.wake();

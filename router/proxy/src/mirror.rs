@@ -31,8 +31,19 @@ pub(crate) struct Comparison {
 }
 
 impl Errand<'_> {
-    /// Sends copies of a request to the mirrors that are drawn.
-    pub(crate) fn copy(&self, mirrors: &Mirrors, message: &Message<'_>) -> Option<Box<Compared>> {
+    /// Sends copies of a request to the mirrors of its route that are drawn.
+    pub(crate) fn copy(&self, message: &Message<'_>, call: &mut Call) {
+        let extras = self.route.rules.extras();
+        let Some(mirrors) = extras.and_then(|extras| extras.mirrors.as_ref()) else {
+            return;
+        };
+        let compared = self.send_copies(mirrors, message);
+        if let Some(caller) = call.caller_mut() {
+            caller.compared = compared;
+        }
+    }
+
+    fn send_copies(&self, mirrors: &Mirrors, message: &Message<'_>) -> Option<Box<Compared>> {
         // Pieces of what is not held whole are forwarded as they come, and cannot be in two places.
         if !message.head.end {
             return None;

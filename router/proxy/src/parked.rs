@@ -6,11 +6,12 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use meltemi_frame::{Fault, OwnedMessage};
+use meltemi_frame::{Bind, Fault, Head, Kind, OwnedMessage, Reason};
 use tokio::sync::oneshot;
 
 use crate::call::Call;
 use crate::dispatch;
+use crate::downstream::Downstream;
 use crate::ratelimit::Answer;
 use crate::worker::Worker;
 
@@ -22,7 +23,12 @@ pub(crate) enum Wait {
     Words(Vec<Word>, Option<u64>),
     /// Those before it.
     Turn,
+    /// A moment; then it is answered with this, and not sent.
+    Abort(u64, Reason, String),
 }
+
+/// Clients that leave are noticed at least as often.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The word of a service.
 pub(crate) struct Word {
@@ -37,11 +43,50 @@ pub(crate) struct Parked {
     message: OwnedMessage,
     call: Call,
     wait: Wait,
+    hold: Option<Hold>,
+}
+
+/// What a request that waits takes of its client's connection, as long as it waits: a client must not
+/// fill memory with what is not sent.
+struct Hold {
+    down: Rc<Downstream>,
+    held: Held,
+}
+
+/// What a request takes that waits.
+#[derive(Clone, Copy)]
+pub(crate) struct Held {
+    pub(crate) bytes: usize,
+    /// Nothing else counts it among those in flight.
+    pub(crate) one_way: bool,
+    /// It makes sense only while the client is there.
+    pub(crate) blocking: bool,
+}
+
+impl Hold {
+    fn of(message: &OwnedMessage, call: &Call) -> Option<Self> {
+        let down = Rc::clone(call.down()?);
+        let head = message.head();
+        let held = Held {
+            bytes: message.len(),
+            one_way: head.kind == Kind::OneWay,
+            blocking: head.bind == Bind::Once,
+        };
+        down.hold(held);
+        Some(Self { down, held })
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.down.let_go(self.held);
+    }
 }
 
 /// Lets a request wait.
 pub(crate) fn park(worker: &Rc<Worker>, message: OwnedMessage, call: Call, wait: Wait) {
     let parked = Parked {
+        hold: Hold::of(&message, &call),
         message,
         call,
         wait,
@@ -70,9 +115,12 @@ async fn go(worker: &Rc<Worker>, parked: Parked) {
         message,
         mut call,
         wait,
+        hold,
     } = parked;
+    let head = *message.head();
+    let mut abort = None;
     let due_ms = match wait {
-        Wait::Until(due_ms) => Some(due_ms),
+        Wait::Until(due_ms) => due_ms,
         Wait::Words(words, due_ms) => {
             for word in words {
                 if let Err((fault, text)) = word.heard().await {
@@ -80,33 +128,45 @@ async fn go(worker: &Rc<Worker>, parked: Parked) {
                     if let Some(track) = call.track_mut() {
                         track.note(|entry| text.0.clone_into(&mut entry.limit));
                     }
-                    return call.refuse(worker, fault, &text.1);
+                    call.refuse(worker, fault, &text.1);
+                    return spoil(hold.as_ref(), &head);
                 }
             }
+            due_ms.unwrap_or_default()
+        }
+        Wait::Turn => 0,
+        Wait::Abort(due_ms, reason, text) => {
+            abort = Some((reason, text));
             due_ms
         }
-        Wait::Turn => None,
     };
     worker.tick();
-    if let Some(due_ms) = due_ms {
-        let until = due_ms.min(call.deadline_ms);
-        sleep_until(worker, until).await;
+    // What nobody waits for is sent even if its client is gone.
+    let left = || head.kind == Kind::Request && call.down().is_some_and(|down| down.is_closed());
+    let until = due_ms.min(call.deadline_ms);
+    while worker.now_ms() < until && !left() {
+        let rest = Duration::from_millis(until - worker.now_ms());
+        tokio::time::sleep(rest.min(LOOK)).await;
         worker.tick();
     }
+    if left() {
+        return call.abandon(worker);
+    }
     if call.deadline_ms <= worker.now_ms() {
-        return call.refuse(
-            worker,
-            Fault::Timeout,
-            "the time was out before it was sent",
-        );
+        let text = "the time was out before it was sent";
+        call.refuse(worker, Fault::Timeout, text);
+        return spoil(hold.as_ref(), &head);
+    }
+    if let Some((reason, text)) = abort {
+        call.answer(worker, Fault::Injected, reason, &text);
+        return spoil(hold.as_ref(), &head);
     }
     dispatch::resume(worker, &mut message.message(), call);
 }
 
-async fn sleep_until(worker: &Worker, due_ms: u64) {
-    let left = due_ms.saturating_sub(worker.now_ms());
-    if left > 0 {
-        tokio::time::sleep(Duration::from_millis(left)).await;
+fn spoil(hold: Option<&Hold>, head: &Head) {
+    if let Some(hold) = hold {
+        hold.down.spoil(head);
     }
 }
 

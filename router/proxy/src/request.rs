@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use meltemi_config::Abort;
 use meltemi_frame::{Bind, Fault, Kind, Message};
 use meltemi_router_core::{Access, Authorizer, Policies};
 
@@ -45,6 +46,10 @@ impl DownstreamTask {
     fn must_stall(&self, served: &ServedView, message: &Message<'_>) -> bool {
         if self.down.in_flight() == 0 {
             return false;
+        }
+        // Pieces are forwarded as they come: they cannot wait in a line with others.
+        if !message.head.end && self.down.has_parked() {
+            return true;
         }
         match self.down.pinned() {
             None => matches!(message.head.bind, Bind::Pin | Bind::Session),
@@ -137,13 +142,16 @@ impl DownstreamTask {
         if let Some(policies) = served.table.policies()
             && let Err(refusal) = self.ask(served, policies, message, &mut call, &mut words)
         {
-            return call.refuse(&self.worker, refusal.fault, &refusal.text);
+            return self.deny(message, call, &refusal);
         }
         let found = served.table.find(message);
         let found = found.and_then(|at| served.table.routes().get(at).map(|route| (route, at)));
         let Some((route, place)) = found else {
-            let text = self.describe_no_route(served, message);
-            return call.refuse(&self.worker, Fault::NoRoute, &text);
+            let refusal = Refusal {
+                fault: Fault::NoRoute,
+                text: self.describe_no_route(served, message),
+            };
+            return self.deny(message, call, &refusal);
         };
         if let Some(group) = served.routes.get(place) {
             group.add(route::REQUESTS, 1);
@@ -180,7 +188,7 @@ impl DownstreamTask {
             if let Some(policies) = &extras.policies
                 && let Err(refusal) = self.ask(served, policies, message, &mut call, &mut words)
             {
-                return call.refuse(&self.worker, refusal.fault, &refusal.text);
+                return self.deny(message, call, &refusal);
             }
             if let Some(faults) = &extras.faults {
                 let drawn = faults.draw(message, &mut || self.worker.random());
@@ -190,10 +198,10 @@ impl DownstreamTask {
                         entry.injected.delay_ms = drawn.delay.map(|delay| delay.as_millis() as u64);
                     });
                 }
-                if let Some(abort) = drawn.abort {
-                    return call.answer(&self.worker, Fault::Injected, abort.reason, &abort.text);
-                }
                 delay_ms = drawn.delay.map(|delay| self.worker.after(delay));
+                if let Some(abort) = drawn.abort {
+                    return self.abort(message, call, abort, delay_ms);
+                }
             }
         }
         if let Some(told) = call.track_mut().and_then(|track| track.told.as_mut())
@@ -205,12 +213,6 @@ impl DownstreamTask {
             let cluster = &cluster.config.borrow().name;
             let facts = self.down.facts(&self.view.listener.name, route, cluster);
             route.request_changes.apply(message, &facts);
-        }
-        if let Some(mirrors) = extras.and_then(|extras| extras.mirrors.as_ref()) {
-            let compared = errand.copy(mirrors, message);
-            if let Some(caller) = call.caller_mut() {
-                caller.compared = compared;
-            }
         }
         let wait = if !words.is_empty() {
             Some(Wait::Words(words, delay_ms))
@@ -230,6 +232,7 @@ impl DownstreamTask {
             let message = message.to_owned_message();
             return parked::park(&self.worker, message, call, wait);
         }
+        errand.copy(message, &mut call);
         match errand.run(message, call) {
             Sent::Out { upstream, full } => {
                 if full {
@@ -242,6 +245,24 @@ impl DownstreamTask {
             }
             Sent::Waits | Sent::Ended => {}
         }
+    }
+}
+
+impl DownstreamTask {
+    /// Answers a request that goes no further.
+    fn deny(&self, message: &Message<'_>, call: Call, refusal: &Refusal) {
+        call.refuse(&self.worker, refusal.fault, &refusal.text);
+        self.down.spoil(&message.head);
+    }
+
+    /// Answers a request with an injected fault, now or when its delay is over.
+    fn abort(&self, message: &Message<'_>, call: Call, abort: &Abort, delay_ms: Option<u64>) {
+        if let Some(due_ms) = delay_ms.filter(|_| message.head.end) {
+            let wait = Wait::Abort(due_ms, abort.reason, abort.text.clone());
+            return parked::park(&self.worker, message.to_owned_message(), call, wait);
+        }
+        call.answer(&self.worker, Fault::Injected, abort.reason, &abort.text);
+        self.down.spoil(&message.head);
     }
 }
 

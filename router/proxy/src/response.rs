@@ -201,6 +201,8 @@ fn find(state: &mut State, cluster: &str, message: &mut Message<'_>) -> Found {
 
 fn piece_of(call: &mut Call, cluster: &str, message: &mut Message<'_>) -> Found {
     let id = call.id;
+    // What is answered is not taken back.
+    call.place.length = 0;
     call.caller_mut().map_or(Found::Nobody, |caller| {
         caller.track.add_bytes(message.wire().len());
         begin(caller, cluster, message);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use meltemi_frame::{
-    Bind, Decoded, Fault, Head, Kind, Limits, Message, OwnedMessage, Session, Side,
+    Bind, Decoded, Fault, Head, Kind, Message, OwnedMessage, Session, Side,
 };
 
 use crate::call::{Call, Who};
@@ -162,12 +162,11 @@ pub(crate) fn unsent(upstream: &Upstream, call: &Call, bytes: &[u8]) -> Option<O
     caller
         .route()
         .filter(|route| route.rules.retry.attempts() > 0)?;
-    if upstream.goes_by_id() {
-        // The codec knows where things lie in what it wrote.
-        let mut codec =
-            upstream
-                .protocol
-                .codec(Side::Server, &Limits::default(), &Session::default());
+    let protocol = &upstream.protocol;
+    if protocol.spec().correlation.id_bits().is_some() {
+        // It may go out with another id: the codec knows where things lie in what it wrote.
+        let limits = caller.down.worker.codec_limits();
+        let mut codec = protocol.codec(Side::Server, &limits, &Session::default());
         let interest = caller.served.interest;
         return match codec.decode(bytes, interest) {
             Ok(Decoded::Message(message, length)) if length == bytes.len() => {
@@ -176,7 +175,7 @@ pub(crate) fn unsent(upstream: &Upstream, call: &Call, bytes: &[u8]) -> Option<O
             _ => None,
         };
     }
-    // In order, bytes are all there is: nothing in them has to be found again.
+    // Without ids, bytes are all there is: nothing in them has to be found again.
     let head = Head::new(Kind::Request, call.id);
     Some(Message::new(head, bytes).to_owned_message())
 }

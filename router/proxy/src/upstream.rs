@@ -135,9 +135,11 @@ impl Upstream {
         call: Option<Call>,
         deadline_ms: u64,
     ) -> Result<bool, Box<Unsent>> {
-        // One that ties its connection, or comes in pieces, is never taken back.
-        let whole = message.head.end && message.head.bind == Bind::Free;
         let mut state = self.state.borrow_mut();
+        // One that ties its connection, or goes over one that is tied, or comes in pieces, is never
+        // taken back.
+        let free = message.head.bind == Bind::Free && state.pinned_to.is_none();
+        let whole = message.head.end && free;
         let State {
             codec,
             out,
@@ -190,6 +192,7 @@ impl Upstream {
                     ));
                 }
                 call.place = place(out);
+                call.sent_us = worker.now_us();
                 fifo.push(call, deadline_ms);
             }
             (_, None) => {
@@ -475,11 +478,6 @@ impl Upstream {
                 (call, bytes)
             })
             .collect()
-    }
-
-    /// Whether requests are told apart by ids that are given here.
-    pub(crate) fn goes_by_id(&self) -> bool {
-        matches!(self.state.borrow().calls, Calls::ById(_))
     }
 
     /// More waits to be written than may.
