@@ -32,10 +32,10 @@ pub(crate) struct Comparison {
 
 impl Errand<'_> {
     /// Sends copies of a request to the mirrors that are drawn.
-    pub(crate) fn copy(&self, mirrors: &Mirrors, message: &Message<'_>) -> Option<Box<Compared>> {
+    pub(crate) fn copy(&self, mirrors: &Mirrors, message: &Message<'_>, original: &mut Call) {
         // Pieces of what is not held whole are forwarded as they come, and cannot be in two places.
         if !message.head.end {
-            return None;
+            return;
         }
         let mut compared = Vec::new();
         let mut random = || self.worker.random();
@@ -44,6 +44,10 @@ impl Errand<'_> {
                 continue;
             };
             cluster.group.add(cluster::MIRRORED, 1);
+            if let Some(track) = original.track_mut() {
+                let name = || cluster.config.borrow().name.clone();
+                track.note(|entry| entry.mirrors.push(name()));
+            }
             let comparison = target.compare.then(|| {
                 Rc::new(Comparison {
                     protocol: Arc::clone(&self.served.protocol),
@@ -59,7 +63,11 @@ impl Errand<'_> {
             call.deadline_ms = self.worker.after(self.route.timeout.unwrap_or(PATIENCE));
             Errand { cluster, ..*self }.run(&mut message.clone(), call);
         }
-        (!compared.is_empty()).then(|| Box::new(Compared(compared)))
+        if let Some(caller) = original.caller_mut()
+            && !compared.is_empty()
+        {
+            caller.compared = Some(Box::new(Compared(compared)));
+        }
     }
 }
 

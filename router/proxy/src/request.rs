@@ -85,7 +85,7 @@ impl DownstreamTask {
                 served,
                 route,
                 status: meltemi_frame::Status::Ok,
-                session: message.head.bind == Bind::Session,
+                bind: message.head.bind,
                 track,
                 kept: None,
                 compared: None,
@@ -207,10 +207,7 @@ impl DownstreamTask {
             route.request_changes.apply(message, &facts);
         }
         if let Some(mirrors) = extras.and_then(|extras| extras.mirrors.as_ref()) {
-            let compared = errand.copy(mirrors, message);
-            if let Some(caller) = call.caller_mut() {
-                caller.compared = compared;
-            }
+            errand.copy(mirrors, message, &mut call);
         }
         let wait = if !words.is_empty() {
             Some(Wait::Words(words, delay_ms))
