@@ -177,7 +177,11 @@ pub(super) fn apply(
             if let Some((name, place, bare)) = attribute {
                 let known = match bare {
                     true => header_name(name, spec),
-                    false => Some(name.clone()).filter(|name| spec.lookup(name).is_some()),
+                    // `key{}` asks for the rule of Redis hash tags.
+                    false => Some(name.clone()).filter(|name| {
+                        spec.lookup(name.strip_suffix("{}").unwrap_or(name))
+                            .is_some()
+                    }),
                 };
                 match known {
                     Some(name) => keys.push(name),

@@ -52,16 +52,15 @@ pub(crate) struct Entry {
     pub(crate) request_bytes: usize,
     pub(crate) route: String,
     pub(crate) cluster: String,
-    pub(crate) endpoint: Option<SocketAddr>,
     pub(crate) response_bytes: usize,
     pub(crate) duration_us: u64,
     pub(crate) status: &'static str,
     pub(crate) fault: &'static str,
     pub(crate) details: String,
-    /// How often it was sent.
-    pub(crate) attempts: u32,
     /// Where each attempt went, in order.
     pub(crate) endpoints: Vec<SocketAddr>,
+    /// When the last one did, in microseconds of the worker's clock.
+    pub(crate) sent_us: u64,
     /// Why each attempt after the first was made.
     pub(crate) retries: Vec<&'static str>,
     /// The authorization policy that denied it.
@@ -74,8 +73,20 @@ pub(crate) struct Entry {
     pub(crate) mirrors: Vec<String>,
     /// The trace that it belongs to.
     pub(crate) trace_id: String,
-    /// From its last byte out to the upstream to the first byte of the response.
+    /// From when it last went out to the front of the response.
     pub(crate) upstream_duration_us: Option<u64>,
+}
+
+impl Entry {
+    /// How often it was sent.
+    pub(crate) const fn attempts(&self) -> usize {
+        self.endpoints.len()
+    }
+
+    /// Where it was sent last.
+    pub(crate) fn endpoint(&self) -> Option<SocketAddr> {
+        self.endpoints.last().copied()
+    }
 }
 
 /// Faults that were injected into a request.
@@ -159,13 +170,13 @@ fn json(entry: &Entry) -> String {
         "request_bytes": entry.request_bytes,
         "route": entry.route,
         "cluster": entry.cluster,
-        "endpoint": entry.endpoint.map(|address| address.to_string()),
+        "endpoint": entry.endpoint().map(|address| address.to_string()),
         "response_bytes": entry.response_bytes,
         "duration_us": entry.duration_us,
         "status": entry.status,
         "fault": entry.fault,
         "details": entry.details,
-        "attempts": entry.attempts,
+        "attempts": entry.attempts(),
         "endpoints": entry.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "retries": entry.retries,
         "policy": entry.policy,
@@ -202,13 +213,13 @@ fn text(entry: &Entry) -> String {
         entry.request_bytes,
         entry.route,
         entry.cluster,
-        or_dash(entry.endpoint),
+        or_dash(entry.endpoint()),
         entry.response_bytes,
         entry.duration_us,
         entry.status,
         word(entry.fault),
         entry.details,
-        entry.attempts,
+        entry.attempts(),
         list(&entry.endpoints),
         list(&entry.retries),
         entry.policy,
@@ -255,7 +266,6 @@ mod tests {
     fn decided() -> Entry {
         Entry {
             status: "failed",
-            attempts: 3,
             endpoints: ["10.0.0.1:20880", "10.0.0.2:20880", "10.0.0.1:20880"]
                 .map(|address| address.parse().unwrap())
                 .into(),

@@ -1,9 +1,10 @@
 //! A request in flight: who asked, and what to do when it ends. Where it goes is `dispatch`'s affair.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
-use meltemi_frame::{Fault, Kind, Reason, Receipt, Status};
+use meltemi_frame::{Bind, Fault, Kind, Reason, Receipt, Status};
 use meltemi_router_core::{CompiledRoute, Outcome};
 
 use crate::access_log::Entry;
@@ -70,8 +71,8 @@ pub(crate) struct Caller {
     pub(crate) route: usize,
     /// How the response went, as its front told.
     pub(crate) status: Status,
-    /// A success makes the upstream connection one of another session.
-    pub(crate) session: bool,
+    /// What the request asks of its connection.
+    pub(crate) bind: Bind,
     pub(crate) track: Track,
     /// What is needed to send the request again.
     pub(crate) kept: Option<Box<Kept>>,
@@ -178,6 +179,12 @@ impl Ticket {
             Who::OneWay(one_way) => Some(&mut one_way.track),
             Who::Mirror(_) | Who::Proxy => None,
         }
+    }
+
+    /// Endpoints that have failed it.
+    pub(crate) fn tried(&self) -> &[SocketAddr] {
+        let kept = self.caller().and_then(|caller| caller.kept.as_ref());
+        kept.map_or(&[], |kept| &kept.tried)
     }
 
     /// Whether its connection will bring an answer.
@@ -313,6 +320,22 @@ impl Track {
         self.note(|entry| entry.response_bytes += bytes);
     }
 
+    /// The request goes out to an endpoint.
+    pub(crate) fn goes_to(&mut self, endpoint: SocketAddr, worker: &Worker) {
+        self.note(|entry| {
+            entry.endpoints.push(endpoint);
+            entry.sent_us = worker.now_us();
+        });
+    }
+
+    /// The front of the response is there.
+    pub(crate) fn hears(&mut self, worker: &Worker) {
+        self.note(|entry| {
+            let since = worker.now_us().saturating_sub(entry.sent_us);
+            entry.upstream_duration_us = Some(since);
+        });
+    }
+
     /// Writes something into the line of the access log, if there is one.
     pub(crate) fn note(&mut self, write: impl FnOnce(&mut Entry)) {
         if let Some(told) = &mut self.told {
@@ -328,8 +351,8 @@ impl Told {
             span.finish(Finished {
                 route: &entry.route,
                 cluster: &entry.cluster,
-                endpoint: entry.endpoints.last().copied(),
-                attempts: entry.attempts,
+                endpoint: entry.endpoint(),
+                attempts: entry.attempts(),
                 status: entry.status,
                 fault,
                 details: &entry.details,

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use meltemi_config::{Address, Cluster, Endpoint};
-use meltemi_frame::{Bind, Fault, Interest, OwnedMessage, Protocol, Session, Sharing};
+use meltemi_frame::{Bind, Interest, OwnedMessage, Protocol, Session, Sharing};
 use meltemi_router_core::{
     Admission, Ask, Balancer, Endpoints, Fitness, Fleet, Member, Outcome, Vitals,
 };
@@ -16,7 +16,7 @@ use tokio::task::AbortHandle;
 use crate::call::Call;
 use crate::clock::Clock;
 use crate::counters::Counters;
-use crate::endpoint::{EndpointState, InFlight};
+use crate::endpoint::EndpointState;
 use crate::fitness::CompiledCluster;
 use crate::stats::{Group, cluster};
 use crate::upstream::Upstream;
@@ -76,7 +76,6 @@ pub(crate) enum Acquired {
     Upstream(Rc<Upstream>),
     /// Every connection is busy and no more may be made: the request may wait.
     Busy,
-    Refused(Fault),
 }
 
 /// A request that waits for an exclusive connection.
@@ -90,8 +89,6 @@ pub(crate) struct Waiting {
     /// When it waits no longer.
     pub(crate) give_up_ms: u64,
     pub(crate) endpoint: Rc<EndpointState>,
-    /// The request belongs to this endpoint and no other.
-    pub(crate) hashed: bool,
 }
 
 impl Waiting {
@@ -106,9 +103,15 @@ impl Waiting {
         !caller.down.is_closed()
     }
 
-    fn fits(&self, upstream: &Upstream) -> bool {
+    /// Whether a connection may serve it. `fit`: others may be sent to its endpoint.
+    fn fits(&self, upstream: &Upstream, fit: bool) -> bool {
+        let endpoint = &upstream.endpoint;
+        let may_go = || {
+            let tried = self.call.tried();
+            fit && self.call.hash.is_none() && !tried.contains(&endpoint.address)
+        };
         upstream.serves(&self.protocol, &self.session)
-            && (!self.hashed || Rc::ptr_eq(&self.endpoint, &upstream.endpoint))
+            && (Rc::ptr_eq(&self.endpoint, endpoint) || may_go())
     }
 }
 
@@ -333,10 +336,6 @@ impl ClusterState {
         need: &Need<'_>,
     ) -> Acquired {
         let limits = self.config.borrow().limits;
-        if self.counters.requests.value() >= limits.requests {
-            self.group.add(cluster::OVERFLOW, 1);
-            return Acquired::Refused(Fault::Overload);
-        }
         let exclusive = need.exclusive || self.sharing(need.protocol) == Sharing::Exclusive;
         if !exclusive
             && let Some(upstream) = endpoint.find_shared(worker, need, limits.shared_connections)
@@ -350,25 +349,33 @@ impl ClusterState {
             }
             return Acquired::Upstream(upstream);
         }
-        let full = self.counters.connections.value() >= limits.connections;
-        if full && !self.make_room() {
-            if exclusive {
-                return Acquired::Busy;
+        if !self.take_room() {
+            if !self.make_room() {
+                if exclusive {
+                    return Acquired::Busy;
+                }
+                // Shared connections are not given back, so that there is nothing to wait for: any one
+                // that fits is better, and an endpoint may always have one.
+                if let Some(upstream) = endpoint.any_shared(need) {
+                    return Acquired::Upstream(upstream);
+                }
+                if endpoint.has_shared() {
+                    return Acquired::Busy;
+                }
             }
-            // Shared connections are not given back, so that there is nothing to wait for: any one
-            // that fits is better, and an endpoint may always have one.
-            if let Some(upstream) = endpoint.any_shared(need) {
-                return Acquired::Upstream(upstream);
-            }
-            if endpoint.has_shared() {
-                return Acquired::Busy;
-            }
+            self.counters.connections.add();
         }
         let upstream = Upstream::connect(worker, self, endpoint, need, exclusive);
         if !exclusive {
             endpoint.share(&upstream);
         }
         Acquired::Upstream(upstream)
+    }
+
+    /// Counts one more connection, if there may be one.
+    fn take_room(&self) -> bool {
+        let most = self.config.borrow().limits.connections;
+        self.counters.connections.add_if(|open| open < most)
     }
 
     /// Closes an idle connection, of another session or endpoint. Tells whether there was one.
@@ -396,11 +403,11 @@ impl ClusterState {
 
     /// Lets a request wait for a connection. Gives it back if too many wait already.
     pub(crate) fn wait(&self, waiting: Waiting) -> Result<(), Box<Waiting>> {
-        if self.counters.pending.value() >= self.config.borrow().limits.pending {
+        let most = self.config.borrow().limits.pending;
+        if !self.counters.pending.add_if(|so_far| so_far < most) {
             self.group.add(cluster::OVERFLOW, 1);
             return Err(Box::new(waiting));
         }
-        self.counters.pending.add();
         self.waiting.borrow_mut().push_back(waiting);
         Ok(())
     }
@@ -409,7 +416,8 @@ impl ClusterState {
     pub(crate) fn release(self: &Rc<Self>, worker: &Rc<Worker>, upstream: &Rc<Upstream>) {
         // One-way requests leave it free at once: a loop, as many of them may wait.
         while upstream.is_reusable() && !upstream.endpoint.retired.get() {
-            match self.next_waiting(worker, |waiting| waiting.fits(upstream)) {
+            let fit = upstream.endpoint.fitness(worker.now_us()) == Fitness::Fit;
+            match self.next_waiting(worker, |waiting| waiting.fits(upstream, fit)) {
                 Some(waiting) => {
                     upstream.set_interest(waiting.interest);
                     if Self::serve(worker, upstream, waiting) {
@@ -436,13 +444,18 @@ impl ClusterState {
     /// Makes connections for those who wait, as many as there is room for: there may be more than
     /// the limit, as it may have been lowered, or room made before this.
     pub(crate) fn serve_waiting(self: &Rc<Self>, worker: &Rc<Worker>) {
-        while !self.is_full()
-            && let Some(mut waiting) = self.next_waiting(worker, |_| true)
-        {
+        while self.has_waiting() && self.take_room() {
+            let Some(mut waiting) = self.next_waiting(worker, |_| true) else {
+                self.counters.connections.subtract();
+                return;
+            };
             if waiting.endpoint.retired.get()
-                && let Some((endpoint, admission)) = self.pick(worker, None, &[])
+                && let Some((endpoint, admission)) =
+                    self.pick(worker, waiting.call.hash, waiting.call.tried())
             {
-                waiting.call.in_flight = Some(InFlight::new(&endpoint, self, admission));
+                if let Some(in_flight) = &mut waiting.call.in_flight {
+                    in_flight.move_to(&endpoint, admission);
+                }
                 waiting.endpoint = endpoint;
             }
             let need = Need {
@@ -460,11 +473,7 @@ impl ClusterState {
     }
 
     /// Takes out the first that `fits` of those who wait and are still there.
-    fn next_waiting(
-        &self,
-        worker: &Worker,
-        fits: impl Fn(&Waiting) -> bool,
-    ) -> Option<Waiting> {
+    fn next_waiting(&self, worker: &Worker, fits: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
         loop {
             let waiting = {
                 let mut queue = self.waiting.borrow_mut();
@@ -480,7 +489,16 @@ impl ClusterState {
     }
 
     /// Sends a request that waited. Tells whether its answer is owed now.
-    fn serve(worker: &Rc<Worker>, upstream: &Rc<Upstream>, waiting: Waiting) -> bool {
+    fn serve(worker: &Rc<Worker>, upstream: &Rc<Upstream>, mut waiting: Waiting) -> bool {
+        let endpoint = &upstream.endpoint;
+        if !Rc::ptr_eq(endpoint, &waiting.endpoint)
+            && let Some(in_flight) = &mut waiting.call.in_flight
+        {
+            in_flight.move_to(endpoint, Admission::Plain);
+        }
+        if let Some(track) = waiting.call.track_mut() {
+            track.goes_to(endpoint.address, worker);
+        }
         let down = waiting.call.caller().map(|caller| Rc::clone(&caller.down));
         if let Some(down) = &down {
             down.uses_alone(upstream, waiting.message.head().bind == Bind::Once);

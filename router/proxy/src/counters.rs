@@ -18,14 +18,21 @@ pub(crate) struct Counters {
     pub(crate) retries: Gauge,
 }
 
-/// A number that goes up and down. It decides nothing but limits, so that a moment's delay between
-/// workers does no harm.
+/// A number that goes up and down. It decides nothing but limits, so that nothing else needs to be
+/// ordered with it.
 #[derive(Debug, Default)]
 pub(crate) struct Gauge(AtomicUsize);
 
 impl Gauge {
     pub(crate) fn add(&self) {
         self.0.fetch_add(1, Relaxed);
+    }
+
+    /// Counts one more if the number so far allows it: workers that ask at one moment do not get past a
+    /// limit together.
+    pub(crate) fn add_if(&self, allows: impl Fn(usize) -> bool) -> bool {
+        let more = |value| allows(value).then_some(value + 1);
+        self.0.fetch_update(Relaxed, Relaxed, more).is_ok()
     }
 
     pub(crate) fn subtract(&self) {
@@ -38,13 +45,11 @@ impl Gauge {
 }
 
 impl Counters {
-    /// Whether one more request may be under retry.
-    pub(crate) fn may_retry(&self, cluster: &Cluster) -> bool {
-        let (requests, retries) = (self.requests.value(), self.retries.value());
-        Budget::new(cluster.budget).allows(
-            requests as u64,
-            retries as u64,
-            cluster.limits.retries as u64,
-        )
+    /// Counts one more request under retry, if that may be.
+    pub(crate) fn add_retry(&self, cluster: &Cluster) -> bool {
+        let budget = Budget::new(cluster.budget);
+        let (requests, most) = (self.requests.value() as u64, cluster.limits.retries as u64);
+        self.retries
+            .add_if(|retries| budget.allows(requests, retries as u64, most))
     }
 }

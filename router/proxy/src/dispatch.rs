@@ -58,6 +58,7 @@ impl Errand<'_> {
             }
         };
         let (worker, cluster) = (self.worker, self.cluster);
+        // What is part of a transaction is nothing elsewhere.
         if pinned.is_none() {
             self.keep(message, &mut call);
         }
@@ -69,22 +70,25 @@ impl Errand<'_> {
             interest: self.served.table.response_interest(),
             affinity: self.down.number,
         };
+        cluster.group.add(cluster::REQUESTS, 1);
         let is_pinned = pinned.is_some();
+        let most = match is_pinned {
+            // What it holds already is not taken from it in the middle.
+            true => usize::MAX,
+            false => cluster.config.borrow().limits.requests,
+        };
+        call.in_flight = InFlight::new(&endpoint, cluster, admission, most);
+        if call.in_flight.is_none() {
+            cluster.group.add(cluster::OVERFLOW, 1);
+            call.refuse(worker, Fault::Overload, &cluster.says("is at its limit"));
+            return Sent::Ended;
+        }
         let acquired = match pinned {
             Some(upstream) => Acquired::Upstream(upstream),
             None => cluster.acquire(worker, &endpoint, &need),
         };
-        cluster.group.add(cluster::REQUESTS, 1);
-        call.in_flight = Some(InFlight::new(&endpoint, cluster, admission));
-        if let Some(track) = call.track_mut() {
-            track.note(|entry| entry.endpoints.push(endpoint.address));
-        }
         let upstream = match acquired {
             Acquired::Upstream(upstream) => upstream,
-            Acquired::Refused(fault) => {
-                call.refuse(worker, fault, &cluster.says("is at its limit"));
-                return Sent::Ended;
-            }
             Acquired::Busy if copy => {
                 call.refuse(worker, Fault::Overload, "");
                 return Sent::Ended;
@@ -98,7 +102,6 @@ impl Errand<'_> {
                     deadline_ms: self.try_deadline(&call),
                     give_up_ms: self.give_up(call.deadline_ms),
                     endpoint,
-                    hashed: call.hash.is_some(),
                     call,
                 };
                 return self.wait(waiting);
@@ -110,7 +113,7 @@ impl Errand<'_> {
         self.send(message, call, &upstream)
     }
 
-    fn send(&self, message: &mut Message<'_>, call: Call, upstream: &Rc<Upstream>) -> Sent {
+    fn send(&self, message: &mut Message<'_>, mut call: Call, upstream: &Rc<Upstream>) -> Sent {
         let (worker, head) = (self.worker, message.head);
         let copy = matches!(call.who, Who::Mirror(_));
         // A copy must not hold anybody up: not even those who fill the same connection.
@@ -118,6 +121,9 @@ impl Errand<'_> {
             call.refuse(worker, Fault::Overload, "");
             upstream.done(worker);
             return Sent::Ended;
+        }
+        if let Some(track) = call.track_mut() {
+            track.goes_to(upstream.endpoint.address, worker);
         }
         let answered = call.expects_reply(head.kind);
         let sent = if answered {
@@ -174,10 +180,8 @@ impl Errand<'_> {
     }
 
     fn pick(&self, call: &Call) -> Result<(Rc<EndpointState>, Admission), (Fault, String)> {
-        let kept = call.caller().and_then(|caller| caller.kept.as_ref());
-        let tried = kept.map_or(&[][..], |kept| &kept.tried);
         self.cluster
-            .pick(self.worker, call.hash, tried)
+            .pick(self.worker, call.hash, call.tried())
             .ok_or_else(|| {
                 let what = if self.cluster.is_empty() {
                     "has no endpoint"

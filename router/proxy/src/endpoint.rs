@@ -44,20 +44,35 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
-    /// One request more.
+    /// One request more; `None` if the cluster has as many as it may.
     pub(crate) fn new(
         endpoint: &Rc<EndpointState>,
         cluster: &Rc<ClusterState>,
         admission: Admission,
-    ) -> Self {
+        most: usize,
+    ) -> Option<Self> {
+        if !cluster.counters.requests.add_if(|so_far| so_far < most) {
+            end_trial(endpoint, cluster, admission);
+            return None;
+        }
         endpoint.in_flight.set(endpoint.in_flight.get() + 1);
-        cluster.counters.requests.add();
-        Self {
+        Some(Self {
             endpoint: Rc::clone(endpoint),
             cluster: Rc::clone(cluster),
             admission,
             told: false,
-        }
+        })
+    }
+
+    /// Another endpoint serves it.
+    pub(crate) fn move_to(&mut self, endpoint: &Rc<EndpointState>, admission: Admission) {
+        let before = std::mem::replace(&mut self.endpoint, Rc::clone(endpoint));
+        before
+            .in_flight
+            .set(before.in_flight.get().saturating_sub(1));
+        endpoint.in_flight.set(endpoint.in_flight.get() + 1);
+        end_trial(&before, &self.cluster, self.admission);
+        self.admission = admission;
     }
 
     /// Where the request went.
@@ -81,10 +96,16 @@ impl Drop for InFlight {
             .in_flight
             .set(endpoint.in_flight.get().saturating_sub(1));
         self.cluster.counters.requests.subtract();
-        // A trial that ends without a word must end all the same.
-        if self.admission == Admission::Trial {
-            self.end(Outcome::Unknown, 0);
+        if !self.told {
+            end_trial(endpoint, &self.cluster, self.admission);
         }
+    }
+}
+
+/// A trial that ends without a word must end all the same.
+fn end_trial(endpoint: &EndpointState, cluster: &ClusterState, admission: Admission) {
+    if admission == Admission::Trial {
+        cluster.report(endpoint, admission, Outcome::Unknown, 0);
     }
 }
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meltemi_frame::{Limits, Message, Output, Protocol, Session, Side};
-use meltemi_router_core::{Mirrors, stable_hash};
+use meltemi_router_core::stable_hash;
 
-use crate::call::Who;
+use crate::call::{Call, Who};
 use crate::dispatch::Errand;
 use crate::stats::{Group, cluster};
 
@@ -32,21 +32,14 @@ pub(crate) struct Comparison {
 
 impl Errand<'_> {
     /// Sends copies of a request to the mirrors of its route that are drawn.
-    pub(crate) fn copy(&self, message: &Message<'_>, call: &mut Call) {
+    pub(crate) fn copy(&self, message: &Message<'_>, original: &mut Call) {
         let extras = self.route.rules.extras();
         let Some(mirrors) = extras.and_then(|extras| extras.mirrors.as_ref()) else {
             return;
         };
-        let compared = self.send_copies(mirrors, message);
-        if let Some(caller) = call.caller_mut() {
-            caller.compared = compared;
-        }
-    }
-
-    fn send_copies(&self, mirrors: &Mirrors, message: &Message<'_>) -> Option<Box<Compared>> {
         // Pieces of what is not held whole are forwarded as they come, and cannot be in two places.
         if !message.head.end {
-            return None;
+            return;
         }
         let mut compared = Vec::new();
         let mut random = || self.worker.random();
@@ -55,6 +48,10 @@ impl Errand<'_> {
                 continue;
             };
             cluster.group.add(cluster::MIRRORED, 1);
+            if let Some(track) = original.track_mut() {
+                let name = || cluster.config.borrow().name.clone();
+                track.note(|entry| entry.mirrors.push(name()));
+            }
             let comparison = target.compare.then(|| {
                 Rc::new(Comparison {
                     protocol: Arc::clone(&self.served.protocol),
@@ -71,7 +68,11 @@ impl Errand<'_> {
             call.deadline_ms = self.worker.after(self.route.timeout.unwrap_or(PATIENCE));
             Errand { cluster, ..*self }.run(&mut message.clone(), call);
         }
-        (!compared.is_empty()).then(|| Box::new(Compared(compared)))
+        if let Some(caller) = original.caller_mut()
+            && !compared.is_empty()
+        {
+            caller.compared = Some(Box::new(Compared(compared)));
+        }
     }
 }
 

@@ -90,7 +90,7 @@ impl DownstreamTask {
                 served,
                 route,
                 status: meltemi_frame::Status::Ok,
-                session: message.head.bind == Bind::Session,
+                bind: message.head.bind,
                 track,
                 kept: None,
                 compared: None,

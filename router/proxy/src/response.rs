@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use meltemi_frame::{Fault, Kind, Message, Receipt, Status};
+use meltemi_frame::{Bind, Fault, Kind, Message, Receipt, Status};
 use meltemi_router_core::{Outcome, Turn};
 
 use crate::call::{Call, Caller, Who};
@@ -162,7 +162,7 @@ enum Found {
     Mismatch,
 }
 
-fn find(state: &mut State, cluster: &str, message: &mut Message<'_>) -> Found {
+fn find(worker: &Worker, state: &mut State, cluster: &str, message: &mut Message<'_>) -> Found {
     let end = message.head.end;
     let State {
         calls, streaming, ..
@@ -174,9 +174,9 @@ fn find(state: &mut State, cluster: &str, message: &mut Message<'_>) -> Found {
         Calls::ById(pending) => {
             let Some(id) = id else { return Found::Stray };
             if !end {
-                return pending
-                    .get_mut(id)
-                    .map_or(Found::Nobody, |call| piece_of(call, cluster, message));
+                return pending.get_mut(id).map_or(Found::Nobody, |call| {
+                    piece_of(worker, call, cluster, message)
+                });
             }
             match pending.remove(id) {
                 Some(call) => Found::Last(call),
@@ -188,7 +188,7 @@ fn find(state: &mut State, cluster: &str, message: &mut Message<'_>) -> Found {
             Some(Turn::Caller(call)) if first && !call.is_keepalive() && call.id != id => {
                 Found::Mismatch
             }
-            Some(Turn::Caller(call)) if !end => piece_of(call, cluster, message),
+            Some(Turn::Caller(call)) if !end => piece_of(worker, call, cluster, message),
             Some(Turn::Abandoned) if !end => Found::Nobody,
             _ => match fifo.pop() {
                 Some(Turn::Caller(call)) => Found::Last(call),
@@ -199,23 +199,24 @@ fn find(state: &mut State, cluster: &str, message: &mut Message<'_>) -> Found {
     }
 }
 
-fn piece_of(call: &mut Call, cluster: &str, message: &mut Message<'_>) -> Found {
+fn piece_of(worker: &Worker, call: &mut Call, cluster: &str, message: &mut Message<'_>) -> Found {
     let id = call.id;
     // What is answered is not taken back.
     call.place.length = 0;
     call.caller_mut().map_or(Found::Nobody, |caller| {
         caller.track.add_bytes(message.wire().len());
-        begin(caller, cluster, message);
+        begin(worker, caller, cluster, message);
         Found::Piece(Rc::clone(&caller.down), caller.seq, id)
     })
 }
 
 /// What there is to do at the front of a response, whether it comes in pieces or whole.
-fn begin(caller: &mut Caller, cluster: &str, message: &mut Message<'_>) {
+fn begin(worker: &Worker, caller: &mut Caller, cluster: &str, message: &mut Message<'_>) {
     if message.head.kind != Kind::Response {
         return;
     }
     caller.status = message.head.status;
+    caller.track.hears(worker);
     // What the caller gets cannot be taken back from here on.
     caller.kept = None;
     if let Some(compared) = &caller.compared {
@@ -236,7 +237,12 @@ fn response(
 ) -> Option<Paused> {
     let found = {
         let cluster = upstream.cluster.config.borrow();
-        find(&mut upstream.state.borrow_mut(), &cluster.name, message)
+        find(
+            worker,
+            &mut upstream.state.borrow_mut(),
+            &cluster.name,
+            message,
+        )
     };
     match found {
         Found::Last(call) => finish(worker, upstream, call, message),
@@ -302,11 +308,13 @@ fn finish(
     let mut paused = None;
     match &mut call.who {
         Who::Caller(caller) => {
-            begin(caller, &upstream.cluster.config.borrow().name, message);
+            let cluster = &upstream.cluster.config;
+            begin(worker, caller, &cluster.borrow().name, message);
             restore_id(upstream, message, id);
             let down = Rc::clone(&caller.down);
             let pressure = down.last_piece(caller, message);
-            if caller.session {
+            // A success makes the connection one of another session.
+            if caller.bind == Bind::Session {
                 let login = upstream.cluster.config.borrow().login.clone();
                 upstream.adopt(down.session().behind(&login));
             }

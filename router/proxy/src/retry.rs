@@ -4,9 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use meltemi_frame::{
-    Bind, Decoded, Fault, Head, Kind, Message, OwnedMessage, Session, Side,
-};
+use meltemi_frame::{Decoded, Fault, Head, Kind, Message, OwnedMessage, Session, Side};
 
 use crate::call::{Call, Who};
 use crate::counters::Counters;
@@ -131,11 +129,10 @@ fn try_again(worker: &Rc<Worker>, mut call: Call, fault: Fault) -> Option<Call> 
     }
     if kept.turn.is_none() {
         let counters = &state.counters;
-        if !counters.may_retry(&state.config.borrow()) {
+        if !counters.add_retry(&state.config.borrow()) {
             state.group.add(cluster::RETRY_OVERFLOW, 1);
             return Some(call);
         }
-        counters.retries.add();
         kept.turn = Some(Turn(Arc::clone(counters)));
     }
     kept.retries += 1;
@@ -170,12 +167,13 @@ pub(crate) fn unsent(upstream: &Upstream, call: &Call, bytes: &[u8]) -> Option<O
         let interest = caller.served.interest;
         return match codec.decode(bytes, interest) {
             Ok(Decoded::Message(message, length)) if length == bytes.len() => {
-                (message.head.bind == Bind::Free).then(|| message.to_owned_message())
+                (message.head.bind == caller.bind).then(|| message.to_owned_message())
             }
             _ => None,
         };
     }
     // Without ids, bytes are all there is: nothing in them has to be found again.
-    let head = Head::new(Kind::Request, call.id);
+    let mut head = Head::new(Kind::Request, call.id);
+    head.bind = caller.bind;
     Some(Message::new(head, bytes).to_owned_message())
 }

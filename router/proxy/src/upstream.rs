@@ -70,7 +70,8 @@ pub(crate) enum Phase {
 }
 
 impl Upstream {
-    /// Starts a connection. Requests can be sent at once: they wait in the output.
+    /// Starts a connection, which is counted already. Requests can be sent at once: they wait in the
+    /// output.
     pub(crate) fn connect(
         worker: &Rc<Worker>,
         cluster: &Rc<ClusterState>,
@@ -112,7 +113,6 @@ impl Upstream {
                 closed_for: None,
             }),
         });
-        cluster.counters.connections.add();
         cluster.group.add(cluster::ACTIVE, 1);
         worker.watch_upstream(&upstream);
         tokio::task::spawn_local(crate::upstream_task::run(
@@ -138,7 +138,7 @@ impl Upstream {
         let mut state = self.state.borrow_mut();
         // One that ties its connection, or goes over one that is tied, or comes in pieces, is never
         // taken back.
-        let free = message.head.bind == Bind::Free && state.pinned_to.is_none();
+        let free = message.head.bind != Bind::Pin && state.pinned_to.is_none();
         let whole = message.head.end && free;
         let State {
             codec,

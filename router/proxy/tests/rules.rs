@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use meltemi_config::{
-    Abort, AttributeMatch, Balancing, Bucket, Cluster, Config, FaultRule, ListenerLimits, LocalLimit,
-    LocalLimits, Matcher, Mirror, Origin, Outlier, RetryBudget, Route, Share,
+    Abort, AttributeMatch, Balancing, Bucket, Cluster, Config, FaultRule, ListenerLimits,
+    LocalLimit, LocalLimits, Matcher, Mirror, Origin, Outlier, RetryBudget, Route, Share,
 };
 use meltemi_dubbo::Dubbo;
 use meltemi_frame::{Fault, Reason};
@@ -192,10 +192,14 @@ fn nothing_of_a_transaction_is_tried_again_without_the_rest() {
     route.retry.attempts = 20;
     let (proxy, to) = redis(route, vec![cluster("one", &[address])]);
     let mut client = Line::new(connect(to));
-    client.send(&["MULTI", "SET", "EXEC"].map(|word| match word {
-        "SET" => command(&["SET", "k", "v"]),
-        word => command(&[word]),
-    }).concat());
+    client.send(
+        &["MULTI", "SET", "EXEC"]
+            .map(|word| match word {
+                "SET" => command(&["SET", "k", "v"]),
+                word => command(&[word]),
+            })
+            .concat(),
+    );
     assert!(client.line().starts_with('-'));
     let mut rest = Vec::new();
     let _ = client.reader.read_to_end(&mut rest);
@@ -224,7 +228,10 @@ fn a_transaction_of_which_a_command_is_refused_is_not_carried_out() {
     upstream.send("+OK\r\n");
     assert_eq!(upstream.command(), ["SET", "a", "1"]);
     upstream.send("+QUEUED\r\n");
-    assert_eq!((client.line(), client.line()), ("+OK".into(), "+QUEUED".into()));
+    assert_eq!(
+        (client.line(), client.line()),
+        ("+OK".into(), "+QUEUED".into())
+    );
     client.send(&(command(&["INCR", "b"]) + &command(&["EXEC"])));
     assert!(client.line().starts_with('-'));
     assert_eq!(upstream.line(), "", "closed: nothing of it is carried out");
@@ -284,7 +291,11 @@ fn a_failed_response_is_tried_again_if_the_route_says_so() {
     let server = Upstream::start(move |mut stream| {
         while let Some((_, _, id, _)) = read_dubbo(&mut stream) {
             // 80: the server failed; 20: it did not.
-            let status = if counted.fetch_add(1, SeqCst) < 2 { 80 } else { 20 };
+            let status = if counted.fetch_add(1, SeqCst) < 2 {
+                80
+            } else {
+                20
+            };
             let text: &[u8] = if status == 20 { b"\x92" } else { b"\x01x" };
             let _ = stream.write_all(&dubbo_frame(0x02, status, id, text));
         }
@@ -387,7 +398,11 @@ fn a_copy_that_hangs_holds_up_nobody_and_leaves_with_its_original() {
     }
     assert!(began.elapsed() < Duration::from_millis(400));
     assert_eq!(sum(&proxy, "meltemi_mirror_requests"), 21);
-    assert_eq!(hanging.connections(), 2, "no more than the cluster may have");
+    assert_eq!(
+        hanging.connections(),
+        2,
+        "no more than the cluster may have"
+    );
     // In the end they are given up.
     for _ in 0..2 {
         let mut copy = copies.recv_timeout(PATIENCE).unwrap();

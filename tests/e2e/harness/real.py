@@ -59,7 +59,7 @@ class Pair:
 
 class Dubbo(Pair):
     protocol, attribute = "dubbo", "x-case"
-    heartbeat, probe = True, "calls"
+    heartbeat, probe = True, None
     # What the server can be asked not to do.
     forbidden = "told"
     header = "{}".format

@@ -63,12 +63,14 @@ def test_shared_connections_are_limited(stage):
                 policy=pool(maxConnections=1),
                 destination={"sharing": sharing, "limits": {"sharedConnections": 4}},
             )
-        ]
+        ],
+        args=["--workers", "2"],
     )
     outcomes = stage.at_once(6)
     assert any(outcome.ok for outcome in outcomes), outcomes
     assert all(outcome.ok or outcome.is_("overloaded") for outcome in outcomes), outcomes
-    assert server.accepted == 1
+    # Nothing is ever given back here that others could wait for: each worker may have one.
+    assert server.accepted <= 2
 
 
 @rule("Circuit breaking", "retries")

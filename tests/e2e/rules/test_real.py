@@ -181,6 +181,6 @@ def test_heartbeats(pair, run):
     probed(pair, run, "heartbeat")
 
 
-@real("Health checks", "a call", gaps=["redis"])
+@real("Health checks", "a call", gaps=["dubbo", "redis"])
 def test_calls(pair, run):
     probed(pair, run, {"call": pair.probe})

@@ -213,6 +213,19 @@ def test_a_change_that_cannot_be_made(stage):
 
 @rule(
     "Refused at load",
+    "a call as a probe, of a protocol that has heartbeats instead",
+    gaps={"thrift": "its probes are calls"},
+)
+def test_a_call_that_cannot_be_made(stage):
+    said, line = refusal(
+        stage, hosts=[stage.host(destination={"healthCheck": {"probe": {"call": "health"}}})]
+    )
+    assert "call" in said and "heartbeat" in said and stage.protocol in said, said
+    assert "health" in line
+
+
+@rule(
+    "Refused at load",
     "a heartbeat of a protocol that has none",
     gaps={name: "it has heartbeats" for name in ("dubbo", "redis", "quill")},
 )

@@ -2,10 +2,11 @@
 
 import time
 
+import pytest
 from harness.grid import rule
 from harness.process import eventually
 from harness.stage import takes
-from harness.subjects.script import ANSWER, BROKEN, DROP, FAIL, late
+from harness.subjects.script import ANSWER, BROKEN, DROP, FAIL, Gone, late
 
 ROUND_ROBIN = {"loadBalancer": {"simple": "ROUND_ROBIN"}}
 QUICK = {"base": "1ms", "max": "2ms"}
@@ -173,3 +174,27 @@ def test_a_storm_of_retries_is_kept_down(stage):
     assert all(outcome.is_("server") for outcome in outcomes), outcomes
     again = server.count() - 40
     assert 1 <= again <= 10, f"{again} retries of 40 requests"
+
+
+@rule(
+    "Retries",
+    "what is part of a transaction never",
+    gaps={name: "there are no transactions" for name in ("dubbo", "thrift", "quill")},
+)
+def test_a_transaction_is_not_torn_apart(stage):
+    bad, good = stage.pair()
+    stage.run(
+        stage.route(retries={"attempts": 2, **ALWAYS}), hosts=[stage.host(policy=ROUND_ROBIN)]
+    )
+    client = stage.client()
+    assert client.call("read").ok
+    assert client.command("multi").ok
+    one = bad if bad.count("multi") else good
+    one.will(BROKEN)
+    assert client.call("read").is_("server")
+    one.will(DROP)
+    with pytest.raises(Gone):
+        client.call("write"), client.call("write")
+    time.sleep(0.2)
+    assert bad.count("write") + good.count("write") == 1
+    assert bad.count("read") + good.count("read") == 2

@@ -49,7 +49,7 @@ pub(crate) struct Finished<'a> {
     /// The endpoint of the last attempt.
     pub(crate) endpoint: Option<SocketAddr>,
     /// How often it was sent.
-    pub(crate) attempts: u32,
+    pub(crate) attempts: usize,
     /// `ok`, or how it failed, as in the access log.
     pub(crate) status: &'a str,
     /// The failure.
@@ -186,7 +186,8 @@ impl Recording {
         all.push(KeyValue::new("server.port", i64::from(self.server.port())));
         let port = i64::from(self.client.port());
         all.push(KeyValue::new("network.peer.port", port));
-        all.push(KeyValue::new("meltemi.attempts", i64::from(facts.attempts)));
+        let attempts = i64::try_from(facts.attempts).unwrap_or(i64::MAX);
+        all.push(KeyValue::new("meltemi.attempts", attempts));
         all
     }
 }

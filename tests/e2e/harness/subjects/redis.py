@@ -54,7 +54,7 @@ def reply(probe, do, tag):
             return b"+PONG\r\n"
         text = (do.text or tag).encode()
         return b"$%d\r\n%s\r\n" % (len(text), text)
-    code = {"fail": "WRONGTYPE", "broken": "LOADING"}[do.what]
+    code = {"fail": "WRONGTYPE", "broken": "MISCONF"}[do.what]
     return f"-{code} {tag} failed\r\n".encode()
 
 
@@ -79,7 +79,7 @@ class Client(script.Client):
         "denied": "NOPERM denied by policy",
         "internal": "ERR proxy failure",
         "application": "WRONGTYPE",
-        "server": "LOADING",
+        "server": "MISCONF",
     }
 
     def __init__(self, port, **options):
@@ -103,13 +103,12 @@ class Client(script.Client):
     def _read(self):
         try:
             return script.Outcome(self.natives, value=self._connection.read_response())
-        except (redis.ResponseError, redis.BusyLoadingError) as error:
-            # redis-py takes LOADING for a broken connection.
+        except redis.ResponseError as error:
             return self._failed(error)
 
     def _failed(self, error):
         # redis-py takes some codes off, and makes a class of its own of them.
-        codes = {redis.BusyLoadingError: "LOADING ", redis.exceptions.NoPermissionError: "NOPERM "}
+        codes = {redis.exceptions.NoPermissionError: "NOPERM "}
         text = str(error)
         for kind, code in codes.items():
             if isinstance(error, kind) and not text.startswith(code):
@@ -127,6 +126,11 @@ class Client(script.Client):
             self.close()
             raise script.Gone(repr(error)) from error
 
+    def command(self, *words):
+        """Any command."""
+        self._connection.send_command(*words, check_health=False)
+        return self._read()
+
     def _many(self, count, op, **options):
         name = OPS.get(op, op)
         rest = ["more"] if name == "append" else []
@@ -141,7 +145,7 @@ class Redis:
     name = "redis"
     user, operation = "key", "command"
     header = None
-    broken_status = {"error": "LOADING"}
+    broken_status = {"error": "MISCONF"}
     metadata = response_metadata = False
     wire = Wire
     client = Client
