@@ -590,6 +590,92 @@ fn local_limits_that_limit_nothing() {
 }
 
 #[test]
+fn limits_of_routes_that_a_router_s_makes_idle() {
+    let said = |router: &str, route: &str| {
+        let outcome = with(&document(
+            "MetaRouter",
+            &format!(
+                "  hosts: [shop]\n  localRateLimit: {router}\n  routes:\n  - route: [{{destination: {{host: shop}}}}]\n    \
+                 localRateLimit: {route}\n"
+            ),
+        ));
+        assert!(outcome.config.is_some(), "{:?}", outcome.problems);
+        let line = offset() + 9;
+        let idle = |problem: &&meltemi_config::Problem| problem.what.contains("refuses nothing");
+        let found: Vec<usize> = outcome
+            .problems
+            .iter()
+            .filter(idle)
+            .map(|one| one.origin.line)
+            .collect();
+        assert!(found.is_empty() || found == [line], "{found:?}");
+        assert_eq!(
+            found.len(),
+            outcome.problems.len(),
+            "{:?}",
+            outcome.problems
+        );
+        !found.is_empty()
+    };
+    let bucket = |size: u32, fill: u32, interval: &str| {
+        format!(
+            "tokenBucket: {{maxTokens: {size}, tokensPerFill: {fill}, fillInterval: {interval}}}"
+        )
+    };
+    let whole = |bucket: String| format!("{{{bucket}}}");
+    let router = whole(bucket(10, 10, "1s"));
+    assert!(said(&router, &whole(bucket(10, 20, "2s"))));
+    assert!(said(
+        &router,
+        &whole(bucket(11, 1, "1ms") + ", per: [x-user]")
+    ));
+    assert!(!said(&router, &whole(bucket(9, 10, "1s"))));
+    assert!(!said(&router, &whole(bucket(10, 10, "1001ms"))));
+    // It counts each value by itself, or not every request.
+    assert!(!said(
+        &whole(bucket(10, 10, "1s") + ", per: [x-user]"),
+        &router
+    ));
+    let some = format!(
+        "{{conditions: [{{match: {{attributes: {{method: {{exact: a}}}}}}, {}}}]}}",
+        bucket(1, 1, "1s")
+    );
+    assert!(!said(&some, &router));
+}
+
+#[test]
+fn mirrors_to_services_and_subsets_without_endpoints() {
+    let entry = document(
+        "ServiceEntry",
+        "  hosts: [none.example]\n  ports: [{number: 20880, name: tcp-dubbo}]\n  resolution: STATIC\n  workloadSelector: {labels: {a: b}}\n",
+    );
+    let subsets = document(
+        "DestinationRule",
+        "  host: copy.example\n  subsets: [{name: v9, labels: {version: v9}}]\n",
+    );
+    let mirrors = "    mirrors:\n    - destination: {host: none.example}\n    - destination: {host: copy.example, port: {number: 20881}, subset: v9}\n";
+    let router = document("MetaRouter", &route("shop", mirrors));
+    let outcome = with(&format!("{entry}---\n{subsets}---\n{router}"));
+    assert!(outcome.config.is_some(), "{:?}", outcome.problems);
+    let start = offset() + 9 + 7;
+    let at = |mirror: &str| format!("spec.routes[0].mirrors{mirror}");
+    for (line, field, what) in [
+        (
+            9,
+            at("[0].destination"),
+            "has no endpoints, so every request to it fails",
+        ),
+        (
+            10,
+            at("[1].destination.subset"),
+            "no endpoint of copy.example has the labels of this subset",
+        ),
+    ] {
+        find(&outcome, Severity::Warning, start + line, &field, what);
+    }
+}
+
+#[test]
 fn limits_of_one_name() {
     let text = |kind: &str, tokens: u32| {
         let spec = whole(

@@ -424,7 +424,7 @@ fn local_limits_are_shared_by_all_routes_of_a_router() {
 fn limits_of_routes_count_by_value_and_stand_behind_those_of_the_router() {
     let bucket = "tokenBucket: {maxTokens: 1, fillInterval: 1s}";
     let text = format!(
-        "  hosts: [shop]\n  localRateLimit: {{{bucket}}}\n  routes:\n  - name: one\n    match: {{attributes: {{a: {{exact: b}}}}}}\n    route: [{DUBBO}]\n    \
+        "  hosts: [shop]\n  localRateLimit: {{tokenBucket: {{maxTokens: 2, fillInterval: 1s}}}}\n  routes:\n  - name: one\n    match: {{attributes: {{a: {{exact: b}}}}}}\n    route: [{DUBBO}]\n    \
          localRateLimit: {{{bucket}, per: [source.ip, user], values: 9}}\n  - route: [{DUBBO}]\n    localRateLimit: {{conditions: [{{{bucket}, per: [method]}}]}}\n"
     );
     let config = clean(with(&document("MetaRouter", &text)));

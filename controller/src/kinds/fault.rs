@@ -5,7 +5,7 @@ use std::time::Duration;
 use meltemi_config::{Abort, Matcher, Problem, Share};
 use meltemi_frame::Reason;
 
-use super::router::{Name, Test, tests};
+use super::router::{Name, Test, matching};
 use crate::yaml::Cursor;
 
 /// A fault that is injected.
@@ -69,17 +69,13 @@ pub(super) fn own<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Vec<Inj
     let mut all = Vec::new();
     for at in here.items() {
         let (delay, abort) = (at.at("delay"), at.at("abort"));
-        let attributes = at.at("match").at("attributes").entries();
         let (wait, failure) = (delay.at("duration").duration(), failure(&abort));
         // What is written and cannot be read is a problem already.
         if wait.is_some() != delay.exists() || failure.is_some() != abort.exists() {
             continue;
         }
         all.push(Injection {
-            tests: attributes
-                .into_iter()
-                .filter_map(|(name, at)| tests(Name::Exactly(name.to_owned()), &at, problems))
-                .collect(),
+            tests: matching(&at.at("match"), problems),
             delay: wait.map(|time| (time, share(&delay, &["percentage"]))),
             abort: failure.map(Failure::Known),
             at,

@@ -8,7 +8,7 @@ use meltemi_config::{
     Bucket, Descriptor, DescriptorEntry, DescriptorValue, LocalLimit, LocalLimits, Problem,
 };
 
-use super::router::{Name, Test, tests};
+use super::router::{Test, matching};
 use crate::shadow::{Shadows, Why};
 use crate::yaml::Cursor;
 
@@ -137,14 +137,6 @@ fn rule<'a>(
     };
     names.tests.extend(own);
     Some(rule)
-}
-
-fn matching<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Vec<Test<'a>> {
-    here.at("attributes")
-        .entries()
-        .into_iter()
-        .filter_map(|(name, at)| tests(Name::Exactly(name.to_owned()), &at, problems))
-        .collect()
 }
 
 /// Reads a `globalRateLimit`, which is called `name` in metrics.

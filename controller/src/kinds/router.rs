@@ -157,17 +157,13 @@ pub(super) fn read<'a>(document: &'a Document, problems: &mut Vec<Problem>) -> R
     router.global = limit::global(&spec.at("globalRateLimit"), &document.object, problems);
     let mut labels = BTreeSet::new();
     for (position, route) in spec.at("routes").items().iter().enumerate() {
-        let attributes = route.at("match").at("attributes").entries();
         let mut label = route.at("name").text().unwrap_or("").to_owned();
         if label.is_empty() || !labels.insert(label.clone()) {
             label = format!("routes[{position}]");
         }
         let limit = format!("{} {label}", document.object);
         router.rules.push(Rule {
-            tests: attributes
-                .into_iter()
-                .flat_map(|(name, at)| tests(Name::Exactly(name.to_owned()), &at, problems))
-                .collect(),
+            tests: matching(&route.at("match"), problems),
             destinations: destinations(&route.at("route"), problems),
             timeout: timeout(&route.at("timeout")),
             caller_timeout: route.at("callerTimeout").flag() == Some(true),
@@ -248,6 +244,15 @@ pub(super) fn timeout(here: &Cursor<'_>) -> Option<Duration> {
         None => Some(DEFAULT_TIMEOUT),
         Some(time) => Some(time).filter(|time| !time.is_zero()),
     }
+}
+
+/// The tests of a `match`, of attributes by their very names.
+pub(super) fn matching<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Vec<Test<'a>> {
+    here.at("attributes")
+        .entries()
+        .into_iter()
+        .filter_map(|(name, at)| tests(Name::Exactly(name.to_owned()), &at, problems))
+        .collect()
 }
 
 /// The tests of one attribute. One at most, unless something is wrong with it.

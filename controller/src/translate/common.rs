@@ -32,6 +32,9 @@ impl Compiler<'_, '_> {
             None => self.made(router, of, problems),
         };
         route.faults.extend_from_slice(&common.faults);
+        if let Some(before) = &common.local {
+            limits::warn_idle(&route.local_limits, before, problems);
+        }
         // What all routes share is asked before what is a route's own.
         route.local_limits.splice(..0, common.local.clone());
         route.global_limits.extend(common.global.clone());

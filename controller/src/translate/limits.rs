@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use meltemi_config::{GlobalLimit, LocalLimits, Problem};
+use meltemi_config::{Bucket, GlobalLimit, LocalLimits, Problem};
 use meltemi_frame::Spec;
 
 use super::clusters::Clusters;
@@ -21,6 +21,38 @@ pub(super) fn local(
 ) -> Arc<LocalLimits> {
     names(&written.names, spec, problems);
     Arc::clone(&written.limits)
+}
+
+/// Warns of limits of a route that refuse nothing, because one that all of its requests pass before lets fewer
+/// through.
+pub(super) fn warn_idle(
+    route: &[Arc<LocalLimits>],
+    before: &LocalLimits,
+    problems: &mut Vec<Problem>,
+) {
+    let [all] = before.rules.as_slice() else {
+        return;
+    };
+    if !all.matches.is_empty() || !all.per.is_empty() {
+        return;
+    }
+    let rules = route.iter().flat_map(|limits| &limits.rules);
+    for rule in rules.filter(|rule| lets_through(&rule.bucket, &all.bucket)) {
+        problems.push(
+            Problem::warning(&rule.origin, "localRateLimit", "tokenBucket")
+                .says(format!(
+                    "refuses nothing: the limit of the router at {} comes first and lets fewer requests through",
+                    all.origin
+                ))
+                .remedy("give it fewer tokens or a longer fillInterval, or leave it out"),
+        );
+    }
+}
+
+/// Whether a bucket lets everything through that another does, over any time.
+fn lets_through(wide: &Bucket, narrow: &Bucket) -> bool {
+    let rate = |of: &Bucket, other: &Bucket| u128::from(of.fill) * other.interval.as_nanos();
+    wide.size >= narrow.size && rate(wide, narrow) >= rate(narrow, wide)
 }
 
 /// The limit; none, with a problem, if its service is not there.

@@ -124,6 +124,19 @@ pub(super) fn matches(pattern: &str, host: &str) -> Option<usize> {
     }
 }
 
+/// What to say of TLS towards endpoints. Said here and not where it is read: rules for hosts of other protocols
+/// stand in the same files.
+pub(super) fn no_tls(policy: &Policy<'_>) -> Option<Problem> {
+    let mode = policy.tls.as_ref()?.at("mode");
+    mode.text().filter(|mode| *mode != "DISABLE")?;
+    let what =
+        "TLS towards endpoints is not there yet, and connecting in clear instead would be wrong";
+    Some(
+        mode.error(what)
+            .remedy("leave out the tls block, or set mode: DISABLE"),
+    )
+}
+
 /// Puts a policy on a cluster.
 pub(super) fn apply(
     policy: &Policy<'_>,
@@ -131,16 +144,7 @@ pub(super) fn apply(
     cluster: &mut Cluster,
     problems: &mut Vec<Problem>,
 ) {
-    // Here and not where it is read: rules for hosts of other protocols stand in the same files.
-    let mode = policy.tls.as_ref().map(|tls| tls.at("mode"));
-    if let Some(mode) = mode.filter(|mode| mode.text().is_some_and(|mode| mode != "DISABLE")) {
-        problems.push(
-            mode.error(
-                "TLS towards endpoints is not there yet, and connecting in clear instead would be wrong",
-            )
-            .remedy("leave out the tls block, or set mode: DISABLE"),
-        );
-    }
+    problems.extend(no_tls(policy));
     if let Some(pool) = &policy.pool {
         let limits = &mut cluster.limits;
         limits.connections = pool.tcp.connections.unwrap_or(limits.connections);
@@ -200,7 +204,7 @@ pub(super) fn apply(
                     minimum_ring_size: *ring_size,
                 },
                 Some((table_size, place)) => {
-                    if !is_table_size(*table_size) {
+                    if !Balancing::is_table_size(*table_size) {
                         problems.push(
                             place
                                 .error("is not a prime number below 5000011")
@@ -216,11 +220,4 @@ pub(super) fn apply(
             };
         }
     }
-}
-
-fn is_table_size(number: usize) -> bool {
-    (2..5_000_011).contains(&number)
-        && (2..)
-            .take_while(|factor| factor * factor <= number)
-            .all(|factor| !number.is_multiple_of(factor))
 }

@@ -241,7 +241,7 @@ fn edits(
                     spec.name,
                     if response { "responses" } else { "requests" }
                 ))
-                .remedy(can_change(spec, response)),
+                .remedy(spec.editable_names(response)),
             );
             continue;
         };
@@ -302,23 +302,6 @@ fn editable(name: &str, spec: &Spec, response: bool) -> Option<String> {
         .iter()
         .map(|open| format!("{}{name}", open.prefix))
         .find(|name| spec.editable(name, response))
-}
-
-fn can_change(spec: &Spec, response: bool) -> String {
-    let declared = spec.keys.iter().map(|key| key.name.to_string());
-    let open = spec
-        .open
-        .iter()
-        .map(|open| format!("{}<name>", open.prefix));
-    let names: Vec<String> = declared
-        .chain(open)
-        .filter(|name| spec.editable(name, response))
-        .collect();
-    if names.is_empty() {
-        "nothing in it can be changed".to_owned()
-    } else {
-        format!("it can change {}", names.join(", "))
-    }
 }
 
 /// Warns of routes that no request can reach.

@@ -134,6 +134,10 @@ impl IpBlock {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -150,6 +154,40 @@ mod tests {
         assert!(holds("2001:db8::/32", "2001:db8::1") && holds("::/0", "::1"));
         for bad in ["", "10.0.0.0/33", "x/8", "10.0.0.0/-1", "::/129"] {
             assert_eq!(IpBlock::parse(bad), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_written_is_a_block_or_none(text in "[0-9a-f:./]{0,24}|\\PC{0,12}", address: u128) {
+            if let Some(block) = IpBlock::parse(&text) {
+                let base: IpAddr = text.split('/').next().unwrap().parse().unwrap();
+                prop_assert!(block.contains(base));
+                let _ = block.contains(IpAddr::from(address.to_be_bytes()));
+            }
+        }
+
+        #[test]
+        fn a_block_holds_what_has_its_first_bits(base: u32, bits in 0..=32_u32, other: u32, flip in 0..32_u32) {
+            let block = IpBlock::parse(&format!("{}/{bits}", Ipv4Addr::from(base))).unwrap();
+            let holds = |address: u32| block.contains(Ipv4Addr::from(address).into());
+            let same = |address: u32| (address ^ base).leading_zeros() >= bits;
+            // One that differs in a single bit, and any.
+            for address in [base ^ (1 << flip), other] {
+                prop_assert_eq!(holds(address), same(address));
+                let mapped = Ipv4Addr::from(address).to_ipv6_mapped();
+                prop_assert_eq!(block.contains(mapped.into()), same(address));
+            }
+        }
+
+        #[test]
+        fn and_so_does_one_of_ipv6(base: u128, bits in 0..=128_u32, flip in 0..128_u32) {
+            // Mapped addresses are IPv4's.
+            let base = base | 1 << 127;
+            let block = IpBlock::parse(&format!("{}/{bits}", Ipv6Addr::from(base))).unwrap();
+            let address = base ^ (1 << flip);
+            let same = (address ^ base).leading_zeros() >= bits;
+            prop_assert_eq!(block.contains(Ipv6Addr::from(address).into()), same);
         }
     }
 }

@@ -116,7 +116,7 @@ impl Check<'_> {
                 self.problems.push(
                     Problem::error(origin, field, change.name())
                         .says(format!("{} cannot carry this change", self.spec.name))
-                        .remedy(editable_names(self.spec, on)),
+                        .remedy(self.spec.editable_names(on == On::Responses)),
                 );
             }
             let needed = change.value().into_iter().flat_map(|it| it.attributes());
@@ -184,23 +184,6 @@ impl Check<'_> {
             );
         }
     }
-}
-
-fn editable_names(spec: &Spec, on: On) -> String {
-    let response = on == On::Responses;
-    let declared = spec.keys.iter().map(|key| key.name.to_string());
-    let open = spec
-        .open
-        .iter()
-        .map(|open| format!("{}<name>", open.prefix));
-    let names: Vec<String> = declared
-        .chain(open)
-        .filter(|name| spec.editable(name, response))
-        .collect();
-    if names.is_empty() {
-        return "nothing in it can be changed".to_owned();
-    }
-    format!("it can change {}", names.join(", "))
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ impl Cluster {
             );
         }
         if let Balancing::Maglev { table_size, .. } = self.balancing
-            && !is_prime(table_size)
+            && !Balancing::is_table_size(table_size)
         {
             problems.push(
                 Problem::error(&self.origin, "maglev.tableSize", &table_size.to_string())
@@ -149,14 +149,6 @@ impl Cluster {
     }
 }
 
-fn is_prime(number: usize) -> bool {
-    number > 1
-        && number < 5_000_011
-        && (2..)
-            .take_while(|factor| factor * factor <= number)
-            .all(|factor| !number.is_multiple_of(factor))
-}
-
 /// How an endpoint is chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Balancing {
@@ -180,6 +172,17 @@ pub enum Balancing {
         /// The size of the table, a prime. Default 65537.
         table_size: usize,
     },
+}
+
+impl Balancing {
+    /// Whether a Maglev table can have this size: a prime below 5000011.
+    pub fn is_table_size(number: usize) -> bool {
+        number > 1
+            && number < 5_000_011
+            && (2..)
+                .take_while(|factor| factor * factor <= number)
+                .all(|factor| !number.is_multiple_of(factor))
+    }
 }
 
 /// Limits of a cluster: of all workers together, if not said otherwise.

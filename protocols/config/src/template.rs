@@ -162,7 +162,8 @@ impl fmt::Display for Template {
         for part in &self.0 {
             match part {
                 Part::Text(text) => f.write_str(&text.replace('%', "%%"))?,
-                Part::Attribute(name) => write!(f, "%{name}%")?,
+                Part::Attribute(name) if hole(name).as_ref() == Ok(part) => write!(f, "%{name}%")?,
+                Part::Attribute(name) => write!(f, "%ATTRIBUTE({name})%")?,
                 Part::Variable(variable) => write!(f, "%{}%", variable.name())?,
             }
         }
@@ -172,6 +173,8 @@ impl fmt::Display for Template {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -191,6 +194,8 @@ mod tests {
         assert_eq!(Template::parse("50%%").unwrap().as_text(), Some("50%"));
         let upper = Template::parse("%ATTRIBUTE(X-USER)%").unwrap();
         assert_eq!(upper.parts(), [Part::Attribute("X-USER".to_owned())]);
+        let upper = "%ATTRIBUTE(USER)%";
+        assert_eq!(Template::parse(upper).unwrap().to_string(), upper);
     }
 
     #[test]
@@ -199,5 +204,23 @@ mod tests {
         let unknown = Template::parse("%PROTOCOL%").unwrap_err();
         assert!(unknown.to_string().contains("%ROUTE_NAME%"), "{unknown}");
         assert!(Template::parse("%REQ(x)%").is_err());
+    }
+
+    proptest! {
+        /// And what is shown means the same as what was written.
+        #[test]
+        fn whatever_is_written_is_read_or_refused(
+            written in "\\PC{0,40}|(%|%%|a|X_1|ATTRIBUTE\\(|\\)|LISTENER_NAME|%method%|%ATTRIBUTE\\(X\\)%){0,8}"
+        ) {
+            if let Ok(template) = Template::parse(&written) {
+                prop_assert_eq!(Template::parse(&template.to_string()), Ok(template));
+            }
+        }
+
+        #[test]
+        fn text_is_itself(text in "\\PC{0,40}") {
+            let template = Template::parse(&text.replace('%', "%%")).unwrap();
+            prop_assert_eq!(template.as_text(), Some(&*text));
+        }
     }
 }

@@ -247,15 +247,28 @@ impl Spec {
         self.open_keys(name).map(|(_, rest)| rest)
     }
 
-    /// The declared names, for error messages.
+    /// The names that there are, for error messages.
     pub fn known_names(&self) -> String {
-        let mut names: Vec<String> = self.keys.iter().map(|key| key.name.to_string()).collect();
-        names.extend(
-            self.open
-                .iter()
-                .map(|open| format!("{}<name>", open.prefix)),
-        );
-        names.join(", ")
+        self.names().collect::<Vec<_>>().join(", ")
+    }
+
+    /// What can be changed on requests (or responses), for error messages.
+    pub fn editable_names(&self, response: bool) -> String {
+        let names: Vec<String> = self
+            .names()
+            .filter(|name| self.editable(name, response))
+            .collect();
+        if names.is_empty() {
+            "nothing in it can be changed".to_owned()
+        } else {
+            format!("it can change {}", names.join(", "))
+        }
+    }
+
+    fn names(&self) -> impl Iterator<Item = String> {
+        let declared = self.keys.iter().map(|key| key.name.to_string());
+        let open = |open: &OpenKeys| format!("{}<name>", open.prefix);
+        declared.chain(self.open.iter().map(open))
     }
 }
 
@@ -332,5 +345,10 @@ mod tests {
         assert!(spec.editable("note", false) && !spec.editable("note", true));
         assert!(spec.editable("header.x", false) && !spec.editable("header.x", true));
         assert!(!spec.editable("method", false) && !spec.editable("y", false));
+        assert_eq!(
+            spec.editable_names(false),
+            "it can change note, header.<name>"
+        );
+        assert_eq!(spec.editable_names(true), "nothing in it can be changed");
     }
 }

@@ -3,6 +3,7 @@
 
 use meltemi_config::Cluster;
 
+use super::super::policy::no_tls;
 use super::{Clusters, Cursor, Problem, Rules, Service};
 
 impl<'r> Clusters<'r> {
@@ -51,15 +52,7 @@ impl<'r> Clusters<'r> {
         }
         let rules = Rules::of(service.host, service.namespace(), &self.rules);
         let policy = rules.policy(number, None);
-        let mode = policy.tls.as_ref().map(|tls| tls.at("mode"));
-        if let Some(mode) = mode.filter(|mode| mode.text().is_some_and(|mode| mode != "DISABLE")) {
-            problems.push(
-                mode.error(
-                    "TLS towards endpoints is not there yet, and connecting in clear instead would be wrong",
-                )
-                .remedy("leave out the tls block, or set mode: DISABLE"),
-            );
-        }
+        problems.extend(no_tls(&policy));
         let mut cluster = Cluster::new(name.clone(), self.endpoints(service, number));
         cluster.origin = at.origin();
         if let Some(time) = policy.pool.and_then(|pool| pool.tcp.connect_timeout) {
