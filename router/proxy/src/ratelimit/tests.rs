@@ -279,12 +279,19 @@ fn a_reload_keeps_connections_and_forgets_what_left() {
 
 #[test]
 fn the_services_of_a_configuration_are_those_that_limits_ask() {
+    let entry = meltemi_config::DescriptorEntry {
+        key: "what".into(),
+        value: meltemi_config::DescriptorValue::Text("any".into()),
+    };
+    let descriptor = meltemi_config::Descriptor {
+        entries: vec![entry],
+    };
     let limit = |cluster: &str| {
         Arc::new(GlobalLimit {
             name: format!("by {cluster}"),
             matches: Vec::new(),
             domain: "shop".into(),
-            descriptors: Vec::new(),
+            descriptors: vec![descriptor.clone()],
             cluster: cluster.into(),
             timeout: PATIENCE,
             deny_on_failure: true,
