@@ -105,7 +105,7 @@ pub(super) static TCP_POOL: Shape = Shape::Object(&[
     Field::new(
         "maxConnections",
         &COUNT,
-        "Connections to the cluster, per worker. 0: the default.",
+        "Connections to the cluster. 0: the default.",
     )
     .default("1024"),
     Field::new(

@@ -174,13 +174,13 @@ static POOL: Shape = Shape::Object(&[
             Field::new(
                 "http1MaxPendingRequests",
                 &COUNT,
-                "Requests that wait for a connection, per worker. 0: the default.",
+                "Requests that wait for a connection. 0: the default.",
             )
             .default("1024"),
             Field::new(
                 "http2MaxRequests",
                 &COUNT,
-                "Requests in flight, per worker. 0: the default.",
+                "Requests in flight. 0: the default.",
             )
             .default("65536"),
             Field::new(

@@ -192,7 +192,7 @@ pub(super) static DESTINATION_POLICY: Kind = Kind {
                     Field::new("retries", &COUNT, "Requests under retry.").default("1024"),
                     Field::new("output", &POSITIVE, "Bytes that wait to be written to one upstream.").default("1048576"),
                 ]),
-                "Limits, per worker.",
+                "Limits of the whole process; sharedConnections is of each worker.",
             ),
             Field::new(
                 "subsetFallback",

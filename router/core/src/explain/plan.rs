@@ -14,6 +14,8 @@ use crate::{CompiledRoute, MirrorTarget};
 pub struct Plan {
     /// How long it may take; `None`: for ever.
     pub timeout: Option<String>,
+    /// A shorter timeout in the request is looked for.
+    pub caller_timeout: bool,
     /// What is done if it fails.
     pub retry: RetryPlan,
     /// The faults that can hit it.
@@ -96,6 +98,7 @@ impl Plan {
         let changes = |changes: &[Change]| changes.iter().map(written).collect();
         Self {
             timeout: route.timeout.map(shown),
+            caller_timeout: plain.caller_timeout,
             retry: RetryPlan::new(route, plain, message),
             faults: faults.map(FaultShare::new).collect(),
             mirrors: mirrors.filter_map(mirror).collect(),
@@ -215,8 +218,11 @@ impl fmt::Display for MirrorShare {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(timeout) = &self.timeout {
-            writeln!(f, "timeout {timeout}")?;
+        match (&self.timeout, self.caller_timeout) {
+            (Some(timeout), false) => writeln!(f, "timeout {timeout}")?,
+            (Some(timeout), true) => writeln!(f, "timeout {timeout}, or the caller's if shorter")?,
+            (None, true) => writeln!(f, "timeout of the caller")?,
+            (None, false) => {}
         }
         writeln!(f, "{}", self.retry)?;
         for fault in &self.faults {

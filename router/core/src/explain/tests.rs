@@ -123,6 +123,7 @@ fn ruled() -> Route {
     let mut route = split();
     route.clusters.truncate(1);
     route.timeout = Some(Duration::from_secs(3));
+    route.caller_timeout = true;
     route.retry.on = vec![Fault::Reset, Fault::Timeout];
     route.retry.statuses = vec![fixture::exact("result", "BUSY")];
     route.retry.per_try_timeout = Some(Duration::from_millis(500));
@@ -216,7 +217,7 @@ access allowed by `AuthorizationPolicy default/web`
 audited by `AuthorizationPolicy default/all`
 limit `route` rule 1: 10 tokens, 5 more in 1s, for each source.ip and method
 limit `quota` of b, domain shop: (m=buy, ip=10.0.0.9); refused without an answer in 20ms
-timeout 3s
+timeout 3s, or the caller's if shorter
 retry up to 2 times, elsewhere, after 25ms up to 250ms, 500ms for each try; once sent, on reset, \
 timeout, `result` is `BUSY`
 fault delays 12.5% by 100ms, answers 5% with unavailable: on purpose
