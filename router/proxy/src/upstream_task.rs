@@ -134,20 +134,19 @@ impl UpstreamTask {
     /// Ready when the connection has ended: closed by us or them, or broken.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.worker.tick();
-        match self.flush(cx) {
-            Err(error) => return Poll::Ready(Err(error)),
-            Ok(true) => return Poll::Ready(Ok(())),
-            Ok(false) => {}
+        if self.upstream.is_closed() {
+            return Poll::Ready(Ok(()));
         }
         if let Some(paused) = &self.paused_by {
             let slow = paused.down.is_slow(paused.seq, cx.waker());
             if slow && (!paused.shared || self.patience.lasts(cx)) {
-                return Poll::Pending;
+                return self.after_turn(cx);
             }
             self.patience.rest();
             self.paused_by = None;
             self.go_on();
         }
+        // Read first: what has not been written when the end of the connection is seen was never sent.
         for _ in 0..READS {
             if self.lost.is_some() || self.paused_by.is_some() {
                 break;
@@ -170,7 +169,7 @@ impl UpstreamTask {
         self.after_turn(cx)
     }
 
-    /// What the turn itself produced goes out with it: pongs, requests of others that waited.
+    /// Everything that has gathered goes out: requests, and what the turn itself produced.
     fn after_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.flush(cx) {
             Err(error) => Poll::Ready(Err(error)),
