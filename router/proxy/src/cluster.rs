@@ -460,11 +460,7 @@ impl ClusterState {
     }
 
     /// Takes out the first that `fits` of those who wait and are still there.
-    fn next_waiting(
-        &self,
-        worker: &Worker,
-        fits: impl Fn(&Waiting) -> bool,
-    ) -> Option<Waiting> {
+    fn next_waiting(&self, worker: &Worker, fits: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
         loop {
             let waiting = {
                 let mut queue = self.waiting.borrow_mut();

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::task::Waker;
 
 use meltemi_frame::{
-    Bind, Codec, DecodeError, Decoded, Fault, Head, Interest, Message, Output, Reason, Receipt, Say, Session,
-    Status,
+    Bind, Codec, DecodeError, Decoded, Fault, Head, Interest, Message, Output, Reason, Receipt,
+    Say, Session, Status,
 };
 use meltemi_router_core::{CompiledRoute, Facts, Peer};
 

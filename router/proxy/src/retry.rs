@@ -4,9 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use meltemi_frame::{
-    Bind, Decoded, Fault, Head, Kind, Message, OwnedMessage, Session, Side,
-};
+use meltemi_frame::{Bind, Decoded, Fault, Head, Kind, Message, OwnedMessage, Session, Side};
 
 use crate::call::{Call, Who};
 use crate::counters::Counters;

@@ -11,14 +11,14 @@
 mod support;
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use meltemi_config::{
-    Abort, AttributeMatch, Balancing, Bucket, Cluster, Config, FaultRule, ListenerLimits, LocalLimit,
-    LocalLimits, Matcher, Mirror, Origin, Outlier, RetryBudget, Route, Share,
+    Abort, AttributeMatch, Balancing, Bucket, Cluster, Config, FaultRule, ListenerLimits,
+    LocalLimit, LocalLimits, Matcher, Mirror, Origin, Outlier, RetryBudget, Route, Share,
 };
 use meltemi_dubbo::Dubbo;
 use meltemi_frame::{Fault, Reason};
@@ -117,6 +117,19 @@ fn a_limit_of_connections_holds_for_all_workers_and_idle_ones_make_room() {
     assert!(server.connections() > 1, "both workers had their turn");
 }
 
+/// The next connection, in time.
+fn accept(listener: &TcpListener) -> Line {
+    listener.set_nonblocking(true).unwrap();
+    let mut found = None;
+    eventually("somebody connects", || {
+        found = listener.accept().ok();
+        found.is_some()
+    });
+    let (stream, _) = found.unwrap();
+    stream.set_nonblocking(false).unwrap();
+    Line::new(stream)
+}
+
 fn redis(route: Route, clusters: Vec<Cluster>) -> (Proxy, SocketAddr) {
     start(&config(Redis::new(), vec![route], clusters))
 }
@@ -152,8 +165,8 @@ fn a_pipeline_that_was_not_sent_is_tried_again_in_its_order() {
         sum(&proxy, "meltemi_upstream_retries") >= 2
     });
     client.send(&(command(&["INCR", "c"]) + &command(&["INCR", "d"])));
-    let listener = std::net::TcpListener::bind(address).unwrap();
-    let mut server = Line::new(listener.accept().unwrap().0);
+    let listener = TcpListener::bind(address).unwrap();
+    let mut server = accept(&listener);
     assert_eq!(server.command(), ["SET", "a", "1"]);
     for key in ["b", "c", "d"] {
         assert_eq!(server.command(), ["INCR", key]);
@@ -192,10 +205,14 @@ fn nothing_of_a_transaction_is_tried_again_without_the_rest() {
     route.retry.attempts = 20;
     let (proxy, to) = redis(route, vec![cluster("one", &[address])]);
     let mut client = Line::new(connect(to));
-    client.send(&["MULTI", "SET", "EXEC"].map(|word| match word {
-        "SET" => command(&["SET", "k", "v"]),
-        word => command(&[word]),
-    }).concat());
+    client.send(
+        &["MULTI", "SET", "EXEC"]
+            .map(|word| match word {
+                "SET" => command(&["SET", "k", "v"]),
+                word => command(&[word]),
+            })
+            .concat(),
+    );
     assert!(client.line().starts_with('-'));
     let mut rest = Vec::new();
     let _ = client.reader.read_to_end(&mut rest);
@@ -224,7 +241,10 @@ fn a_transaction_of_which_a_command_is_refused_is_not_carried_out() {
     upstream.send("+OK\r\n");
     assert_eq!(upstream.command(), ["SET", "a", "1"]);
     upstream.send("+QUEUED\r\n");
-    assert_eq!((client.line(), client.line()), ("+OK".into(), "+QUEUED".into()));
+    assert_eq!(
+        (client.line(), client.line()),
+        ("+OK".into(), "+QUEUED".into())
+    );
     client.send(&(command(&["INCR", "b"]) + &command(&["EXEC"])));
     assert!(client.line().starts_with('-'));
     assert_eq!(upstream.line(), "", "closed: nothing of it is carried out");
@@ -284,7 +304,11 @@ fn a_failed_response_is_tried_again_if_the_route_says_so() {
     let server = Upstream::start(move |mut stream| {
         while let Some((_, _, id, _)) = read_dubbo(&mut stream) {
             // 80: the server failed; 20: it did not.
-            let status = if counted.fetch_add(1, SeqCst) < 2 { 80 } else { 20 };
+            let status = if counted.fetch_add(1, SeqCst) < 2 {
+                80
+            } else {
+                20
+            };
             let text: &[u8] = if status == 20 { b"\x92" } else { b"\x01x" };
             let _ = stream.write_all(&dubbo_frame(0x02, status, id, text));
         }
@@ -387,7 +411,11 @@ fn a_copy_that_hangs_holds_up_nobody_and_leaves_with_its_original() {
     }
     assert!(began.elapsed() < Duration::from_millis(400));
     assert_eq!(sum(&proxy, "meltemi_mirror_requests"), 21);
-    assert_eq!(hanging.connections(), 2, "no more than the cluster may have");
+    assert_eq!(
+        hanging.connections(),
+        2,
+        "no more than the cluster may have"
+    );
     // In the end they are given up.
     for _ in 0..2 {
         let mut copy = copies.recv_timeout(PATIENCE).unwrap();
@@ -464,13 +492,13 @@ fn pieces_behind_a_retry_wait_for_it() {
         writer.write_all(command(&["SET", "k", &value]).as_bytes())
     });
     std::thread::sleep(Duration::from_millis(20));
-    let listener = std::net::TcpListener::bind(address).unwrap();
-    let mut server = Line::new(listener.accept().unwrap().0);
+    let listener = TcpListener::bind(address).unwrap();
+    let mut server = accept(&listener);
     assert_eq!(server.command(), ["GET", "k"]);
     server.send("+v\r\n");
     assert_eq!(client.line(), "+v");
     // Pieces have a connection of their own.
-    let mut server = Line::new(listener.accept().unwrap().0);
+    let mut server = accept(&listener);
     assert_eq!(server.command()[2].len(), SIZE);
     server.send("+OK\r\n");
     assert_eq!(client.line(), "+OK");

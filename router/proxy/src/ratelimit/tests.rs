@@ -3,7 +3,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use meltemi_config::{Address, Endpoint, GlobalLimit, Listener, Origin, Route, Served};
+use meltemi_config::{
+    Address, Descriptor, DescriptorEntry, DescriptorValue, Endpoint, GlobalLimit, Listener, Origin,
+    Route, Served,
+};
 use prost::Message as _;
 
 use super::service::IN_FLIGHT;
@@ -284,7 +287,12 @@ fn the_services_of_a_configuration_are_those_that_limits_ask() {
             name: format!("by {cluster}"),
             matches: Vec::new(),
             domain: "shop".into(),
-            descriptors: Vec::new(),
+            descriptors: vec![Descriptor {
+                entries: vec![DescriptorEntry {
+                    key: "k".into(),
+                    value: DescriptorValue::Text("v".into()),
+                }],
+            }],
             cluster: cluster.into(),
             timeout: PATIENCE,
             deny_on_failure: true,
