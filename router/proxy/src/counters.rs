@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use meltemi_config::Cluster;
 use meltemi_router_core::Budget;
 
+use crate::worker::Counted;
+
 /// What counts against the limits of a cluster, of all workers.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -45,6 +47,16 @@ impl Gauge {
 }
 
 impl Counters {
+    /// All of them.
+    pub(crate) fn counted(&self) -> Counted {
+        Counted {
+            requests: self.requests.value(),
+            connections: self.connections.value(),
+            pending: self.pending.value(),
+            retries: self.retries.value(),
+        }
+    }
+
     /// Counts one more request under retry, if that may be.
     pub(crate) fn add_retry(&self, cluster: &Cluster) -> bool {
         let budget = Budget::new(cluster.budget);

@@ -49,4 +49,4 @@ pub use admin::{Admin, AdminError};
 pub use probe::{ProbeError, ProbeTarget, Prober, probe};
 pub use proxy::{Options, Proxy, StartError};
 pub use spans::Tracing;
-pub use worker::ClusterReport;
+pub use worker::{ClusterReport, Counted};

@@ -50,6 +50,21 @@ pub struct ClusterReport {
     pub name: String,
     /// Address, requests in flight, shared connections, idle connections of every endpoint.
     pub endpoints: Vec<(SocketAddr, u32, usize, usize)>,
+    /// What counts against its limits now, of all workers.
+    pub counted: Counted,
+}
+
+/// What counts against the limits of a cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Requests in flight.
+    pub requests: usize,
+    /// Connections open or being made.
+    pub connections: usize,
+    /// Requests that wait for a connection.
+    pub pending: usize,
+    /// Requests under retry.
+    pub retries: usize,
 }
 
 pub(crate) struct Worker {
@@ -273,6 +288,7 @@ impl Worker {
             .map(|(name, state)| ClusterReport {
                 name: name.clone(),
                 endpoints: state.endpoint_lines(),
+                counted: state.counters.counted(),
             })
             .collect();
         report.sort_by(|a, b| a.name.cmp(&b.name));

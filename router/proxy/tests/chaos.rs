@@ -11,7 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use meltemi_config::{Config, ListenerLimits};
+use meltemi_config::{
+    Abort, AttributeMatch, Config, FaultRule, ListenerLimits, Matcher, Mirror, Origin, Outlier,
+    Share,
+};
+use meltemi_frame::{Fault, Reason};
+use meltemi_proxy::ClusterReport;
 use meltemi_thrift::Thrift;
 use support::*;
 
@@ -80,6 +85,31 @@ fn rude(address: SocketAddr, until: Instant) {
 fn configuration(port: u16, server: &Upstream, name: &str) -> Config {
     let mut route = catch_all(name);
     route.timeout = Some(Duration::from_millis(100));
+    route.retry.on = vec![Fault::Reset, Fault::Timeout, Fault::BadResponse];
+    route.retry.resend = true;
+    route.retry.per_try_timeout = Some(Duration::from_millis(40));
+    let some = Share::percent(20.0);
+    route.faults = vec![FaultRule {
+        matches: vec![AttributeMatch {
+            name: "method".into(),
+            matcher: Matcher::Exact("m".into()),
+            negate: false,
+        }],
+        delay: Some((Duration::from_millis(30), some)),
+        abort: Some(Abort {
+            reason: Reason::Unavailable,
+            text: "on purpose".into(),
+            share: some,
+        }),
+        origin: Origin::default(),
+    }];
+    route.mirrors = vec![Mirror {
+        cluster: "copies".into(),
+        share: some,
+        writes_only: false,
+        compare: true,
+        origin: Origin::default(),
+    }];
     let mut small = cluster(name, &[server.address]);
     small.limits.connections = 8;
     small.limits.pending = 16;
@@ -90,7 +120,21 @@ fn configuration(port: u16, server: &Upstream, name: &str) -> Config {
         slow_frame: Duration::from_millis(300),
         ..Default::default()
     };
-    config_with(Thrift::new(), vec![route], vec![small], limits, port)
+    small.outlier = Some(Outlier {
+        consecutive: 3,
+        ejection: Duration::from_millis(20),
+        longest: Duration::from_millis(40),
+        ..Outlier::default()
+    });
+    let mut copies = cluster("copies", &[server.address, nobody()]);
+    copies.limits.connections = 4;
+    config_with(
+        Thrift::new(),
+        vec![route],
+        vec![small, copies],
+        limits,
+        port,
+    )
 }
 
 fn gauge(proxy: &meltemi_proxy::Proxy, name: &str) -> u64 {
@@ -134,16 +178,32 @@ fn whatever_peers_do_nothing_is_left_behind() {
         .enable_all()
         .build()
         .unwrap();
-    for cluster in runtime.block_on(proxy.clusters()) {
-        for (_, in_flight, _, idle) in cluster.endpoints {
-            assert_eq!(in_flight, 0);
-            assert!(idle <= 8);
-        }
+    let left = || {
+        let clusters = runtime.block_on(proxy.clusters());
+        let count = |cluster: &ClusterReport| {
+            let in_flight: u32 = cluster.endpoints.iter().map(|one| one.1).sum();
+            let counted = cluster.counted;
+            in_flight as usize + counted.requests + counted.pending + counted.retries
+        };
+        assert_eq!(clusters.len(), 2);
+        assert!(clusters.iter().all(|one| one.counted.connections <= 8));
+        clusters.iter().map(count).sum::<usize>()
+    };
+    while left() != 0 && Instant::now() < patience {
+        std::thread::sleep(Duration::from_millis(10));
     }
-    assert!(gauge(&proxy, "meltemi_upstream_connections_active") <= 8);
+    assert_eq!(left(), 0);
+    for what in [
+        "meltemi_upstream_retries",
+        "meltemi_mirror_requests",
+        "meltemi_outlier_ejections",
+    ] {
+        assert!(gauge(&proxy, what) > 0, "{what}");
+    }
+    assert!(gauge(&proxy, "meltemi_upstream_connections_active") <= 8 + 4);
     for seqid in 0..20 {
         let mut client = connect(address);
-        client.write_all(&thrift(1, "m", seqid)).unwrap();
+        client.write_all(&thrift(1, "even", seqid)).unwrap();
         let (kind, _, id, _) = read_thrift(&mut client).expect("served");
         assert_eq!((kind, id), (2, seqid));
     }

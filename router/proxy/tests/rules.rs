@@ -11,7 +11,7 @@
 mod support;
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -117,6 +117,19 @@ fn a_limit_of_connections_holds_for_all_workers_and_idle_ones_make_room() {
     assert!(server.connections() > 1, "both workers had their turn");
 }
 
+/// The next connection, in time.
+fn accept(listener: &TcpListener) -> Line {
+    listener.set_nonblocking(true).unwrap();
+    let mut found = None;
+    eventually("somebody connects", || {
+        found = listener.accept().ok();
+        found.is_some()
+    });
+    let (stream, _) = found.unwrap();
+    stream.set_nonblocking(false).unwrap();
+    Line::new(stream)
+}
+
 fn redis(route: Route, clusters: Vec<Cluster>) -> (Proxy, SocketAddr) {
     start(&config(Redis::new(), vec![route], clusters))
 }
@@ -152,8 +165,8 @@ fn a_pipeline_that_was_not_sent_is_tried_again_in_its_order() {
         sum(&proxy, "meltemi_upstream_retries") >= 2
     });
     client.send(&(command(&["INCR", "c"]) + &command(&["INCR", "d"])));
-    let listener = std::net::TcpListener::bind(address).unwrap();
-    let mut server = Line::new(listener.accept().unwrap().0);
+    let listener = TcpListener::bind(address).unwrap();
+    let mut server = accept(&listener);
     assert_eq!(server.command(), ["SET", "a", "1"]);
     for key in ["b", "c", "d"] {
         assert_eq!(server.command(), ["INCR", key]);
@@ -479,13 +492,13 @@ fn pieces_behind_a_retry_wait_for_it() {
         writer.write_all(command(&["SET", "k", &value]).as_bytes())
     });
     std::thread::sleep(Duration::from_millis(20));
-    let listener = std::net::TcpListener::bind(address).unwrap();
-    let mut server = Line::new(listener.accept().unwrap().0);
+    let listener = TcpListener::bind(address).unwrap();
+    let mut server = accept(&listener);
     assert_eq!(server.command(), ["GET", "k"]);
     server.send("+v\r\n");
     assert_eq!(client.line(), "+v");
     // Pieces have a connection of their own.
-    let mut server = Line::new(listener.accept().unwrap().0);
+    let mut server = accept(&listener);
     assert_eq!(server.command()[2].len(), SIZE);
     server.send("+OK\r\n");
     assert_eq!(client.line(), "+OK");
