@@ -1,8 +1,10 @@
 """A child process with a log, ended by its own pid and by nothing else."""
 
+import contextlib
 import json
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -14,12 +16,19 @@ ROOT = TESTS.parent
 PEERS = TESTS / "peers"
 
 
+# Below those that the system gives to connections, which would take one between its choice and its use.
+PORTS = random.sample(range(15_000, 32_000), 17_000)
+
+
 def free_port():
-    """A loopback port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A loopback port that nobody listens on; none is given twice."""
+    while True:
+        port = PORTS.pop()
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
 
 
 def eventually(check, timeout=10.0, what="it"):

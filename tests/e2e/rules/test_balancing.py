@@ -248,7 +248,7 @@ def test_a_new_endpoint_starts_slowly(stage):
     policy = {
         "loadBalancer": {
             "simple": "ROUND_ROBIN",
-            "warmup": {"duration": "2s", "minimumPercent": 10},
+            "warmup": {"duration": "1.5s", "minimumPercent": 10},
         }
     }
     one = stage.documents(hosts=[stage.host(servers[0], policy=policy)])
@@ -257,7 +257,7 @@ def test_a_new_endpoint_starts_slowly(stage):
     client = stage.client()
     # The first one is new, too: not for long.
     begin = time.monotonic()
-    while time.monotonic() - begin < 2.1:
+    while time.monotonic() - begin < 1.6:
         assert client.call("read").value == "v1"
         time.sleep(0.05)
     stage.router.write(both)

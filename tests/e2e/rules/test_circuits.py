@@ -50,7 +50,8 @@ def test_connections_are_limited(stage):
     assert len(served) == 3 and len(refused) == 3, outcomes
     assert served[1] < 1.1 < served[2], served
     assert all(outcome.is_("overloaded") and outcome.took < 0.5 for outcome in refused), refused
-    assert server.accepted == 2
+    # A connection of one worker, for which a request of another waits, ends, and that one makes its own.
+    assert 2 <= server.accepted <= 3
 
 
 @rule("Circuit breaking", "connections that are shared")

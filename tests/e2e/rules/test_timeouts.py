@@ -58,12 +58,9 @@ def test_a_try_has_a_timeout(stage):
 @rule("Timeouts", "the caller's own deadline, when shorter", gaps=NO_DEADLINE)
 def test_the_caller_has_a_deadline(stage):
     server = stage.server().always(HANG)
-    # Dubbo says it in an attachment: it is read where attachments are read.
-    attachments = [stage.route(when={"x-other": "yes"})] if stage.protocol == "dubbo" else []
     stage.run(
-        *attachments,
-        stage.route(when={"op": "write"}, timeout="300ms"),
-        stage.route(timeout="20s"),
+        stage.route(when={"op": "write"}, timeout="300ms", callerTimeout=True),
+        stage.route(timeout="20s", callerTimeout=True),
     )
     client = stage.client()
     with takes(0.28):
