@@ -252,7 +252,7 @@ pub(crate) fn resume(worker: &Rc<Worker>, message: &mut Message<'_>, mut call: C
         served.table.routes().get(route),
         served.clusters.get(call.cluster),
     ) else {
-        return;
+        return call.refuse(worker, Fault::NoEndpoint, "its route is gone");
     };
     let errand = Errand {
         worker,
