@@ -434,6 +434,11 @@ impl Downstream {
         self.state.borrow_mut().pinned = Some(Rc::clone(upstream));
     }
 
+    /// Its upstream never came to be, and the request that tied it there is on its way to another.
+    pub(crate) fn forget_pin(&self) {
+        self.state.borrow_mut().pinned = None;
+    }
+
     /// Unties it if the codec says that nothing ties it any more. `clean`: the upstream is in the
     /// state that its session tells.
     pub(crate) fn unpin_if_free(&self, clean: bool) {

@@ -136,10 +136,9 @@ impl Upstream {
         deadline_ms: u64,
     ) -> Result<bool, Box<Unsent>> {
         let mut state = self.state.borrow_mut();
-        // One that ties its connection, or goes over one that is tied, or comes in pieces, is never
-        // taken back.
+        // One that comes in pieces, or belongs to a connection that is there, is never taken back.
         let free = message.head.bind != Bind::Pin && state.pinned_to.is_none();
-        let whole = message.head.end && free;
+        let whole = message.head.end && (free || state.phase == Phase::Connecting);
         let State {
             codec,
             out,

@@ -77,13 +77,19 @@ pub(crate) async fn run(worker: Rc<Worker>, upstream: Rc<Upstream>, connect_time
         .cluster
         .group
         .add(cluster::RESETS, calls.len() as u64);
-    let pinned = upstream.pinned_to();
+    let mut pinned = upstream.pinned_to();
+    // What alone tied a client to a connection that never was may tie it to another. Of more than one
+    // request all or none would have to go there.
+    let whole = pinned.is_none() || (fault == Fault::Connect && calls.len() == 1);
     upstream.cluster.connection_closed(&worker, &upstream);
     for (mut call, bytes) in calls {
         call.outcome(&worker, outcome);
+        let bytes = bytes.filter(|_| whole);
         let unsent = bytes.and_then(|bytes| retry::unsent(&upstream, &call, &bytes));
         if let Some(call) = retry::after_fault(&worker, call, fault, unsent) {
             call.refuse(&worker, fault, &text);
+        } else if let Some(down) = pinned.take() {
+            down.forget_pin();
         }
     }
     if let Some(down) = pinned {

@@ -178,6 +178,23 @@ def test_a_storm_of_retries_is_kept_down(stage):
 
 @rule(
     "Retries",
+    "connect failure: what ties a connection",
+    gaps={name: "nothing ties connections" for name in ("dubbo", "thrift", "quill")},
+)
+def test_what_ties_a_connection_finds_one(stage):
+    stage.server("v1", start=False)
+    alive = stage.server("v2")
+    stage.run(hosts=[stage.host(policy=ROUND_ROBIN)])
+    for number in range(1, 9):
+        # Of each a connection of its own, which stays tied.
+        with stage.subject.client(stage.port) as client:
+            assert client.command("multi").ok
+            outcome = client.call("write")
+            assert outcome.value == "v2" and alive.count("write") == number, outcome
+
+
+@rule(
+    "Retries",
     "what is part of a transaction never",
     gaps={name: "there are no transactions" for name in ("dubbo", "thrift", "quill")},
 )
