@@ -1,5 +1,8 @@
 //! A cluster as one worker sees it: endpoints, balancer, connections, and who waits for one.
 
+mod pick;
+mod queue;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -7,13 +10,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use meltemi_config::{Address, Cluster, Endpoint};
-use meltemi_frame::{Bind, Interest, OwnedMessage, Protocol, Session, Sharing};
-use meltemi_router_core::{
-    Admission, Ask, Balancer, Endpoints, Fitness, Fleet, Member, Outcome, Vitals,
-};
+use meltemi_frame::{Interest, Protocol, Session, Sharing};
+use meltemi_router_core::{Admission, Balancer, Fleet, Outcome, Vitals};
 use tokio::task::AbortHandle;
 
-use crate::call::Call;
 use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::endpoint::EndpointState;
@@ -21,6 +21,8 @@ use crate::fitness::CompiledCluster;
 use crate::stats::{Group, cluster};
 use crate::upstream::Upstream;
 use crate::worker::Worker;
+
+pub(crate) use queue::Waiting;
 
 /// A cluster as one worker sees it. It outlives configurations, as its connections do.
 pub(crate) struct ClusterState {
@@ -34,29 +36,6 @@ pub(crate) struct ClusterState {
     pub(crate) group: Arc<Group>,
     resolver: RefCell<Option<AbortHandle>>,
     clock: Clock,
-}
-
-/// The endpoints, as a balancer asks about them.
-struct Fit<'a> {
-    endpoints: &'a [Rc<EndpointState>],
-    now_us: u64,
-}
-
-impl Endpoints for Fit<'_> {
-    fn fitness(&self, at: usize) -> Fitness {
-        let endpoint = self.endpoints.get(at);
-        endpoint.map_or(Fitness::Unfit, |endpoint| endpoint.fitness(self.now_us))
-    }
-
-    fn load(&self, at: usize) -> u32 {
-        self.endpoints.get(at).map_or(0, |one| one.in_flight())
-    }
-
-    fn since_us(&self, at: usize) -> u64 {
-        let endpoint = self.endpoints.get(at);
-        let vitals = endpoint.and_then(|endpoint| endpoint.vitals.borrow().clone());
-        vitals.map_or(0, |vitals| vitals.since_us())
-    }
 }
 
 /// What a request needs of a connection.
@@ -76,43 +55,6 @@ pub(crate) enum Acquired {
     Upstream(Rc<Upstream>),
     /// Every connection is busy and no more may be made: the request may wait.
     Busy,
-}
-
-/// A request that waits for an exclusive connection.
-pub(crate) struct Waiting {
-    pub(crate) message: OwnedMessage,
-    pub(crate) call: Call,
-    pub(crate) protocol: Arc<dyn Protocol>,
-    pub(crate) session: Session,
-    pub(crate) interest: Interest,
-    pub(crate) deadline_ms: u64,
-    /// When it waits no longer.
-    pub(crate) give_up_ms: u64,
-    pub(crate) endpoint: Rc<EndpointState>,
-}
-
-impl Waiting {
-    /// It waits no longer. Tells whether there is still somebody to serve.
-    fn leave(&self) -> bool {
-        let Some(caller) = self.call.caller() else {
-            return true;
-        };
-        if self.message.head().bind == Bind::Once {
-            caller.down.set_queued(false);
-        }
-        !caller.down.is_closed()
-    }
-
-    /// Whether a connection may serve it. `fit`: others may be sent to its endpoint.
-    fn fits(&self, upstream: &Upstream, fit: bool) -> bool {
-        let endpoint = &upstream.endpoint;
-        let may_go = || {
-            let tried = self.call.tried();
-            fit && self.call.hash.is_none() && !tried.contains(&endpoint.address)
-        };
-        upstream.serves(&self.protocol, &self.session)
-            && (Rc::ptr_eq(&self.endpoint, endpoint) || may_go())
-    }
 }
 
 impl ClusterState {
@@ -260,66 +202,6 @@ impl ClusterState {
         self.balance();
     }
 
-    fn balance(&self) {
-        let endpoints = self.endpoints.borrow();
-        let members: Vec<Member<'_>> = endpoints
-            .iter()
-            .map(|state| Member {
-                weight: state.definition.weight,
-                key: meltemi_router_core::stable_hash(state.address.to_string().as_bytes()),
-                priority: state.definition.priority,
-                locality: &state.definition.locality,
-            })
-            .collect();
-        let config = self.config.borrow();
-        *self.balancer.borrow_mut() = Balancer::new(&config, &members);
-    }
-
-    /// The endpoint for a request, and how it is let in there. `tried`: endpoints that failed it before.
-    pub(crate) fn pick(
-        &self,
-        worker: &Worker,
-        hash: Option<u64>,
-        tried: &[SocketAddr],
-    ) -> Option<(Rc<EndpointState>, Admission)> {
-        let endpoints = self.endpoints.borrow();
-        let fleet = self.fleet.borrow();
-        if let ([only], None) = (endpoints.as_slice(), &*fleet) {
-            return (only.definition.weight > 0).then(|| (Rc::clone(only), Admission::Plain));
-        }
-        let now_us = worker.now_us();
-        let fit = Fit {
-            endpoints: &endpoints,
-            now_us,
-        };
-        let was_tried = |at: usize| {
-            let endpoint = endpoints.get(at);
-            endpoint.is_some_and(|endpoint| tried.contains(&endpoint.address))
-        };
-        let mut balancer = self.balancer.borrow_mut();
-        let mut random = || worker.random();
-        // Another worker may be faster with the one trial of an endpoint: then it is another's turn.
-        for _ in 0..=endpoints.len() {
-            let ask = Ask {
-                hash,
-                now_us,
-                epoch: fleet.as_ref().map_or(0, |fleet| fleet.epoch()),
-                tried: (!tried.is_empty()).then_some(&was_tried),
-            };
-            let choice = balancer.pick(&ask, &mut random, &fit)?;
-            let endpoint = endpoints.get(choice.at)?;
-            let vitals = endpoint.vitals.borrow();
-            let admission = match &*vitals {
-                Some(vitals) if !choice.panic => vitals.admit(now_us),
-                _ => Some(Admission::Plain),
-            };
-            if let Some(admission) = admission {
-                return Some((Rc::clone(endpoint), admission));
-            }
-        }
-        None
-    }
-
     /// How requests of this protocol share connections here.
     pub(crate) fn sharing(&self, protocol: &Arc<dyn Protocol>) -> Sharing {
         self.config
@@ -401,38 +283,6 @@ impl ClusterState {
         }
     }
 
-    /// Lets a request wait for a connection. Gives it back if too many wait already.
-    pub(crate) fn wait(&self, waiting: Waiting) -> Result<(), Box<Waiting>> {
-        let most = self.config.borrow().limits.pending;
-        if !self.counters.pending.add_if(|so_far| so_far < most) {
-            self.group.add(cluster::OVERFLOW, 1);
-            return Err(Box::new(waiting));
-        }
-        self.waiting.borrow_mut().push_back(waiting);
-        Ok(())
-    }
-
-    /// An exclusive connection has nothing to do: gives it to who waits, or keeps it.
-    pub(crate) fn release(self: &Rc<Self>, worker: &Rc<Worker>, upstream: &Rc<Upstream>) {
-        // One-way requests leave it free at once: a loop, as many of them may wait.
-        while upstream.is_reusable() && !upstream.endpoint.retired.get() {
-            let fit = upstream.endpoint.fitness(worker.now_us()) == Fitness::Fit;
-            match self.next_waiting(worker, |waiting| waiting.fits(upstream, fit)) {
-                Some(waiting) => {
-                    upstream.set_interest(waiting.interest);
-                    if Self::serve(worker, upstream, waiting) {
-                        return;
-                    }
-                }
-                // Somebody waits for one of another kind, perhaps on another worker: this one makes room.
-                None if self.counters.pending.value() > 0 && self.is_full() => break,
-                None => return upstream.endpoint.keep(upstream),
-            }
-        }
-        // It cannot be kept.
-        upstream.drain();
-    }
-
     /// A connection is gone, so there is room for another.
     pub(crate) fn connection_closed(self: &Rc<Self>, worker: &Rc<Worker>, upstream: &Rc<Upstream>) {
         self.counters.connections.subtract();
@@ -441,115 +291,8 @@ impl ClusterState {
         self.serve_waiting(worker);
     }
 
-    /// Makes connections for those who wait, as many as there is room for: there may be more than
-    /// the limit, as it may have been lowered, or room made before this.
-    pub(crate) fn serve_waiting(self: &Rc<Self>, worker: &Rc<Worker>) {
-        while self.has_waiting() && self.take_room() {
-            let Some(mut waiting) = self.next_waiting(worker, |_| true) else {
-                self.counters.connections.subtract();
-                return;
-            };
-            if waiting.endpoint.retired.get()
-                && let Some((endpoint, admission)) =
-                    self.pick(worker, waiting.call.hash, waiting.call.tried())
-            {
-                if let Some(in_flight) = &mut waiting.call.in_flight {
-                    in_flight.move_to(&endpoint, admission);
-                }
-                waiting.endpoint = endpoint;
-            }
-            let need = Need {
-                protocol: &waiting.protocol,
-                session: &waiting.session,
-                exclusive: true,
-                interest: waiting.interest,
-                affinity: 0,
-            };
-            let upstream = Upstream::connect(worker, self, &waiting.endpoint, &need, true);
-            if !Self::serve(worker, &upstream, waiting) {
-                upstream.done(worker);
-            }
-        }
-    }
-
-    /// Takes out the first that `fits` of those who wait and are still there.
-    fn next_waiting(&self, worker: &Worker, fits: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
-        loop {
-            let waiting = {
-                let mut queue = self.waiting.borrow_mut();
-                let at = queue.iter().position(&fits)?;
-                queue.remove(at)?
-            };
-            self.counters.pending.subtract();
-            if waiting.leave() {
-                return Some(waiting);
-            }
-            waiting.call.abandon(worker);
-        }
-    }
-
-    /// Sends a request that waited. Tells whether its answer is owed now.
-    fn serve(worker: &Rc<Worker>, upstream: &Rc<Upstream>, mut waiting: Waiting) -> bool {
-        let endpoint = &upstream.endpoint;
-        if !Rc::ptr_eq(endpoint, &waiting.endpoint)
-            && let Some(in_flight) = &mut waiting.call.in_flight
-        {
-            in_flight.move_to(endpoint, Admission::Plain);
-        }
-        if let Some(track) = waiting.call.track_mut() {
-            track.goes_to(endpoint.address, worker);
-        }
-        let down = waiting.call.caller().map(|caller| Rc::clone(&caller.down));
-        if let Some(down) = &down {
-            down.uses_alone(upstream, waiting.message.head().bind == Bind::Once);
-        }
-        let message = &mut waiting.message.message();
-        let sent = if waiting.call.expects_reply(message.head.kind) {
-            upstream.send(worker, message, Some(waiting.call), waiting.deadline_ms)
-        } else {
-            let sent = upstream.send(worker, message, None, u64::MAX);
-            match &sent {
-                Ok(_) => waiting.call.sent(worker),
-                Err(unsent) => waiting.call.refuse(worker, unsent.fault, unsent.text()),
-            }
-            sent
-        };
-        match sent {
-            Ok(_) => down.is_some(),
-            Err(unsent) => {
-                unsent.answer(worker);
-                if let Some(down) = &down {
-                    down.after_reply(upstream);
-                }
-                false
-            }
-        }
-    }
-
     fn is_full(&self) -> bool {
         self.counters.connections.value() >= self.config.borrow().limits.connections
-    }
-
-    pub(crate) fn has_waiting(&self) -> bool {
-        !self.waiting.borrow().is_empty()
-    }
-
-    /// Takes out requests that have waited too long.
-    pub(crate) fn expired(&self, now_ms: u64) -> Vec<Call> {
-        let mut queue = self.waiting.borrow_mut();
-        let mut calls = Vec::new();
-        while let Some(at) = queue
-            .iter()
-            .position(|waiting| waiting.give_up_ms <= now_ms)
-        {
-            let Some(waiting) = queue.remove(at) else {
-                break;
-            };
-            self.counters.pending.subtract();
-            waiting.leave();
-            calls.push(waiting.call);
-        }
-        calls
     }
 
     /// The configuration has no such cluster any more: everything drains.

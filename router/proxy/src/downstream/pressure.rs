@@ -1,0 +1,92 @@
+//! How much may wait for a client that reads slowly, and who has to wait until it has read: upstreams, its
+//! own requests, or nobody any more, as it is cut off. What the bytes say is not known here.
+
+use std::task::Waker;
+
+use meltemi_frame::Output;
+
+use super::{Downstream, State};
+use crate::stats::listener;
+
+/// How well the client reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pressure {
+    Fine,
+    /// More waits than should: whoever serves this client alone should wait.
+    Slow,
+}
+
+impl Downstream {
+    /// Bytes that may wait to be written before upstreams, or requests, have to wait.
+    fn cap(&self) -> usize {
+        self.view.borrow().listener.limits.output
+    }
+
+    pub(super) fn pressure(&self, state: &mut State, seq: Option<u64>) -> Pressure {
+        let view = self.view.borrow();
+        let limits = &view.listener.limits;
+        if state.waits() > limits.output_cut_off && !state.closed {
+            self.count(listener::CUT_OFF, 1);
+            state.closed = true;
+            state.wake();
+        }
+        if !state.closed && state.waits_before(seq) > limits.output {
+            Pressure::Slow
+        } else {
+            Pressure::Fine
+        }
+    }
+
+    /// Whether the upstream that sends the reply `seq`, or what answers nothing, has to wait for
+    /// this client; if so it is woken when there is room.
+    pub(crate) fn is_slow(&self, seq: Option<u64>, waker: &Waker) -> bool {
+        let mut state = self.state.borrow_mut();
+        if state.closed || state.waits_before(seq) <= self.cap() {
+            return false;
+        }
+        if !state.waiting.iter().any(|other| other.will_wake(waker)) {
+            state.waiting.push(waker.clone());
+        }
+        true
+    }
+
+    /// Runs `write` on the output, remembers the task, and wakes whoever waits for room.
+    pub(crate) fn flush<R>(&self, waker: &Waker, write: impl FnOnce(&mut Output) -> R) -> R {
+        let mut state = self.state.borrow_mut();
+        if !state.waker.as_ref().is_some_and(|own| own.will_wake(waker)) {
+            state.waker = Some(waker.clone());
+        }
+        let result = write(&mut state.out);
+        // What is held may leave only after what they send: they find out themselves.
+        if !state.waiting.is_empty() && state.out.len() <= self.cap() {
+            for waker in state.waiting.drain(..) {
+                waker.wake();
+            }
+        }
+        result
+    }
+
+    /// Too much waits to be written for more to be read.
+    pub(crate) fn is_over_cap(&self) -> bool {
+        let state = self.state.borrow();
+        state.waits() + state.parked_bytes > self.cap()
+    }
+}
+
+impl State {
+    /// Bytes that wait to be written, now or when their turn comes.
+    fn waits(&self) -> usize {
+        self.out.len() + self.replies.held_bytes()
+    }
+
+    /// Bytes that must be written before more of the reply `seq` is of use, or of what answers
+    /// nothing. What is held for later does not stand before a reply whose turn it is: to stop
+    /// that one for its sake would stop both.
+    fn waits_before(&self, seq: Option<u64>) -> usize {
+        if seq.is_none_or(|seq| self.replies.is_turn(seq)) {
+            self.out.len()
+        } else {
+            self.waits()
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What ties a client to upstream connections: its session, the connection that it is pinned to, and those
+//! that work for it alone. It knows nothing of bytes, nor of the order of replies.
+
+use std::rc::Rc;
+
+use meltemi_frame::{Bind, Fault, Head, Session};
+
+use super::Downstream;
+use crate::cluster::ClusterState;
+use crate::upstream::Upstream;
+
+impl Downstream {
+    /// The session of an upstream connection: what the cluster asks for, then what the client is.
+    pub(crate) fn upstream_session(&self, cluster: &ClusterState) -> Session {
+        let client = self.session();
+        let config = cluster.config.borrow();
+        let login = &config.login;
+        if client.is_plain() {
+            return login.clone();
+        }
+        if login.is_plain() {
+            return client;
+        }
+        let key = (login.key(), client.key());
+        let composed = &mut self.state.borrow_mut().composed;
+        if let Some((a, b, session)) = composed
+            && (*a, *b) == key
+        {
+            return session.clone();
+        }
+        let session = client.behind(login);
+        *composed = Some((key.0, key.1, session.clone()));
+        session
+    }
+
+    /// A request that was refused is part of what ties the connection: what was sent of that must not be
+    /// carried out without it, as a transaction would be.
+    pub(crate) fn spoil(&self, head: &Head) {
+        if head.bind == Bind::Pin
+            && let Some(upstream) = self.pinned()
+        {
+            upstream.close(Fault::Reset);
+        }
+    }
+
+    pub(crate) fn session(&self) -> Session {
+        let state = self.state.borrow();
+        let codec = state.codec.as_ref();
+        codec.map_or_else(|| state.last.clone(), |codec| codec.session())
+    }
+
+    pub(crate) fn pinned(&self) -> Option<Rc<Upstream>> {
+        self.state.borrow().pinned.clone()
+    }
+
+    /// Ties the connection to an upstream.
+    pub(crate) fn pin(self: &Rc<Self>, upstream: &Rc<Upstream>) {
+        upstream.pin(self);
+        self.state.borrow_mut().pinned = Some(Rc::clone(upstream));
+    }
+
+    /// Its upstream never came to be, and the request that tied it there is on its way to another.
+    pub(crate) fn forget_pin(&self) {
+        self.state.borrow_mut().pinned = None;
+    }
+
+    /// Unties it if the codec says that nothing ties it any more. `clean`: the upstream is in the
+    /// state that its session tells.
+    pub(crate) fn unpin_if_free(&self, clean: bool) {
+        let free = {
+            let mut state = self.state.borrow_mut();
+            let still = state.codec.as_ref().is_some_and(|codec| codec.pinned());
+            if still { None } else { state.pinned.take() }
+        };
+        if let Some(upstream) = free {
+            let clean = clean && upstream.in_flight() == 0;
+            upstream.unpin(&self.worker, clean);
+        }
+    }
+
+    /// A reply of `upstream` has ended, or the request was never sent.
+    pub(crate) fn after_reply(&self, upstream: &Rc<Upstream>) {
+        self.state
+            .borrow_mut()
+            .exclusive
+            .retain(|(other, _)| !Rc::ptr_eq(other, upstream));
+        if upstream.is_pinned() && upstream.in_flight() == 0 {
+            self.unpin_if_free(true);
+        }
+    }
+
+    /// Remembers that an upstream works for this client alone.
+    /// `blocking`: the request makes sense only while the client is there.
+    pub(crate) fn uses_alone(&self, upstream: &Rc<Upstream>, blocking: bool) {
+        let exclusive = &mut self.state.borrow_mut().exclusive;
+        // Those that ended without a reply.
+        exclusive.retain(|(other, _)| !other.is_closed());
+        exclusive.push((Rc::clone(upstream), blocking));
+    }
+
+    /// A blocking request waits for a connection, or does not any more.
+    pub(crate) fn set_queued(&self, waits: bool) {
+        let queued = &mut self.state.borrow_mut().queued;
+        *queued = if waits {
+            *queued + 1
+        } else {
+            queued.saturating_sub(1)
+        };
+    }
+
+    /// Whether something goes on that makes sense only while the client is there.
+    pub(crate) fn is_tied(&self) -> bool {
+        let state = self.state.borrow();
+        state.pinned.is_some()
+            || state.queued > 0
+            || state
+                .exclusive
+                .iter()
+                .any(|(upstream, blocking)| *blocking && !upstream.is_closed())
+    }
+
+    /// The pinned upstream has ended: so does this connection, as a direct one would.
+    pub(crate) fn pinned_upstream_lost(&self, upstream: &Rc<Upstream>) {
+        let mut state = self.state.borrow_mut();
+        if state
+            .pinned
+            .as_ref()
+            .is_some_and(|pinned| Rc::ptr_eq(pinned, upstream))
+        {
+            state.pinned = None;
+            state.ending = true;
+            state.wake();
+        }
+    }
+}
