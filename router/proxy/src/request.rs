@@ -1,23 +1,24 @@
 //! What happens to a request before it is sent: who may, how much, which route, which faults and copies.
 //! Where it goes from there is told by `dispatch`.
 
+mod policies;
+
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use meltemi_config::Abort;
 use meltemi_frame::{Bind, Fault, Kind, Message};
-use meltemi_router_core::{Access, Authorizer, Policies};
 
 use crate::access_log::Entry;
 use crate::call::{Call, Caller, OneWay, Told, Track, Who};
 use crate::dispatch::{Errand, Sent};
 use crate::downstream_task::{DownstreamTask, Streaming};
-use crate::parked::{self, Wait, Word};
-use crate::ratelimit::Question;
+use crate::parked::{self, Wait};
 use crate::stats::{listener, operation, route};
 use crate::upstream::Upstream;
 use crate::view::ServedView;
+
+use policies::Refusal;
 
 impl DownstreamTask {
     /// Takes one request. Tells whether the connection has to wait before the next.
@@ -266,85 +267,7 @@ impl DownstreamTask {
     }
 }
 
-/// Why a request goes no further.
-struct Refusal {
-    fault: Fault,
-    text: String,
-}
-
 impl DownstreamTask {
-    /// Asks the policies of a listener or a route. Services are asked, too; their `words` are waited for
-    /// later.
-    fn ask(
-        &self,
-        served: &ServedView,
-        policies: &Policies,
-        message: &Message<'_>,
-        call: &mut Call,
-        words: &mut Vec<Word>,
-    ) -> Result<(), Refusal> {
-        let source = self.down.peer.ip();
-        if let Some(authorizer) = policies.authorization() {
-            self.authorize(authorizer, message, call)?;
-        }
-        for limiter in policies.local() {
-            if !limiter.take(message, source, self.worker.now_us()) {
-                if let Some(track) = call.track_mut() {
-                    track.note(|entry| limiter.name().to_string().clone_into(&mut entry.limit));
-                }
-                return Err(Refusal {
-                    fault: Fault::RateLimited,
-                    text: format!("over the limit {}", limiter.name()),
-                });
-            }
-        }
-        for limiter in policies.global() {
-            let Some(descriptors) = limiter.descriptors(message, source) else {
-                continue;
-            };
-            let service = served.clusters.get(limiter.cluster);
-            let service = service.map_or_else(String::new, |one| one.config.borrow().name.clone());
-            words.push(Word {
-                limit: Arc::clone(&limiter.name),
-                answer: self.worker.rate_limits.ask(Question {
-                    limit: Arc::clone(&limiter.name),
-                    cluster: service.into(),
-                    domain: limiter.domain.to_string(),
-                    descriptors,
-                    hits: 1,
-                    timeout: limiter.timeout,
-                }),
-                deny_on_failure: limiter.deny_on_failure,
-            });
-        }
-        Ok(())
-    }
-
-    fn authorize(
-        &self,
-        authorizer: &Authorizer,
-        message: &Message<'_>,
-        call: &mut Call,
-    ) -> Result<(), Refusal> {
-        let peer = self.down.identity();
-        for policy in authorizer.audits(message, &peer) {
-            self.view.group.add(listener::AUDITED, 1);
-            tracing::info!(downstream = %self.down.peer, policy, "audited");
-        }
-        let Access::Denied { policy } = authorizer.decide(message, &peer) else {
-            return Ok(());
-        };
-        let name = policy.unwrap_or("no policy allows it");
-        if let Some(track) = call.track_mut() {
-            track.note(|entry| name.clone_into(&mut entry.policy));
-        }
-        Err(Refusal {
-            fault: Fault::Denied,
-            // Which policy it was is for the operator: the log says it.
-            text: "access denied".to_owned(),
-        })
-    }
-
     fn describe_no_route(&self, served: &ServedView, message: &Message<'_>) -> String {
         let (service, operation) = served.operations.names(message);
         let separator = if service.is_empty() { "" } else { "." };

@@ -1,17 +1,19 @@
 //! One upstream connection: its output, and who waits for what on it. Downstream tasks append here;
 //! the connection's own task (`upstream_task`) moves the bytes.
 
+mod ending;
+mod heartbeat;
+
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Waker;
 
-use bytes::Bytes;
 use meltemi_frame::{
-    Bind, Codec, Fault, Interest, Message, Output, Protocol, Receipt, Say, Session, Sharing, Side,
+    Bind, Codec, Fault, Interest, Message, Output, Protocol, Session, Sharing, Side,
 };
 
-use crate::call::{Call, Place, Ticket};
+use crate::call::{Call, Place};
 use crate::calls::{Calls, Unsent};
 use crate::cluster::{ClusterState, Need};
 use crate::downstream::Downstream;
@@ -229,44 +231,6 @@ impl Upstream {
         }
     }
 
-    /// Asks the upstream whether it is there.
-    pub(crate) fn ping(&self, deadline_ms: u64) {
-        let mut state = self.state.borrow_mut();
-        let State {
-            codec, out, calls, ..
-        } = &mut *state;
-        let id = match calls {
-            Calls::ById(pending) => pending.insert(Ticket::keepalive(), deadline_ms),
-            Calls::InOrder(_) => Some(0),
-        };
-        let Some(id) = id else { return };
-        let said = codec.synthesize(Say::Ping { id }, out);
-        match (said, calls) {
-            (Ok(()), Calls::InOrder(fifo)) => {
-                fifo.push(Ticket::keepalive(), deadline_ms);
-            }
-            (Err(_), Calls::ById(pending)) => drop(pending.remove(id)),
-            _ => {}
-        }
-        self.asked.set(true);
-        if let Some(waker) = &state.waker {
-            waker.wake_by_ref();
-        }
-    }
-
-    /// Whether a heartbeat is not answered yet.
-    pub(crate) const fn is_asked(&self) -> bool {
-        self.asked.get()
-    }
-
-    /// Answers the upstream's own heartbeat.
-    pub(crate) fn pong(&self, to: &Receipt) {
-        let mut state = self.state.borrow_mut();
-        let State { codec, out, .. } = &mut *state;
-        // A protocol that can ask can answer; one that cannot has nothing to say.
-        let _ = codec.synthesize(Say::Pong { to }, out);
-    }
-
     /// Whether requests of this protocol and session may be sent here.
     pub(crate) fn serves(&self, protocol: &Arc<dyn Protocol>, session: &Session) -> bool {
         // The same protocol, not one of the same name: what is declared may have changed.
@@ -372,27 +336,6 @@ impl Upstream {
         self.state.borrow().calls.has_deadline()
     }
 
-    /// Takes no new requests; closes when nothing is in flight.
-    pub(crate) fn drain(&self) {
-        let mut state = self.state.borrow_mut();
-        if state.phase != Phase::Closed {
-            state.phase = Phase::Draining;
-        }
-        if let Some(waker) = &state.waker {
-            waker.wake_by_ref();
-        }
-    }
-
-    /// Closes at once; what is in flight fails with `fault`.
-    pub(crate) fn close(&self, fault: Fault) {
-        let mut state = self.state.borrow_mut();
-        state.closed_for.get_or_insert(fault);
-        state.phase = Phase::Closed;
-        if let Some(waker) = &state.waker {
-            waker.wake_by_ref();
-        }
-    }
-
     /// The downstream is woken when there is room in the output again. Tells whether it has to wait.
     pub(crate) fn is_full(&self, waker: &Waker) -> bool {
         let mut state = self.state.borrow_mut();
@@ -408,75 +351,6 @@ impl Upstream {
     /// Microseconds since the last request.
     pub(crate) const fn idle_us(&self, now_us: u64) -> u64 {
         now_us.saturating_sub(self.active_us.get())
-    }
-
-    /// Microseconds since the last byte came.
-    pub(crate) const fn unheard_us(&self, now_us: u64) -> u64 {
-        now_us.saturating_sub(self.heard_us.get())
-    }
-
-    /// Bytes came.
-    pub(crate) fn mark_heard(&self, now_us: u64) {
-        self.heard_us.set(now_us);
-        self.asked.set(false);
-    }
-
-    /// Takes out the calls whose time has run out. An exclusive connection that owes a reply is
-    /// closed; a shared one remembers, and drops the reply if it still comes.
-    pub(crate) fn expire(self: &Rc<Self>, now_ms: u64) -> Vec<Call> {
-        let mut state = self.state.borrow_mut();
-        let calls = state.calls.expired(now_ms);
-        if calls.is_empty() {
-            return calls;
-        }
-        let heartbeat_lost = calls.iter().any(|call| call.is_keepalive());
-        let in_order = matches!(state.calls, Calls::InOrder(_));
-        // With only abandoned requests before it nothing that comes would be of use to anybody.
-        let useless = state.calls.are_useless();
-        if state.exclusive || heartbeat_lost || useless {
-            state.closed_for.get_or_insert(Fault::Timeout);
-            state.phase = Phase::Closed;
-        } else if (in_order || self.mute.replace(true)) && state.phase != Phase::Closed {
-            // Whoever is behind the stuck request waits for it; nobody new shall. Ids let answers
-            // overtake it, but not one that has begun and never ends: two time-outs without an
-            // answer between them tell it.
-            state.phase = Phase::Draining;
-        }
-        if let Some(waker) = &state.waker {
-            waker.wake_by_ref();
-        }
-        calls
-    }
-
-    /// Takes out everything in flight, because the connection is gone: in the order in which it was sent,
-    /// each with its bytes if none of them has left.
-    pub(crate) fn drain_calls(&self) -> Vec<(Call, Option<Bytes>)> {
-        let mut state = self.state.borrow_mut();
-        state.phase = Phase::Closed;
-        for waker in state.blocked.drain(..) {
-            waker.wake();
-        }
-        let mut calls = state.calls.drain();
-        calls.sort_by_key(|call| call.place.start);
-        let written = state.written;
-        let mut left = Bytes::new();
-        if calls.iter().any(|call| call.place.start >= written) {
-            left = state.out.drain();
-        }
-        let bytes = |place: Place| {
-            let start = usize::try_from(place.start.checked_sub(written)?).ok()?;
-            let end = start
-                .checked_add(place.length)
-                .filter(|end| *end <= left.len())?;
-            (place.length > 0).then(|| left.slice(start..end))
-        };
-        calls
-            .into_iter()
-            .map(|call| {
-                let bytes = bytes(call.place);
-                (call, bytes)
-            })
-            .collect()
     }
 
     /// More waits to be written than may.

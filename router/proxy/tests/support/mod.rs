@@ -15,7 +15,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use meltemi_config::{
     Address, AttributeMatch, Cluster, Config, Endpoint, Listener, ListenerLimits, Matcher, Route,
@@ -23,6 +23,7 @@ use meltemi_config::{
 };
 use meltemi_frame::Protocol;
 use meltemi_proxy::{Options, Proxy};
+use meltemi_redis::Redis;
 
 /// How long a test waits for what must happen.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -280,4 +281,69 @@ pub fn command(words: &[&str]) -> String {
         text.push_str(&format!("${}\r\n{word}\r\n", word.len()));
     }
     text
+}
+
+pub fn start_workers(config: &Config, workers: usize) -> (Proxy, SocketAddr) {
+    let options = Options {
+        workers,
+        ..Options::default()
+    };
+    let proxy = Proxy::start(config, &options).expect("started");
+    let address = proxy.addresses()[0].1;
+    (proxy, address)
+}
+
+/// The sum of a metric.
+pub fn sum(proxy: &Proxy, name: &str) -> u64 {
+    proxy.stats().values(name).values().sum()
+}
+
+pub fn eventually(what: &str, mut is: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !is() {
+        assert!(Instant::now() < until, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Answers every Thrift call, but never one of `hang`.
+pub fn hanging_server() -> Upstream {
+    Upstream::start(|mut stream| {
+        while let Some((_, method, seqid, _)) = read_thrift(&mut stream) {
+            if method != "hang" {
+                let _ = stream.write_all(&thrift_with(2, &method, seqid, b"x"));
+            }
+        }
+    })
+}
+
+/// One call and its answer.
+pub fn call(client: &mut TcpStream, method: &str) -> u8 {
+    client.write_all(&thrift(1, method, 1)).unwrap();
+    read_thrift(client).expect("an answer").0
+}
+
+/// The next connection, in time.
+pub fn accept(listener: &TcpListener) -> Line {
+    listener.set_nonblocking(true).unwrap();
+    let mut found = None;
+    eventually("somebody connects", || {
+        found = listener.accept().ok();
+        found.is_some()
+    });
+    let (stream, _) = found.unwrap();
+    stream.set_nonblocking(false).unwrap();
+    Line::new(stream)
+}
+
+pub fn redis(route: Route, clusters: Vec<Cluster>) -> (Proxy, SocketAddr) {
+    start(&config(Redis::new(), vec![route], clusters))
+}
+
+pub fn is(name: &str, value: &str) -> AttributeMatch {
+    AttributeMatch {
+        name: name.into(),
+        matcher: Matcher::Exact(value.into()),
+        negate: false,
+    }
 }
