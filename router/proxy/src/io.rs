@@ -15,9 +15,13 @@ use tokio::net::TcpStream;
 /// nothing.
 const READ: usize = 64 << 10;
 
-/// A connection keeps at most this much memory for its next output, in bytes, until it has been
-/// silent for a while.
-pub(crate) const KEEP: usize = 16 << 10;
+/// A downstream connection keeps at most this much memory for its next output, in bytes, until it has
+/// been silent for a while.
+pub(crate) const KEEP: usize = 64 << 10;
+
+/// The same for an upstream connection, whose output gathers what many clients send in one turn: to
+/// give it back after every turn would be to ask the system for it in every turn.
+pub(crate) const KEEP_UPSTREAM: usize = 512 << 10;
 
 /// A connection without input that waits keeps at most this much memory for more, in bytes: small
 /// enough for idle ones, large enough for small messages that come in two segments.

@@ -111,6 +111,9 @@ fn upstreams(worker: &Rc<Worker>) {
         let idle = Duration::from_micros(upstream.idle_us(now));
         let unheard = Duration::from_micros(upstream.unheard_us(now));
         let busy = upstream.in_flight() > 0;
+        if idle >= Duration::from_micros(SILENT_US) {
+            upstream.trim();
+        }
         let asks = !config.keepalive.is_zero() && upstream.protocol.spec().heartbeat;
         if !busy && !config.idle_timeout.is_zero() && idle >= config.idle_timeout {
             upstream.drain();

@@ -348,6 +348,11 @@ impl Upstream {
         true
     }
 
+    /// Gives back memory that a connection without anything to write does not need.
+    pub(crate) fn trim(&self) {
+        self.state.borrow_mut().out.shrink(0);
+    }
+
     /// Microseconds since the last request.
     pub(crate) const fn idle_us(&self, now_us: u64) -> u64 {
         now_us.saturating_sub(self.active_us.get())

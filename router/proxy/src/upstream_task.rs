@@ -12,7 +12,7 @@ use meltemi_frame::{DecodeError, Decoded, Fault};
 use meltemi_router_core::Outcome;
 use tokio::net::TcpStream;
 
-use crate::io::{Consumed, Input, KEEP, Read};
+use crate::io::{Consumed, Input, KEEP_UPSTREAM, Read};
 use crate::patience::Patience;
 use crate::response::{self, Paused};
 use crate::retry;
@@ -205,7 +205,7 @@ impl UpstreamTask {
             *written += (before - out.len()) as u64;
             if let Poll::Ready(result) = result {
                 result?;
-                out.shrink(KEEP);
+                out.shrink(KEEP_UPSTREAM);
             }
             for waker in blocked.drain(..) {
                 waker.wake();
