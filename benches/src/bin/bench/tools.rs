@@ -52,7 +52,12 @@ impl Tools {
             ("twemproxy", &self.twemproxy, "-V"),
         ];
         for (name, path, flag) in peers {
-            let version = path.as_ref().map(|path| first_line(path, flag));
+            // Envoy tells where it lies: that is this machine's own affair.
+            let version = path.as_ref().map(|path| {
+                let line = first_line(path, flag);
+                let told = line.split_once("version:").map(|(_, told)| told.trim());
+                told.map_or_else(|| line.clone(), str::to_owned)
+            });
             versions.push((
                 name.to_owned(),
                 version.unwrap_or_else(|| "not installed".to_owned()),
