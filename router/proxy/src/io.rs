@@ -27,6 +27,10 @@ pub(crate) const KEEP_UPSTREAM: usize = 512 << 10;
 /// enough for idle ones, large enough for small messages that come in two segments.
 const KEEP_INPUT: usize = 512;
 
+/// Up to this many bytes that wait are put in front of what is read next: a message that has only begun
+/// does not make the next read a small one.
+const LIFT: usize = READ / 4;
+
 /// A worker's read buffer, lent to one connection at a time.
 pub(crate) struct ReadBuffer(Cell<Vec<u8>>);
 
@@ -106,7 +110,7 @@ impl Input {
         cx: &mut Context<'_>,
         consume: &mut dyn FnMut(&[u8]) -> Consumed,
     ) -> Poll<io::Result<Read>> {
-        if self.pending.is_empty() {
+        if self.pending.len() <= LIFT && self.need <= READ {
             let mut bytes = buffer.0.take();
             // Lost with a task that panicked: without room, every read would look like an end.
             if bytes.is_empty() {
@@ -149,30 +153,34 @@ impl Input {
         cx: &mut Context<'_>,
         consume: &mut dyn FnMut(&[u8]) -> Consumed,
     ) -> Poll<io::Result<Read>> {
-        let mut read = ReadBuf::new(buffer);
+        let before = self.pending.len();
+        let (waiting, room) = buffer.split_at_mut(before);
+        let mut read = ReadBuf::new(room);
         match Pin::new(stream).poll_read(cx, &mut read) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             Poll::Pending => return Poll::Pending,
         }
-        let bytes = read.filled();
-        let count = bytes.len();
+        let count = read.filled().len();
         if count == 0 {
             return Poll::Ready(Ok(Read::Eof));
         }
-        let drop = self.discard.min(count);
+        waiting.copy_from_slice(&self.pending);
+        self.pending.clear();
+        let bytes = buffer.get(..before + count).unwrap_or_default();
+        let drop = self.discard.min(bytes.len());
         self.discard -= drop;
         let bytes = bytes.get(drop..).unwrap_or_default();
-        if !bytes.is_empty() {
+        let mut taken = 0;
+        if bytes.len() >= self.need.max(1) {
             let consumed = consume(bytes);
-            // The consumer may have asked to discard more than it was shown.
-            let rest = bytes
-                .get(consumed.bytes.min(bytes.len())..)
-                .unwrap_or_default();
+            taken = consumed.bytes;
             self.need = consumed.need;
-            self.pending.extend_from_slice(rest);
-            self.drop_discarded();
         }
+        // The consumer may have asked to discard more than it was shown.
+        let rest = bytes.get(taken..).unwrap_or_default();
+        self.pending.extend_from_slice(rest);
+        self.drop_discarded();
         Poll::Ready(Ok(Read::Data(count)))
     }
 }

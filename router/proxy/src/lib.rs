@@ -7,6 +7,7 @@
 mod acceptor;
 mod access_log;
 mod admin;
+mod beat;
 mod call;
 mod calls;
 mod clock;

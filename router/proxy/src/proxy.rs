@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::acceptor::{Acceptor, Lane};
 use crate::access_log::AccessLog;
+use crate::beat::Beat;
 use crate::clock::Clock;
 use crate::probing::Probing;
 use crate::ratelimit::{self, RateLimits};
@@ -150,6 +151,7 @@ impl Proxy {
                 access_log: options.access_log.clone(),
                 rate_limits: Arc::clone(&rate_limits),
                 tracer: tracer.clone(),
+                beat: Beat::start(&runtime),
                 clock,
                 snapshot: Arc::clone(&snapshot),
                 load: Arc::clone(&load),

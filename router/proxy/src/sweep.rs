@@ -6,14 +6,9 @@ use std::time::Duration;
 
 use meltemi_frame::Fault;
 
+use crate::beat::COARSE;
 use crate::stats::{cluster, listener};
 use crate::worker::Worker;
-
-/// How precise deadlines of requests are.
-const FINE: Duration = Duration::from_millis(10);
-
-/// How precise everything else is.
-const COARSE: Duration = Duration::from_millis(250);
 
 /// How long a heartbeat may take; and how long a connection may owe answers without a byte before it
 /// is asked with one.
@@ -26,14 +21,7 @@ const SILENT_US: u64 = 1_000_000;
 pub(crate) async fn run(worker: Rc<Worker>) {
     let mut last_coarse = tokio::time::Instant::now();
     loop {
-        if worker.pending.get() {
-            tokio::time::sleep(FINE).await;
-        } else {
-            tokio::select! {
-                () = tokio::time::sleep(COARSE) => {}
-                () = worker.wake_sweep.notified() => tokio::time::sleep(FINE).await,
-            }
-        }
+        worker.beat.due().await;
         worker.tick();
         requests(&worker);
         if last_coarse.elapsed() >= COARSE {
@@ -41,7 +29,7 @@ pub(crate) async fn run(worker: Rc<Worker>) {
             upstreams(&worker);
             downstreams(&worker);
             fitness(&worker);
-            if !worker.pending.get() {
+            if !worker.beat.is_pending() {
                 worker.calls.trim();
             }
             worker.finish_drain();
@@ -55,7 +43,7 @@ fn requests(worker: &Rc<Worker>) {
     let upstreams = worker.upstreams.borrow().clone();
     let mut pending = false;
     // Whatever is sent from here on says so itself.
-    worker.pending.set(false);
+    worker.beat.set_calm();
     for upstream in upstreams.iter().filter_map(std::rc::Weak::upgrade) {
         for call in upstream.expire(now) {
             upstream.cluster.group.add(cluster::TIMEOUTS, 1);
@@ -81,7 +69,7 @@ fn requests(worker: &Rc<Worker>) {
         state.make_way();
     }
     if pending || worker.is_draining() {
-        worker.pending.set(true);
+        worker.beat.set_pending();
     }
 }
 

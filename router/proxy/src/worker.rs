@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use meltemi_frame::{Fault, Limits};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use crate::acceptor::Admission;
 use crate::access_log::AccessLog;
+use crate::beat::Beat;
 use crate::call::Pool;
 use crate::clock::Clock;
 use crate::cluster::ClusterState;
@@ -87,8 +88,7 @@ pub(crate) struct Worker {
     pub(crate) upstreams: RefCell<Vec<Weak<Upstream>>>,
     pub(crate) downstreams: RefCell<Vec<(Weak<Downstream>, Rc<Watch>)>>,
     next_number: Cell<u64>,
-    pub(crate) pending: Cell<bool>,
-    pub(crate) wake_sweep: Notify,
+    pub(crate) beat: Arc<Beat>,
     /// Connections of this worker, seen by the acceptor.
     load: Arc<AtomicUsize>,
     /// The process ends: nobody is let in any more.
@@ -105,6 +105,7 @@ pub(crate) struct Start {
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) tracer: Option<Arc<Tracer>>,
     pub(crate) rate_limits: Arc<RateLimits>,
+    pub(crate) beat: Arc<Beat>,
     pub(crate) clock: Clock,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) load: Arc<AtomicUsize>,
@@ -148,8 +149,7 @@ impl Worker {
             upstreams: RefCell::default(),
             downstreams: RefCell::default(),
             next_number: Cell::new(0),
-            pending: Cell::new(false),
-            wake_sweep: Notify::new(),
+            beat: start.beat,
             load: start.load,
             leaving: Cell::new(false),
             draining: RefCell::default(),
@@ -357,9 +357,7 @@ impl Worker {
 
     /// The sweep must run soon: somebody waits for something that has a deadline.
     pub(crate) fn something_pending(&self) {
-        if !self.pending.replace(true) {
-            self.wake_sweep.notify_one();
-        }
+        self.beat.set_pending();
     }
 
     pub(crate) fn watch_upstream(&self, upstream: &Rc<Upstream>) {

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::{Command, Start, run};
 use crate::acceptor::Admission;
+use crate::beat::Beat;
 use crate::clock::Clock;
 use crate::ratelimit::RateLimits;
 use crate::snapshot::{Lasting, Snapshot};
@@ -83,7 +84,9 @@ fn allocated(connections: usize, requests: usize) -> AllocationInfo {
     });
     let (commands, receiver) = mpsc::unbounded_channel();
     let load = Arc::new(AtomicUsize::new(0));
-    let background = tokio::runtime::Builder::new_current_thread()
+    let background = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
         .build()
         .unwrap();
     let start = Start {
@@ -92,6 +95,7 @@ fn allocated(connections: usize, requests: usize) -> AllocationInfo {
         access_log: None,
         rate_limits: RateLimits::new(background.handle().clone(), Stats::default()),
         tracer: None,
+        beat: Beat::start(background.handle()),
         snapshot: snapshot(upstream),
         load: Arc::clone(&load),
     };
