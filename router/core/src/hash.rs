@@ -57,6 +57,10 @@ impl HashPolicy {
         (Self(keys.into()), interest)
     }
 
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The hash of a request; `None` if none of the keys is present. With one key it is xxHash64 of
     /// the (first) value with seed 0, as in Envoy; each further key is hashed with the hash so far
     /// as its seed.

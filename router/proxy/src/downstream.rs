@@ -5,15 +5,14 @@ mod parking;
 mod pressure;
 mod ties;
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Waker;
 
 use meltemi_frame::{
-    Codec, DecodeError, Decoded, Fault, Interest, Message, Output, Reason, Receipt, Say, Session,
-    Status,
+    Codec, Fault, Message, Output, Reason, Receipt, Say, Session, Status,
 };
 use meltemi_router_core::{CompiledRoute, Facts, Peer};
 
@@ -144,23 +143,11 @@ impl Downstream {
         state.replies = Replies::new(in_order);
     }
 
-    /// Tells one message at the front of `input`, if the protocol is known.
+    /// The connection's codec, if the protocol is known. Nothing else of the connection can be used
+    /// meanwhile.
     #[inline]
-    pub(crate) fn decode<'b>(
-        &self,
-        input: &'b [u8],
-        interest: Interest,
-    ) -> Option<Result<Decoded<'b>, DecodeError>> {
-        let mut state = self.state.borrow_mut();
-        let codec = state.codec.as_mut()?;
-        Some(codec.decode(input, interest))
-    }
-
-    /// Runs `use_codec` with the connection's codec, if the protocol is known.
-    pub(crate) fn with_codec<R>(&self, use_codec: impl FnOnce(&mut dyn Codec) -> R) -> Option<R> {
-        let mut state = self.state.borrow_mut();
-        let codec = state.codec.as_mut()?;
-        Some(use_codec(codec.as_mut()))
+    pub(crate) fn codec(&self) -> Option<RefMut<'_, Box<dyn Codec>>> {
+        RefMut::filter_map(self.state.borrow_mut(), |state| state.codec.as_mut()).ok()
     }
 
     /// Takes a place in the order of replies for a request, and takes down what its answer will need.

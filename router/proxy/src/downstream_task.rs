@@ -272,7 +272,7 @@ impl DownstreamTask {
                 true
             }
             Kind::Local => {
-                let receipt = self.down.with_codec(|codec| codec.receipt(message));
+                let receipt = self.down.codec().map(|codec| codec.receipt(message));
                 self.conversation.closing |= message.head.close;
                 if let Some(receipt) = receipt {
                     self.down.answer_own(&receipt);
@@ -282,7 +282,7 @@ impl DownstreamTask {
             }
             Kind::Ping => {
                 self.view.group.add(listener::HEARTBEATS, 1);
-                if let Some(receipt) = self.down.with_codec(|codec| codec.receipt(message)) {
+                if let Some(receipt) = self.down.codec().map(|codec| codec.receipt(message)) {
                     self.down.answer_ping(&receipt);
                 }
                 false

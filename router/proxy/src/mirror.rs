@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meltemi_frame::{Limits, Message, Output, Protocol, Session, Side};
-use meltemi_router_core::stable_hash;
+use meltemi_router_core::{Mirrors, stable_hash};
 
 use crate::call::{Call, Who};
 use crate::dispatch::Errand;
@@ -32,11 +32,15 @@ pub(crate) struct Comparison {
 
 impl Errand<'_> {
     /// Sends copies of a request to the mirrors of its route that are drawn.
+    #[inline]
     pub(crate) fn copy(&self, message: &Message<'_>, original: &mut Call) {
         let extras = self.route.rules.extras();
-        let Some(mirrors) = extras.and_then(|extras| extras.mirrors.as_ref()) else {
-            return;
-        };
+        if let Some(mirrors) = extras.and_then(|extras| extras.mirrors.as_ref()) {
+            self.copy_to(mirrors, message, original);
+        }
+    }
+
+    fn copy_to(&self, mirrors: &Mirrors, message: &Message<'_>, original: &mut Call) {
         // Pieces of what is not held whole are forwarded as they come, and cannot be in two places.
         if !message.head.end {
             return;

@@ -21,7 +21,7 @@ pub(crate) struct Replies {
 /// How replies leave.
 enum Flow {
     /// In the order of the requests.
-    InOrder(Order<VecDeque<Held>>),
+    InOrder(Order<Vec<Held>>),
     /// As they come, but pieces of one are not mixed with others.
     AsTheyCome {
         next: u64,
@@ -133,7 +133,7 @@ impl Replies {
                     }
                     let piece = piece.hold();
                     *held_bytes += piece.size();
-                    held.push_back(piece);
+                    held.push(piece);
                 }
                 if piece.is_last() && order.finish(seq) {
                     // What leaves here may be a reply that goes on: its last piece, if it is held

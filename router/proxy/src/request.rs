@@ -139,7 +139,7 @@ impl DownstreamTask {
 
     /// Policies, the route, and what the route does to its requests.
     fn admit(&mut self, served: &Rc<ServedView>, message: &mut Message<'_>, mut call: Call) {
-        let mut words = Vec::new();
+        let mut words = None;
         if let Some(policies) = served.table.policies()
             && let Err(refusal) = self.ask(served, policies, message, &mut call, &mut words)
         {
@@ -215,7 +215,7 @@ impl DownstreamTask {
             let facts = self.down.facts(&self.view.listener.name, route, cluster);
             route.request_changes.apply(message, &facts);
         }
-        let wait = if !words.is_empty() {
+        let wait = if let Some(words) = words {
             Some(Wait::Words(words, delay_ms))
         } else if let Some(due_ms) = delay_ms {
             Some(Wait::Until(due_ms))

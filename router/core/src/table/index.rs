@@ -55,6 +55,10 @@ impl Index {
         message: &Message<'_>,
         passes: impl Fn(usize) -> bool,
     ) -> Option<usize> {
+        if let ([], [only]) = (&*self.groups, &*self.rest) {
+            let only = *only as usize;
+            return passes(only).then_some(only);
+        }
         let mut best = u32::MAX;
         for group in &self.groups {
             if group.first < best {

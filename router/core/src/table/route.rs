@@ -31,6 +31,8 @@ pub struct CompiledRoute {
     targets: Box<[Target]>,
     /// The sum of the targets' weights.
     sum: u64,
+    /// Whether one of them hashes.
+    hashes: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -79,6 +81,7 @@ impl CompiledRoute {
             response_changes,
             rules: Rules::compile(route, scope),
             tests,
+            hashes: targets.iter().any(|target| !target.hash.is_empty()),
             sum: targets.iter().map(|target| u64::from(target.weight)).sum(),
             targets: targets.into(),
         }
@@ -119,7 +122,11 @@ impl CompiledRoute {
     /// The key `source.ip` is the client's address. Of a key with several values the first counts.
     /// A key that is written as `<attribute>{}` follows the rule of Redis hash tags: if the value
     /// has a non-empty part in braces, only that part is hashed, so that related keys stay together.
+    #[inline]
     pub fn hash(&self, cluster: usize, message: &Message<'_>, source: IpAddr) -> Option<u64> {
+        if !self.hashes {
+            return None;
+        }
         let target = self
             .targets
             .iter()

@@ -91,17 +91,20 @@ impl DownstreamTask {
         let down = Rc::clone(&self.down);
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            // By reference: messages are large, and every move copies one.
-            match &mut down.decode(rest, interest) {
+            let mut decoded = match down.codec() {
+                Some(mut codec) => codec.decode(rest, interest),
                 None => break,
-                Some(Ok(Decoded::Incomplete(need))) => {
+            };
+            // By reference: messages are large, and every move copies one.
+            match &mut decoded {
+                Ok(Decoded::Incomplete(need)) => {
                     return Consumed {
                         bytes: at,
                         need: *need,
                     };
                 }
-                Some(Ok(Decoded::Skip(count))) => at += (*count).max(1),
-                Some(Ok(Decoded::Message(message, count))) => {
+                Ok(Decoded::Skip(count)) => at += (*count).max(1),
+                Ok(Decoded::Message(message, count)) => {
                     at += (*count).max(1);
                     if self.message(message, false) {
                         return Consumed {
@@ -110,11 +113,11 @@ impl DownstreamTask {
                         };
                     }
                 }
-                Some(Err(DecodeError::Message {
+                Err(DecodeError::Message {
                     violation,
                     length,
                     answer,
-                })) => {
+                }) => {
                     self.view.group.add(listener::MALFORMED, 1);
                     tracing::debug!(downstream = %down.peer, %violation, "malformed message");
                     *discard += length.saturating_sub(rest.len());
@@ -123,7 +126,7 @@ impl DownstreamTask {
                         down.reject(receipt, fault_of(violation), &violation.to_string());
                     }
                 }
-                Some(Err(DecodeError::Connection { violation, answer })) => {
+                Err(DecodeError::Connection { violation, answer }) => {
                     self.view.group.add(listener::MALFORMED, 1);
                     tracing::debug!(downstream = %down.peer, %violation, "framing lost");
                     if let Some(receipt) = answer {

@@ -28,7 +28,7 @@ impl DownstreamTask {
         policies: &Policies,
         message: &Message<'_>,
         call: &mut Call,
-        words: &mut Vec<Word>,
+        words: &mut Option<Vec<Word>>,
     ) -> Result<(), Refusal> {
         let source = self.down.peer.ip();
         if let Some(authorizer) = policies.authorization() {
@@ -51,7 +51,7 @@ impl DownstreamTask {
             };
             let service = served.clusters.get(limiter.cluster);
             let service = service.map_or_else(String::new, |one| one.config.borrow().name.clone());
-            words.push(Word {
+            words.get_or_insert_default().push(Word {
                 limit: Arc::clone(&limiter.name),
                 answer: self.worker.rate_limits.ask(Question {
                     limit: Arc::clone(&limiter.name),
