@@ -11,9 +11,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Waker;
 
-use meltemi_frame::{
-    Codec, Fault, Message, Output, Reason, Receipt, Say, Session, Status,
-};
+use meltemi_frame::{Codec, Fault, Message, Output, Reason, Receipt, Say, Session, Status};
 use meltemi_router_core::{CompiledRoute, Facts, Peer};
 
 use crate::call::Caller;

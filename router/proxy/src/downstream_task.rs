@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::acceptor::Admission;
 use crate::downstream::Downstream;
-use crate::io::{Input, KEEP, Read};
+use crate::io::{Input, KEEP};
 use crate::linger::linger;
 use crate::stats::listener;
 use crate::upstream::Upstream;
@@ -135,23 +135,28 @@ impl DownstreamTask {
 
     /// Ready when the connection has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.worker.tick();
         self.refresh();
-        if let Poll::Ready(end) = self.flush(cx) {
-            return Poll::Ready(end);
+        if self.down.is_closed() {
+            return Poll::Ready(Ok(()));
         }
         for _ in 0..READS {
             if !self.may_go_on(cx.waker()) {
-                self.notice_leaving(cx);
-                return self.flush(cx);
+                // What is not written yet may be all that it waits for.
+                if let Poll::Ready(end) = self.flush(cx) {
+                    return Poll::Ready(end);
+                }
+                if !self.may_go_on(cx.waker()) {
+                    self.notice_leaving(cx);
+                    return self.flush(cx);
+                }
             }
             self.watch.unread.set(false);
             match self.read(cx) {
-                Poll::Ready(Ok(Read::Eof)) => {
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) => {
                     self.half_closed();
                     return self.flush(cx);
                 }
-                Poll::Ready(Ok(Read::Data(_))) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return self.flush(cx),
             }
@@ -229,17 +234,20 @@ impl DownstreamTask {
     fn may_go_on(&mut self, waker: &Waker) -> bool {
         loop {
             let talk = &mut self.conversation;
+            let limits = &self.view.listener.limits;
+            let Some(in_flight) = self.down.may_read(limits.output) else {
+                return false;
+            };
             if talk.eof || talk.closing {
                 return false;
             }
-            let in_flight = self.down.in_flight();
             if (talk.changing || talk.stalled.is_some()) && in_flight > 0 {
                 return false;
             }
             talk.changing = false;
             // The rest of a request that counts already must come, or it is never answered.
             let more = matches!(talk.streaming, Streaming::None);
-            if more && in_flight >= self.view.listener.limits.in_flight || self.down.is_over_cap() {
+            if more && in_flight >= limits.in_flight {
                 return false;
             }
             if talk

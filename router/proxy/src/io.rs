@@ -4,12 +4,14 @@
 use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use meltemi_frame::Output;
-use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::coop::has_budget_remaining;
+use tokio_util::io::poll_read_buf;
 
 /// The size of a worker's read buffer, in bytes: what one read can bring. Larger ones brought
 /// nothing.
@@ -41,12 +43,29 @@ impl ReadBuffer {
 }
 
 /// What a read brought.
-#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// This many bytes.
-    Data(usize),
+    /// This many bytes, and what there is to look at now, if it is worth a look.
+    Data(usize, Option<Lent>),
     /// The peer has closed its sending half.
     Eof,
+}
+
+/// Bytes to look at, lent by an [`Input`], which wants back what is not taken of them.
+pub(crate) enum Lent {
+    /// They are in the worker's buffer, between these two places.
+    Shared(Vec<u8>, usize, usize),
+    /// They are all that waited.
+    Own(BytesMut),
+}
+
+impl Lent {
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Shared(buffer, from, to) => buffer.get(*from..*to).unwrap_or_default(),
+            Self::Own(bytes) => bytes,
+        }
+    }
 }
 
 /// How the consumer of bytes got on.
@@ -55,8 +74,18 @@ pub(crate) struct Consumed {
     /// How many bytes it took from the front.
     pub(crate) bytes: usize,
     /// How many bytes must be there, counted from what it did not take, before it is worth
-    /// another call.
+    /// another look.
     pub(crate) need: usize,
+    /// How many further bytes are to be dropped as they come.
+    pub(crate) discard: usize,
+}
+
+impl Consumed {
+    /// A message of this length goes unread, of which so many bytes are here.
+    pub(crate) fn drop_message(&mut self, length: usize, here: usize) {
+        self.bytes += length.clamp(1, here.max(1));
+        self.discard += length.saturating_sub(here);
+    }
 }
 
 /// Input of one connection that does not make a whole message yet.
@@ -66,6 +95,8 @@ pub(crate) struct Input {
     need: usize,
     /// Bytes at the front that belong to a malformed message and are dropped as they come.
     discard: usize,
+    /// The last read found nothing, and the task is woken when there is something.
+    waits: bool,
 }
 
 impl Input {
@@ -78,110 +109,115 @@ impl Input {
         self.pending.is_empty()
     }
 
-    /// Drops this many further bytes as they come.
-    pub(crate) const fn discard(&mut self, bytes: usize) {
-        self.discard = self.discard.saturating_add(bytes);
+    /// Lends the bytes that wait once more, because whoever stopped can go on.
+    #[inline]
+    pub(crate) fn again(&mut self) -> Option<Lent> {
+        let worth = !self.pending.is_empty() && self.pending.len() >= self.need;
+        worth.then(|| Lent::Own(std::mem::take(&mut self.pending)))
     }
 
-    /// Presents the bytes that wait once more, because whoever stopped can go on.
-    pub(crate) fn again(&mut self, consume: &mut dyn FnMut(&[u8]) -> Consumed) {
-        if self.pending.is_empty() || self.pending.len() < self.need {
-            return;
+    /// Takes back what was lent.
+    pub(crate) fn give_back(&mut self, lent: Lent, consumed: Consumed, buffer: &ReadBuffer) {
+        match lent {
+            Lent::Shared(bytes, from, to) => {
+                let from = to.min(from + consumed.bytes);
+                let rest = bytes.get(from..to).unwrap_or_default();
+                self.pending.extend_from_slice(rest);
+                buffer.0.set(bytes);
+            }
+            Lent::Own(mut bytes) => {
+                bytes.advance(consumed.bytes.min(bytes.len()));
+                self.pending = bytes;
+            }
         }
-        let mut bytes = std::mem::take(&mut self.pending);
-        let consumed = consume(&bytes);
-        bytes.advance(consumed.bytes.min(bytes.len()));
         self.need = consumed.need;
-        self.pending = bytes;
-        self.shrink();
+        // The consumer may have asked to discard more than it was shown.
+        self.discard = self.discard.saturating_add(consumed.discard);
+        self.drop_discarded();
     }
 
-    fn shrink(&mut self) {
-        if self.pending.is_empty() && self.pending.capacity() > KEEP_INPUT {
-            self.pending = BytesMut::new();
-        }
-    }
-
-    /// Reads once and presents what is there.
+    /// Reads once.
     pub(crate) fn read(
         &mut self,
         stream: &mut TcpStream,
         buffer: &ReadBuffer,
         cx: &mut Context<'_>,
-        consume: &mut dyn FnMut(&[u8]) -> Consumed,
     ) -> Poll<io::Result<Read>> {
-        if self.pending.len() <= LIFT && self.need <= READ {
-            let mut bytes = buffer.0.take();
-            // Lost with a task that panicked: without room, every read would look like an end.
-            if bytes.is_empty() {
-                bytes.resize(READ, 0);
-            }
-            let result = self.read_shared(stream, &mut bytes, cx, consume);
-            buffer.0.set(bytes);
-            return result;
+        // Whoever is woken for something else finds out for little that there is nothing to read.
+        if self.waits && stream.try_io(Interest::READABLE, || Ok(())).is_err() {
+            return Poll::Pending;
         }
-        // A held message grows here: room for what is known to be missing, within reason.
+        let read = if self.pending.len() <= LIFT && self.need <= READ {
+            self.read_shared(stream, buffer, cx)
+        } else {
+            self.read_own(stream, cx)
+        };
+        // Without budget, Pending means to try again, and nobody is told when there is something.
+        self.waits = read.is_pending() && has_budget_remaining();
+        read
+    }
+
+    /// Reads behind what waits: a large message grows here.
+    fn read_own(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
+        // Room for what is known to be missing, within reason.
         let missing = self
             .need
             .saturating_sub(self.pending.len())
             .clamp(4096, 1 << 20);
         self.pending.reserve(missing);
-        let count = match tokio_util::io::poll_read_buf(Pin::new(stream), cx, &mut self.pending) {
-            Poll::Ready(Ok(count)) => count,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            Poll::Pending => return Poll::Pending,
-        };
+        let count = ready!(poll_read_buf(Pin::new(stream), cx, &mut self.pending))?;
         if count == 0 {
             return Poll::Ready(Ok(Read::Eof));
         }
         self.drop_discarded();
-        self.again(consume);
-        Poll::Ready(Ok(Read::Data(count)))
+        Poll::Ready(Ok(Read::Data(count, self.again())))
+    }
+
+    /// Reads into the worker's buffer, behind what waits.
+    fn read_shared(
+        &mut self,
+        stream: &mut TcpStream,
+        buffer: &ReadBuffer,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Read>> {
+        let mut bytes = buffer.0.take();
+        // Lost with a task that panicked: without room, every read would look like an end.
+        if bytes.is_empty() {
+            bytes.resize(READ, 0);
+        }
+        let before = self.pending.len();
+        let (waiting, room) = bytes.split_at_mut(before);
+        let mut read = ReadBuf::new(room);
+        let result = Pin::new(stream).poll_read(cx, &mut read);
+        let count = read.filled().len();
+        if count == 0 {
+            buffer.0.set(bytes);
+            return result.map_ok(|()| Read::Eof);
+        }
+        waiting.copy_from_slice(&self.pending);
+        self.pending.clear();
+        let all = before + count;
+        let from = self.discard.min(all);
+        self.discard -= from;
+        let lent = Lent::Shared(bytes, from, all);
+        if all - from >= self.need.max(1) {
+            return Poll::Ready(Ok(Read::Data(count, Some(lent))));
+        }
+        let nothing = Consumed {
+            need: self.need,
+            ..Consumed::default()
+        };
+        self.give_back(lent, nothing, buffer);
+        Poll::Ready(Ok(Read::Data(count, None)))
     }
 
     fn drop_discarded(&mut self) {
         let drop = self.discard.min(self.pending.len());
         self.pending.advance(drop);
         self.discard -= drop;
-        self.shrink();
-    }
-
-    fn read_shared(
-        &mut self,
-        stream: &mut TcpStream,
-        buffer: &mut [u8],
-        cx: &mut Context<'_>,
-        consume: &mut dyn FnMut(&[u8]) -> Consumed,
-    ) -> Poll<io::Result<Read>> {
-        let before = self.pending.len();
-        let (waiting, room) = buffer.split_at_mut(before);
-        let mut read = ReadBuf::new(room);
-        match Pin::new(stream).poll_read(cx, &mut read) {
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            Poll::Pending => return Poll::Pending,
+        if self.pending.is_empty() && self.pending.capacity() > KEEP_INPUT {
+            self.pending = BytesMut::new();
         }
-        let count = read.filled().len();
-        if count == 0 {
-            return Poll::Ready(Ok(Read::Eof));
-        }
-        waiting.copy_from_slice(&self.pending);
-        self.pending.clear();
-        let bytes = buffer.get(..before + count).unwrap_or_default();
-        let drop = self.discard.min(bytes.len());
-        self.discard -= drop;
-        let bytes = bytes.get(drop..).unwrap_or_default();
-        let mut taken = 0;
-        if bytes.len() >= self.need.max(1) {
-            let consumed = consume(bytes);
-            taken = consumed.bytes;
-            self.need = consumed.need;
-        }
-        // The consumer may have asked to discard more than it was shown.
-        let rest = bytes.get(taken..).unwrap_or_default();
-        self.pending.extend_from_slice(rest);
-        self.drop_discarded();
-        Poll::Ready(Ok(Read::Data(count)))
     }
 }
 
@@ -210,4 +246,144 @@ pub(crate) fn write(
         }
     }
     Poll::Ready(Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use tokio::io::AsyncWriteExt as _;
+
+    struct Bed {
+        input: Input,
+        buffer: ReadBuffer,
+        near: TcpStream,
+        far: TcpStream,
+    }
+
+    impl Bed {
+        async fn new() -> Self {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let (far, near) = tokio::join!(TcpStream::connect(address), listener.accept());
+            Self {
+                input: Input::default(),
+                buffer: ReadBuffer::new(),
+                near: near.unwrap().0,
+                far: far.unwrap(),
+            }
+        }
+
+        /// Reads once, and takes what `consume` says. Returns how much came, and what was shown.
+        async fn read(&mut self, consume: Consumed) -> (usize, Vec<u8>) {
+            let Self {
+                input,
+                buffer,
+                near,
+                ..
+            } = self;
+            let read = poll_fn(|cx| input.read(near, buffer, cx)).await.unwrap();
+            let Read::Data(count, lent) = read else {
+                return (0, Vec::new());
+            };
+            let Some(lent) = lent else {
+                return (count, Vec::new());
+            };
+            let shown = lent.bytes().to_vec();
+            input.give_back(lent, consume, buffer);
+            (count, shown)
+        }
+    }
+
+    fn taken(bytes: usize, need: usize, discard: usize) -> Consumed {
+        Consumed {
+            bytes,
+            need,
+            discard,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_that_has_begun_does_not_make_the_next_read_small() {
+        let mut bed = Bed::new().await;
+        bed.far.write_all(&[1; 100]).await.unwrap();
+        assert_eq!(bed.read(taken(60, 50, 0)).await, (100, vec![1; 100]));
+        assert_eq!(bed.input.len(), 40);
+        bed.far.write_all(&[2; 30_000]).await.unwrap();
+        let (count, shown) = bed.read(taken(30_040, 0, 0)).await;
+        assert_eq!((count, shown.len()), (30_000, 30_040));
+        assert_eq!((shown[39], shown[40]), (1, 2));
+        assert!(bed.input.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_not_enough_is_not_shown() {
+        let mut bed = Bed::new().await;
+        bed.far.write_all(&[1; 10]).await.unwrap();
+        bed.read(taken(0, 30, 0)).await;
+        bed.far.write_all(&[2; 10]).await.unwrap();
+        assert_eq!(bed.read(taken(0, 0, 0)).await, (10, Vec::new()));
+        assert!(bed.input.again().is_none());
+        bed.far.write_all(&[3; 10]).await.unwrap();
+        let (_, shown) = bed.read(taken(30, 0, 0)).await;
+        assert_eq!(shown, [[1; 10], [2; 10], [3; 10]].concat());
+    }
+
+    #[tokio::test]
+    async fn large_messages_grow_alone() {
+        let mut bed = Bed::new().await;
+        let message: Vec<u8> = (0..200_000_u32).map(|byte| byte as u8).collect();
+        bed.far.write_all(&message[..20_000]).await.unwrap();
+        while bed.input.len() < 20_000 {
+            bed.read(taken(0, message.len(), 0)).await;
+        }
+        bed.far.write_all(&message[20_000..]).await.unwrap();
+        loop {
+            let (_, shown) = bed.read(taken(message.len(), 0, 0)).await;
+            if !shown.is_empty() {
+                assert!(shown == message);
+                break;
+            }
+        }
+        assert!(bed.input.is_empty() && bed.input.pending.capacity() <= KEEP_INPUT);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_wants_is_dropped_as_it_comes() {
+        let mut bed = Bed::new().await;
+        bed.far.write_all(&[1; 10]).await.unwrap();
+        bed.read(taken(4, 0, 15)).await;
+        assert!(bed.input.is_empty());
+        bed.far.write_all(&[2; 6]).await.unwrap();
+        assert_eq!(bed.read(taken(0, 0, 0)).await, (6, Vec::new()));
+        bed.far.write_all(&[[2; 3], [3; 3]].concat()).await.unwrap();
+        assert_eq!(bed.read(taken(3, 0, 0)).await.1, [3; 3]);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_waits_is_woken_however_often_it_asks() {
+        let mut bed = Bed::new().await;
+        let Bed {
+            input,
+            buffer,
+            near,
+            far,
+        } = &mut bed;
+        let asked = poll_fn(|cx| {
+            for _ in 0..3 {
+                assert!(input.read(near, buffer, cx).is_pending());
+            }
+            Poll::Ready(())
+        });
+        asked.await;
+        assert!(input.waits);
+        let (read, _) = tokio::join!(
+            poll_fn(|cx| input.read(near, buffer, cx)),
+            far.write_all(b"x")
+        );
+        assert!(matches!(read.unwrap(), Read::Data(1, Some(_))));
+        far.shutdown().await.unwrap();
+        let end = poll_fn(|cx| input.read(near, buffer, cx)).await.unwrap();
+        assert!(matches!(end, Read::Eof));
+    }
 }

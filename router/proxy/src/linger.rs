@@ -22,12 +22,16 @@ pub(crate) async fn linger(mut stream: TcpStream, buffer: &ReadBuffer) {
             return Poll::Ready(Err(error));
         }
         loop {
-            let read = rest.read(&mut stream, buffer, cx, &mut |bytes| Consumed {
-                bytes: bytes.len(),
-                need: 0,
-            });
-            if let Read::Eof = ready!(read)? {
-                return Poll::Ready(Ok(()));
+            match ready!(rest.read(&mut stream, buffer, cx))? {
+                Read::Eof => return Poll::Ready(Ok(())),
+                Read::Data(_, None) => {}
+                Read::Data(_, Some(lent)) => {
+                    let all = Consumed {
+                        bytes: lent.bytes().len(),
+                        ..Consumed::default()
+                    };
+                    rest.give_back(lent, all, buffer);
+                }
             }
         }
     });

@@ -327,14 +327,16 @@ impl DownstreamTask {
 
     /// Whether the connection has to wait before its next message.
     pub(crate) fn must_wait(&self) -> bool {
-        let talk = &self.conversation;
+        let (talk, limits) = (&self.conversation, &self.view.listener.limits);
         // The rest of a request that counts already must come, or it is never answered.
         let more = matches!(talk.streaming, Streaming::None);
         talk.changing
             || talk.closing
             || talk.stalled.is_some()
             || talk.blocked_on.is_some()
-            || more && self.down.in_flight() >= self.view.listener.limits.in_flight
-            || self.down.is_over_cap()
+            || self
+                .down
+                .may_read(limits.output)
+                .is_none_or(|in_flight| more && in_flight >= limits.in_flight)
     }
 }

@@ -5,14 +5,14 @@ use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use meltemi_frame::{DecodeError, Decoded, Fault};
 use meltemi_router_core::Outcome;
 use tokio::net::TcpStream;
 
-use crate::io::{Consumed, Input, KEEP_UPSTREAM, Read};
+use crate::io::{Consumed, Input, KEEP_UPSTREAM, Lent, Read};
 use crate::patience::Patience;
 use crate::response::{self, Paused};
 use crate::retry;
@@ -139,7 +139,6 @@ struct UpstreamTask {
 impl UpstreamTask {
     /// Ready when the connection has ended: closed by us or them, or broken.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.worker.tick();
         if self.upstream.is_closed() {
             return Poll::Ready(Ok(()));
         }
@@ -150,7 +149,10 @@ impl UpstreamTask {
             }
             self.patience.rest();
             self.paused_by = None;
-            self.go_on();
+            self.worker.tick();
+            if let Some(lent) = self.input.again() {
+                self.take(lent);
+            }
         }
         // Read first: what has not been written when the end of the connection is seen was never sent.
         for _ in 0..READS {
@@ -158,11 +160,8 @@ impl UpstreamTask {
                 break;
             }
             match self.read(cx) {
-                Poll::Ready(Ok(Read::Eof)) => return Poll::Ready(Ok(())),
-                Poll::Ready(Ok(Read::Data(count))) => {
-                    let group = &self.upstream.cluster.group;
-                    group.add(cluster::RX_BYTES, count as u64);
-                }
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) => return Poll::Ready(Ok(())),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return self.after_turn(cx),
             }
@@ -214,98 +213,72 @@ impl UpstreamTask {
         Ok(*phase == Phase::Draining && at_rest && out.is_empty())
     }
 
-    fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
-        let Self {
-            worker,
-            upstream,
-            stream,
-            input,
-            paused_by,
-            lost,
-            ..
-        } = self;
-        let mut discard = 0;
-        let result = input.read(stream, &worker.buffer, cx, &mut |bytes| {
-            consume(worker, upstream, bytes, paused_by, lost, &mut discard)
-        });
-        input.discard(discard);
-        result
-    }
-
-    /// Presents what was left when the client could not take more.
-    fn go_on(&mut self) {
-        let Self {
-            worker,
-            upstream,
-            input,
-            paused_by,
-            lost,
-            ..
-        } = self;
-        let mut discard = 0;
-        input.again(&mut |bytes| consume(worker, upstream, bytes, paused_by, lost, &mut discard));
-        input.discard(discard);
-    }
-}
-
-/// Decodes and delivers everything that is there.
-fn consume(
-    worker: &Rc<Worker>,
-    upstream: &Rc<Upstream>,
-    bytes: &[u8],
-    paused_by: &mut Option<Paused>,
-    lost: &mut Option<String>,
-    discard: &mut usize,
-) -> Consumed {
-    upstream.mark_heard(worker.now_us());
-    let mut at = 0;
-    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-        let mut decoded = {
-            let mut state = upstream.state.borrow_mut();
-            // Closed for what came before: nothing that follows is trusted.
-            if state.phase == Phase::Closed {
-                break;
-            }
-            let interest = state.interest;
-            state.codec.decode(rest, interest)
+    /// Reads once, and takes what it brought. Tells whether there can be more.
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let buffer = &self.worker.buffer;
+        let read = ready!(self.input.read(&mut self.stream, buffer, cx))?;
+        self.worker.tick();
+        let Read::Data(count, lent) = read else {
+            return Poll::Ready(Ok(false));
         };
-        // By reference: messages are large, and every move copies one.
-        match &mut decoded {
-            Ok(Decoded::Incomplete(need)) => {
-                return Consumed {
-                    bytes: at,
-                    need: *need,
-                };
-            }
-            Ok(Decoded::Skip(count)) => at += (*count).max(1),
-            Ok(Decoded::Message(message, count)) => {
-                at += (*count).max(1);
-                *paused_by = response::receive(worker, upstream, message);
-                if paused_by.is_some() {
-                    return Consumed { bytes: at, need: 0 };
+        let group = &self.upstream.cluster.group;
+        group.add(cluster::RX_BYTES, count as u64);
+        if let Some(lent) = lent {
+            self.take(lent);
+        }
+        Poll::Ready(Ok(true))
+    }
+
+    fn take(&mut self, lent: Lent) {
+        let consumed = self.consume(lent.bytes());
+        self.input.give_back(lent, consumed, &self.worker.buffer);
+    }
+
+    /// Decodes and delivers everything that is there.
+    fn consume(&mut self, bytes: &[u8]) -> Consumed {
+        let (worker, upstream) = (&self.worker, &self.upstream);
+        upstream.mark_heard(worker.now_us());
+        let mut taken = Consumed::default();
+        while let Some(rest) = bytes.get(taken.bytes..).filter(|rest| !rest.is_empty()) {
+            let mut decoded = {
+                let mut state = upstream.state.borrow_mut();
+                // Closed for what came before: nothing that follows is trusted.
+                if state.phase == Phase::Closed {
+                    break;
+                }
+                let interest = state.interest;
+                state.codec.decode(rest, interest)
+            };
+            // By reference: messages are large, and every move copies one.
+            match &mut decoded {
+                Ok(Decoded::Incomplete(need)) => {
+                    taken.need = *need;
+                    break;
+                }
+                Ok(Decoded::Skip(count)) => taken.bytes += (*count).max(1),
+                Ok(Decoded::Message(message, count)) => {
+                    taken.bytes += (*count).max(1);
+                    self.paused_by = response::receive(worker, upstream, message);
+                    if self.paused_by.is_some() {
+                        break;
+                    }
+                }
+                Err(DecodeError::Message {
+                    violation,
+                    length,
+                    answer,
+                }) => {
+                    let text = violation.to_string();
+                    tracing::debug!(endpoint = %upstream.endpoint.address, text, "malformed response");
+                    response::malformed(worker, upstream, answer.as_deref(), &text);
+                    taken.drop_message(*length, rest.len());
+                }
+                Err(DecodeError::Connection { violation, .. }) => {
+                    self.lost = Some(violation.to_string());
+                    taken.bytes = bytes.len();
                 }
             }
-            Err(DecodeError::Message {
-                violation,
-                length,
-                answer,
-            }) => {
-                tracing::debug!(endpoint = %upstream.endpoint.address, %violation, "malformed response");
-                response::malformed(worker, upstream, answer.as_deref(), &violation.to_string());
-                *discard += length.saturating_sub(rest.len());
-                at += (*length).clamp(1, rest.len());
-            }
-            Err(DecodeError::Connection { violation, .. }) => {
-                *lost = Some(violation.to_string());
-                return Consumed {
-                    bytes: bytes.len(),
-                    need: 0,
-                };
-            }
         }
-    }
-    Consumed {
-        bytes: at.min(bytes.len()),
-        need: 0,
+        taken
     }
 }

@@ -66,10 +66,12 @@ impl Downstream {
         result
     }
 
-    /// Too much waits to be written for more to be read.
-    pub(crate) fn is_over_cap(&self) -> bool {
+    /// How many requests are in flight, if more may be read: not if more than `cap` waits to be written,
+    /// in bytes, nor if the connection ends.
+    pub(crate) fn may_read(&self, cap: usize) -> Option<usize> {
         let state = self.state.borrow();
-        state.waits() + state.parked_bytes > self.cap()
+        let waits = state.waits() + state.parked_bytes;
+        (waits <= cap && !state.ending).then_some(state.in_flight)
     }
 }
 

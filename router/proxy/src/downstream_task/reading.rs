@@ -3,48 +3,52 @@
 
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use meltemi_frame::{DecodeError, Decoded, Fault, Identified, identify};
+use meltemi_frame::{DecodeError, Decoded, Fault, Identified, Receipt, Violation, identify};
 
 use super::{DownstreamTask, Streaming};
-use crate::io::{Consumed, Read};
+use crate::io::{Consumed, Lent, Read};
 use crate::stats::listener;
 
 impl DownstreamTask {
     /// Presents the input that waits once more. Tells whether some of it was taken.
     pub(super) fn again(&mut self) -> bool {
         let before = self.input.len();
-        let mut input = std::mem::take(&mut self.input);
-        let mut discard = 0;
-        input.again(&mut |bytes| self.consume(bytes, &mut discard));
-        input.discard(discard);
-        self.input = input;
+        if before == 0 {
+            return false;
+        }
+        if let Some(lent) = self.input.again() {
+            self.take(lent);
+        }
         let moved = self.input.len() < before;
         self.note_partial(moved);
         moved
     }
 
-    pub(super) fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
-        let Some(mut stream) = self.stream.take() else {
-            return Poll::Ready(Ok(Read::Eof));
+    /// Reads once, and takes what it brought. Tells whether there can be more.
+    pub(super) fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(Ok(false));
         };
         let before = self.input.len();
-        let mut input = std::mem::take(&mut self.input);
-        let worker = Rc::clone(&self.worker);
-        let mut discard = 0;
-        let result = input.read(&mut stream, &worker.buffer, cx, &mut |bytes| {
-            self.consume(bytes, &mut discard)
-        });
-        input.discard(discard);
-        self.input = input;
-        self.stream = Some(stream);
-        if let Poll::Ready(Ok(Read::Data(count))) = result {
-            self.view.group.add(listener::RX_BYTES, count as u64);
-            self.watch.active_us.set(self.worker.now_us());
-            self.note_partial(self.input.len() < before + count);
+        let read = ready!(self.input.read(stream, &self.worker.buffer, cx))?;
+        let Read::Data(count, lent) = read else {
+            return Poll::Ready(Ok(false));
+        };
+        self.worker.tick();
+        if let Some(lent) = lent {
+            self.take(lent);
         }
-        result
+        self.view.group.add(listener::RX_BYTES, count as u64);
+        self.watch.active_us.set(self.worker.now_us());
+        self.note_partial(self.input.len() < before + count);
+        Poll::Ready(Ok(true))
+    }
+
+    fn take(&mut self, lent: Lent) {
+        let consumed = self.consume(lent.bytes());
+        self.input.give_back(lent, consumed, &self.worker.buffer);
     }
 
     /// A message that has begun must end within its time, unless it is we who do not read.
@@ -62,10 +66,14 @@ impl DownstreamTask {
         }
     }
 
-    fn consume(&mut self, bytes: &[u8], discard: &mut usize) -> Consumed {
+    fn consume(&mut self, bytes: &[u8]) -> Consumed {
+        let mut taken = Consumed::default();
         if self.served.is_none() {
             match identify(&self.view.candidates, bytes) {
-                Identified::Need(need) => return Consumed { bytes: 0, need },
+                Identified::Need(need) => {
+                    taken.need = need;
+                    return taken;
+                }
                 Identified::One(at) => {
                     if let Some(served) = self.view.served.get(at).cloned() {
                         self.speak(served);
@@ -75,22 +83,15 @@ impl DownstreamTask {
                     self.view.group.add(listener::UNDETECTED, 1);
                     tracing::debug!(downstream = %self.down.peer, "protocol not recognised");
                     self.conversation.closing = true;
-                    return Consumed {
-                        bytes: bytes.len(),
-                        need: 0,
-                    };
                 }
             }
         }
         let Some(interest) = self.served.as_ref().map(|served| served.interest) else {
-            return Consumed {
-                bytes: bytes.len(),
-                need: 0,
-            };
+            taken.bytes = bytes.len();
+            return taken;
         };
         let down = Rc::clone(&self.down);
-        let mut at = 0;
-        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = bytes.get(taken.bytes..).filter(|rest| !rest.is_empty()) {
             let mut decoded = match down.codec() {
                 Some(mut codec) => codec.decode(rest, interest),
                 None => break,
@@ -98,19 +99,14 @@ impl DownstreamTask {
             // By reference: messages are large, and every move copies one.
             match &mut decoded {
                 Ok(Decoded::Incomplete(need)) => {
-                    return Consumed {
-                        bytes: at,
-                        need: *need,
-                    };
+                    taken.need = *need;
+                    break;
                 }
-                Ok(Decoded::Skip(count)) => at += (*count).max(1),
+                Ok(Decoded::Skip(count)) => taken.bytes += (*count).max(1),
                 Ok(Decoded::Message(message, count)) => {
-                    at += (*count).max(1);
+                    taken.bytes += (*count).max(1);
                     if self.message(message, false) {
-                        return Consumed {
-                            bytes: at.min(bytes.len()),
-                            need: 0,
-                        };
+                        break;
                     }
                 }
                 Err(DecodeError::Message {
@@ -118,39 +114,31 @@ impl DownstreamTask {
                     length,
                     answer,
                 }) => {
-                    self.view.group.add(listener::MALFORMED, 1);
-                    tracing::debug!(downstream = %down.peer, %violation, "malformed message");
-                    *discard += length.saturating_sub(rest.len());
-                    at += (*length).clamp(1, rest.len());
-                    if let Some(receipt) = answer {
-                        down.reject(receipt, fault_of(violation), &violation.to_string());
-                    }
+                    self.note_malformed(violation, answer.as_deref());
+                    taken.drop_message(*length, rest.len());
                 }
                 Err(DecodeError::Connection { violation, answer }) => {
-                    self.view.group.add(listener::MALFORMED, 1);
-                    tracing::debug!(downstream = %down.peer, %violation, "framing lost");
-                    if let Some(receipt) = answer {
-                        down.reject(receipt, fault_of(violation), &violation.to_string());
-                    }
+                    self.note_malformed(violation, answer.as_deref());
+                    // Framing is lost.
                     self.conversation.closing = true;
-                    return Consumed {
-                        bytes: bytes.len(),
-                        need: 0,
-                    };
+                    taken.bytes = bytes.len();
                 }
             }
         }
-        Consumed {
-            bytes: at.min(bytes.len()),
-            need: 0,
-        }
+        taken
     }
-}
 
-const fn fault_of(violation: &meltemi_frame::Violation) -> Fault {
-    if violation.is_limit() {
-        Fault::TooLarge
-    } else {
-        Fault::Malformed
+    /// What cannot be decoded is answered, if the codec knows how.
+    fn note_malformed(&self, violation: &Violation, answer: Option<&Receipt>) {
+        self.view.group.add(listener::MALFORMED, 1);
+        tracing::debug!(downstream = %self.down.peer, %violation, "malformed");
+        if let Some(receipt) = answer {
+            let fault = if violation.is_limit() {
+                Fault::TooLarge
+            } else {
+                Fault::Malformed
+            };
+            self.down.reject(receipt, fault, &violation.to_string());
+        }
     }
 }
