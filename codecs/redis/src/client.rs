@@ -8,6 +8,7 @@ use meltemi_frame::{
 
 use crate::answer::{failure, is_monitored, type_name};
 use crate::layout;
+use crate::quick;
 use crate::reply::{Scan, Step};
 use crate::rewrite::{put_edited, put_hello};
 use crate::spec;
@@ -88,8 +89,8 @@ impl Client {
         }))
     }
 
-    /// A reply, whole or its front.
-    fn reply<'b>(&mut self, wire: &'b [u8], whole: bool) -> Result<Decoded<'b>, DecodeError> {
+    /// A reply that was scanned, whole or its front.
+    fn scanned<'b>(&mut self, wire: &'b [u8], whole: bool) -> Result<Decoded<'b>, DecodeError> {
         let (kind, at) = self.scan.proper().unwrap_or_default();
         if whole {
             self.scan.clear();
@@ -97,6 +98,18 @@ impl Client {
             self.scan.rebase();
             self.passing = true;
         }
+        self.reply(wire, kind, at, whole)
+    }
+
+    /// A reply, whole or its front, which is of the type `kind` and stands at `at`. It is made where the
+    /// caller finds it: messages are large, and every move copies one.
+    fn reply<'b>(
+        &mut self,
+        wire: &'b [u8],
+        kind: u8,
+        at: usize,
+        whole: bool,
+    ) -> Result<Decoded<'b>, DecodeError> {
         self.window = self.limits.hold;
         let proper = wire.get(at..).unwrap_or_default();
         let kind_of = match (self.preamble, kind) {
@@ -107,20 +120,24 @@ impl Client {
         };
         let mut head = Head::new(kind_of, None);
         head.end = whole;
-        let mut message = Message::new(head, wire);
-        message
-            .attributes
-            .set_static(spec::TYPE, type_name(kind, proper));
-        if matches!(kind, b'-' | b'!') {
-            let (code, status) = failure(wire, at);
-            message.attributes.set_span(spec::ERROR, code);
-            message.head.status = status;
+        let mut decoded = Ok(Decoded::Message(Message::new(head, wire), wire.len()));
+        if let Ok(Decoded::Message(message, _)) = &mut decoded {
+            message
+                .attributes
+                .set_static(spec::TYPE, type_name(kind, proper));
+            if matches!(kind, b'-' | b'!') {
+                let (code, status) = failure(wire, at);
+                message.attributes.set_span(spec::ERROR, code);
+                message.head.status = status;
+            }
+            if self.preamble > 0 {
+                let skipped = self.preamble(message);
+                decoded = skipped;
+            } else {
+                self.answered += u64::from(kind_of == Kind::Response);
+            }
         }
-        if self.preamble > 0 {
-            return self.preamble(&message);
-        }
-        self.answered += u64::from(message.head.kind == Kind::Response);
-        Ok(Decoded::Message(message, wire.len()))
+        decoded
     }
 
     /// A reply to the preamble, which is nobody's.
@@ -136,7 +153,16 @@ impl Client {
     }
 
     /// Whether a frame answers a request.
+    #[inline]
     fn kind(&mut self, kind: u8, proper: &[u8]) -> Kind {
+        if kind != b'>' && !self.monitor && !self.subscriptions.is_active() {
+            return Kind::Response;
+        }
+        self.tell(kind, proper)
+    }
+
+    #[inline(never)]
+    fn tell(&mut self, kind: u8, proper: &[u8]) -> Kind {
         let next = self.answered + 1;
         if self.monitor && kind == b'+' && is_monitored(proper) {
             return Kind::Push;
@@ -209,6 +235,13 @@ impl Codec for Client {
         if want == Interest::Body || self.preamble > 0 {
             self.window = usize::MAX;
         }
+        if self.scan.is_new() {
+            let view = input.get(..self.window).unwrap_or(input);
+            if let Some((kind, length)) = quick::reply(view) {
+                let wire = view.get(..length).unwrap_or_default();
+                return self.reply(wire, kind, 0, true);
+            }
+        }
         loop {
             let view = input.get(..self.window).unwrap_or(input);
             let need = match self
@@ -217,7 +250,7 @@ impl Codec for Client {
                 .map_err(DecodeError::lost)?
             {
                 Step::Whole(length) => {
-                    return self.reply(view.get(..length).unwrap_or_default(), true);
+                    return self.scanned(view.get(..length).unwrap_or_default(), true);
                 }
                 Step::Short(need) => need,
             };
@@ -228,7 +261,7 @@ impl Codec for Client {
             }
             // Not before it is known what the reply is.
             if self.scan.proper().is_some() && self.scan.at() > 0 {
-                return self.reply(view.get(..self.scan.at()).unwrap_or_default(), false);
+                return self.scanned(view.get(..self.scan.at()).unwrap_or_default(), false);
             }
             self.within(need)?;
             self.window = need.max(self.window.saturating_mul(2));

@@ -120,6 +120,7 @@ pub struct Attributes {
 }
 
 impl Default for Attributes {
+    #[inline]
     fn default() -> Self {
         Self {
             slots: [Slot::ABSENT; MAX_KEYS],
@@ -133,10 +134,12 @@ impl Default for Attributes {
 
 impl Attributes {
     /// No attributes.
+    #[inline]
     pub fn new() -> Self {
         Self::default()
     }
 
+    #[inline]
     fn put(&mut self, key: KeyId, slot: Slot) {
         // A key past the last slot would be a mistake in the codec, which its Spec's own check
         // refuses at start-up; here it is simply not there.
@@ -146,6 +149,7 @@ impl Attributes {
     }
 
     /// The value of `key` is this stretch of the wire bytes.
+    #[inline]
     pub fn set_span(&mut self, key: KeyId, span: Span) {
         if span.end < Slot::KEPT {
             self.put(key, Slot(span));
@@ -154,6 +158,7 @@ impl Attributes {
 
     /// The value of `key` is one of a few fixed words (a category, a transport's name). Up to six
     /// in one message do not allocate.
+    #[inline]
     pub fn set_static(&mut self, key: KeyId, value: &'static str) {
         match self.words.get_mut(usize::from(self.words_used)) {
             Some(place) => {
@@ -168,12 +173,18 @@ impl Attributes {
                     }),
                 );
             }
-            None => self.set_kept(key, value.as_bytes().to_vec()),
+            None => self.set_copied(key, value),
         }
+    }
+
+    #[inline(never)]
+    fn set_copied(&mut self, key: KeyId, value: &str) {
+        self.set_kept(key, value.as_bytes().to_vec());
     }
 
     /// The value of `key` had to be rebuilt (chunked, escaped, another character encoding). For
     /// rare cases only: it allocates.
+    #[inline(never)]
     pub fn set_kept(&mut self, key: KeyId, value: Vec<u8>) {
         let kept = self.kept.get_or_insert_default();
         if let Ok(at) = u32::try_from(kept.len()) {
