@@ -3,7 +3,7 @@
 
 use meltemi_frame::{
     Codec, DecodeError, Decoded, EncodeError, Head, Interest, Kind, Limits, Message, Output, Say,
-    Session, Status, Unsupported, Violation,
+    Session, Unsupported, Violation,
 };
 
 use crate::answer::{failure, is_monitored, type_name};
@@ -101,8 +101,8 @@ impl Client {
         self.reply(wire, kind, at, whole)
     }
 
-    /// A reply, whole or its front, which is of the type `kind` and stands at `at`. It is made where the
-    /// caller finds it: messages are large, and every move copies one.
+    /// A reply, whole or its front, which is of the type `kind` and stands at `at`.
+    #[inline]
     fn reply<'b>(
         &mut self,
         wire: &'b [u8],
@@ -111,45 +111,26 @@ impl Client {
         whole: bool,
     ) -> Result<Decoded<'b>, DecodeError> {
         self.window = self.limits.hold;
-        let proper = wire.get(at..).unwrap_or_default();
-        let kind_of = match (self.preamble, kind) {
-            (0, _) => self.kind(kind, proper),
-            // The preamble subscribes to nothing, and its replies are none of those that are counted.
-            (_, b'>') => Kind::Push,
-            _ => Kind::Response,
-        };
-        let mut head = Head::new(kind_of, None);
-        head.end = whole;
-        let mut decoded = Ok(Decoded::Message(Message::new(head, wire), wire.len()));
-        if let Ok(Decoded::Message(message, _)) = &mut decoded {
-            message
-                .attributes
-                .set_static(spec::TYPE, type_name(kind, proper));
-            if matches!(kind, b'-' | b'!') {
-                let (code, status) = failure(wire, at);
-                message.attributes.set_span(spec::ERROR, code);
-                message.head.status = status;
-            }
-            if self.preamble > 0 {
-                let skipped = self.preamble(message);
-                decoded = skipped;
-            } else {
-                self.answered += u64::from(kind_of == Kind::Response);
-            }
+        if self.preamble > 0 {
+            return self.preamble(wire, kind);
         }
-        decoded
+        let mut head = Head::new(self.kind(kind, wire.get(at..).unwrap_or_default()), None);
+        head.end = whole;
+        self.answered += u64::from(head.kind == Kind::Response);
+        message(head, wire, kind, at)
     }
 
-    /// A reply to the preamble, which is nobody's.
-    fn preamble<'b>(&mut self, reply: &Message<'_>) -> Result<Decoded<'b>, DecodeError> {
-        if reply.head.kind == Kind::Response {
+    /// A reply to the preamble, which is nobody's. The preamble subscribes to nothing, and its replies are
+    /// none of those that are counted.
+    fn preamble<'b>(&mut self, wire: &'b [u8], kind: u8) -> Result<Decoded<'b>, DecodeError> {
+        if kind != b'>' {
             self.preamble -= 1;
         }
-        if reply.head.status != Status::Ok {
+        if matches!(kind, b'-' | b'!') {
             let what = "the server refused what brings the connection into its session (AUTH, HELLO, SELECT, CLIENT)";
             return Err(DecodeError::lost(Violation::Invalid(what)));
         }
-        Ok(Decoded::Skip(reply.wire().len()))
+        Ok(Decoded::Skip(wire.len()))
     }
 
     /// Whether a frame answers a request.
@@ -225,6 +206,25 @@ impl Client {
                 .ask(family, subscribe, message.layout[layout::CHANNELS], number);
         }
     }
+}
+
+/// Made where the caller finds it: messages are large, and every move copies one. Within a function that
+/// returns something else too it would be moved all the same.
+#[inline(never)]
+fn message(head: Head, wire: &[u8], kind: u8, at: usize) -> Result<Decoded<'_>, DecodeError> {
+    let mut decoded = Ok(Decoded::Message(Message::new(head, wire), wire.len()));
+    if let Ok(Decoded::Message(message, _)) = &mut decoded {
+        let proper = wire.get(at..).unwrap_or_default();
+        message
+            .attributes
+            .set_static(spec::TYPE, type_name(kind, proper));
+        if matches!(kind, b'-' | b'!') {
+            let (code, status) = failure(wire, at);
+            message.attributes.set_span(spec::ERROR, code);
+            message.head.status = status;
+        }
+    }
+    decoded
 }
 
 impl Codec for Client {

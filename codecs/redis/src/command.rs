@@ -153,26 +153,31 @@ impl Folded {
 
     #[inline]
     const fn of(name: &[u8]) -> Self {
-        let (front, back) = if let (Some(front), Some(back)) =
-            (name.first_chunk(), name.last_chunk())
-        {
-            (u64::from_le_bytes(*front), u64::from_le_bytes(*back))
-        } else if let (Some(front), Some(back)) = (name.first_chunk(), name.last_chunk()) {
-            let (front, back) = (u32::from_le_bytes(*front), u32::from_le_bytes(*back));
-            (front as u64 | (back as u64) << 32, 0)
-        } else {
-            let front = match name {
-                [] => 0,
-                [one] => *one as u64,
-                [one, two] => *one as u64 | (*two as u64) << 8,
-                [one, two, three, ..] => *one as u64 | (*two as u64) << 8 | (*three as u64) << 16,
-            };
-            (front, 0)
+        let (front, back) = match (name.first_chunk(), name.last_chunk()) {
+            (Some(front), Some(back)) => (
+                lower(u64::from_le_bytes(*front)),
+                lower(u64::from_le_bytes(*back)),
+            ),
+            _ => (lower(Self::short(name)), 0),
         };
         Self {
-            front: lower(front),
-            back: lower(back),
+            front,
+            back,
             length: name.len(),
+        }
+    }
+
+    /// A name of less than eight bytes.
+    #[inline]
+    const fn short(name: &[u8]) -> u64 {
+        if let (Some(front), Some(back)) = (name.first_chunk(), name.last_chunk()) {
+            return u32::from_le_bytes(*front) as u64 | (u32::from_le_bytes(*back) as u64) << 32;
+        }
+        match name {
+            [] => 0,
+            [one] => *one as u64,
+            [one, two] => *one as u64 | (*two as u64) << 8,
+            [one, two, three, ..] => *one as u64 | (*two as u64) << 8 | (*three as u64) << 16,
         }
     }
 

@@ -33,7 +33,7 @@ pub(crate) fn line(input: &[u8], at: usize) -> Line {
 
 /// Reads a number of any length and `\r\n` at the front of `rest`, which stands at `at`.
 #[inline(never)]
-fn any(mut rest: &[u8], at: usize) -> Line {
+pub(crate) fn any(mut rest: &[u8], at: usize) -> Line {
     let mut sign = 1;
     if let [b'-', behind @ ..] = rest {
         sign = -1;

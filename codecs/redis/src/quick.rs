@@ -5,7 +5,7 @@
 use meltemi_frame::Span;
 
 use crate::args::{Args, FRONT};
-use crate::number::{Line, line};
+use crate::number::{Line, any, line};
 
 /// Larger messages are not common, and looking twice at them would cost.
 const LARGE: usize = 64 << 10;
@@ -49,21 +49,28 @@ pub(crate) fn reply(input: &[u8]) -> Option<(u8, usize)> {
 }
 
 /// Where the contents of the bulk string at `at` start and end, if it is whole.
-#[inline]
+#[inline(always)]
 fn string(input: &[u8], at: usize) -> Option<(usize, usize)> {
-    if input.get(at) != Some(&b'$') {
-        return None;
-    }
-    let Line::Number(length, start) = line(input, at + 1) else {
-        return None;
+    let (length, start) = match input.get(at..)? {
+        [b'$', one @ b'0'..=b'9', b'\r', b'\n', ..] => (usize::from(one - b'0'), at + 4),
+        [b'$', ten @ b'1'..=b'9', one @ b'0'..=b'9', b'\r', b'\n', ..] => (
+            usize::from(ten - b'0') * 10 + usize::from(one - b'0'),
+            at + 5,
+        ),
+        [b'$', number @ ..] => match any(number, at + 1) {
+            // What is longer than the input is not whole.
+            Line::Number(length, start) => (
+                usize::try_from(length)
+                    .ok()
+                    .filter(|length| *length <= input.len())?,
+                start,
+            ),
+            Line::Short | Line::Bad => return None,
+        },
+        _ => return None,
     };
-    // What is longer than the input is not whole.
-    let length = usize::try_from(length).ok()?;
-    if length > input.len() {
-        return None;
-    }
     let end = start + length;
-    (input.get(end..end + 2) == Some(b"\r\n")).then_some((start, end))
+    matches!(input.get(end..), Some([b'\r', b'\n', ..])).then_some((start, end))
 }
 
 #[cfg(test)]

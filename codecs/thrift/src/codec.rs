@@ -98,6 +98,27 @@ impl ThriftCodec {
         }
     }
 
+    /// The next message. It stays where it is made: a function that returned something else too would
+    /// move it.
+    #[inline(never)]
+    fn message<'b>(
+        &mut self,
+        input: &'b [u8],
+        want: Interest,
+        framed: bool,
+    ) -> Result<Decoded<'b>, DecodeError> {
+        let decoded = if framed {
+            self.framed(input, want)
+        } else {
+            self.unframed(input, want)
+        };
+        if let (Side::Server, Ok(Decoded::Message(message, _))) = (self.side, &decoded) {
+            self.note_dialect(message);
+        }
+        decoded
+    }
+
+    #[inline(never)]
     fn framed<'b>(&mut self, input: &'b [u8], want: Interest) -> Result<Decoded<'b>, DecodeError> {
         let Some(length) = input.first_chunk::<4>() else {
             return Ok(Decoded::Incomplete(4));
@@ -370,15 +391,7 @@ impl Codec for ThriftCodec {
             },
         };
         self.framed = Some(framed);
-        let decoded = if framed {
-            self.framed(input, want)
-        } else {
-            self.unframed(input, want)
-        };
-        if let (Side::Server, Ok(Decoded::Message(message, _))) = (self.side, &decoded) {
-            self.note_dialect(message);
-        }
-        decoded
+        self.message(input, want, framed)
     }
 
     fn session(&self) -> Session {

@@ -6,7 +6,7 @@ use meltemi_frame::{
 };
 
 use crate::dialect::{Dialect, Encoding, MessageType, Transport};
-use crate::envelope::{self, Envelope};
+use crate::envelope::{self, Envelope, MAX_NAME};
 use crate::front::{self, Front, Names};
 use crate::{header, json, keys, outcome};
 
@@ -68,16 +68,43 @@ pub(crate) fn message<'b>(front: &Front, wire: &'b [u8], side: Side, end: bool) 
 /// most are. `None`: it is something else, or wrong.
 #[inline]
 pub(crate) fn plain_envelope(wire: &[u8], side: Side) -> Option<Envelope> {
-    if wire.get(4..6) != Some(&[0x80, 0x01]) {
+    let (front, rest) = wire.split_first_chunk::<NAME_AT>()?;
+    // The frame's length, version and type (the byte between them is unused), the name's length.
+    let [_, _, _, _, 0x80, 0x01, _, number, l0, l1, l2, l3] = *front else {
+        return None;
+    };
+    let kind = MessageType::from_wire(i64::from(number))?;
+    let request = matches!(kind, MessageType::Call | MessageType::OneWay);
+    if request != (side == Side::Server) {
         return None;
     }
-    let envelope = envelope::read(wire, 4).ok()?;
-    let request = matches!(envelope.kind, MessageType::Call | MessageType::OneWay);
-    let name = wire.get(envelope.name.0..envelope.name.1)?;
-    (request == (side == Side::Server) && name != FINAGLE_UPGRADE).then_some(envelope)
+    let length = usize::try_from(u32::from_be_bytes([l0, l1, l2, l3])).ok()?;
+    if length > MAX_NAME {
+        return None;
+    }
+    let (name, rest) = rest.split_at_checked(length)?;
+    let seqid = rest.first_chunk::<4>()?;
+    if name == FINAGLE_UPGRADE {
+        return None;
+    }
+    let end = NAME_AT + length;
+    Some(Envelope {
+        encoding: Encoding::Strict,
+        kind,
+        seqid: i32::from_be_bytes(*seqid),
+        seq: (end, end + 4),
+        name: (NAME_AT, end),
+        body: end + 4,
+    })
 }
 
-/// The message of such a front. The same as [`message`] makes of it, with less ado.
+/// Where the name starts in a message that is framed and in the strict binary encoding.
+const NAME_AT: usize = 12;
+
+/// The message of such a front. The same as [`message`] makes of it, with less ado, and made where the
+/// caller finds it: messages are large, and every move copies one. Within a function that returns
+/// something else too, it would be moved all the same.
+#[inline(never)]
 pub(crate) fn plain<'b>(
     envelope: &Envelope,
     wire: &'b [u8],
@@ -89,7 +116,6 @@ pub(crate) fn plain<'b>(
         (Side::Server, _) => Kind::Request,
     };
     let head = Head::new(kind, Some(i64::from(envelope.seqid)));
-    // Made where the caller finds it: messages are large, and every move copies one.
     let mut decoded = Ok(Decoded::Message(Message::new(head, wire), wire.len()));
     if let Ok(Decoded::Message(message, _)) = &mut decoded {
         fill_plain(message, envelope, side);
@@ -97,6 +123,7 @@ pub(crate) fn plain<'b>(
     decoded
 }
 
+#[inline]
 fn fill_plain(message: &mut Message<'_>, envelope: &Envelope, side: Side) {
     let wire = message.wire();
     let attributes = &mut message.attributes;

@@ -29,7 +29,9 @@ impl Server {
         self.message(container, args, whole)
     }
 
-    /// Made where the caller finds it: messages are large, and every move copies one.
+    /// Made where the caller finds it: messages are large, and every move copies one. Within `request`,
+    /// which returns something else too, it would be moved all the same.
+    #[inline(never)]
     fn message<'b>(
         &mut self,
         container: Option<&'static Command>,
