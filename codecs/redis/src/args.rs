@@ -49,6 +49,13 @@ impl<'b> Args<'b> {
         }
     }
 
+    /// Where one argument lies, if it is among those that are remembered.
+    #[inline]
+    pub(crate) fn known(&self, position: usize) -> Option<Span> {
+        let span = self.front.get(position)?;
+        (position < self.known).then_some(*span)
+    }
+
     /// How many there are, the command's name counted.
     pub(crate) const fn count(&self) -> usize {
         self.count

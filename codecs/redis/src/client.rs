@@ -2,8 +2,8 @@
 //! server says unasked. It knows neither clients nor routes.
 
 use meltemi_frame::{
-    Codec, DecodeError, Decoded, EncodeError, Head, Interest, Kind, Limits, Message, Output, Say,
-    Session, Unsupported, Violation,
+    Attributes, Codec, DecodeError, Decoded, EncodeError, Head, Interest, Kind, Layout, Limits,
+    Message, Output, Say, Session, Unsupported, Violation,
 };
 
 use crate::answer::{failure, is_monitored, type_name};
@@ -208,23 +208,18 @@ impl Client {
     }
 }
 
-/// Made where the caller finds it: messages are large, and every move copies one. Within a function that
-/// returns something else too it would be moved all the same.
+/// The message of a reply. It is made last, when everything is known, so that it is not moved.
 #[inline(never)]
-fn message(head: Head, wire: &[u8], kind: u8, at: usize) -> Result<Decoded<'_>, DecodeError> {
-    let mut decoded = Ok(Decoded::Message(Message::new(head, wire), wire.len()));
-    if let Ok(Decoded::Message(message, _)) = &mut decoded {
-        let proper = wire.get(at..).unwrap_or_default();
-        message
-            .attributes
-            .set_static(spec::TYPE, type_name(kind, proper));
-        if matches!(kind, b'-' | b'!') {
-            let (code, status) = failure(wire, at);
-            message.attributes.set_span(spec::ERROR, code);
-            message.head.status = status;
-        }
+fn message(mut head: Head, wire: &[u8], kind: u8, at: usize) -> Result<Decoded<'_>, DecodeError> {
+    let proper = wire.get(at..).unwrap_or_default();
+    let failed = matches!(kind, b'-' | b'!').then(|| failure(wire, at));
+    let mut attributes = Attributes::of_words([(spec::TYPE, type_name(kind, proper))]);
+    if let Some((code, status)) = failed {
+        attributes.set_span(spec::ERROR, code);
+        head.status = status;
     }
-    decoded
+    let message = Message::of(head, attributes, Layout::default(), wire);
+    Ok(Decoded::Message(message, wire.len()))
 }
 
 impl Codec for Client {

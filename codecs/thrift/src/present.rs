@@ -2,7 +2,8 @@
 //! which it is encoded and answered later. Attribute slots are those of [`crate::keys`].
 
 use meltemi_frame::{
-    DecodeError, Decoded, Head, KeyId, Kind, Message, Open, Receipt, Side, Span, Violation,
+    Attributes, DecodeError, Decoded, Head, KeyId, Kind, Message, Open, Receipt, Side, Span,
+    Violation,
 };
 
 use crate::dialect::{Dialect, Encoding, MessageType, Transport};
@@ -101,9 +102,8 @@ pub(crate) fn plain_envelope(wire: &[u8], side: Side) -> Option<Envelope> {
 /// Where the name starts in a message that is framed and in the strict binary encoding.
 const NAME_AT: usize = 12;
 
-/// The message of such a front. The same as [`message`] makes of it, with less ado, and made where the
-/// caller finds it: messages are large, and every move copies one. Within a function that returns
-/// something else too, it would be moved all the same.
+/// The message of such a front: the same as [`message`] makes of it, with less ado. It is made last, when
+/// everything is known, so that it is not moved.
 #[inline(never)]
 pub(crate) fn plain<'b>(
     envelope: &Envelope,
@@ -115,42 +115,36 @@ pub(crate) fn plain<'b>(
         (Side::Server, MessageType::OneWay) => Kind::OneWay,
         (Side::Server, _) => Kind::Request,
     };
-    let head = Head::new(kind, Some(i64::from(envelope.seqid)));
-    let mut decoded = Ok(Decoded::Message(Message::new(head, wire), wire.len()));
-    if let Ok(Decoded::Message(message, _)) = &mut decoded {
-        fill_plain(message, envelope, side);
-    }
-    decoded
-}
-
-#[inline]
-fn fill_plain(message: &mut Message<'_>, envelope: &Envelope, side: Side) {
-    let wire = message.wire();
-    let attributes = &mut message.attributes;
+    let mut head = Head::new(kind, Some(i64::from(envelope.seqid)));
     let span = |(start, end): (usize, usize)| Span::new(start, end);
-    let mut name = envelope.name;
+    let transport = (keys::TRANSPORT, Transport::Framed.name());
+    let encoding = (keys::PROTOCOL, Encoding::Strict.name());
+    let kind = (keys::TYPE, envelope.kind.name());
+    let (mut service, mut name, mut exception) = (None, envelope.name, None);
     if side == Side::Server {
-        let (service, method) = envelope::split_name(wire, name);
-        if let Some(service) = service {
-            attributes.set_span(keys::SERVICE, span(service));
-        }
-        name = method;
+        (service, name) = envelope::split_name(wire, name);
     } else {
         let outcome = outcome::read(wire, envelope);
-        message.head.status = outcome.status;
-        if let Some(exception) = outcome.exception {
-            attributes.set_static(keys::EXCEPTION, exception);
-        }
+        (head.status, exception) = (outcome.status, outcome.exception);
     }
-    attributes.set_span(keys::METHOD, span(name));
-    attributes.set_static(keys::TRANSPORT, Transport::Framed.name());
-    attributes.set_static(keys::PROTOCOL, Encoding::Strict.name());
-    attributes.set_static(keys::TYPE, envelope.kind.name());
     let (seq, name) = (span(envelope.seq), span(name));
-    let bits = Dialect::ORDINARY.bits() | front::one_way(envelope.kind);
+    let bits = PLAIN_BITS | front::one_way(envelope.kind);
     let seqid = envelope.seqid.cast_unsigned();
-    message.layout = [bits, seq.start, seq.end, 0, 0, name.start, name.end, seqid];
+    let layout = [bits, seq.start, seq.end, 0, 0, name.start, name.end, seqid];
+    let mut attributes = match exception {
+        None => Attributes::of_words([transport, encoding, kind]),
+        Some(what) => Attributes::of_words([transport, encoding, kind, (keys::EXCEPTION, what)]),
+    };
+    attributes.set_span(keys::METHOD, name);
+    if let Some(service) = service {
+        attributes.set_span(keys::SERVICE, span(service));
+    }
+    let message = Message::of(head, attributes, layout, wire);
+    Ok(Decoded::Message(message, wire.len()))
 }
+
+/// The dialect of such a message.
+pub(crate) const PLAIN_BITS: u32 = Dialect::ORDINARY.bits();
 
 /// A Finagle client that is told "unknown method" goes on in plain Thrift. Its upgrade must not
 /// reach a server that would agree to it: that holds for one connection, and here many share one.

@@ -139,6 +139,32 @@ impl Attributes {
         Self::default()
     }
 
+    /// These fixed words, and nothing else yet: what a codec takes for [`Message::of`](crate::Message::of).
+    #[inline]
+    pub fn of_words<const N: usize>(given: [(KeyId, &'static str); N]) -> Self {
+        const { assert!(N <= WORDS, "more words than fit without an allocation") };
+        let mut attributes = Self::default();
+        for (at, (key, word)) in (0..).zip(given) {
+            if let Some(place) = attributes.words.get_mut(usize::from(at)) {
+                *place = word;
+            }
+            let (start, end) = (u32::from(at), Slot::WORD);
+            attributes.put(key, Slot(Span { start, end }));
+            attributes.words_used = at + 1;
+        }
+        attributes
+    }
+
+    /// The same with open metadata that lies in the wire bytes.
+    #[inline]
+    #[must_use]
+    pub fn with_walk(self, region: Span, walk: Walk) -> Self {
+        Self {
+            open: Open::Walk { region, walk },
+            ..self
+        }
+    }
+
     #[inline]
     fn put(&mut self, key: KeyId, slot: Slot) {
         // A key past the last slot would be a mistake in the codec, which its Spec's own check
@@ -327,6 +353,27 @@ mod tests {
         assert!(attributes.any(&key, wire, &mut |value| value == b"2"));
         assert!(!attributes.any(&key, wire, &mut |value| value == b"3"));
         assert!(!attributes.any(&Lookup::Open("z".into()), wire, &mut |_| true));
+    }
+
+    #[test]
+    fn words_given_beforehand_are_those_set_one_by_one() {
+        let words = [(KeyId(3), "a"), (KeyId(0), "b"), (KeyId(11), "c")];
+        let mut set = Attributes::new();
+        for (key, word) in words {
+            set.set_static(key, word);
+        }
+        let mut given = Attributes::of_words(words);
+        for attributes in [&mut set, &mut given] {
+            for key in [1, 2, 4, 5] {
+                attributes.set_static(KeyId(key), "later");
+            }
+        }
+        assert_eq!(format!("{given:?}"), format!("{set:?}"));
+        assert_eq!(given.slot(KeyId(11), b""), Some(&b"c"[..]));
+        assert_eq!(given.slot(KeyId(5), b""), Some(&b"later"[..]));
+        let walked = given.with_walk(Span::new(0, 2), pairs);
+        let key = Lookup::Open("k".into());
+        assert_eq!(walked.first(&key, b"kv").as_deref(), Some(&b"v"[..]));
     }
 
     #[test]

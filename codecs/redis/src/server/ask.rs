@@ -1,10 +1,13 @@
 //! What becomes of one request: its message, whether it is forwarded, and how. It knows no framing.
 
-use meltemi_frame::{Bind, DecodeError, Decoded, Head, Kind, Message, Safety, Violation};
+use meltemi_frame::{
+    Attributes, Bind, DecodeError, Decoded, Head, Kind, Layout, Message, Safety, Span, Violation,
+};
 
 use super::Server;
 use crate::args::Args;
 use crate::command::{Act, Command, find};
+use crate::keys;
 use crate::layout;
 use crate::spec;
 use crate::state::{Hello, credentials};
@@ -26,11 +29,26 @@ impl Server {
                 "an HTTP request (POST or Host:)",
             )));
         }
+        if let Some(command) = container
+            && let Some(key) = self.is_plain(command, args)
+        {
+            return plain(command, key, args, whole);
+        }
         self.message(container, args, whole)
     }
 
-    /// Made where the caller finds it: messages are large, and every move copies one. Within `request`,
-    /// which returns something else too, it would be moved all the same.
+    /// Whether the request is one as most are: it does nothing to its connection, and its one key stands
+    /// behind the name. If so it is counted, and [`plain`] tells its message.
+    #[inline]
+    fn is_plain(&mut self, command: &'static Command, args: &Args<'_>) -> Option<Span> {
+        let plain = matches!(command.act, Act::Plain | Act::Set)
+            && command.subs.is_empty()
+            && keys::is_behind_name(Some(command))
+            && self.guard.is_none();
+        let key = args.known(1).filter(|_| plain)?;
+        self.ties.ask_plain().then_some(key)
+    }
+
     #[inline(never)]
     fn message<'b>(
         &mut self,
@@ -172,8 +190,91 @@ impl Server {
     }
 }
 
+/// The message of a request that [`Server::is_plain`]: the same as [`Server::message`] makes of it. It is
+/// made last, when everything is known, so that it is not moved.
+#[inline(never)]
+fn plain<'b>(
+    command: &'static Command,
+    key: Span,
+    args: &Args<'b>,
+    whole: bool,
+) -> Result<Decoded<'b>, DecodeError> {
+    let wire = args.wire();
+    let mut head = Head::new(Kind::Request, None);
+    head.end = whole;
+    head.safety = safety(command, args, whole);
+    let mut layout = Layout::default();
+    layout::note_key(&mut layout, 1, Some(key), true);
+    let words = [
+        (spec::COMMAND, command.name),
+        (spec::CATEGORY, command.category),
+    ];
+    let region = Span::new(0, wire.len());
+    let mut attributes = Attributes::of_words(words).with_walk(region, keys::walk);
+    attributes.set_span(spec::KEY, key);
+    let message = Message::of(head, attributes, layout, wire);
+    Ok(Decoded::Message(message, wire.len()))
+}
+
 /// A web page that posts to a Redis: closed without a word, before the body is read as commands, as
 /// Redis does.
 fn is_http(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
+#[cfg(test)]
+mod tests {
+    use meltemi_frame::{Limits, Session};
+
+    use super::*;
+    use crate::args::FRONT;
+    use crate::command::Command;
+    use crate::table::COMMANDS;
+
+    fn server() -> Server {
+        Server::new(&Limits::default(), &Session::default(), None)
+    }
+
+    /// Every command with up to six arguments, by both ways.
+    #[test]
+    fn plain_requests_are_told_as_any() {
+        let mut plain_ones = 0;
+        for command in COMMANDS {
+            for count in 1..=6 {
+                for option in ["nx", "v"] {
+                    let name = command.name.to_ascii_uppercase();
+                    let mut wire = format!("*{count}\r\n${}\r\n{name}\r\n", name.len());
+                    for _ in 1..count {
+                        wire += &format!("${}\r\n{option}\r\n", option.len());
+                    }
+                    plain_ones += usize::from(check(command, wire.as_bytes()));
+                }
+            }
+        }
+        assert!(plain_ones > 1000, "{plain_ones}");
+    }
+
+    /// Whether the request is plain.
+    fn check(command: &'static Command, wire: &[u8]) -> bool {
+        let read = Args::read(wire);
+        let mut front = [Span::default(); FRONT];
+        for (place, argument) in front.iter_mut().zip(read.walk()) {
+            let crate::args::Argument::Wire(span) = argument else {
+                panic!("an argument of an array is not built");
+            };
+            *place = span;
+        }
+        let args = Args::scanned(wire, read.count(), front, read.count());
+        let mut plainly = server();
+        let Some(key) = plainly.is_plain(command, &args) else {
+            return false;
+        };
+        let mut any = server();
+        for whole in [true, false] {
+            let made = any.message(Some(command), &args, whole).unwrap();
+            let plain = plain(command, key, &args, whole).unwrap();
+            assert_eq!(format!("{plain:?}"), format!("{made:?}"));
+        }
+        true
+    }
 }
