@@ -11,6 +11,7 @@ use crate::edit;
 use crate::event;
 use crate::format::{Format, Reader};
 use crate::header::{self, Header, LENGTH, MAGIC};
+use crate::plain;
 use crate::protocol::key;
 use crate::reply;
 use crate::request;
@@ -126,13 +127,17 @@ impl DubboCodec {
             (true, false) => Kind::OneWay,
             (false, _) => Kind::Response,
         };
+        if !(whole && want >= Interest::Headers)
+            && let Some(front) = plain::front(header, wire)
+        {
+            return plain::message(&front, header, wire, (kind, whole));
+        }
         self.make(header, wire, kind, (whole, want), refuse)
     }
 
-    /// Made where the caller finds it: messages are large, and every move copies one. Within a function
-    /// that returns something else too, it would be moved all the same.
+    /// The message, whatever is in it.
     #[inline(never)]
-    fn make<'b, E>(
+    pub(crate) fn make<'b, E>(
         &mut self,
         header: Header,
         wire: &'b [u8],

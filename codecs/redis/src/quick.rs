@@ -5,7 +5,7 @@
 use meltemi_frame::Span;
 
 use crate::args::{Args, FRONT};
-use crate::number::{Line, any, line};
+use crate::number::{self, Line, line};
 
 /// Larger messages are not common, and looking twice at them would cost.
 const LARGE: usize = 64 << 10;
@@ -22,9 +22,7 @@ pub(crate) fn request(input: &[u8], frame: usize) -> Option<Args<'_>> {
     let mut front = [Span::default(); FRONT];
     let mut at = 4;
     for seen in 0..count {
-        let Some((start, end)) = string(input, at) else {
-            return None;
-        };
+        let (start, end) = string(input, at)?;
         if let Some(place) = front.get_mut(seen) {
             *place = Span::new(start, end);
         }
@@ -57,7 +55,7 @@ fn string(input: &[u8], at: usize) -> Option<(usize, usize)> {
             usize::from(ten - b'0') * 10 + usize::from(one - b'0'),
             at + 5,
         ),
-        [b'$', number @ ..] => match any(number, at + 1) {
+        [b'$', number @ ..] => match number::any(number, at + 1) {
             // What is longer than the input is not whole.
             Line::Number(length, start) => (
                 usize::try_from(length)

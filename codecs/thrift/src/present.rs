@@ -283,3 +283,6 @@ pub(crate) fn receipt(request: &Message<'_>) -> Receipt {
         name.unwrap_or_default(),
     )
 }
+
+#[cfg(test)]
+mod tests;
