@@ -11,6 +11,7 @@ use crate::edit;
 use crate::event;
 use crate::format::{Format, Reader};
 use crate::header::{self, Header, LENGTH, MAGIC};
+use crate::plain;
 use crate::protocol::key;
 use crate::reply;
 use crate::request;
@@ -104,28 +105,53 @@ impl DubboCodec {
         (told && !header.is_event()).then(|| Box::new(reply::receipt(header, &[])))
     }
 
-    /// The message in `wire`, which holds it whole or, if `whole` is not set, its front alone.
-    fn message<'b>(
+    /// The message in `wire`, which holds it whole or, if `whole` is not set, its front alone. What is
+    /// wrong with it is told by `refuse`.
+    #[inline]
+    fn message<'b, E>(
         &mut self,
         header: Header,
         wire: &'b [u8],
         whole: bool,
         want: Interest,
-    ) -> Result<Decoded<'b>, Bad> {
+        refuse: impl FnOnce(&Self, Bad) -> E,
+    ) -> Result<Decoded<'b>, E> {
         let kind = match (header.is_request(), header.is_two_way()) {
-            _ if header.is_event() => event::kind(header, wire, &mut self.scratch, &self.limits)?,
+            _ if header.is_event() => {
+                match event::kind(header, wire, &mut self.scratch, &self.limits) {
+                    Ok(kind) => kind,
+                    Err(bad) => return Err(refuse(self, bad)),
+                }
+            }
             (true, true) => Kind::Request,
             (true, false) => Kind::OneWay,
             (false, _) => Kind::Response,
         };
+        if !(whole && want >= Interest::Headers)
+            && let Some(front) = plain::front(header, wire)
+        {
+            return plain::message(&front, header, wire, (kind, whole));
+        }
+        self.make(header, wire, kind, (whole, want), refuse)
+    }
+
+    /// The message, whatever is in it.
+    #[inline(never)]
+    pub(crate) fn make<'b, E>(
+        &mut self,
+        header: Header,
+        wire: &'b [u8],
+        kind: Kind,
+        (whole, want): (bool, Interest),
+        refuse: impl FnOnce(&Self, Bad) -> E,
+    ) -> Result<Decoded<'b>, E> {
         let head = Head::new(kind, Some(header.id));
-        // Made where the caller finds it: messages are large, and every move copies one.
         let mut decoded = Ok(Decoded::Message(Message::new(head, wire), wire.len()));
         if let Ok(Decoded::Message(message, _)) = &mut decoded
             && !header.is_event()
             && let Err(bad) = self.fill(header, message, whole, want)
         {
-            decoded = Err(bad);
+            decoded = Err(refuse(self, bad));
         }
         decoded
     }
@@ -217,7 +243,7 @@ impl Codec for DubboCodec {
             let Some(wire) = input.get(..front) else {
                 return Ok(Decoded::Incomplete(front));
             };
-            match self.message(header, wire, false, Interest::Route) {
+            match self.message(header, wire, false, Interest::Route, |_, bad| bad) {
                 Ok(front_of) => {
                     self.rest = Some((header.id, length.saturating_sub(front)));
                     return Ok(front_of);
@@ -230,8 +256,8 @@ impl Codec for DubboCodec {
         let Some(wire) = input.get(..length) else {
             return Ok(Decoded::Incomplete(length));
         };
-        self.message(header, wire, true, want)
-            .map_err(|bad| self.refused(bad, header, length))
+        let refuse = |this: &Self, bad| this.refused(bad, header, length);
+        self.message(header, wire, true, want, refuse)
     }
 
     fn encode(&mut self, message: &Message<'_>, out: &mut Output) -> Result<(), EncodeError> {

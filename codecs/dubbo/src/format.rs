@@ -171,6 +171,7 @@ impl<'b, 's> Reader<'b, 's> {
     }
 
     /// Reads a field that holds a string or a null.
+    #[inline]
     pub(crate) fn text(&mut self, what: &'static str) -> Result<Text, Bad> {
         // The common case, without the detour over values.
         if self.format == Format::Hessian2
@@ -178,6 +179,11 @@ impl<'b, 's> Reader<'b, 's> {
         {
             return Ok(Text::Plain(text));
         }
+        self.any_text(what)
+    }
+
+    #[inline(never)]
+    fn any_text(&mut self, what: &'static str) -> Result<Text, Bad> {
         match self.field()? {
             Some(Value::Text(text)) => Ok(text),
             // A string in an encoding that is not read is there, but not known.

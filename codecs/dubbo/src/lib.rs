@@ -13,6 +13,7 @@ mod format;
 mod header;
 mod hessian;
 mod jsonb;
+mod plain;
 mod protocol;
 mod reply;
 mod request;

@@ -22,26 +22,39 @@ pub(crate) struct Outcome {
 /// Reads the first value.
 pub(crate) fn outcome(reader: &mut Reader<'_, '_>) -> Result<Outcome, Bad> {
     let kind = reader.integer()?;
-    let (name, has_value) = match kind {
-        Some(0 | 3) => ("exception", true),
-        Some(1 | 4) => ("value", true),
-        Some(2 | 5) => ("null", false),
-        Some(_) => return Err(Bad::Invalid("the result is of an unknown kind")),
-        None => return Err(Bad::Invalid("the kind of the result is no integer")),
-    };
-    Ok(Outcome {
-        name,
-        has_value,
-        has_attachments: kind >= Some(3),
-    })
+    let kind = kind.ok_or(Bad::Invalid("the kind of the result is no integer"))?;
+    Outcome::of(kind).ok_or(Bad::Invalid("the result is of an unknown kind"))
+}
+
+impl Outcome {
+    /// What a first value of that number says.
+    pub(crate) const fn of(kind: i64) -> Option<Self> {
+        let (name, has_value) = match kind {
+            0 | 3 => ("exception", true),
+            1 | 4 => ("value", true),
+            2 | 5 => ("null", false),
+            _ => return None,
+        };
+        Some(Self {
+            name,
+            has_value,
+            has_attachments: kind >= 3,
+        })
+    }
+
+    /// How the call went.
+    pub(crate) fn status(self) -> Status {
+        match self.name {
+            "exception" => Status::Failed(Fault::Application),
+            _ => Status::Ok,
+        }
+    }
 }
 
 /// Gives the message the attributes that the first value holds.
 pub(crate) fn publish(outcome: Outcome, message: &mut Message<'_>) {
     message.attributes.set_static(key::RESULT, outcome.name);
-    if outcome.name == "exception" {
-        message.head.status = Status::Failed(Fault::Application);
-    }
+    message.head.status = outcome.status();
 }
 
 /// Walks the value, and gives the message the attributes that lie behind it.

@@ -24,6 +24,7 @@ pub(crate) struct Args<'b> {
 
 impl<'b> Args<'b> {
     /// The arguments of a request whose first ones lie at `front`.
+    #[inline]
     pub(crate) fn scanned(wire: &'b [u8], count: usize, front: [Span; FRONT], seen: usize) -> Self {
         Self {
             wire,
@@ -48,6 +49,13 @@ impl<'b> Args<'b> {
         }
     }
 
+    /// Where one argument lies, if it is among those that are remembered.
+    #[inline]
+    pub(crate) fn known(&self, position: usize) -> Option<Span> {
+        let span = self.front.get(position)?;
+        (position < self.known).then_some(*span)
+    }
+
     /// How many there are, the command's name counted.
     pub(crate) const fn count(&self) -> usize {
         self.count
@@ -59,14 +67,21 @@ impl<'b> Args<'b> {
     }
 
     /// One argument; `None` if the request has not so many, or it is not here yet.
+    #[inline]
     pub(crate) fn at(&self, position: usize) -> Option<Argument<'b>> {
         if position < self.known {
             return self.front.get(position).map(|span| Argument::Wire(*span));
         }
+        self.walked(position)
+    }
+
+    #[inline(never)]
+    fn walked(&self, position: usize) -> Option<Argument<'b>> {
         self.walk().nth(position)
     }
 
     /// The bytes of one argument.
+    #[inline]
     pub(crate) fn bytes(&self, position: usize) -> Option<Cow<'b, [u8]>> {
         self.at(position)?.bytes(self.wire)
     }

@@ -2,12 +2,13 @@
 //! server says unasked. It knows neither clients nor routes.
 
 use meltemi_frame::{
-    Codec, DecodeError, Decoded, EncodeError, Head, Interest, Kind, Limits, Message, Output, Say,
-    Session, Status, Unsupported, Violation,
+    Attributes, Codec, DecodeError, Decoded, EncodeError, Head, Interest, Kind, Layout, Limits,
+    Message, Output, Say, Session, Unsupported, Violation,
 };
 
 use crate::answer::{failure, is_monitored, type_name};
 use crate::layout;
+use crate::quick;
 use crate::reply::{Scan, Step};
 use crate::rewrite::{put_edited, put_hello};
 use crate::spec;
@@ -88,8 +89,8 @@ impl Client {
         }))
     }
 
-    /// A reply, whole or its front.
-    fn reply<'b>(&mut self, wire: &'b [u8], whole: bool) -> Result<Decoded<'b>, DecodeError> {
+    /// A reply that was scanned, whole or its front.
+    fn scanned<'b>(&mut self, wire: &'b [u8], whole: bool) -> Result<Decoded<'b>, DecodeError> {
         let (kind, at) = self.scan.proper().unwrap_or_default();
         if whole {
             self.scan.clear();
@@ -97,46 +98,52 @@ impl Client {
             self.scan.rebase();
             self.passing = true;
         }
-        self.window = self.limits.hold;
-        let proper = wire.get(at..).unwrap_or_default();
-        let kind_of = match (self.preamble, kind) {
-            (0, _) => self.kind(kind, proper),
-            // The preamble subscribes to nothing, and its replies are none of those that are counted.
-            (_, b'>') => Kind::Push,
-            _ => Kind::Response,
-        };
-        let mut head = Head::new(kind_of, None);
-        head.end = whole;
-        let mut message = Message::new(head, wire);
-        message
-            .attributes
-            .set_static(spec::TYPE, type_name(kind, proper));
-        if matches!(kind, b'-' | b'!') {
-            let (code, status) = failure(wire, at);
-            message.attributes.set_span(spec::ERROR, code);
-            message.head.status = status;
-        }
-        if self.preamble > 0 {
-            return self.preamble(&message);
-        }
-        self.answered += u64::from(message.head.kind == Kind::Response);
-        Ok(Decoded::Message(message, wire.len()))
+        self.reply(wire, kind, at, whole)
     }
 
-    /// A reply to the preamble, which is nobody's.
-    fn preamble<'b>(&mut self, reply: &Message<'_>) -> Result<Decoded<'b>, DecodeError> {
-        if reply.head.kind == Kind::Response {
+    /// A reply, whole or its front, which is of the type `kind` and stands at `at`.
+    #[inline]
+    fn reply<'b>(
+        &mut self,
+        wire: &'b [u8],
+        kind: u8,
+        at: usize,
+        whole: bool,
+    ) -> Result<Decoded<'b>, DecodeError> {
+        self.window = self.limits.hold;
+        if self.preamble > 0 {
+            return self.preamble(wire, kind);
+        }
+        let mut head = Head::new(self.kind(kind, wire.get(at..).unwrap_or_default()), None);
+        head.end = whole;
+        self.answered += u64::from(head.kind == Kind::Response);
+        message(head, wire, kind, at)
+    }
+
+    /// A reply to the preamble, which is nobody's. The preamble subscribes to nothing, and its replies are
+    /// none of those that are counted.
+    fn preamble<'b>(&mut self, wire: &'b [u8], kind: u8) -> Result<Decoded<'b>, DecodeError> {
+        if kind != b'>' {
             self.preamble -= 1;
         }
-        if reply.head.status != Status::Ok {
+        if matches!(kind, b'-' | b'!') {
             let what = "the server refused what brings the connection into its session (AUTH, HELLO, SELECT, CLIENT)";
             return Err(DecodeError::lost(Violation::Invalid(what)));
         }
-        Ok(Decoded::Skip(reply.wire().len()))
+        Ok(Decoded::Skip(wire.len()))
     }
 
     /// Whether a frame answers a request.
+    #[inline]
     fn kind(&mut self, kind: u8, proper: &[u8]) -> Kind {
+        if kind != b'>' && !self.monitor && !self.subscriptions.is_active() {
+            return Kind::Response;
+        }
+        self.tell(kind, proper)
+    }
+
+    #[inline(never)]
+    fn tell(&mut self, kind: u8, proper: &[u8]) -> Kind {
         let next = self.answered + 1;
         if self.monitor && kind == b'+' && is_monitored(proper) {
             return Kind::Push;
@@ -201,6 +208,20 @@ impl Client {
     }
 }
 
+/// The message of a reply. It is made last, when everything is known, so that it is not moved.
+#[inline(never)]
+fn message(mut head: Head, wire: &[u8], kind: u8, at: usize) -> Result<Decoded<'_>, DecodeError> {
+    let proper = wire.get(at..).unwrap_or_default();
+    let failed = matches!(kind, b'-' | b'!').then(|| failure(wire, at));
+    let mut attributes = Attributes::of_words([(spec::TYPE, type_name(kind, proper))]);
+    if let Some((code, status)) = failed {
+        attributes.set_span(spec::ERROR, code);
+        head.status = status;
+    }
+    let message = Message::of(head, attributes, Layout::default(), wire);
+    Ok(Decoded::Message(message, wire.len()))
+}
+
 impl Codec for Client {
     fn decode<'b>(&mut self, input: &'b [u8], want: Interest) -> Result<Decoded<'b>, DecodeError> {
         if self.passing {
@@ -208,6 +229,13 @@ impl Codec for Client {
         }
         if want == Interest::Body || self.preamble > 0 {
             self.window = usize::MAX;
+        }
+        if self.scan.is_new() {
+            let view = input.get(..self.window).unwrap_or(input);
+            if let Some((kind, length)) = quick::reply(view) {
+                let wire = view.get(..length).unwrap_or_default();
+                return self.reply(wire, kind, 0, true);
+            }
         }
         loop {
             let view = input.get(..self.window).unwrap_or(input);
@@ -217,7 +245,7 @@ impl Codec for Client {
                 .map_err(DecodeError::lost)?
             {
                 Step::Whole(length) => {
-                    return self.reply(view.get(..length).unwrap_or_default(), true);
+                    return self.scanned(view.get(..length).unwrap_or_default(), true);
                 }
                 Step::Short(need) => need,
             };
@@ -228,7 +256,7 @@ impl Codec for Client {
             }
             // Not before it is known what the reply is.
             if self.scan.proper().is_some() && self.scan.at() > 0 {
-                return self.reply(view.get(..self.scan.at()).unwrap_or_default(), false);
+                return self.scanned(view.get(..self.scan.at()).unwrap_or_default(), false);
             }
             self.within(need)?;
             self.window = need.max(self.window.saturating_mul(2));

@@ -104,12 +104,16 @@ pub(crate) const fn row(
 
 /// The command of that name, in any case.
 pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
-    let mut slot = hash(name);
+    let name_folded = Folded::of(name);
+    let mut slot = name_folded.hash();
     loop {
-        let at = usize::from(*INDEX.get(slot % SLOTS)?);
-        let command = COMMANDS.get(at.checked_sub(1)?)?;
-        if command.name.as_bytes().eq_ignore_ascii_case(name) {
-            return Some(command);
+        let at = usize::from(*INDEX.get(slot % SLOTS)?).checked_sub(1)?;
+        if *FOLDED.get(at)? == name_folded {
+            let command = COMMANDS.get(at)?;
+            // Of a longer name the middle was left out.
+            return (name.len() <= Folded::WHOLE
+                || command.name.as_bytes().eq_ignore_ascii_case(name))
+            .then_some(command);
         }
         slot += 1;
     }
@@ -130,14 +134,85 @@ const SLOTS: usize = 1024;
 /// Open addressing: the position in `COMMANDS` plus one, 0 for an empty slot.
 static INDEX: [u16; SLOTS] = index();
 
-/// FNV-1a over the name in lower case. Non-letters lose a bit too, which only costs a comparison.
-const fn hash(mut name: &[u8]) -> usize {
-    let mut hash: u32 = 0x811c_9dc5;
-    while let [first, rest @ ..] = name {
-        hash = (hash ^ (*first | 0x20) as u32).wrapping_mul(0x0100_0193);
-        name = rest;
+/// The names in the order of `COMMANDS`.
+static FOLDED: [Folded; COMMANDS.len()] = folded();
+
+/// A name in lower case as numbers that are compared at once: its first and last bytes, which of short
+/// names overlap, and its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Folded {
+    front: u64,
+    back: u64,
+    length: usize,
+}
+
+impl Folded {
+    /// Names of up to so many bytes are kept whole. No longer one in the table is the same as another
+    /// in what is kept of it.
+    const WHOLE: usize = 16;
+
+    #[inline]
+    const fn of(name: &[u8]) -> Self {
+        let (front, back) = match (name.first_chunk(), name.last_chunk()) {
+            (Some(front), Some(back)) => (
+                lower(u64::from_le_bytes(*front)),
+                lower(u64::from_le_bytes(*back)),
+            ),
+            _ => (lower(Self::short(name)), 0),
+        };
+        Self {
+            front,
+            back,
+            length: name.len(),
+        }
     }
-    (hash ^ (hash >> 15)) as usize
+
+    /// A name of less than eight bytes.
+    #[inline]
+    const fn short(name: &[u8]) -> u64 {
+        if let (Some(front), Some(back)) = (name.first_chunk(), name.last_chunk()) {
+            return u32::from_le_bytes(*front) as u64 | (u32::from_le_bytes(*back) as u64) << 32;
+        }
+        match name {
+            [] => 0,
+            [one] => *one as u64,
+            [one, two] => *one as u64 | (*two as u64) << 8,
+            [one, two, three, ..] => *one as u64 | (*two as u64) << 8 | (*three as u64) << 16,
+        }
+    }
+
+    /// Multiplied by the golden ratio; the upper bits depend on all others.
+    #[inline]
+    const fn hash(&self) -> usize {
+        let mixed = self.front ^ self.back.rotate_left(23) ^ self.length as u64;
+        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as usize
+    }
+}
+
+/// Eight bytes of ASCII in lower case; other bytes as they are.
+#[inline]
+const fn lower(bytes: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let low = bytes & (0x7f * EACH);
+    // The highest bit of every byte tells: at least `A`, and past `Z`.
+    let from = low + (0x80 - b'A' as u64) * EACH;
+    let past = low + (0x7f - b'Z' as u64) * EACH;
+    let upper = from & !past & !bytes & (0x80 * EACH);
+    bytes | (upper >> 2)
+}
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "runs at compile time, where a mistake does not compile"
+)]
+const fn folded() -> [Folded; COMMANDS.len()] {
+    let mut folded = [Folded::of(b""); COMMANDS.len()];
+    let mut at = 0;
+    while at < COMMANDS.len() {
+        folded[at] = Folded::of(COMMANDS[at].name.as_bytes());
+        at += 1;
+    }
+    folded
 }
 
 #[expect(
@@ -149,7 +224,7 @@ const fn index() -> [u16; SLOTS] {
     let mut index = [0; SLOTS];
     let mut at = 0;
     while at < COMMANDS.len() {
-        let mut slot = hash(COMMANDS[at].name.as_bytes());
+        let mut slot = FOLDED[at].hash();
         while index[slot % SLOTS] != 0 {
             slot += 1;
         }
@@ -189,6 +264,60 @@ mod tests {
                 .sub(b"maint_notifications")
                 .is_none()
         );
+    }
+
+    #[test]
+    fn lower_case_is_what_it_is_of_single_bytes() {
+        for byte in 0..=u8::MAX {
+            for other in [0, b'A', b'z', 0xff] {
+                for place in 0..8 {
+                    let mut bytes = [other; 8];
+                    bytes[place] = byte;
+                    let lowered = lower(u64::from_le_bytes(bytes)).to_le_bytes();
+                    assert_eq!(lowered, *bytes.to_ascii_lowercase());
+                }
+            }
+        }
+    }
+
+    /// Names that differ from those in the table in one byte, or are cut, in either case.
+    #[test]
+    fn names_are_found_as_if_each_were_compared() {
+        let compared = |name: &[u8]| {
+            let same = |command: &&Command| command.name.as_bytes().eq_ignore_ascii_case(name);
+            COMMANDS.iter().find(same).map(|command| command.name)
+        };
+        let check = |name: &[u8]| {
+            assert_eq!(
+                find(name).map(|command| command.name),
+                compared(name),
+                "{name:?}"
+            );
+        };
+        for command in COMMANDS {
+            for case in [command.name.to_owned(), command.name.to_ascii_uppercase()] {
+                let name = case.as_bytes();
+                check(&[name, b"x"].concat());
+                check(&[name, name].concat());
+                for at in 0..name.len() {
+                    check(&name[..at]);
+                    check(&name[at..]);
+                    for byte in [
+                        0,
+                        b'_',
+                        b'`',
+                        b'@',
+                        name[at] ^ 0x20,
+                        name[at] ^ 0x80,
+                        name[at] + 1,
+                    ] {
+                        let mut other = name.to_vec();
+                        other[at] = byte;
+                        check(&other);
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -71,6 +71,11 @@ impl Plan {
     }
 }
 
+/// Whether there is one key, and it stands behind the name if anything does: true of most commands.
+pub(crate) fn is_behind_name(command: Option<&'static Command>) -> bool {
+    command.is_none_or(|command| command.keys == Keys::Range(1, 1, 1))
+}
+
 /// What is known of a request's command. A command that the table does not have is taken for
 /// one of a module, and these have their key at 1.
 pub(crate) fn of(args: &Args<'_>, command: Option<&'static Command>) -> Plan {

@@ -12,6 +12,7 @@ mod inline;
 mod keys;
 mod layout;
 mod number;
+mod quick;
 mod reply;
 mod request;
 mod rewrite;

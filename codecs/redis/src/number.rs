@@ -16,10 +16,24 @@ const DIGITS: usize = 18;
 
 /// Reads a number and `\r\n` at `at`. It looks at 21 bytes at most, so that asking again when more
 /// bytes have come costs nothing.
+#[inline]
 pub(crate) fn line(input: &[u8], at: usize) -> Line {
-    let Some(mut rest) = input.get(at..) else {
+    let Some(rest) = input.get(at..) else {
         return Line::Short;
     };
+    // Most have one digit or two; what these could be read as, they are.
+    match rest {
+        [one @ b'0'..=b'9', b'\r', b'\n', ..] => Line::Number(i64::from(one - b'0'), at + 3),
+        [ten @ b'1'..=b'9', one @ b'0'..=b'9', b'\r', b'\n', ..] => {
+            Line::Number(i64::from(ten - b'0') * 10 + i64::from(one - b'0'), at + 4)
+        }
+        _ => any(rest, at),
+    }
+}
+
+/// Reads a number of any length and `\r\n` at the front of `rest`, which stands at `at`.
+#[inline(never)]
+pub(crate) fn any(mut rest: &[u8], at: usize) -> Line {
     let mut sign = 1;
     if let [b'-', behind @ ..] = rest {
         sign = -1;
@@ -91,6 +105,27 @@ mod tests {
             assert_eq!(line(bad, 0), Line::Bad, "{bad:?}");
         }
         assert_eq!(line(b"1\r\n", 9), Line::Short);
+    }
+
+    /// Short numbers are read at one look, and are what they are.
+    #[test]
+    fn short_numbers_are_read_as_any() {
+        let bytes = *b"01289-\r\n:";
+        let pick = |code: usize| -> Vec<u8> {
+            (0..5)
+                .map(|place| bytes[code / 9_usize.pow(place) % 9])
+                .collect()
+        };
+        for text in (0..9_usize.pow(5)).map(pick) {
+            for end in 0..=text.len() {
+                let text = &text[..end];
+                assert_eq!(line(text, 0), any(text, 0), "{text:?}");
+            }
+        }
+        for number in -200..20_000 {
+            let text = format!("*{number}\r\n");
+            assert_eq!(line(text.as_bytes(), 1), Line::Number(number, text.len()));
+        }
     }
 
     #[test]

@@ -44,6 +44,11 @@ impl Scan {
         self.at
     }
 
+    /// Whether nothing is known of the reply yet.
+    pub(crate) const fn is_new(&self) -> bool {
+        self.at == 0 && self.searched == 0
+    }
+
     /// The type byte of the reply proper, and where it stands.
     pub(crate) const fn proper(&self) -> Option<(u8, usize)> {
         self.proper

@@ -50,6 +50,11 @@ impl Scan {
         self.count
     }
 
+    /// Whether nothing is known of the request yet.
+    pub(crate) const fn is_new(&self) -> bool {
+        self.at == 0
+    }
+
     /// Scans on in a request that is an array.
     pub(crate) fn array(&mut self, input: &[u8], bounds: Bounds) -> Result<Step, Broken> {
         if self.at == 0 {

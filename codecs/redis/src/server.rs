@@ -1,25 +1,26 @@
 //! The side that clients talk to: reads requests, writes replies, and keeps what ties the client. It
 //! knows neither routes nor upstreams.
 
+mod ask;
+
 use std::sync::Arc;
 
 use meltemi_frame::{
-    Bind, Codec, DecodeError, Decoded, EncodeError, Head, Interest, Kind, Limits, Message, Output,
-    Receipt, Safety, Say, Session, SmallBytes, Status, Unsupported, Violation,
+    Codec, DecodeError, Decoded, EncodeError, Head, Interest, Kind, Limits, Message, Output,
+    Receipt, Say, Session, SmallBytes, Status, Unsupported,
 };
 
 use crate::args::Args;
 use crate::broken::Broken;
-use crate::command::{Act, Command, find};
+use crate::command::{Act, find};
 use crate::guard::Guard;
 use crate::keys;
 use crate::layout;
+use crate::quick;
 use crate::request::{Bounds, Rest, Scan, Step};
 use crate::spec;
-use crate::state::{Hello, credentials};
 use crate::subscriptions::word;
-use crate::tell::{safety, set_key, set_lower};
-use crate::ties::{Outcome, Ruling, Ties};
+use crate::ties::{Outcome, Ties};
 use crate::words::{self, Local};
 
 pub(crate) struct Server {
@@ -64,6 +65,17 @@ impl Server {
         if want == Interest::Body {
             self.window = usize::MAX;
         }
+        if self.scan.is_new() && !bounds.stranger {
+            let view = input.get(..self.window).unwrap_or(input);
+            if let Some(args) = quick::request(view, bounds.frame) {
+                self.window = self.limits.hold;
+                return self.request(&args, true);
+            }
+        }
+        self.scanned(input, bounds)
+    }
+
+    fn scanned<'b>(&mut self, input: &'b [u8], bounds: Bounds) -> Result<Decoded<'b>, DecodeError> {
         loop {
             let view = input.get(..self.window).unwrap_or(input);
             match self.scan.array(view, bounds).map_err(lost)? {
@@ -156,140 +168,6 @@ impl Server {
         }
     }
 
-    /// The message of a request, whole or the front of it.
-    fn request<'b>(&mut self, args: &Args<'b>, whole: bool) -> Result<Decoded<'b>, DecodeError> {
-        let wire = args.wire();
-        let name = args.bytes(0).unwrap_or_default();
-        let container = find(&name);
-        if container.is_none()
-            && (name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:"))
-        {
-            // A web page that posts to a Redis: closed without a word, before the body is read as
-            // commands, as Redis does.
-            return Err(DecodeError::lost(Violation::Invalid(
-                "an HTTP request (POST or Host:)",
-            )));
-        }
-        let mut message = Message::new(Head::new(Kind::Request, None), wire);
-        let attributes = &mut message.attributes;
-        match container {
-            Some(command) => attributes.set_static(spec::COMMAND, command.name),
-            None => set_lower(&mut message, spec::COMMAND, args.at(0)),
-        }
-        let command = self.subcommand(&mut message, container, args);
-        let ruling = self.rule(command, args);
-        let plan = keys::of(args, command);
-        set_key(&mut message, args, plan);
-
-        let head = &mut message.head;
-        head.kind = ruling.kind;
-        head.bind = ruling.bind;
-        head.close = ruling.close;
-        head.end = whole;
-        if let Some(command) = command {
-            head.safety = if ruling.tied {
-                Safety::Unknown
-            } else {
-                safety(command, args, whole)
-            };
-            let blocks = ruling.bind == Bind::Once && command.act != Act::Alone;
-            let category = if blocks { "blocking" } else { command.category };
-            message.attributes.set_static(spec::CATEGORY, category);
-            layout::note_command(&mut message.layout, command.act, args);
-        } else {
-            message.attributes.set_static(spec::CATEGORY, "unknown");
-        }
-        layout::note_local(&mut message.layout, ruling.local);
-        if ruling.local.is_none() && command.is_some_and(|command| command.act == Act::Hello) {
-            self.note_hello(&mut message, args);
-        }
-        Ok(Decoded::Message(message, wire.len()))
-    }
-
-    /// The subcommand where it is a known one of a container; sets the attribute.
-    fn subcommand<'b>(
-        &self,
-        message: &mut Message<'b>,
-        container: Option<&'static Command>,
-        args: &Args<'b>,
-    ) -> Option<&'static Command> {
-        let command = container?;
-        if command.subs.is_empty() || args.count() < 2 {
-            return Some(command);
-        }
-        let found = args.bytes(1).and_then(|name| command.sub(&name));
-        match found {
-            Some(sub) => message.attributes.set_static(spec::SUBCOMMAND, sub.name),
-            None => set_lower(message, spec::SUBCOMMAND, args.at(1)),
-        }
-        found.or(container)
-    }
-
-    fn rule(&mut self, command: Option<&'static Command>, args: &Args<'_>) -> Ruling {
-        let act = command.map_or(Act::Plain, |command| command.act);
-        if self.guard.is_some()
-            && let Some(local) = self.check(act, args)
-        {
-            return self.ties.ask_local(local);
-        }
-        if matches!(act, Act::Plain | Act::Set) && self.ties.ask_plain() {
-            return Ruling::FREE;
-        }
-        if act == Act::Reset {
-            self.admitted = self.guard.is_none();
-        }
-        self.ties.ask(command, args)
-    }
-
-    /// What a guarded server answers itself.
-    fn check(&mut self, act: Act, args: &Args<'_>) -> Option<Local> {
-        let guard = self.guard.as_ref()?;
-        match act {
-            Act::Auth => {
-                let Some(given) = credentials(args) else {
-                    return Some(if args.count() < 2 {
-                        Local::AuthArity
-                    } else {
-                        Local::AuthSyntax
-                    });
-                };
-                if !guard.admits(&given) {
-                    return Some(Local::WrongPass);
-                }
-                self.admitted = true;
-                Some(Local::Ok)
-            }
-            Act::Hello => match Hello::read(args) {
-                Err(bad) => Some(bad.into()),
-                Ok(hello) => {
-                    if let Some(given) = hello.and_then(|hello| hello.auth) {
-                        if !guard.admits(&given) {
-                            return Some(Local::WrongPass);
-                        }
-                        self.admitted = true;
-                    }
-                    (!self.admitted).then_some(Local::HelloNoAuth)
-                }
-            },
-            Act::Quit | Act::Reset => None,
-            _ => (!self.admitted).then_some(Local::NoAuth),
-        }
-    }
-
-    /// Whether the upstream must be told something else than the client wrote.
-    fn note_hello(&mut self, message: &mut Message<'_>, args: &Args<'_>) {
-        let Ok(Some(hello)) = Hello::read(args) else {
-            return;
-        };
-        if self.guard.is_some() && hello.auth.is_some() {
-            // These credentials were for the proxy, and the upstream has its own.
-            self.ties.strip_credentials();
-            message.layout[layout::NOTE] = layout::HELLO_STRIPPED;
-        } else if hello.name_first {
-            message.layout[layout::NOTE] = layout::HELLO_ORDERED;
-        }
-    }
-
     fn outcome(message: &Message<'_>) -> Outcome {
         match message.head.status {
             Status::Ok => match message.wire() {
@@ -302,7 +180,19 @@ impl Server {
     }
 
     /// Follows what goes out.
+    #[inline]
     fn follow(&mut self, message: &Message<'_>) {
+        let head = &message.head;
+        if head.kind == Kind::Response && head.end && self.ties.is_quiet() {
+            self.passing = None;
+            self.ties.answer_quiet();
+        } else {
+            self.follow_closely(message);
+        }
+    }
+
+    #[inline(never)]
+    fn follow_closely(&mut self, message: &Message<'_>) {
         let head = &message.head;
         match head.kind {
             Kind::Response if self.ties.is_quiet() => {

@@ -5,7 +5,7 @@ use meltemi_frame::{KeyId, Message, Open, Safety, Span};
 
 use crate::args::{Args, Argument};
 use crate::command::{Act, Command};
-use crate::keys::{self, Plan};
+use crate::keys;
 use crate::layout;
 use crate::spec;
 
@@ -27,11 +27,20 @@ pub(crate) fn set_lower<'b>(message: &mut Message<'b>, key: KeyId, name: Option<
     }
 }
 
-pub(crate) fn set_key<'b>(message: &mut Message<'b>, args: &Args<'b>, plan: Plan) {
-    let Some(first) = plan.first() else {
-        return;
+pub(crate) fn set_key<'b>(
+    message: &mut Message<'b>,
+    args: &Args<'b>,
+    command: Option<&'static Command>,
+) {
+    let (first, single) = if keys::is_behind_name(command) {
+        (1, true)
+    } else {
+        let plan = keys::of(args, command);
+        let Some(first) = plan.first() else {
+            return;
+        };
+        (first, plan.is_single())
     };
-    let single = plan.is_single();
     match args.at(first) {
         Some(Argument::Wire(span)) => {
             message.attributes.set_span(spec::KEY, span);

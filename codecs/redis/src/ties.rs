@@ -403,8 +403,21 @@ impl Ties {
                 self.apply(effect, outcome);
             }
         }
-        if self.pending.is_empty() && self.view.mute == Mute::No {
-            // What was expected is known now: a MULTI that failed has not begun.
+        if self.pending.is_empty() {
+            self.settle();
+        }
+    }
+
+    /// A reply ended, and [`Ties::is_quiet`].
+    #[inline]
+    pub(crate) fn answer_quiet(&mut self) {
+        self.answered += 1;
+        self.settle();
+    }
+
+    /// What was expected is known now: a MULTI that failed has not begun.
+    fn settle(&mut self) {
+        if self.view.mute == Mute::No {
             self.view.multi = self.held.multi;
         }
     }

@@ -8,7 +8,7 @@ use meltemi_frame::{
 
 use crate::cursor::Stop;
 use crate::dialect::{Dialect, Encoding, Transport};
-use crate::envelope::{self, MAX_NAME};
+use crate::envelope::{self, Envelope, MAX_NAME};
 use crate::front::Front;
 use crate::inflate::Inflater;
 use crate::scan::{Progress, Scanner};
@@ -71,8 +71,8 @@ impl ThriftCodec {
         }
     }
 
-    fn note_dialect(&mut self, request: &Message<'_>) {
-        let bits = present::dialect(request).bits();
+    #[inline]
+    fn note_dialect(&mut self, bits: u32) {
         if self.spoken != Some(bits) {
             self.spoken = Some(bits);
             self.session = session(Dialect::from_bits(bits));
@@ -98,18 +98,22 @@ impl ThriftCodec {
         }
     }
 
+    /// The message at the front of the input, if it is whole and as most framed ones are.
+    #[inline]
+    fn plain<'b>(&self, input: &'b [u8], want: Interest) -> Option<(&'b [u8], Envelope)> {
+        let total = sniff::frame_size(*input.first_chunk::<4>()?).ok()?;
+        if want == Interest::Body || total > self.hold(want) {
+            return None;
+        }
+        let wire = input.get(..total)?;
+        Some((wire, present::plain_envelope(wire, self.side)?))
+    }
+
     fn framed<'b>(&mut self, input: &'b [u8], want: Interest) -> Result<Decoded<'b>, DecodeError> {
         let Some(length) = input.first_chunk::<4>() else {
             return Ok(Decoded::Incomplete(4));
         };
         let total = sniff::frame_size(*length).map_err(DecodeError::lost)?;
-        if want < Interest::Body
-            && total <= self.hold(want)
-            && let Some(wire) = input.get(..total)
-            && let Some(envelope) = present::plain_envelope(wire, self.side)
-        {
-            return present::plain(&envelope, wire, self.side);
-        }
         let refused = self.refuses(total);
         let (front, bytes) = match self.front(input, total, want) {
             Ok(read) => read,
@@ -370,13 +374,19 @@ impl Codec for ThriftCodec {
             },
         };
         self.framed = Some(framed);
+        if framed && let Some((wire, envelope)) = self.plain(input, want) {
+            if self.side == Side::Server {
+                self.note_dialect(present::PLAIN_BITS);
+            }
+            return present::plain(&envelope, wire, self.side);
+        }
         let decoded = if framed {
             self.framed(input, want)
         } else {
             self.unframed(input, want)
         };
         if let (Side::Server, Ok(Decoded::Message(message, _))) = (self.side, &decoded) {
-            self.note_dialect(message);
+            self.note_dialect(present::dialect(message).bits());
         }
         decoded
     }

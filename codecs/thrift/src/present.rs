@@ -2,11 +2,12 @@
 //! which it is encoded and answered later. Attribute slots are those of [`crate::keys`].
 
 use meltemi_frame::{
-    DecodeError, Decoded, Head, KeyId, Kind, Message, Open, Receipt, Side, Span, Violation,
+    Attributes, DecodeError, Decoded, Head, KeyId, Kind, Message, Open, Receipt, Side, Span,
+    Violation,
 };
 
 use crate::dialect::{Dialect, Encoding, MessageType, Transport};
-use crate::envelope::{self, Envelope};
+use crate::envelope::{self, Envelope, MAX_NAME};
 use crate::front::{self, Front, Names};
 use crate::{header, json, keys, outcome};
 
@@ -68,16 +69,42 @@ pub(crate) fn message<'b>(front: &Front, wire: &'b [u8], side: Side, end: bool) 
 /// most are. `None`: it is something else, or wrong.
 #[inline]
 pub(crate) fn plain_envelope(wire: &[u8], side: Side) -> Option<Envelope> {
-    if wire.get(4..6) != Some(&[0x80, 0x01]) {
+    let (front, rest) = wire.split_first_chunk::<NAME_AT>()?;
+    // The frame's length, version and type (the byte between them is unused), the name's length.
+    let [_, _, _, _, 0x80, 0x01, _, number, l0, l1, l2, l3] = *front else {
+        return None;
+    };
+    let kind = MessageType::from_wire(i64::from(number))?;
+    let request = matches!(kind, MessageType::Call | MessageType::OneWay);
+    if request != (side == Side::Server) {
         return None;
     }
-    let envelope = envelope::read(wire, 4).ok()?;
-    let request = matches!(envelope.kind, MessageType::Call | MessageType::OneWay);
-    let name = wire.get(envelope.name.0..envelope.name.1)?;
-    (request == (side == Side::Server) && name != FINAGLE_UPGRADE).then_some(envelope)
+    let length = usize::try_from(u32::from_be_bytes([l0, l1, l2, l3])).ok()?;
+    if length > MAX_NAME {
+        return None;
+    }
+    let (name, rest) = rest.split_at_checked(length)?;
+    let seqid = rest.first_chunk::<4>()?;
+    if name == FINAGLE_UPGRADE {
+        return None;
+    }
+    let end = NAME_AT + length;
+    Some(Envelope {
+        encoding: Encoding::Strict,
+        kind,
+        seqid: i32::from_be_bytes(*seqid),
+        seq: (end, end + 4),
+        name: (NAME_AT, end),
+        body: end + 4,
+    })
 }
 
-/// The message of such a front. The same as [`message`] makes of it, with less ado.
+/// Where the name starts in a message that is framed and in the strict binary encoding.
+const NAME_AT: usize = 12;
+
+/// The message of such a front: the same as [`message`] makes of it, with less ado. It is made last, when
+/// everything is known, so that it is not moved.
+#[inline(never)]
 pub(crate) fn plain<'b>(
     envelope: &Envelope,
     wire: &'b [u8],
@@ -88,42 +115,36 @@ pub(crate) fn plain<'b>(
         (Side::Server, MessageType::OneWay) => Kind::OneWay,
         (Side::Server, _) => Kind::Request,
     };
-    let head = Head::new(kind, Some(i64::from(envelope.seqid)));
-    // Made where the caller finds it: messages are large, and every move copies one.
-    let mut decoded = Ok(Decoded::Message(Message::new(head, wire), wire.len()));
-    if let Ok(Decoded::Message(message, _)) = &mut decoded {
-        fill_plain(message, envelope, side);
-    }
-    decoded
-}
-
-fn fill_plain(message: &mut Message<'_>, envelope: &Envelope, side: Side) {
-    let wire = message.wire();
-    let attributes = &mut message.attributes;
+    let mut head = Head::new(kind, Some(i64::from(envelope.seqid)));
     let span = |(start, end): (usize, usize)| Span::new(start, end);
-    let mut name = envelope.name;
+    let transport = (keys::TRANSPORT, Transport::Framed.name());
+    let encoding = (keys::PROTOCOL, Encoding::Strict.name());
+    let kind = (keys::TYPE, envelope.kind.name());
+    let (mut service, mut name, mut exception) = (None, envelope.name, None);
     if side == Side::Server {
-        let (service, method) = envelope::split_name(wire, name);
-        if let Some(service) = service {
-            attributes.set_span(keys::SERVICE, span(service));
-        }
-        name = method;
+        (service, name) = envelope::split_name(wire, name);
     } else {
         let outcome = outcome::read(wire, envelope);
-        message.head.status = outcome.status;
-        if let Some(exception) = outcome.exception {
-            attributes.set_static(keys::EXCEPTION, exception);
-        }
+        (head.status, exception) = (outcome.status, outcome.exception);
     }
-    attributes.set_span(keys::METHOD, span(name));
-    attributes.set_static(keys::TRANSPORT, Transport::Framed.name());
-    attributes.set_static(keys::PROTOCOL, Encoding::Strict.name());
-    attributes.set_static(keys::TYPE, envelope.kind.name());
     let (seq, name) = (span(envelope.seq), span(name));
-    let bits = Dialect::ORDINARY.bits() | front::one_way(envelope.kind);
+    let bits = PLAIN_BITS | front::one_way(envelope.kind);
     let seqid = envelope.seqid.cast_unsigned();
-    message.layout = [bits, seq.start, seq.end, 0, 0, name.start, name.end, seqid];
+    let layout = [bits, seq.start, seq.end, 0, 0, name.start, name.end, seqid];
+    let mut attributes = match exception {
+        None => Attributes::of_words([transport, encoding, kind]),
+        Some(what) => Attributes::of_words([transport, encoding, kind, (keys::EXCEPTION, what)]),
+    };
+    attributes.set_span(keys::METHOD, name);
+    if let Some(service) = service {
+        attributes.set_span(keys::SERVICE, span(service));
+    }
+    let message = Message::of(head, attributes, layout, wire);
+    Ok(Decoded::Message(message, wire.len()))
 }
+
+/// The dialect of such a message.
+pub(crate) const PLAIN_BITS: u32 = Dialect::ORDINARY.bits();
 
 /// A Finagle client that is told "unknown method" goes on in plain Thrift. Its upgrade must not
 /// reach a server that would agree to it: that holds for one connection, and here many share one.
@@ -262,3 +283,6 @@ pub(crate) fn receipt(request: &Message<'_>) -> Receipt {
         name.unwrap_or_default(),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -120,6 +120,7 @@ pub struct Attributes {
 }
 
 impl Default for Attributes {
+    #[inline]
     fn default() -> Self {
         Self {
             slots: [Slot::ABSENT; MAX_KEYS],
@@ -133,10 +134,38 @@ impl Default for Attributes {
 
 impl Attributes {
     /// No attributes.
+    #[inline]
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// These fixed words, and nothing else yet: what a codec takes for [`Message::of`](crate::Message::of).
+    #[inline]
+    pub fn of_words<const N: usize>(given: [(KeyId, &'static str); N]) -> Self {
+        const { assert!(N <= WORDS, "more words than fit without an allocation") };
+        let mut attributes = Self::default();
+        for (at, (key, word)) in (0..).zip(given) {
+            if let Some(place) = attributes.words.get_mut(usize::from(at)) {
+                *place = word;
+            }
+            let (start, end) = (u32::from(at), Slot::WORD);
+            attributes.put(key, Slot(Span { start, end }));
+            attributes.words_used = at + 1;
+        }
+        attributes
+    }
+
+    /// The same with open metadata that lies in the wire bytes.
+    #[inline]
+    #[must_use]
+    pub fn with_walk(self, region: Span, walk: Walk) -> Self {
+        Self {
+            open: Open::Walk { region, walk },
+            ..self
+        }
+    }
+
+    #[inline]
     fn put(&mut self, key: KeyId, slot: Slot) {
         // A key past the last slot would be a mistake in the codec, which its Spec's own check
         // refuses at start-up; here it is simply not there.
@@ -146,6 +175,7 @@ impl Attributes {
     }
 
     /// The value of `key` is this stretch of the wire bytes.
+    #[inline]
     pub fn set_span(&mut self, key: KeyId, span: Span) {
         if span.end < Slot::KEPT {
             self.put(key, Slot(span));
@@ -154,6 +184,7 @@ impl Attributes {
 
     /// The value of `key` is one of a few fixed words (a category, a transport's name). Up to six
     /// in one message do not allocate.
+    #[inline]
     pub fn set_static(&mut self, key: KeyId, value: &'static str) {
         match self.words.get_mut(usize::from(self.words_used)) {
             Some(place) => {
@@ -168,12 +199,18 @@ impl Attributes {
                     }),
                 );
             }
-            None => self.set_kept(key, value.as_bytes().to_vec()),
+            None => self.set_copied(key, value),
         }
+    }
+
+    #[inline(never)]
+    fn set_copied(&mut self, key: KeyId, value: &str) {
+        self.set_kept(key, value.as_bytes().to_vec());
     }
 
     /// The value of `key` had to be rebuilt (chunked, escaped, another character encoding). For
     /// rare cases only: it allocates.
+    #[inline(never)]
     pub fn set_kept(&mut self, key: KeyId, value: Vec<u8>) {
         let kept = self.kept.get_or_insert_default();
         if let Ok(at) = u32::try_from(kept.len()) {
@@ -316,6 +353,27 @@ mod tests {
         assert!(attributes.any(&key, wire, &mut |value| value == b"2"));
         assert!(!attributes.any(&key, wire, &mut |value| value == b"3"));
         assert!(!attributes.any(&Lookup::Open("z".into()), wire, &mut |_| true));
+    }
+
+    #[test]
+    fn words_given_beforehand_are_those_set_one_by_one() {
+        let words = [(KeyId(3), "a"), (KeyId(0), "b"), (KeyId(11), "c")];
+        let mut set = Attributes::new();
+        for (key, word) in words {
+            set.set_static(key, word);
+        }
+        let mut given = Attributes::of_words(words);
+        for attributes in [&mut set, &mut given] {
+            for key in [1, 2, 4, 5] {
+                attributes.set_static(KeyId(key), "later");
+            }
+        }
+        assert_eq!(format!("{given:?}"), format!("{set:?}"));
+        assert_eq!(given.slot(KeyId(11), b""), Some(&b"c"[..]));
+        assert_eq!(given.slot(KeyId(5), b""), Some(&b"later"[..]));
+        let walked = given.with_walk(Span::new(0, 2), pairs);
+        let key = Lookup::Open("k".into());
+        assert_eq!(walked.first(&key, b"kv").as_deref(), Some(&b"v"[..]));
     }
 
     #[test]

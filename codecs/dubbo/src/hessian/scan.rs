@@ -8,6 +8,9 @@ use crate::cursor::{Bad, Cursor, Open, Scratch, Text, Value};
 pub(crate) fn leaf(cursor: &mut Cursor<'_>) -> Result<Option<Value>, Bad> {
     let tag = cursor.peek()?;
     if matches!(tag, 0x00..=0x1f | 0x30..=0x33 | b'R' | b'S') {
+        if let Some(text) = string::plain(cursor) {
+            return Ok(Some(Value::Text(Text::Plain(text))));
+        }
         return string::text(cursor).map(|text| Some(Value::Text(text)));
     }
     if matches!(tag, 0x20..=0x2f | 0x34..=0x37 | b'A' | b'B') {

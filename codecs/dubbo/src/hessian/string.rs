@@ -45,10 +45,24 @@ pub(crate) fn plain(cursor: &mut Cursor<'_>) -> Option<Range<usize>> {
     };
     let start = cursor.at + head;
     let text = start..start + units;
-    cursor.bytes.get(text.clone())?.is_ascii().then(|| {
+    is_ascii(cursor.bytes.get(text.clone())?).then(|| {
         cursor.at = text.end;
         text
     })
+}
+
+/// Whether `text` is ASCII; short ones, as most are, are looked at from both ends at once.
+#[inline]
+fn is_ascii(text: &[u8]) -> bool {
+    if let (Some(front), Some(back)) = (text.first_chunk(), text.last_chunk()) {
+        let either = u64::from_le_bytes(*front) | u64::from_le_bytes(*back);
+        return either & 0x8080_8080_8080_8080 == 0 && (text.len() <= 16 || text.is_ascii());
+    }
+    if let (Some(front), Some(back)) = (text.first_chunk(), text.last_chunk()) {
+        let either = u32::from_le_bytes(*front) | u32::from_le_bytes(*back);
+        return either & 0x8080_8080 == 0;
+    }
+    text.iter().fold(0, |either, byte| either | byte) < 0x80
 }
 
 /// The text of the string value `bytes`, which [`text`] has read: chunks joined, surrogate pairs
