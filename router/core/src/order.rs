@@ -66,8 +66,14 @@ impl<R: Default> Order<R> {
     /// The reply is complete, written directly or waiting. Returns whether something is
     /// [`Order::ready`] now.
     pub fn finish(&mut self, number: u64) -> bool {
-        if let Some(entry) = self.entry(number) {
-            entry.complete = true;
+        match self.entries.front() {
+            // As most do: it was written directly.
+            Some(front) if number == self.first && !front.waits => self.pop(),
+            _ => {
+                if let Some(entry) = self.entry(number) {
+                    entry.complete = true;
+                }
+            }
         }
         while let Some(front) = self.entries.front() {
             if front.waits || !front.complete {
