@@ -35,7 +35,7 @@ pub use fault::{Fault, Reason};
 pub use head::{Bind, Head, Kind, Redirect, Safety, Status};
 pub use limits::Limits;
 pub use message::{Edit, Layout, Message, OwnedMessage};
-pub use output::{CHAIN_FROM, Hole, Output};
+pub use output::{Hole, Output};
 pub use protocol::{Protocol, Registry};
 pub use receipt::{Receipt, SmallBytes};
 pub use session::Session;

@@ -228,19 +228,10 @@ pub(crate) fn write(
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {
     while out.has_remaining() {
-        // One stretch of bytes costs less to write than a list of one.
-        let written = if out.is_contiguous() {
-            let written = Pin::new(&mut *stream).poll_write(cx, out.chunk());
-            if let Poll::Ready(Ok(count)) = written {
-                out.advance(count);
-            }
-            written
-        } else {
-            tokio_util::io::poll_write_buf(Pin::new(stream), cx, out)
-        };
+        let written = Pin::new(&mut *stream).poll_write(cx, out.chunk());
         match written {
             Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Ok(count)) => out.advance(count),
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             Poll::Pending => return Poll::Pending,
         }
