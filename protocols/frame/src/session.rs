@@ -12,13 +12,23 @@ use std::sync::Arc;
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Session(Option<Arc<Inner>>);
 
-#[derive(PartialEq, Eq)]
 struct Inner {
     key: u64,
     preamble: Vec<u8>,
     replies: u32,
     dialect: u32,
 }
+
+impl PartialEq for Inner {
+    fn eq(&self, other: &Self) -> bool {
+        let heads = |one: &Self| (one.key, one.replies, one.dialect, one.preamble.len());
+        // Nothing is not compared: an empty vector points to where no memory is, and vector
+        // instructions that look there, although they hide what they see, take long.
+        heads(self) == heads(other) && (self.preamble.is_empty() || self.preamble == other.preamble)
+    }
+}
+
+impl Eq for Inner {}
 
 /// Without the preamble: it may hold a password.
 impl fmt::Debug for Session {
@@ -87,7 +97,7 @@ impl Session {
     pub fn same(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (None, None) => true,
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b) || (a.key == b.key && a == b),
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a == b,
             _ => false,
         }
     }
