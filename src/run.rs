@@ -51,19 +51,7 @@ async fn serve(arguments: &RunArguments, builtins: &Builtins) -> Result<(), Stri
     let (mut hangup, mut signals) =
         Signals::new().map_err(|error| format!("cannot listen to signals: {error}"))?;
     let mut sources = Watch::new(arguments.paths.clone(), WatchOptions::default());
-    let outcome = meltemi_controller::load(&arguments.paths, builtins);
-    log_problems(&outcome);
-    let Some(config) = &outcome.config else {
-        return Err("the configuration is refused; `meltemi check` tells the same".to_owned());
-    };
-    let options = Options {
-        workers: arguments.workers,
-        access_log: access_log(arguments)?,
-        tracing: tracing(arguments),
-    };
-    let proxy = Proxy::start(config, &options).map_err(|error| error.to_string())?;
-    let admin = Admin::new(&proxy);
-    admin.set_config(dump(&outcome.resources));
+    let (proxy, admin) = start(arguments, builtins)?;
     if let Switch::On(address) = arguments.admin {
         let (socket, address) = admin
             .bind(address)
@@ -107,6 +95,24 @@ async fn serve(arguments: &RunArguments, builtins: &Builtins) -> Result<(), Stri
         () = signals.end() => tracing::warn!("told twice: ending at once"),
     }
     Ok(())
+}
+
+/// Starts with what the sources say. Of that nothing is kept but what was made of it.
+fn start(arguments: &RunArguments, builtins: &Builtins) -> Result<(Proxy, Admin), String> {
+    let outcome = meltemi_controller::load(&arguments.paths, builtins);
+    log_problems(&outcome);
+    let Some(config) = &outcome.config else {
+        return Err("the configuration is refused; `meltemi check` tells the same".to_owned());
+    };
+    let options = Options {
+        workers: arguments.workers,
+        access_log: access_log(arguments)?,
+        tracing: tracing(arguments),
+    };
+    let proxy = Proxy::start(config, &options).map_err(|error| error.to_string())?;
+    let admin = Admin::new(&proxy);
+    admin.set_config(dump(&outcome.resources));
+    Ok((proxy, admin))
 }
 
 /// Takes over what the sources say now; a configuration that is refused changes nothing.

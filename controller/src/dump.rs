@@ -1,9 +1,8 @@
 //! What is loaded, in the format of the configuration, without secrets.
 
 use meltemi_config::Origin;
-use serde_json::{Value, json};
 
-use crate::yaml::{Document, write_document};
+use crate::yaml::{Document, Entry, Node, Value, is_null, write_document};
 
 /// A document that counts.
 #[derive(Clone, Debug)]
@@ -18,8 +17,8 @@ pub struct Resource {
     pub name: String,
     /// Where it was written.
     pub origin: Origin,
-    /// All of it, with passwords and the values of Secrets replaced by `<redacted>`.
-    pub value: Value,
+    /// All of it as YAML, with passwords and the values of Secrets replaced by `<redacted>`.
+    pub text: String,
 }
 
 const REDACTED: &str = "<redacted>";
@@ -28,28 +27,33 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 impl Resource {
     pub(crate) fn new(document: &Document) -> Self {
-        let mut value = document.cursor().json();
-        if let Some(annotations) = value
-            .pointer_mut("/metadata/annotations")
-            .and_then(Value::as_object_mut)
-        {
-            annotations.remove(LAST_APPLIED);
+        // A tree of its own, which does not outlive this: the text is a fraction of it.
+        let mut root = document.root.clone();
+        let metadata = root.field_mut("metadata");
+        if let Some(Value::Map(fields)) = metadata.map(|entry| &mut entry.node.value) {
+            fields.retain(|entry| entry.key != "namespace");
+            fields.push(Entry::text("namespace", &document.namespace));
+            let annotations = fields.iter_mut().find(|entry| entry.key == "annotations");
+            if let Some(Value::Map(all)) = annotations.map(|entry| &mut entry.node.value) {
+                all.retain(|entry| entry.key != LAST_APPLIED);
+            }
         }
         if document.kind == "Secret" {
-            for part in ["/data", "/stringData"] {
-                if let Some(values) = value.pointer_mut(part).and_then(Value::as_object_mut) {
+            for part in ["data", "stringData"] {
+                let values = root.field_mut(part);
+                if let Some(Value::Map(values)) = values.map(|entry| &mut entry.node.value) {
                     values
-                        .values_mut()
-                        .for_each(|value| *value = REDACTED.into());
+                        .iter_mut()
+                        .for_each(|entry| entry.node.value = redacted());
                 }
             }
         }
-        if let Some(spec) = value.get_mut("spec") {
-            redact(spec);
+        if let Some(spec) = root.field_mut("spec") {
+            redact(&mut spec.node);
         }
-        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.insert("namespace".to_owned(), json!(document.namespace));
-        }
+        let mut text = String::new();
+        write_document(&root, &mut text);
+        text.shrink_to_fit();
         let version = &document.version;
         Self {
             api_version: match document.group.as_str() {
@@ -60,34 +64,37 @@ impl Resource {
             namespace: document.namespace.clone(),
             name: document.name.clone(),
             origin: document.origin(),
-            value,
+            text,
         }
     }
 }
 
+fn redacted() -> Value {
+    Value::Scalar(REDACTED.to_owned(), false)
+}
+
 /// Replaces every `password`.
-fn redact(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                if name == "password" && value.is_string() | value.is_number() {
-                    *value = REDACTED.into();
+fn redact(node: &mut Node) {
+    match &mut node.value {
+        Value::Map(fields) => {
+            for Entry { key, node, .. } in fields {
+                if key == "password" && matches!(node.value, Value::Scalar(..)) && !is_null(node) {
+                    node.value = redacted();
                 } else {
-                    redact(value);
+                    redact(node);
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(redact),
-        _ => {}
+        Value::List(items) => items.iter_mut().for_each(redact),
+        Value::Scalar(..) => {}
     }
 }
 
 /// The resources as YAML documents that load again (but for their secrets), in the order in which
 /// they were read.
 pub fn dump(resources: &[Resource]) -> String {
-    let mut text = String::new();
-    for resource in resources {
-        write_document(&resource.value, &mut text);
-    }
-    text
+    resources
+        .iter()
+        .map(|resource| resource.text.as_str())
+        .collect()
 }

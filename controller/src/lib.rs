@@ -106,6 +106,11 @@ pub fn load_str(name: &str, text: &str, builtins: &Builtins) -> Outcome {
 fn outcome(texts: &[source::Text], mut problems: Vec<Problem>, builtins: &Builtins) -> Outcome {
     let documents = documents::read(texts, &mut problems);
     let applied = documents::applied(&documents, &mut problems);
+    // First, so that what comes next takes the room that this gives back.
+    let dumped = applied
+        .iter()
+        .map(|document| Resource::new(document))
+        .collect();
     let resources = kinds::Resources::read(&applied, &mut problems);
     let broken = has_errors(&problems);
     let mut later = Vec::new();
@@ -125,10 +130,7 @@ fn outcome(texts: &[source::Text], mut problems: Vec<Problem>, builtins: &Builti
         config,
         problems,
         sources: texts.iter().filter_map(|text| text.path.clone()).collect(),
-        resources: applied
-            .iter()
-            .map(|document| Resource::new(document))
-            .collect(),
+        resources: dumped,
         protocols: translated.protocols,
     }
 }

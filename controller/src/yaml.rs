@@ -8,7 +8,7 @@ mod scalar;
 mod write;
 
 pub(crate) use cursor::{Cursor, Document};
-pub(crate) use node::{Node, Value};
+pub(crate) use node::{Entry, Node, Value};
 pub(crate) use parse::parse;
 pub(crate) use scalar::{boolean, is_null};
 pub(crate) use write::write_document;

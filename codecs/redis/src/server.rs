@@ -24,7 +24,9 @@ use crate::ties::{Outcome, Ties};
 use crate::words::{self, Local};
 
 pub(crate) struct Server {
-    limits: Limits,
+    /// The largest request, and up to how many bytes one is held, in bytes.
+    frame: usize,
+    hold: usize,
     guard: Option<Arc<Guard>>,
     /// The client may come in.
     admitted: bool,
@@ -33,7 +35,7 @@ pub(crate) struct Server {
     /// however it comes.
     window: usize,
     /// The large request that is passing through.
-    rest: Option<Rest>,
+    rest: Option<Box<Rest>>,
     ties: Ties,
     /// How the reply that is passing through went.
     passing: Option<Outcome>,
@@ -42,7 +44,8 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn new(limits: &Limits, session: &Session, guard: Option<Arc<Guard>>) -> Self {
         Self {
-            limits: *limits,
+            frame: limits.frame,
+            hold: limits.hold,
             admitted: guard.is_none(),
             guard,
             scan: Scan::default(),
@@ -55,7 +58,7 @@ impl Server {
 
     const fn bounds(&self) -> Bounds {
         Bounds {
-            frame: self.limits.frame,
+            frame: self.frame,
             stranger: !self.admitted,
         }
     }
@@ -68,7 +71,7 @@ impl Server {
         if self.scan.is_new() && !bounds.stranger {
             let view = input.get(..self.window).unwrap_or(input);
             if let Some(args) = quick::request(view, bounds.frame) {
-                self.window = self.limits.hold;
+                self.window = self.hold;
                 return self.request(&args, true);
             }
         }
@@ -105,7 +108,7 @@ impl Server {
 
     /// Makes ready for the next request; gives back what was found of this one.
     fn next(&mut self) -> Scan {
-        self.window = self.limits.hold;
+        self.window = self.hold;
         std::mem::take(&mut self.scan)
     }
 
@@ -131,7 +134,7 @@ impl Server {
     fn head<'b>(&mut self, view: &'b [u8], bounds: Bounds) -> Result<Decoded<'b>, DecodeError> {
         let cut = self.scan.cut(view, view.len(), bounds);
         let (length, rest) = cut.map_err(lost)?;
-        self.rest = Some(rest);
+        self.rest = Some(Box::new(rest));
         let scan = self.next();
         let wire = view.get(..length).unwrap_or_default();
         let args = Args::scanned(wire, scan.count(), scan.front, scan.seen);
@@ -139,7 +142,11 @@ impl Server {
     }
 
     /// A further piece of a large request.
-    fn piece<'b>(&mut self, input: &'b [u8], mut rest: Rest) -> Result<Decoded<'b>, DecodeError> {
+    fn piece<'b>(
+        &mut self,
+        input: &'b [u8],
+        mut rest: Box<Rest>,
+    ) -> Result<Decoded<'b>, DecodeError> {
         let (length, end) = rest.take(input, self.bounds()).map_err(lost)?;
         if !end {
             self.rest = Some(rest);

@@ -104,8 +104,10 @@ pub(crate) struct Ties {
     pending: VecDeque<(u64, Effect)>,
     view: View,
     held: Held,
-    subscriptions: Subscriptions,
-    state: State,
+    /// Made with the first subscription.
+    subscriptions: Option<Box<Subscriptions>>,
+    /// Made with the first change; `None`: a fresh connection's. Most clients change nothing.
+    state: Option<Box<State>>,
     session: Session,
     initial: Session,
 }
@@ -118,8 +120,8 @@ impl Ties {
             pending: VecDeque::new(),
             view: View::default(),
             held: Held::default(),
-            subscriptions: Subscriptions::default(),
-            state: State::of(initial),
+            subscriptions: None,
+            state: state_of(initial),
             session: initial.clone(),
             initial: initial.clone(),
         }
@@ -132,12 +134,12 @@ impl Ties {
     /// Whether the client must keep its upstream connection.
     pub(crate) fn pinned(&self) -> bool {
         let held = &self.held;
-        held.multi
-            || held.watch
-            || held.asking
-            || held.kept
-            || self.subscriptions.is_active()
-            || self.pins()
+        held.multi || held.watch || held.asking || held.kept || self.is_subscribed() || self.pins()
+    }
+
+    fn is_subscribed(&self) -> bool {
+        let subscriptions = self.subscriptions.as_ref();
+        subscriptions.is_some_and(|subscriptions| subscriptions.is_active())
     }
 
     fn pins(&self) -> bool {
@@ -213,7 +215,8 @@ impl Ties {
     /// Whether the request takes no reply; follows `CLIENT REPLY`.
     fn is_muted(&mut self, act: Act, args: &Args<'_>) -> bool {
         // A subscriber of RESP2 may do little else; the server refuses this.
-        let refused = self.subscriptions.is_active() && !self.state.resp3;
+        let resp3 = self.state.as_ref().is_some_and(|state| state.resp3);
+        let refused = self.is_subscribed() && !resp3;
         if act == Act::Reply && args.count() == 3 && !refused {
             let mute = match () {
                 () if args.is(2, "on") => Some(Mute::No),
@@ -325,7 +328,8 @@ impl Ties {
             Act::Subscribe(family) | Act::Unsubscribe(family) => {
                 let subscribe = matches!(act, Act::Subscribe(_));
                 let channels = u32::try_from(args.count().saturating_sub(1)).unwrap_or(u32::MAX);
-                self.subscriptions.ask(family, subscribe, channels, number);
+                let subscriptions = self.subscriptions.get_or_insert_default();
+                subscriptions.ask(family, subscribe, channels, number);
                 Bind::Pin
             }
             // Without arguments they change nothing.
@@ -363,13 +367,15 @@ impl Ties {
 
     /// Whether replies need no look: nothing depends on them.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.pending.is_empty() && !self.subscriptions.is_active()
+        self.pending.is_empty() && !self.is_subscribed()
     }
 
     /// A reply begins with, or is, a frame of this meaning.
     pub(crate) fn reply(&mut self, word: Option<Word>) {
-        if !self.confirm(word) {
-            self.subscriptions.answered(self.answered + 1);
+        if !self.confirm(word)
+            && let Some(subscriptions) = &mut self.subscriptions
+        {
+            subscriptions.answered(self.answered + 1);
         }
     }
 
@@ -387,8 +393,8 @@ impl Ties {
         else {
             return false;
         };
-        self.subscriptions
-            .confirm(family, subscribe, count, self.answered + 1);
+        let subscriptions = self.subscriptions.get_or_insert_default();
+        subscriptions.confirm(family, subscribe, count, self.answered + 1);
         true
     }
 
@@ -436,17 +442,24 @@ impl Ties {
             (Effect::Asking, Outcome::Ok) => held.asking = true,
             (Effect::Asked, _) => held.asking = false,
             (Effect::Change(change), Outcome::Ok) => {
-                self.state.apply(change);
-                self.session = self.state.session();
+                let state = self.state.get_or_insert_default();
+                state.apply(change);
+                self.session = state.session();
             }
             (Effect::Keep, Outcome::Ok | Outcome::Null) | (_, Outcome::Queued) => held.kept = true,
             (Effect::Reset, _) => {
                 *held = Held::default();
-                self.subscriptions.reset(self.answered);
-                self.state = State::of(&self.initial);
+                if let Some(subscriptions) = &mut self.subscriptions {
+                    subscriptions.reset(self.answered);
+                }
+                self.state = state_of(&self.initial);
                 self.session = self.initial.clone();
             }
             (_, Outcome::Failed | Outcome::Null) => {}
         }
     }
+}
+
+fn state_of(session: &Session) -> Option<Box<State>> {
+    (!session.is_plain()).then(|| Box::new(State::of(session)))
 }

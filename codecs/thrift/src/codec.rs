@@ -40,7 +40,8 @@ pub(crate) struct ThriftCodec {
     /// Whether messages have frames. A server learns it from the first message, a client from what
     /// it sends or, if it sent nothing, from the first reply.
     framed: Option<bool>,
-    scanner: Scanner,
+    /// Made with the first message that has to be walked.
+    scanner: Option<Box<Scanner>>,
     /// The scanner is inside of the unframed message at the front of the input.
     scanning: bool,
     inflater: Inflater,
@@ -60,7 +61,7 @@ impl ThriftCodec {
             limits: *limits,
             at: At::Message,
             framed: None,
-            scanner: Scanner::default(),
+            scanner: None,
             scanning: false,
             inflater: Inflater::default(),
             session: Session::default(),
@@ -207,9 +208,9 @@ impl ThriftCodec {
             Encoding::Json => front.start(),
             _ => envelope.body,
         };
-        self.scanner
-            .start(envelope.encoding, start, self.limits.depth);
-        match self.scanner.advance(bytes)? {
+        let scanner = self.scanner.get_or_insert_default();
+        scanner.start(envelope.encoding, start, self.limits.depth);
+        match scanner.advance(bytes)? {
             Progress::Done(end) if end == bytes.len() => Ok(()),
             Progress::Done(_) => Err(Violation::Invalid("the frame goes on behind its message")),
             Progress::More(_) => Err(Violation::Invalid("the frame ends inside its message")),
@@ -240,13 +241,14 @@ impl ThriftCodec {
                 Err(Stop::Bad(violation)) => return Err(DecodeError::lost(violation)),
             }
         };
+        let most = self.hold(want).max(least);
+        let scanner = self.scanner.get_or_insert_default();
         if !self.scanning {
-            self.scanner.start(encoding, start, self.limits.depth);
+            scanner.start(encoding, start, self.limits.depth);
             self.scanning = true;
         }
-        let most = self.hold(want).max(least);
-        let progress = self.scanner.advance(input);
-        let reached = self.scanner.at();
+        let progress = scanner.advance(input);
+        let reached = scanner.at();
         let (size, left) = match progress {
             Err(violation) => return Err(lost(violation, input)),
             Ok(_) if self.refuses(reached) => return Err(lost(self.too_large(reached), input)),
@@ -278,7 +280,7 @@ impl ThriftCodec {
             Some(0) => At::Message,
             Some(left) => At::Rest { left, id },
             None => {
-                self.scanner.consumed(size);
+                self.scanner.get_or_insert_default().consumed(size);
                 At::Scan { sent: size, id }
             }
         };
@@ -304,8 +306,9 @@ impl ThriftCodec {
         sent: usize,
         id: Option<i64>,
     ) -> Result<Decoded<'b>, DecodeError> {
-        let progress = self.scanner.advance(input).map_err(DecodeError::lost)?;
-        let reached = self.scanner.at();
+        let scanner = self.scanner.get_or_insert_default();
+        let progress = scanner.advance(input).map_err(DecodeError::lost)?;
+        let reached = scanner.at();
         if self.refuses(sent.saturating_add(reached)) {
             return Err(DecodeError::lost(self.too_large(sent + reached)));
         }
@@ -320,7 +323,7 @@ impl ThriftCodec {
             }
             Progress::More(_) => {
                 let piece = input.get(..reached).unwrap_or(input);
-                self.scanner.consumed(piece.len());
+                self.scanner.get_or_insert_default().consumed(piece.len());
                 let sent = sent.saturating_add(piece.len());
                 self.at = At::Scan { sent, id };
                 Ok(data(piece, id, false))

@@ -35,7 +35,7 @@ const FAULTS: [Fault; 11] = [
 ];
 
 /// Istio's `retries`.
-pub(super) fn istio<'a>(here: &Cursor<'a>) -> Option<Retries<'a>> {
+pub(super) fn istio<'a>(here: &Cursor<'a>) -> Option<Box<Retries<'a>>> {
     let mut all = common(here, "retryIgnorePreviousHosts")?;
     if let Some(backoff) = here.at("backoff").duration() {
         pause(&mut all.retry, backoff);
@@ -46,7 +46,7 @@ pub(super) fn istio<'a>(here: &Cursor<'a>) -> Option<Retries<'a>> {
 }
 
 /// Our own `retries`.
-pub(super) fn own<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<Retries<'a>> {
+pub(super) fn own<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<Box<Retries<'a>>> {
     let mut all = common(here, "elsewhere")?;
     let on = here.at("on").texts();
     all.retry.on = FAULTS
@@ -91,12 +91,12 @@ pub(super) fn own<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<
     Some(all)
 }
 
-fn common<'a>(here: &Cursor<'a>, elsewhere: &str) -> Option<Retries<'a>> {
+fn common<'a>(here: &Cursor<'a>, elsewhere: &str) -> Option<Box<Retries<'a>>> {
     if !here.exists() {
         return None;
     }
     let default = Retry::default();
-    Some(Retries {
+    Some(Box::new(Retries {
         retry: Retry {
             attempts: here.at("attempts").number().unwrap_or(default.attempts),
             per_try_timeout: here.at("perTryTimeout").duration(),
@@ -106,7 +106,7 @@ fn common<'a>(here: &Cursor<'a>, elsewhere: &str) -> Option<Retries<'a>> {
         at: here.clone(),
         statuses: Vec::new(),
         words: None,
-    })
+    }))
 }
 
 /// The first pause, and the longest that goes with it.

@@ -58,7 +58,7 @@ pub(crate) struct Rule<'a> {
     pub(crate) timeout: Option<Duration>,
     /// The timeout in a request is looked for.
     pub(crate) caller_timeout: bool,
-    pub(crate) retries: Option<Retries<'a>>,
+    pub(crate) retries: Option<Box<Retries<'a>>>,
     pub(crate) faults: Vec<Injection<'a>>,
     pub(crate) mirrors: Vec<Copies<'a>>,
     pub(crate) request: Vec<Change<'a>>,
@@ -152,11 +152,13 @@ pub(super) fn read<'a>(document: &'a Document, problems: &mut Vec<Problem>) -> R
     let mut router = Router::new(document, &spec.at("hosts"), &spec.at("gateways"));
     // In Aeraki's kind a percent sign is one.
     let holes = document.group == OWN_GROUP;
-    router.whole = spec.at("routes").items().is_empty();
     router.local = limit::local(&spec.at("localRateLimit"), &document.object, problems);
     router.global = limit::global(&spec.at("globalRateLimit"), &document.object, problems);
     let mut labels = BTreeSet::new();
-    for (position, route) in spec.at("routes").items().iter().enumerate() {
+    let routes = spec.at("routes").items();
+    router.whole = routes.is_empty();
+    router.rules.reserve_exact(routes.len());
+    for (position, route) in routes.iter().enumerate() {
         let mut label = route.at("name").text().unwrap_or("").to_owned();
         if label.is_empty() || !labels.insert(label.clone()) {
             label = format!("routes[{position}]");
@@ -248,11 +250,13 @@ pub(super) fn timeout(here: &Cursor<'_>) -> Option<Duration> {
 
 /// The tests of a `match`, of attributes by their very names.
 pub(super) fn matching<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Vec<Test<'a>> {
-    here.at("attributes")
-        .entries()
-        .into_iter()
+    let attributes = here.at("attributes").entries().into_iter();
+    let mut all: Vec<Test<'a>> = attributes
         .filter_map(|(name, at)| tests(Name::Exactly(name.to_owned()), &at, problems))
-        .collect()
+        .collect();
+    // There may be very many routes, of which most have one test.
+    all.shrink_to_fit();
+    all
 }
 
 /// The tests of one attribute. One at most, unless something is wrong with it.

@@ -218,6 +218,7 @@ impl<'t, 'r> Attach<'t, 'r> {
             };
             let before = routes.len();
             let rules = one.router.map_or(&[][..], |router| &router.rules);
+            routes.reserve(rules.len());
             for (at, rule) in rules.iter().enumerate() {
                 let elsewhere = rule.port.is_some_and(|port| port != place.server.port)
                     || !(rule.gateways.is_empty()

@@ -58,6 +58,7 @@ impl<'c, 'r> Compiler<'c, 'r> {
         {
             matches.insert(0, implied.clone());
         }
+        matches.shrink_to_fit();
         let namespace = &router.document.namespace;
         let clusters = rule.destinations.iter().map(|destination| WeightedCluster {
             cluster: self.clusters.of(
@@ -91,7 +92,7 @@ impl<'c, 'r> Compiler<'c, 'r> {
             matches,
             timeout: rule.timeout,
             caller_timeout: rule.caller_timeout,
-            retry: retry::compile(rule.retries.as_ref(), rule.timeout, spec, problems),
+            retry: retry::compile(rule.retries.as_deref(), rule.timeout, spec, problems),
             faults,
             mirrors,
             local_limits,

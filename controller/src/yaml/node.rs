@@ -49,11 +49,31 @@ impl Node {
         }
     }
 
+    /// The same, to change it.
+    pub(crate) fn field_mut(&mut self, key: &str) -> Option<&mut Entry> {
+        match &mut self.value {
+            Value::Map(entries) => entries.iter_mut().find(|entry| entry.key == key),
+            _ => None,
+        }
+    }
+
     /// A scalar's text.
     pub(crate) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar(text, _) => Some(text),
             _ => None,
+        }
+    }
+}
+
+impl Entry {
+    /// A field that stands on no line.
+    pub(crate) fn text(key: &str, text: &str) -> Self {
+        let value = Value::Scalar(text.to_owned(), false);
+        Self {
+            key: key.to_owned(),
+            line: 0,
+            node: Node { line: 0, value },
         }
     }
 }

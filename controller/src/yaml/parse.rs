@@ -142,8 +142,8 @@ impl Builder {
                     return Ok(());
                 };
                 let value = match frame.inside {
-                    Inside::List(items) => Value::List(items),
-                    Inside::Map { entries, .. } => Value::Map(self.merged(entries)),
+                    Inside::List(items) => Value::List(exact(items)),
+                    Inside::Map { entries, .. } => Value::Map(exact(self.merged(entries))),
                 };
                 let line = frame.line;
                 self.put(Node { line, value }, frame.anchor)
@@ -260,6 +260,12 @@ fn fault(line: usize, what: &str) -> Fault {
         field: String::new(),
         what: what.to_owned(),
     }
+}
+
+/// Most containers hold one thing or two, and grow to four with the first.
+fn exact<T>(mut items: Vec<T>) -> Vec<T> {
+    items.shrink_to_fit();
+    items
 }
 
 /// How deep a finished node nests; itself at most [`DEPTH`] deep.

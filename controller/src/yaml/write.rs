@@ -1,32 +1,34 @@
-//! JSON values as YAML documents: plain, block style, quoted where a plain word would mean
+//! Nodes as YAML documents: plain, block style, fields by name, quoted where a plain word would mean
 //! something else.
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use super::node::{Entry, Node, Value};
+use super::scalar::json_scalar;
 
-/// Appends the value as one document.
-pub(crate) fn write_document(value: &Value, out: &mut String) {
+/// Appends the node as one document.
+pub(crate) fn write_document(node: &Node, out: &mut String) {
     out.push_str("---\n");
-    match value {
-        Value::Object(_) | Value::Array(_) => block(value, 0, out),
-        scalar => {
-            out.push_str(&inline(scalar));
-            out.push('\n');
-        }
+    if is_full(node) {
+        block(node, 0, out);
+    } else {
+        out.push_str(&inline(node));
+        out.push('\n');
     }
 }
 
 /// Writes a container, each line of it indented.
-fn block(value: &Value, indent: usize, out: &mut String) {
-    match value {
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                let _ = write!(out, "{:indent$}{}:", "", word(key));
-                after(value, indent + 2, out);
+fn block(node: &Node, indent: usize, out: &mut String) {
+    match &node.value {
+        Value::Map(fields) => {
+            let mut by_name: Vec<&Entry> = fields.iter().collect();
+            by_name.sort_by_key(|entry| &entry.key);
+            for entry in by_name {
+                let _ = write!(out, "{:indent$}{}:", "", word(&entry.key));
+                after(&entry.node, indent + 2, out);
             }
         }
-        Value::Array(items) => {
+        Value::List(items) => {
             for item in items {
                 let _ = write!(out, "{:indent$}-", "");
                 if is_full(item) {
@@ -40,32 +42,37 @@ fn block(value: &Value, indent: usize, out: &mut String) {
                 }
             }
         }
-        _ => {}
+        Value::Scalar(..) => {}
     }
 }
 
-fn after(value: &Value, indent: usize, out: &mut String) {
-    if is_full(value) {
+fn after(node: &Node, indent: usize, out: &mut String) {
+    if is_full(node) {
         out.push('\n');
-        block(value, indent, out);
+        block(node, indent, out);
     } else {
-        let _ = writeln!(out, " {}", inline(value));
+        let _ = writeln!(out, " {}", inline(node));
     }
 }
 
-fn is_full(value: &Value) -> bool {
-    match value {
-        Value::Object(fields) => !fields.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        _ => false,
+fn is_full(node: &Node) -> bool {
+    match &node.value {
+        Value::Map(fields) => !fields.is_empty(),
+        Value::List(items) => !items.is_empty(),
+        Value::Scalar(..) => false,
     }
 }
 
-fn inline(value: &Value) -> String {
-    match value {
-        Value::String(text) => word(text),
-        // JSON's scalars and empty containers are YAML's flow style.
-        other => other.to_string(),
+/// A scalar, or a container that is empty.
+fn inline(node: &Node) -> String {
+    match &node.value {
+        Value::Map(_) => "{}".to_owned(),
+        Value::List(_) => "[]".to_owned(),
+        Value::Scalar(text, plain) => match json_scalar(text, *plain) {
+            serde_json::Value::String(text) => word(&text),
+            // JSON's scalars are YAML's.
+            other => other.to_string(),
+        },
     }
 }
 
@@ -75,14 +82,14 @@ fn word(text: &str) -> String {
         && text
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || "-_./|".contains(c))
-        && super::scalar::json_scalar(text, true).is_string()
+        && json_scalar(text, true).is_string()
         // YAML 1.1 readers take these for flags.
         && !["y", "n", "yes", "no", "on", "off"].contains(&text.to_ascii_lowercase().as_str());
     if safe {
         text.to_owned()
     } else {
         // A JSON string is a YAML double-quoted scalar (YAML 1.2.2, section 7.3.1).
-        Value::from(text).to_string()
+        serde_json::Value::from(text).to_string()
     }
 }
 
@@ -98,8 +105,10 @@ mod tests {
             "list": [{"k": "v", "l": ["", "~", "a\nb", "#"]}, {"m": {"n": 1.5}}],
             "9": "0x1f", "outbound|1||h": "x",
         });
+        // JSON is YAML.
+        let (nodes, _) = super::super::parse(&value.to_string());
         let mut text = String::new();
-        write_document(&value, &mut text);
+        write_document(&nodes[0], &mut text);
         let (documents, faults) = super::super::parse(&text);
         assert!(faults.is_empty(), "{faults:?}\n{text}");
         let document = super::super::Document {

@@ -70,6 +70,19 @@ impl Listener {
         }
     }
 
+    /// The listener without what it serves: all of it that is asked for once its routes are compiled.
+    #[must_use]
+    pub fn without_routes(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            address: self.address,
+            served: Vec::new(),
+            limits: self.limits.clone(),
+            sampling: self.sampling,
+            origin: self.origin.clone(),
+        }
+    }
+
     pub(crate) fn check(&self, problems: &mut Vec<Problem>) {
         if self.served.is_empty() {
             problems.push(

@@ -20,6 +20,7 @@ use crate::replies::{Piece, Replies};
 use crate::stats::listener;
 use crate::upstream::Upstream;
 use crate::view::ListenerView;
+use crate::watch::Watch;
 use crate::worker::Worker;
 
 pub(crate) use pressure::Pressure;
@@ -32,6 +33,8 @@ pub(crate) struct Downstream {
     port: u16,
     /// Spreads clients over shared upstream connections.
     pub(crate) number: u64,
+    /// When things happened on it.
+    pub(crate) watch: Watch,
     /// Its listener, as of the configuration that it knows.
     view: RefCell<Rc<ListenerView>>,
     state: RefCell<State>,
@@ -43,12 +46,23 @@ struct State {
     replies: Replies,
     in_flight: usize,
     waker: Option<Waker>,
-    /// Upstream tasks that wait until this client has read.
-    waiting: Vec<Waker>,
     closed: bool,
     pinned: Option<Rc<Upstream>>,
     /// Upstream connections that work for this client alone just now, and whether they block.
     exclusive: Vec<(Rc<Upstream>, bool)>,
+    /// The client's session when it left.
+    last: Session,
+    rare: Option<Box<Rare>>,
+    /// The pinned upstream ended: the client's connection ends too, once what it was sent is out.
+    ending: bool,
+}
+
+/// What most connections never have, or only for a while: made when it is needed, given back when the
+/// connection is silent.
+#[derive(Default)]
+struct Rare {
+    /// Upstream tasks that wait until this client has read.
+    waiting: Vec<Waker>,
     /// Blocking requests that wait for a connection.
     queued: usize,
     /// Requests that wait for something else, in their order; and whether one of them is under way.
@@ -58,10 +72,16 @@ struct State {
     parked_bytes: usize,
     /// The upstream session of the last request, so that it is not composed again.
     composed: Option<(u64, u64, Session)>,
-    /// The client's session when it left.
-    last: Session,
-    /// The pinned upstream ended: the client's connection ends too, once what it was sent is out.
-    ending: bool,
+}
+
+impl Rare {
+    /// Nothing in it is in use.
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty()
+            && self.parked.is_empty()
+            && !self.unparking
+            && self.queued + self.parked_bytes == 0
+    }
 }
 
 impl Downstream {
@@ -77,6 +97,7 @@ impl Downstream {
             peer,
             port,
             number,
+            watch: Watch::default(),
             view: RefCell::new(Rc::clone(view)),
             state: RefCell::new(State {
                 codec: None,
@@ -84,16 +105,11 @@ impl Downstream {
                 replies: Replies::new(false),
                 in_flight: 0,
                 waker: None,
-                waiting: Vec::new(),
                 closed: false,
                 pinned: None,
                 exclusive: Vec::new(),
-                queued: 0,
-                parked: VecDeque::new(),
-                unparking: false,
-                parked_bytes: 0,
                 last: Session::default(),
-                composed: None,
+                rare: None,
                 ending: false,
             }),
         })
@@ -294,7 +310,7 @@ impl Downstream {
         if state.in_flight == 0 {
             state.out.shrink(0);
             state.replies.trim();
-            state.waiting.shrink_to_fit();
+            state.rare.take_if(|rare| rare.is_idle());
             state.exclusive.shrink_to_fit();
         }
     }
@@ -310,8 +326,10 @@ impl Downstream {
                 state.last = codec.session();
             }
             state.replies = Replies::new(false);
-            for waker in state.waiting.drain(..) {
-                waker.wake();
+            if let Some(rare) = &mut state.rare {
+                for waker in rare.waiting.drain(..) {
+                    waker.wake();
+                }
             }
             (state.pinned.take(), std::mem::take(&mut state.exclusive))
         };
@@ -323,6 +341,10 @@ impl Downstream {
 }
 
 impl State {
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
     fn wake(&self) {
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();

@@ -19,7 +19,6 @@ use crate::linger::linger;
 use crate::stats::listener;
 use crate::upstream::Upstream;
 use crate::view::{ListenerView, ServedView};
-use crate::watch::Watch;
 use crate::worker::Worker;
 
 /// Reads of one turn. A bound, so that one busy connection cannot starve its worker.
@@ -35,14 +34,13 @@ pub(crate) fn serve(
 ) -> impl Future<Output = ()> {
     // Batches are made by turns of the event loop, not by waiting for acknowledgements.
     let _ = stream.set_nodelay(true);
-    let watch = worker.watch_downstream(&down);
+    worker.watch_downstream(&down);
     let mut task = DownstreamTask {
         version: worker.version(),
         served: None,
         stream: Some(stream),
         input: Input::default(),
         conversation: Conversation::default(),
-        watch,
         worker,
         down,
         view,
@@ -61,7 +59,6 @@ pub(crate) struct DownstreamTask {
     stream: Option<TcpStream>,
     input: Input,
     pub(crate) conversation: Conversation,
-    watch: Rc<Watch>,
     /// Counts the connection as long as it lives.
     _admission: Admission,
 }
@@ -118,13 +115,13 @@ impl DownstreamTask {
             let only = Rc::clone(only);
             self.speak(only);
         } else {
-            self.watch.detecting.set(true);
-            self.watch.partial_since_us.set(self.worker.now_us());
+            self.down.watch.detecting.set(true);
+            self.down.watch.partial_since_us.set(self.worker.now_us());
         }
     }
 
     fn speak(&mut self, served: Rc<ServedView>) {
-        self.watch.detecting.set(false);
+        self.down.watch.detecting.set(false);
         let limits = self.view.listener.limits.codec;
         let codec = served
             .protocol
@@ -150,7 +147,7 @@ impl DownstreamTask {
                     return self.flush(cx);
                 }
             }
-            self.watch.unread.set(false);
+            self.down.watch.unread.set(false);
             match self.read(cx) {
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(Ok(false)) => {
@@ -178,7 +175,7 @@ impl DownstreamTask {
     /// something blocks for it. The sweep wakes such connections now and then.
     fn notice_leaving(&mut self, cx: &mut Context<'_>) {
         let blocks = !self.conversation.eof && self.down.is_tied();
-        self.watch.unread.set(blocks);
+        self.down.watch.unread.set(blocks);
         if !blocks {
             return;
         }
@@ -198,7 +195,7 @@ impl DownstreamTask {
             return Poll::Ready(Ok(()));
         }
         let now = self.worker.now_us();
-        let watch = &self.watch;
+        let watch = &self.down.watch;
         let written = self.down.flush(cx.waker(), |out| {
             if out.is_empty() {
                 return Ok(true);
@@ -221,7 +218,7 @@ impl DownstreamTask {
         let answered = self.down.in_flight() == 0 && talk.stalled.is_none();
         let at_rest = self.input.is_empty() && matches!(talk.streaming, Streaming::None);
         let over = (talk.closing || talk.eof) && answered
-            || self.watch.may_end(now) && answered && at_rest
+            || self.down.watch.may_end(now) && answered && at_rest
             || self.down.is_ending();
         if all && over {
             Poll::Ready(Ok(()))
@@ -324,7 +321,7 @@ impl DownstreamTask {
                 Some(same) => self.served = Some(Rc::clone(same)),
                 // The protocol is not served here any more: the old routes hold until it closes.
                 None => {
-                    if self.watch.drain(self.worker.now_us()) {
+                    if self.down.watch.drain(self.worker.now_us()) {
                         self.down.go_away();
                     }
                 }

@@ -21,13 +21,19 @@ pub(crate) struct Replies {
 /// How replies leave.
 enum Flow {
     /// In the order of the requests.
-    InOrder(Order<Vec<Held>>),
+    InOrder(Order<Waiting>),
     /// As they come, but pieces of one are not mixed with others.
     AsTheyCome {
         next: u64,
         held: VecDeque<(u64, Held)>,
     },
 }
+
+/// The pieces of a reply whose turn has not come. Boxed: there is room for several replies in every
+/// connection, and mostly none waits.
+#[derive(Default)]
+#[expect(clippy::box_collection, reason = "one word in the common case of none")]
+struct Waiting(Option<Box<Vec<Held>>>);
 
 /// A reply, or a piece of one.
 pub(crate) enum Piece<'a> {
@@ -126,7 +132,8 @@ impl Replies {
                 if order.is_turn(seq) {
                     write(piece, codec, out);
                     *begun = (!piece.is_last()).then_some(seq);
-                } else if let Some(held) = order.buffer(seq) {
+                } else if let Some(waiting) = order.buffer(seq) {
+                    let held = waiting.0.get_or_insert_default();
                     if fault {
                         // What came of the reply has not left yet: the fault stands for all of it.
                         *held_bytes -= held.drain(..).map(|piece| piece.size()).sum::<usize>();
@@ -139,7 +146,7 @@ impl Replies {
                     // What leaves here may be a reply that goes on: its last piece, if it is held
                     // too, leaves with it.
                     let first = order.first();
-                    for piece in order.ready().flatten() {
+                    for piece in order.ready().filter_map(|one| one.0).flat_map(|held| *held) {
                         *held_bytes -= piece.size();
                         piece.write(codec, out);
                         *begun = if piece.is_last() { None } else { first };

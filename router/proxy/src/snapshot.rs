@@ -24,6 +24,7 @@ pub(crate) struct Lasting {
 
 /// A listener and the compiled routes of its protocols.
 pub(crate) struct CompiledListener {
+    /// The listener, without the routes that `served` was compiled from: they are several times as large.
     pub(crate) listener: Arc<Listener>,
     pub(crate) served: Vec<CompiledProtocol>,
 }
@@ -47,7 +48,7 @@ impl Snapshot {
             .listeners()
             .iter()
             .map(|listener| CompiledListener {
-                listener: Arc::clone(listener),
+                listener: Arc::new(listener.without_routes()),
                 served: listener
                     .served
                     .iter()

@@ -215,7 +215,7 @@ const BOUNDS_US: &[u64] = &[
 #[derive(Debug)]
 pub struct Group {
     family: &'static Family,
-    labels: Vec<String>,
+    labels: Box<[Arc<str>]>,
     counts: Box<[Count]>,
     /// One count per bound and one past the last, then the sum in microseconds.
     durations: Box<[Count]>,
@@ -249,7 +249,11 @@ pub struct Stats(Arc<Mutex<Vec<Arc<Group>>>>);
 
 impl Stats {
     /// Counters for one worker; the caller keeps them and does not ask twice for the same.
-    pub(crate) fn group(&self, family: &'static Family, labels: Vec<String>) -> Arc<Group> {
+    pub(crate) fn group<L: Into<Arc<str>>>(
+        &self,
+        family: &'static Family,
+        labels: impl IntoIterator<Item = L>,
+    ) -> Arc<Group> {
         let durations = if family.histogram.is_some() {
             BOUNDS_US.len() + 2
         } else {
@@ -258,7 +262,7 @@ impl Stats {
         let counts = |length| (0..length).map(|_| Count::default()).collect();
         let group = Arc::new(Group {
             family,
-            labels,
+            labels: labels.into_iter().map(Into::into).collect(),
             counts: counts(family.metrics.len()),
             durations: counts(durations),
         });
@@ -277,7 +281,8 @@ impl Stats {
             .iter()
             .filter(|group| std::ptr::eq(group.family, family))
         {
-            let entry = sums.entry(group.labels.clone()).or_insert_with(|| {
+            let labels = group.labels.iter().map(ToString::to_string).collect();
+            let entry = sums.entry(labels).or_insert_with(|| {
                 (
                     vec![0_u64; group.counts.len()],
                     vec![0_u64; group.durations.len()],

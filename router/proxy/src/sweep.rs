@@ -1,6 +1,6 @@
 //! Everything that happens because time passes: requests, slow frames, silence, heartbeats.
 
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -121,11 +121,11 @@ fn downstreams(worker: &Rc<Worker>) {
     worker
         .downstreams
         .borrow_mut()
-        .retain(|(down, _)| down.strong_count() > 0);
+        .retain(|down| down.strong_count() > 0);
     let downstreams = worker.downstreams.borrow().clone();
     let now = worker.now_us();
-    for (down, watch) in &downstreams {
-        let Some(down) = down.upgrade() else { continue };
+    for down in downstreams.iter().filter_map(Weak::upgrade) {
+        let watch = &down.watch;
         let view = down.view();
         let limits = &view.listener.limits;
         let since = watch.partial_since_us.get();

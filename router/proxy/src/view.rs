@@ -22,6 +22,7 @@ pub(crate) struct View {
 
 /// A listener as one worker sees it.
 pub(crate) struct ListenerView {
+    /// Without its routes.
     pub(crate) listener: Arc<Listener>,
     pub(crate) served: Vec<Rc<ServedView>>,
     pub(crate) candidates: Vec<Arc<dyn Protocol>>,
@@ -44,7 +45,7 @@ pub(crate) struct ServedView {
 #[derive(Default)]
 pub(crate) struct Kept {
     pub(crate) listeners: HashMap<String, Arc<Group>>,
-    pub(crate) routes: HashMap<(String, String), Arc<Group>>,
+    pub(crate) routes: HashMap<(Arc<str>, Arc<str>), Arc<Group>>,
     pub(crate) operations: HashMap<(String, String), Rc<Operations>>,
     pub(crate) clusters: HashMap<String, Arc<Group>>,
 }
@@ -123,14 +124,13 @@ impl ServedView {
         kept: &mut Kept,
         stats: &Stats,
     ) -> Self {
+        let name: Arc<str> = listener.into();
         let routes = compiled.table.routes().iter().map(|route| {
-            let key = (listener.to_owned(), route.name.to_string());
-            let group = kept
-                .routes
-                .entry(key)
-                .or_insert_with_key(|(listener, route)| {
-                    stats.group(&ROUTE, vec![listener.clone(), route.clone()])
-                });
+            let labels = (Arc::clone(&name), Arc::clone(&route.name));
+            let group = kept.routes.entry(labels).or_insert_with_key(|labels| {
+                let (listener, route) = labels.clone();
+                stats.group(&ROUTE, [listener, route])
+            });
             Arc::clone(group)
         });
         let routes = routes.collect();

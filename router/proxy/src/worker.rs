@@ -28,7 +28,6 @@ use crate::spans::Tracer;
 use crate::stats::{FAULTS, Group, Stats, faults, listener};
 use crate::upstream::Upstream;
 use crate::view::{Kept, ListenerView, View};
-use crate::watch::Watch;
 
 /// What a worker is told.
 pub(crate) enum Command {
@@ -86,7 +85,7 @@ pub(crate) struct Worker {
     faults: RefCell<HashMap<(String, Fault), Arc<Group>>>,
     random: RefCell<fastrand::Rng>,
     pub(crate) upstreams: RefCell<Vec<Weak<Upstream>>>,
-    pub(crate) downstreams: RefCell<Vec<(Weak<Downstream>, Rc<Watch>)>>,
+    pub(crate) downstreams: RefCell<Vec<Weak<Downstream>>>,
     next_number: Cell<u64>,
     pub(crate) beat: Arc<Beat>,
     /// Connections of this worker, seen by the acceptor.
@@ -240,11 +239,10 @@ impl Worker {
                 upstream.drain();
             }
         }
-        for (down, watch) in self.downstreams.borrow().iter() {
-            let Some(down) = down.upgrade() else { continue };
-            let listener = down.view();
+        for down in self.downstreams.borrow().iter().filter_map(Weak::upgrade) {
             // Connections of listeners that are gone end when they have nothing to do.
-            if !view.listeners.contains_key(&listener.listener.name) && watch.drain(self.now_us()) {
+            let gone = !view.listeners.contains_key(&down.view().listener.name);
+            if gone && down.watch.drain(self.now_us()) {
                 down.go_away();
             }
             // The others let go of what was.
@@ -255,10 +253,8 @@ impl Worker {
     fn drain(&self, done: oneshot::Sender<()>) {
         self.leaving.set(true);
         self.tick();
-        for (down, watch) in self.downstreams.borrow().iter() {
-            if let Some(down) = down.upgrade()
-                && watch.drain(self.now_us())
-            {
+        for down in self.downstreams.borrow().iter().filter_map(Weak::upgrade) {
+            if down.watch.drain(self.now_us()) {
                 down.go_away();
             }
         }
@@ -364,13 +360,9 @@ impl Worker {
         self.upstreams.borrow_mut().push(Rc::downgrade(upstream));
     }
 
-    pub(crate) fn watch_downstream(&self, down: &Rc<Downstream>) -> Rc<Watch> {
-        let watch = Rc::new(Watch::default());
-        watch.active_us.set(self.now_us());
-        self.downstreams
-            .borrow_mut()
-            .push((Rc::downgrade(down), Rc::clone(&watch)));
-        watch
+    pub(crate) fn watch_downstream(&self, down: &Rc<Downstream>) {
+        down.watch.active_us.set(self.now_us());
+        self.downstreams.borrow_mut().push(Rc::downgrade(down));
     }
 
     pub(crate) fn count_fault(&self, listener: &str, fault: Fault) {

@@ -44,8 +44,9 @@ impl Downstream {
         if state.closed || state.waits_before(seq) <= self.cap() {
             return false;
         }
-        if !state.waiting.iter().any(|other| other.will_wake(waker)) {
-            state.waiting.push(waker.clone());
+        let waiting = &mut state.rare().waiting;
+        if !waiting.iter().any(|other| other.will_wake(waker)) {
+            waiting.push(waker.clone());
         }
         true
     }
@@ -58,8 +59,12 @@ impl Downstream {
         }
         let result = write(&mut state.out);
         // What is held may leave only after what they send: they find out themselves.
-        if !state.waiting.is_empty() && state.out.len() <= self.cap() {
-            for waker in state.waiting.drain(..) {
+        let State { rare, out, .. } = &mut *state;
+        if let Some(rare) = rare
+            && !rare.waiting.is_empty()
+            && out.len() <= self.cap()
+        {
+            for waker in rare.waiting.drain(..) {
                 waker.wake();
             }
         }
@@ -70,7 +75,8 @@ impl Downstream {
     /// in bytes, nor if the connection ends.
     pub(crate) fn may_read(&self, cap: usize) -> Option<usize> {
         let state = self.state.borrow();
-        let waits = state.waits() + state.parked_bytes;
+        let parked = state.rare.as_ref().map_or(0, |rare| rare.parked_bytes);
+        let waits = state.waits() + parked;
         (waits <= cap && !state.ending).then_some(state.in_flight)
     }
 }

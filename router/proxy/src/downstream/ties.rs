@@ -22,7 +22,8 @@ impl Downstream {
             return client;
         }
         let key = (login.key(), client.key());
-        let composed = &mut self.state.borrow_mut().composed;
+        let mut state = self.state.borrow_mut();
+        let composed = &mut state.rare().composed;
         if let Some((a, b, session)) = composed
             && (*a, *b) == key
         {
@@ -100,7 +101,8 @@ impl Downstream {
 
     /// A blocking request waits for a connection, or does not any more.
     pub(crate) fn set_queued(&self, waits: bool) {
-        let queued = &mut self.state.borrow_mut().queued;
+        let mut state = self.state.borrow_mut();
+        let queued = &mut state.rare().queued;
         *queued = if waits {
             *queued + 1
         } else {
@@ -112,7 +114,7 @@ impl Downstream {
     pub(crate) fn is_tied(&self) -> bool {
         let state = self.state.borrow();
         state.pinned.is_some()
-            || state.queued > 0
+            || state.rare.as_ref().is_some_and(|rare| rare.queued > 0)
             || state
                 .exclusive
                 .iter()

@@ -41,7 +41,7 @@ impl DownstreamTask {
             self.take(lent);
         }
         self.view.group.add(listener::RX_BYTES, count as u64);
-        self.watch.active_us.set(self.worker.now_us());
+        self.down.watch.active_us.set(self.worker.now_us());
         self.note_partial(self.input.len() < before + count);
         Poll::Ready(Ok(true))
     }
@@ -54,8 +54,8 @@ impl DownstreamTask {
     /// A message that has begun must end within its time, unless it is we who do not read.
     /// `moved`: something was taken from the input, so that what waits now has just begun.
     fn note_partial(&self, moved: bool) {
-        let since = &self.watch.partial_since_us;
-        if self.watch.detecting.get() {
+        let since = &self.down.watch.partial_since_us;
+        if self.down.watch.detecting.get() {
             // Counted from the start: whatever came has told nothing yet.
         } else if self.input.is_empty() && matches!(self.conversation.streaming, Streaming::None)
             || self.must_wait()

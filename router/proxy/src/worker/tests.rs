@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use allocation_counter::{AllocationInfo, measure};
 use meltemi_config::{
-    Address, Cluster, Config, Endpoint, Listener, Route, Served, WeightedCluster,
+    Address, AttributeMatch, Cluster, Config, Endpoint, Listener, Matcher, Route, Served,
+    WeightedCluster,
 };
 use meltemi_dubbo::Dubbo;
 use tokio::sync::mpsc;
@@ -21,6 +22,7 @@ use crate::clock::Clock;
 use crate::ratelimit::RateLimits;
 use crate::snapshot::{Lasting, Snapshot};
 use crate::stats::Stats;
+use crate::view::{Kept, View};
 
 /// A one-argument call; what it holds is of no matter here.
 fn request() -> Vec<u8> {
@@ -52,19 +54,33 @@ fn serve(listener: &TcpListener, length: usize) {
     }
 }
 
-fn snapshot(upstream: std::net::SocketAddr) -> Arc<Snapshot> {
-    let target = WeightedCluster {
-        cluster: "one".into(),
-        weight: 1,
+/// Routes by method, of which the last takes everything.
+fn config(upstream: std::net::SocketAddr, routes: usize) -> Config {
+    let route = |at: usize| {
+        let target = WeightedCluster {
+            cluster: "one".into(),
+            weight: 1,
+        };
+        let method = AttributeMatch {
+            name: "method".into(),
+            matcher: Matcher::Exact(format!("method-{at}")),
+            negate: false,
+        };
+        Route {
+            matches: if at == 0 { vec![] } else { vec![method] },
+            timeout: Some(Duration::from_secs(60)),
+            ..Route::new(format!("route-{at}"), vec![target])
+        }
     };
-    let route = Route {
-        timeout: Some(Duration::from_secs(60)),
-        ..Route::new("all", vec![target])
-    };
-    let served = Served::new(Arc::new(Dubbo::new()), vec![route]);
+    let routes = (0..routes).rev().map(route).collect();
+    let served = Served::new(Arc::new(Dubbo::new()), routes);
     let listener = Listener::new("test", ([127, 0, 0, 1], 0).into(), vec![served]);
     let cluster = Cluster::new("one", vec![Endpoint::new(Address::Socket(upstream))]);
-    let config = Config::new(vec![listener], vec![cluster]).unwrap();
+    Config::new(vec![listener], vec![cluster]).unwrap()
+}
+
+fn snapshot(upstream: std::net::SocketAddr) -> Arc<Snapshot> {
+    let config = config(upstream, 1);
     Arc::new(Snapshot::compile(&config, &Lasting::default(), false))
 }
 
@@ -143,5 +159,33 @@ fn an_idle_connection_keeps_little() {
     let many = allocated(210, 1);
     let more = many.bytes_max.saturating_sub(few.bytes_max) / 200;
     // Of these about 500 are the event loop's own: the task's header, the socket's registration.
-    assert!(more <= 1536, "{more} bytes for each");
+    assert!(more <= 1216, "{more} bytes for each");
+}
+
+#[test]
+fn a_route_keeps_little() {
+    const ROUTES: usize = 1000;
+    let upstream = ([127, 0, 0, 1], 1).into();
+    let mut config = Some(config(upstream, ROUTES));
+    let mut snapshot = None;
+    let compiled = measure(|| {
+        snapshot = Some(Snapshot::compile(
+            config.as_ref().unwrap(),
+            &Lasting::default(),
+            false,
+        ));
+    });
+    let forgotten = measure(|| config = None);
+    let plain = -forgotten.bytes_current / ROUTES as i64;
+    let each = compiled.bytes_current / ROUTES as i64;
+    assert!(each <= 512, "{each} bytes for each");
+    // The snapshot keeps none of what it was compiled from.
+    assert!(plain >= 400, "{plain} bytes of each given back");
+    let (snapshot, stats) = (snapshot.unwrap(), Stats::default());
+    let (mut kept, mut view) = (Kept::default(), None);
+    let viewed = measure(|| {
+        view = Some(View::new(&snapshot, &[].into(), &mut kept, &stats));
+    });
+    let each = viewed.bytes_current / ROUTES as i64;
+    assert!(each <= 256, "{each} bytes for each and worker");
 }
