@@ -9,6 +9,10 @@ use bytes::{Buf, Bytes, BytesMut};
 /// is cheaper than another entry in a vectored write.
 pub const CHAIN_FROM: usize = 16 << 10;
 
+/// From this size on what was copied together is a part of its own, where it may be: a buffer that is
+/// never written out whole would grow to twice what waits, and move all of it each time.
+const PART: usize = 512 << 10;
+
 /// A place for bytes that are known only after what follows them (a length).
 /// Valid until the next [`Output::share`].
 #[derive(Debug)]
@@ -52,6 +56,15 @@ impl Output {
         if !self.tail.is_empty() {
             self.chained_bytes += self.tail.len();
             self.chained.push_back(self.tail.split().freeze());
+        }
+    }
+
+    /// Between two messages, when nothing is to be filled in or taken back any more: what follows a lot
+    /// goes to memory of its own, and what was written is given back in parts.
+    pub fn part(&mut self) {
+        if self.tail.len() >= PART {
+            self.close_tail();
+            self.tail = BytesMut::new();
         }
     }
 
@@ -202,6 +215,19 @@ mod tests {
         assert!(out.is_empty() && out.capacity() >= 5000);
         out.shrink(4096);
         assert_eq!(out.capacity(), 0);
+    }
+
+    #[test]
+    fn a_buffer_that_is_never_empty_takes_little_more_than_what_waits() {
+        let mut out = Output::new();
+        for _ in 0..1000 {
+            out.part();
+            out.put(&[0; 64 << 10]);
+            if out.len() > 8 << 20 {
+                out.advance(64 << 10);
+            }
+            assert!(out.capacity() <= out.len() + 2 * PART);
+        }
     }
 
     proptest! {
