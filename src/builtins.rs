@@ -1,24 +1,63 @@
 //! The built-in codecs, one line each. The only place that names them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use meltemi_declarative::{Declarative, DescriptionError};
-use meltemi_frame::{Protocol, Registry};
+use meltemi_declarative::{Declarative, DescriptionError, DescriptionErrors};
+use meltemi_frame::{Codec, Detect, Limits, Protocol, Registry, Session, Side, Spec};
 
 /// Registers every built-in codec. The order is the order of detection on shared ports.
 pub(crate) fn registry() -> Registry {
-    let mut registry = Registry::new()
+    Registry::new()
         .with(meltemi_dubbo::Dubbo::new())
         .with(meltemi_thrift::Thrift::new())
-        .with(meltemi_redis::Redis::new());
-    for described in [meltemi_declarative::bolt(), meltemi_declarative::quill()] {
-        match described {
-            Ok(protocol) => registry.add(Arc::new(protocol)),
-            // The descriptions are part of the crate, and its tests compile them.
-            Err(error) => tracing::error!(%error, "a built-in description is broken"),
+        .with(meltemi_redis::Redis::new())
+        .with(Late::new("bolt", meltemi_declarative::bolt))
+        .with(Late::new("quill", meltemi_declarative::quill))
+}
+
+/// A described protocol whose description is read when it is first asked for more than its name: what reads
+/// descriptions is more than a mebibyte of code, which stays in memory once it has run.
+struct Late {
+    name: &'static str,
+    make: fn() -> Result<Declarative, DescriptionErrors>,
+    made: OnceLock<Declarative>,
+}
+
+impl Late {
+    const fn new(name: &'static str, make: fn() -> Result<Declarative, DescriptionErrors>) -> Self {
+        Self {
+            name,
+            make,
+            made: OnceLock::new(),
         }
     }
-    registry
+
+    #[expect(
+        clippy::expect_used,
+        reason = "the descriptions are part of the program, and a test reads them"
+    )]
+    fn get(&self) -> &Declarative {
+        let make = || (self.make)().expect("a built-in description is valid");
+        self.made.get_or_init(make)
+    }
+}
+
+impl Protocol for Late {
+    fn spec(&self) -> &Spec {
+        self.get().spec()
+    }
+
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn detect(&self, prefix: &[u8]) -> Detect {
+        self.get().detect(prefix)
+    }
+
+    fn codec(&self, side: Side, limits: &Limits, session: &Session) -> Box<dyn Codec> {
+        self.get().codec(side, limits, session)
+    }
 }
 
 /// Makes a protocol of a description in an `ApplicationProtocol` document. On failure: every field
@@ -39,4 +78,14 @@ pub(crate) fn declare(
     Declarative::from_json_value(&description)
         .map(|protocol| Arc::new(protocol) as Arc<dyn Protocol>)
         .map_err(|errors| errors.as_slice().iter().map(told).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_protocol_has_the_name_that_it_is_found_by() {
+        for protocol in super::registry().protocols() {
+            assert_eq!(protocol.name(), protocol.spec().name);
+        }
+    }
 }

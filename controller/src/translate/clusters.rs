@@ -204,7 +204,7 @@ impl<'r> Clusters<'r> {
             .protocols
             .all()
             .iter()
-            .find(|one| one.spec().name == protocol.spec().name)
+            .find(|one| one.name() == protocol.name())
             .cloned();
         if let Some(pool) = self.pools.get(host) {
             let limits = &mut cluster.limits;

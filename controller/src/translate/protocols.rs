@@ -39,7 +39,7 @@ impl Protocols {
             by_name: registry
                 .protocols()
                 .iter()
-                .map(|protocol| (protocol.spec().name.to_string(), Arc::clone(protocol)))
+                .map(|protocol| (protocol.name().to_owned(), Arc::clone(protocol)))
                 .collect(),
             order: registry.protocols().to_vec(),
         };
@@ -72,13 +72,13 @@ impl Protocols {
     }
 
     fn add(&mut self, name: &str, protocol: Arc<dyn Protocol>) {
-        let own = protocol.spec().name.clone();
         let replaced = self.by_name.insert(name.to_owned(), Arc::clone(&protocol));
         if let Some(replaced) = replaced {
             self.order.retain(|other| !Arc::ptr_eq(other, &replaced));
         }
         // A further name for a protocol does not make it a second one.
-        if !self.order.iter().any(|other| other.spec().name == own) {
+        let own = protocol.name();
+        if !self.order.iter().any(|other| other.name() == own) {
             self.order.push(protocol);
         }
     }

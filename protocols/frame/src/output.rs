@@ -1,6 +1,12 @@
 //! Bytes on their way out.
 
+use std::collections::VecDeque;
+
 use bytes::{Buf, Bytes, BytesMut};
+
+/// From this size on what waits is a part of its own, where it may be: a buffer that is never written out
+/// whole would grow to twice what waits, and move all of it each time.
+const PART: usize = 512 << 10;
 
 /// A place for bytes that are known only after what follows them (a length).
 #[derive(Debug)]
@@ -14,7 +20,18 @@ pub struct Hole {
 /// copied into it, however large: sharing buffers instead was measured, and cost more up to 64 KiB,
 /// which is the most that one read brings (`docs/adr/0011`).
 #[derive(Debug, Default)]
-pub struct Output(BytesMut);
+pub struct Output {
+    /// What was put before `tail`, if that was much.
+    full: Option<Box<Full>>,
+    tail: BytesMut,
+}
+
+/// Parts that nothing is put into any more.
+#[derive(Debug, Default)]
+struct Full {
+    parts: VecDeque<Bytes>,
+    bytes: usize,
+}
 
 impl Output {
     /// An empty buffer that owns no memory yet.
@@ -25,24 +42,40 @@ impl Output {
     /// Appends a copy of `bytes`.
     #[inline]
     pub fn put(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
+        self.tail.extend_from_slice(bytes);
+    }
+
+    /// Between two messages, when nothing is to be filled in or taken back any more: what follows a lot
+    /// goes to memory of its own, and what was written is given back in parts.
+    #[inline]
+    pub fn part(&mut self) {
+        if self.tail.len() >= PART {
+            let full = self.full.get_or_insert_default();
+            full.bytes += self.tail.len();
+            full.parts
+                .push_back(std::mem::take(&mut self.tail).freeze());
+        }
+    }
+
+    fn full_bytes(&self) -> usize {
+        self.full.as_ref().map_or(0, |full| full.bytes)
     }
 
     /// Leaves room for `length` bytes, to be filled by [`Output::fill`].
     pub fn hole(&mut self, length: usize) -> Hole {
-        let at = self.0.len();
-        self.0.resize(at + length, 0);
+        let at = self.tail.len();
+        self.tail.resize(at + length, 0);
         Hole { at, length }
     }
 
     /// How many bytes were put since `hole` was left, the hole itself not counted.
     pub fn since(&self, hole: &Hole) -> usize {
-        self.0.len().saturating_sub(hole.at + hole.length)
+        self.tail.len().saturating_sub(hole.at + hole.length)
     }
 
     /// Fills a hole. Bytes past its length are left out.
     pub fn fill(&mut self, hole: Hole, bytes: &[u8]) {
-        if let Some(place) = self.0.get_mut(hole.at..hole.at + hole.length) {
+        if let Some(place) = self.tail.get_mut(hole.at..hole.at + hole.length) {
             for (to, from) in place.iter_mut().zip(bytes) {
                 *to = *from;
             }
@@ -52,54 +85,88 @@ impl Output {
     /// Takes back everything that was put since the buffer had `length` bytes, as long as nothing was
     /// written since.
     pub fn truncate(&mut self, length: usize) {
-        self.0.truncate(length);
+        let before = self.full_bytes();
+        self.tail.truncate(length.saturating_sub(before));
     }
 
     /// How many bytes wait.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.full_bytes() + self.tail.len()
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 
     /// How much memory the buffer keeps for later use.
     pub fn capacity(&self) -> usize {
-        self.0.capacity()
+        self.full_bytes() + self.tail.capacity()
     }
 
     /// Gives back the memory of an empty buffer that grew past `keep` bytes.
     pub fn shrink(&mut self, keep: usize) {
-        if self.is_empty() && self.0.capacity() > keep {
-            self.0 = BytesMut::new();
+        if self.is_empty() && self.tail.capacity() > keep {
+            self.tail = BytesMut::new();
         }
     }
 
     /// Takes everything out as one buffer.
     pub fn drain(&mut self) -> Bytes {
-        self.0.split().freeze()
+        let Some(full) = self.full.take() else {
+            return self.tail.split().freeze();
+        };
+        let mut whole = BytesMut::with_capacity(full.bytes + self.tail.len());
+        for part in &full.parts {
+            whole.extend_from_slice(part);
+        }
+        whole.extend_from_slice(&self.tail);
+        self.tail.clear();
+        whole.freeze()
     }
 }
 
 /// The reading half, for whoever writes the bytes to a socket.
 impl Buf for Output {
     fn remaining(&self) -> usize {
-        self.0.len()
+        self.len()
     }
 
     fn chunk(&self) -> &[u8] {
-        &self.0
+        let first = self.full.as_ref().and_then(|full| full.parts.front());
+        first.map_or(&self.tail, |first| first)
     }
 
-    fn advance(&mut self, count: usize) {
-        if count >= self.0.len() {
-            // Keeps the capacity: an output that drains fully is reused without allocation.
-            self.0.clear();
-        } else {
-            self.0.advance(count);
+    fn advance(&mut self, mut count: usize) {
+        if let Some(full) = &mut self.full {
+            count = full.advance(count);
+            if full.parts.is_empty() {
+                self.full = None;
+            }
         }
+        if count >= self.tail.len() {
+            // Keeps the capacity: an output that drains fully is reused without allocation.
+            self.tail.clear();
+        } else {
+            self.tail.advance(count);
+        }
+    }
+}
+
+impl Full {
+    /// Gives back what was written. Tells how much of `count` lies behind these parts.
+    fn advance(&mut self, mut count: usize) -> usize {
+        while let Some(first) = self.parts.front_mut() {
+            let here = count.min(first.len());
+            first.advance(here);
+            self.bytes -= here;
+            count -= here;
+            if !first.is_empty() {
+                break;
+            }
+            self.parts.pop_front();
+        }
+        count
     }
 }
 
@@ -129,18 +196,38 @@ mod tests {
         assert_eq!(out.capacity(), 0);
     }
 
+    #[test]
+    fn a_buffer_that_is_never_empty_takes_little_more_than_what_waits() {
+        let mut out = Output::new();
+        for _ in 0..1000 {
+            out.part();
+            out.put(&[0; 64 << 10]);
+            if out.len() > 8 << 20 {
+                out.advance(64 << 10);
+            }
+            assert!(out.capacity() <= out.len() + 2 * PART);
+        }
+    }
+
     proptest! {
         #[test]
         fn what_goes_in_comes_out_in_order(
-            parts in prop::collection::vec(0usize..40_000, 0..8),
-            step in 1usize..50_000,
+            parts in prop::collection::vec((0usize..700_000, any::<bool>()), 0..8),
+            step in 1usize..900_000,
+            back in 0usize..50,
         ) {
             let mut out = Output::new();
             let mut expected = Vec::new();
-            for (n, length) in parts.into_iter().enumerate() {
+            for (n, (length, part)) in parts.into_iter().enumerate() {
                 let bytes = vec![n as u8; length];
                 expected.extend_from_slice(&bytes);
+                if part {
+                    out.part();
+                }
                 out.put(&bytes);
+                let whole = out.len();
+                out.put(&vec![9; back]);
+                out.truncate(whole);
             }
             prop_assert_eq!(out.len(), expected.len());
             let mut got = Vec::new();
@@ -148,8 +235,12 @@ mod tests {
                 let take = step.min(out.chunk().len());
                 got.extend_from_slice(&out.chunk()[..take]);
                 out.advance(take);
+                if got.len() > 1_500_000 {
+                    got.extend_from_slice(&out.drain());
+                }
             }
-            prop_assert_eq!(got, expected);
+            prop_assert!(got == expected);
+            prop_assert!(out.is_empty() && out.full.is_none());
         }
     }
 }

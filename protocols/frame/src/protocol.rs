@@ -11,6 +11,11 @@ pub trait Protocol: Send + Sync + 'static {
     /// What the router and the configuration must know of the protocol.
     fn spec(&self) -> &Spec;
 
+    /// Its name. One whose [`Spec`] is made late may know it before.
+    fn name(&self) -> &str {
+        &self.spec().name
+    }
+
     /// Whether a client that sent `prefix` first speaks this protocol. `prefix` is never empty.
     fn detect(&self, prefix: &[u8]) -> Detect;
 
@@ -65,7 +70,7 @@ pub trait Protocol: Send + Sync + 'static {
 
 impl fmt::Debug for dyn Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Protocol").field(&self.spec().name).finish()
+        f.debug_tuple("Protocol").field(&self.name()).finish()
     }
 }
 
@@ -98,8 +103,8 @@ impl Registry {
 
     /// Adds a protocol under its own name, or replaces the one of that name.
     pub fn add(&mut self, protocol: Arc<dyn Protocol>) {
-        let name = protocol.spec().name.to_string();
-        self.order.retain(|other| other.spec().name != name);
+        let name = protocol.name().to_owned();
+        self.order.retain(|other| other.name() != name);
         self.order.push(Arc::clone(&protocol));
         self.by_name.insert(name, protocol);
     }

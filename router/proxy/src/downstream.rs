@@ -270,6 +270,7 @@ impl Downstream {
             ..
         } = &mut *state;
         if let Some(codec) = codec {
+            out.part();
             // A reply that breaks off half-way ends the connection, as it would on a direct one.
             *ending |= replies.put(seq, piece, codec.as_mut(), out).is_err();
         }

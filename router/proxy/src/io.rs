@@ -92,11 +92,12 @@ impl Consumed {
 #[derive(Default)]
 pub(crate) struct Input {
     pending: BytesMut,
-    need: usize,
-    /// Bytes at the front that belong to a malformed message and are dropped as they come.
-    discard: usize,
+    /// Up to 4 GiB, to keep the connection small: to look too early costs only a look.
+    need: u32,
     /// The last read found nothing, and the task is woken when there is something.
     waits: bool,
+    /// Bytes at the front that belong to a malformed message and are dropped as they come.
+    discard: usize,
 }
 
 impl Input {
@@ -109,10 +110,14 @@ impl Input {
         self.pending.is_empty()
     }
 
+    const fn need(&self) -> usize {
+        self.need as usize
+    }
+
     /// Lends the bytes that wait once more, because whoever stopped can go on.
     #[inline]
     pub(crate) fn again(&mut self) -> Option<Lent> {
-        let worth = !self.pending.is_empty() && self.pending.len() >= self.need;
+        let worth = !self.pending.is_empty() && self.pending.len() >= self.need();
         worth.then(|| Lent::Own(std::mem::take(&mut self.pending)))
     }
 
@@ -130,7 +135,7 @@ impl Input {
                 self.pending = bytes;
             }
         }
-        self.need = consumed.need;
+        self.need = u32::try_from(consumed.need).unwrap_or(u32::MAX);
         // The consumer may have asked to discard more than it was shown.
         self.discard = self.discard.saturating_add(consumed.discard);
         self.drop_discarded();
@@ -147,7 +152,7 @@ impl Input {
         if self.waits && stream.try_io(Interest::READABLE, || Ok(())).is_err() {
             return Poll::Pending;
         }
-        let read = if self.pending.len() <= LIFT && self.need <= READ {
+        let read = if self.pending.len() <= LIFT && self.need() <= READ {
             self.read_shared(stream, buffer, cx)
         } else {
             self.read_own(stream, cx)
@@ -161,7 +166,7 @@ impl Input {
     fn read_own(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
         // Room for what is known to be missing, within reason.
         let missing = self
-            .need
+            .need()
             .saturating_sub(self.pending.len())
             .clamp(4096, 1 << 20);
         self.pending.reserve(missing);
@@ -200,11 +205,11 @@ impl Input {
         let from = self.discard.min(all);
         self.discard -= from;
         let lent = Lent::Shared(bytes, from, all);
-        if all - from >= self.need.max(1) {
+        if all - from >= self.need().max(1) {
             return Poll::Ready(Ok(Read::Data(count, Some(lent))));
         }
         let nothing = Consumed {
-            need: self.need,
+            need: self.need(),
             ..Consumed::default()
         };
         self.give_back(lent, nothing, buffer);
