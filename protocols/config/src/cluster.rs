@@ -189,7 +189,8 @@ impl Balancing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClusterLimits {
     /// Connections of one worker to one endpoint that requests may share, where they can be shared.
-    /// Default 2: a single one starves where servers answer per connection, more buy nothing.
+    /// The next is used when those before it are busy. Default 2: a single one starves where servers
+    /// answer per connection, more buy nothing.
     pub shared_connections: usize,
     /// Connections to the whole cluster. Default 1024 (what a typical server still accepts).
     pub connections: usize,

@@ -16,6 +16,7 @@ use tokio::task::AbortHandle;
 
 use crate::clock::Clock;
 use crate::counters::Counters;
+use crate::downstream::Downstream;
 use crate::endpoint::EndpointState;
 use crate::fitness::CompiledCluster;
 use crate::stats::{Group, cluster};
@@ -46,8 +47,18 @@ pub(crate) struct Need<'a> {
     pub(crate) exclusive: bool,
     /// How deep responses must be looked at.
     pub(crate) interest: Interest,
-    /// Spreads clients over the shared connections.
-    pub(crate) affinity: u64,
+    /// Which of the shared connections.
+    pub(crate) way: Way<'a>,
+}
+
+/// Which of the shared connections a request takes. What one client has under way to an endpoint travels
+/// on one of them, or it could overtake itself.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Way<'a> {
+    /// Whose request it is; `None`: that is of no matter.
+    pub(crate) client: Option<&'a Downstream>,
+    /// Nothing of the client is under way: any will do.
+    pub(crate) free: bool,
 }
 
 /// A connection for a request, or what to do without.

@@ -68,7 +68,7 @@ impl Errand<'_> {
             session: &session,
             exclusive: head.bind != Bind::Free || !head.end,
             interest: self.served.table.response_interest(),
-            affinity: self.down.number,
+            way: self.down.way(head.kind, copy),
         };
         cluster.group.add(cluster::REQUESTS, 1);
         let is_pinned = pinned.is_some();
@@ -88,7 +88,12 @@ impl Errand<'_> {
             None => cluster.acquire(worker, &endpoint, &need),
         };
         let upstream = match acquired {
-            Acquired::Upstream(upstream) => upstream,
+            Acquired::Upstream(upstream) => {
+                if !copy && !is_pinned && !upstream.is_exclusive() {
+                    self.down.goes_by(&upstream, need.way.free);
+                }
+                upstream
+            }
             Acquired::Busy if copy => {
                 call.refuse(worker, Fault::Overload, "");
                 return Sent::Ended;

@@ -5,7 +5,7 @@ mod parking;
 mod pressure;
 mod ties;
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -23,6 +23,8 @@ use crate::view::ListenerView;
 use crate::watch::Watch;
 use crate::worker::Worker;
 
+use ties::Choice;
+
 pub(crate) use pressure::Pressure;
 
 /// One downstream connection.
@@ -33,6 +35,8 @@ pub(crate) struct Downstream {
     port: u16,
     /// Spreads clients over shared upstream connections.
     pub(crate) number: u64,
+    /// The shared upstream connection that it chose when nothing was under way last.
+    choice: Cell<Choice>,
     /// When things happened on it.
     pub(crate) watch: Watch,
     /// Its listener, as of the configuration that it knows.
@@ -70,6 +74,8 @@ struct Rare {
     unparking: bool,
     /// Bytes of all that wait for something else.
     parked_bytes: usize,
+    /// Upstream connections on which something may be under way, beside the one that was chosen.
+    also_on: Vec<u32>,
     /// The upstream session of the last request, so that it is not composed again.
     composed: Option<(u64, u64, Session)>,
 }
@@ -79,6 +85,7 @@ impl Rare {
     fn is_idle(&self) -> bool {
         self.waiting.is_empty()
             && self.parked.is_empty()
+            && self.also_on.is_empty()
             && !self.unparking
             && self.queued + self.parked_bytes == 0
     }
@@ -97,6 +104,7 @@ impl Downstream {
             peer,
             port,
             number,
+            choice: Cell::default(),
             watch: Watch::default(),
             view: RefCell::new(Rc::clone(view)),
             state: RefCell::new(State {

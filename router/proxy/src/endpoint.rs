@@ -147,12 +147,22 @@ impl EndpointState {
         let shared = self.shared.borrow();
         let now = worker.now_us();
         let fits = |upstream: &&Rc<Upstream>| upstream.fits(need);
-        let free = |upstream: &&Rc<Upstream>| upstream.oldest_us(now) < STUCK_US;
-        // Each client keeps to one connection, so that its requests travel and return together;
+        let flows = |upstream: &&Rc<Upstream>| upstream.oldest_us(now) < STUCK_US;
+        let way = need.way;
+        let suits = |upstream: &&Rc<Upstream>| match way.free {
+            true => !upstream.is_busy(),
+            false => way.client.is_some_and(|client| client.is_on(upstream)),
+        };
+        let first = shared.iter().take(most);
+        let first = first.filter(suits).filter(fits).find(flows);
+        // A client that finds them all busy keeps to one, so that its requests travel and return together;
         // a connection whose oldest request seems stuck is left to those who are on it already.
-        let place = usize::try_from(need.affinity % most.max(1) as u64).unwrap_or(0);
-        let chosen = match shared.get(place).filter(fits).filter(free) {
-            Some(own) => own,
+        let place =
+            usize::try_from(way.client.map_or(0, |client| client.number) % most.max(1) as u64)
+                .unwrap_or(0);
+        let own = || shared.get(place).filter(fits).filter(flows);
+        let chosen = match first.or_else(own) {
+            Some(found) => found,
             None => {
                 let count = shared.iter().filter(fits).count();
                 if count <= place && count < most {
@@ -160,8 +170,8 @@ impl EndpointState {
                 }
                 let own = place.min(count.saturating_sub(1));
                 let own = shared.iter().filter(fits).nth(own);
-                own.filter(free)
-                    .or_else(|| shared.iter().filter(fits).find(free))?
+                own.filter(flows)
+                    .or_else(|| shared.iter().filter(fits).find(flows))?
             }
         };
         chosen.set_interest(need.interest);

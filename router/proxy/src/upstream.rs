@@ -21,8 +21,14 @@ use crate::endpoint::EndpointState;
 use crate::stats::cluster;
 use crate::worker::Worker;
 
+/// Requests in flight from which a shared connection is busy: clients share one as long as it is not, as
+/// what travels together costs less, and spread over several when it is.
+const BUSY: usize = 64;
+
 /// One upstream connection.
 pub(crate) struct Upstream {
+    /// No two of a worker have the same, within four billion; none is 0.
+    pub(crate) number: u32,
     pub(crate) cluster: Rc<ClusterState>,
     pub(crate) endpoint: Rc<EndpointState>,
     pub(crate) protocol: Arc<dyn Protocol>,
@@ -87,6 +93,7 @@ impl Upstream {
         let mut out = Output::new();
         out.put(need.session.preamble());
         let upstream = Rc::new(Self {
+            number: worker.next_upstream(),
             cluster: Rc::clone(cluster),
             endpoint: Rc::clone(endpoint),
             protocol: Arc::clone(need.protocol),
@@ -356,6 +363,11 @@ impl Upstream {
     /// Microseconds since the last request.
     pub(crate) const fn idle_us(&self, now_us: u64) -> u64 {
         now_us.saturating_sub(self.active_us.get())
+    }
+
+    /// It has so much to do that others had better do some of it.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.state.borrow().calls.len() >= BUSY
     }
 
     /// More waits to be written than may.

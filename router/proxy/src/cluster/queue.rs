@@ -7,7 +7,7 @@ use std::sync::Arc;
 use meltemi_frame::{Bind, Interest, OwnedMessage, Protocol, Session};
 use meltemi_router_core::{Admission, Fitness};
 
-use super::{ClusterState, Need};
+use super::{ClusterState, Need, Way};
 use crate::call::Call;
 use crate::endpoint::EndpointState;
 use crate::stats::cluster;
@@ -106,7 +106,7 @@ impl ClusterState {
                 session: &waiting.session,
                 exclusive: true,
                 interest: waiting.interest,
-                affinity: 0,
+                way: Way::default(),
             };
             let upstream = Upstream::connect(worker, self, &waiting.endpoint, &need, true);
             if !Self::serve(worker, &upstream, waiting) {

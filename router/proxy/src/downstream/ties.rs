@@ -3,13 +3,70 @@
 
 use std::rc::Rc;
 
-use meltemi_frame::{Bind, Fault, Head, Session};
+use meltemi_frame::{Bind, Fault, Head, Kind, Session};
 
 use super::Downstream;
-use crate::cluster::ClusterState;
+use crate::cluster::{ClusterState, Way};
 use crate::upstream::Upstream;
 
+/// How many connections a client that always has something under way is known to be on.
+const MOST_KEPT: usize = 64;
+
+/// The upstream connection that a client chose.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Choice {
+    /// Its number; 0: none yet. Others that it has to keep to are among what is rare.
+    number: u32,
+    /// The client has sent what is not answered: nobody knows when that is not under way any more.
+    last: bool,
+}
+
 impl Downstream {
+    /// Which shared connection a request, or a copy of one, takes.
+    pub(crate) fn way(&self, kind: Kind, copy: bool) -> Way<'_> {
+        let mut choice = self.choice.get();
+        if kind != Kind::Request && !copy {
+            choice.last = true;
+            self.choice.set(choice);
+        }
+        Way {
+            client: Some(self),
+            // The request itself counts already.
+            free: !copy && !choice.last && self.in_flight() <= 1,
+        }
+    }
+
+    /// Something of it may be under way on this connection.
+    pub(crate) fn is_on(&self, upstream: &Upstream) -> bool {
+        let number = upstream.number;
+        let also = || {
+            let state = self.state.borrow();
+            let rare = state.rare.as_ref();
+            rare.is_some_and(|rare| rare.also_on.contains(&number))
+        };
+        self.choice.get().number == number || also()
+    }
+
+    /// A request goes by this connection. `free`: nothing is under way on any other.
+    pub(crate) fn goes_by(&self, upstream: &Upstream, free: bool) {
+        let Choice { number, last } = self.choice.get();
+        if free || number == 0 {
+            let number = upstream.number;
+            self.choice.set(Choice { number, last });
+            if let Some(rare) = &mut self.state.borrow_mut().rare {
+                rare.also_on.clear();
+            }
+        } else if !self.is_on(upstream) {
+            let mut state = self.state.borrow_mut();
+            let also_on = &mut state.rare().also_on;
+            // Those that ended long ago are still among them.
+            if also_on.len() >= MOST_KEPT {
+                also_on.remove(0);
+            }
+            also_on.push(upstream.number);
+        }
+    }
+
     /// The session of an upstream connection: what the cluster asks for, then what the client is.
     pub(crate) fn upstream_session(&self, cluster: &ClusterState) -> Session {
         let client = self.session();
