@@ -61,7 +61,8 @@ const HEAD: &str = "\
 
 What a request through Meltemi costs, side by side with its peers: CPU time of the proxy (user and
 system), latency at a fixed rate, memory. `relay` copies bytes and looks at none of them: what a proxy in user
-space cannot avoid, if it treats each connection by itself. Ratios compare runs of the same repetition.
+space cannot avoid, if it treats each connection by itself. Ratios compare runs of the same repetition. What stands
+in the way of the goals that are missed is told in [decision 11](adr/0011-what-a-request-costs.md#what-stands-in-the-way).
 
 ## Goals
 ";
