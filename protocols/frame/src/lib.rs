@@ -18,6 +18,7 @@ mod message;
 mod output;
 mod protocol;
 mod receipt;
+mod same;
 mod session;
 mod spec;
 
@@ -38,5 +39,6 @@ pub use message::{Edit, Layout, Message, OwnedMessage};
 pub use output::{Hole, Output};
 pub use protocol::{Protocol, Registry};
 pub use receipt::{Receipt, SmallBytes};
+pub use same::same;
 pub use session::Session;
 pub use spec::{Correlation, KeySpec, OpenKeys, Sharing, Spec, System};

@@ -17,8 +17,8 @@ pub struct Hole {
 }
 
 /// An output buffer: what `encode` and `synthesize` append to, and a connection writes from. Everything is
-/// copied into it, however large: sharing buffers instead was measured, and cost more up to 64 KiB,
-/// which is the most that one read brings (`docs/adr/0011`).
+/// copied into it, however large: sharing buffers instead was measured, and gained nothing with what one
+/// read brings (`docs/adr/0011`).
 #[derive(Debug, Default)]
 pub struct Output {
     /// What was put before `tail`, if that was much.

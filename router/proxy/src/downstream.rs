@@ -315,10 +315,15 @@ impl Downstream {
 
     /// Gives back memory that a connection without anything to do does not need.
     pub(crate) fn trim(&self) {
+        let settled = self.choice.get().settled;
         let mut state = self.state.borrow_mut();
         if state.in_flight == 0 {
             state.out.shrink(0);
             state.replies.trim();
+            if let Some(rare) = state.rare.as_mut().filter(|_| !settled) {
+                // Nothing is under way on any of them.
+                rare.also_on.clear();
+            }
             state.rare.take_if(|rare| rare.is_idle());
             state.exclusive.shrink_to_fit();
         }

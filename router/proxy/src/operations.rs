@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use meltemi_frame::{Lookup, Message};
+use meltemi_frame::{Lookup, Message, same};
 
 use crate::snapshot::CompiledProtocol;
 use crate::stats::{Group, OPERATION, Stats};
@@ -38,13 +38,6 @@ struct Recent {
     service: Box<[u8]>,
     operation: Box<[u8]>,
     place: Cell<usize>,
-}
-
-/// Whether two names are the same. Nothing is not compared: an empty slice may point to where no memory is,
-/// and with vector instructions that hide what is beyond the end, looking there costs a detour through
-/// microcode, a hundred times the comparison.
-fn same(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len() && (one.is_empty() || one == other)
 }
 
 impl Operations {

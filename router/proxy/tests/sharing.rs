@@ -88,6 +88,8 @@ fn what_a_client_has_under_way_is_not_overtaken() {
 #[test]
 fn a_busy_client_stays_where_it_is() {
     let (server, connections, _proxy, address) = started();
+    // Its own place would be the second connection, and so would the other's.
+    let _first = connect(address);
     let mut busy = Line::new(connect(address));
     let pipeline = |from: usize| (from..from + BUSY).map(get).collect::<String>();
     busy.send(&pipeline(0));
@@ -96,6 +98,7 @@ fn a_busy_client_stays_where_it_is() {
     for key in 0..2 * BUSY {
         assert_eq!(first.command(), ["GET", &key.to_string()]);
     }
+    let _third = connect(address);
     let mut other = Line::new(connect(address));
     other.send(&get(1000));
     let mut second = Line::new(connections.recv_timeout(PATIENCE).unwrap());

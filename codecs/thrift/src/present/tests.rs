@@ -1,3 +1,6 @@
+//! What is told of plain messages by the short way, beside what the long way tells: of every cut, and with
+//! every byte changed.
+
 use meltemi_frame::{Interest, KeyId, Limits};
 
 use super::*;

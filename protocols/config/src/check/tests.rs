@@ -1,3 +1,5 @@
+//! What a configuration is refused for, with a protocol made for the purpose. It knows no YAML.
+
 use std::sync::Arc;
 use std::time::Duration;
 

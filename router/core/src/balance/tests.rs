@@ -1,3 +1,5 @@
+//! The methods by themselves, over one flat list of endpoints: shares, stability, turns.
+
 use std::cell::Cell;
 use std::collections::HashMap;
 

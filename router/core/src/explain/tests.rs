@@ -1,3 +1,5 @@
+//! What a decision tells, over routes and policies made for the purpose. It knows no configuration files.
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

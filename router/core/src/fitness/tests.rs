@@ -1,3 +1,5 @@
+//! What probes and outcomes make of endpoints, and what a fleet keeps of them.
+
 use std::collections::VecDeque;
 use std::time::Duration;
 

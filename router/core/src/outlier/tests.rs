@@ -1,3 +1,5 @@
+//! Who is ejected, for how long, and who is let in again, by a clock of its own.
+
 use std::sync::Barrier;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;

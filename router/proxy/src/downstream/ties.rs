@@ -18,7 +18,7 @@ pub(super) struct Choice {
     /// Its number; 0: none yet. Others that it has to keep to are among what is rare.
     number: u32,
     /// The client has sent what is not answered: nobody knows when that is not under way any more.
-    last: bool,
+    pub(super) settled: bool,
 }
 
 impl Downstream {
@@ -26,13 +26,13 @@ impl Downstream {
     pub(crate) fn way(&self, kind: Kind, copy: bool) -> Way<'_> {
         let mut choice = self.choice.get();
         if kind != Kind::Request && !copy {
-            choice.last = true;
+            choice.settled = true;
             self.choice.set(choice);
         }
         Way {
             client: Some(self),
             // The request itself counts already.
-            free: !copy && !choice.last && self.in_flight() <= 1,
+            free: !copy && !choice.settled && self.in_flight() <= 1,
         }
     }
 
@@ -49,10 +49,10 @@ impl Downstream {
 
     /// A request goes by this connection. `free`: nothing is under way on any other.
     pub(crate) fn goes_by(&self, upstream: &Upstream, free: bool) {
-        let Choice { number, last } = self.choice.get();
+        let Choice { number, settled } = self.choice.get();
         if free || number == 0 {
             let number = upstream.number;
-            self.choice.set(Choice { number, last });
+            self.choice.set(Choice { number, settled });
             if let Some(rare) = &mut self.state.borrow_mut().rare {
                 rare.also_on.clear();
             }

@@ -1,3 +1,5 @@
+//! Priorities, localities and panic, over every method; some shares are those of Envoy's documentation.
+
 use std::cell::Cell;
 
 use meltemi_config::{Balancing, Cluster, Locality, Share};

@@ -1,3 +1,5 @@
+//! How the share of a new endpoint grows, by itself and under every method.
+
 use std::cell::Cell;
 use std::time::Duration;
 

@@ -1,0 +1,101 @@
+//! What replies tell of what ties a client: what was asked for holds when its reply says so. It knows
+//! outcomes, and no commands.
+
+use super::{Effect, Held, Mute, Outcome, Ties, state_of};
+use crate::subscriptions::Word;
+
+impl Ties {
+    /// Whether replies need no look: nothing depends on them.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.pending.is_empty() && !self.is_subscribed()
+    }
+
+    /// A reply begins with, or is, a frame of this meaning.
+    pub(crate) fn reply(&mut self, word: Option<Word>) {
+        if !self.confirm(word)
+            && let Some(subscriptions) = &mut self.subscriptions
+        {
+            subscriptions.answered(self.answered + 1);
+        }
+    }
+
+    /// A frame that is no reply.
+    pub(crate) fn push_frame(&mut self, word: Option<Word>) {
+        self.confirm(word);
+    }
+
+    fn confirm(&mut self, word: Option<Word>) -> bool {
+        let Some(Word::Confirmed {
+            family,
+            subscribe,
+            count,
+        }) = word
+        else {
+            return false;
+        };
+        let subscriptions = self.subscriptions.get_or_insert_default();
+        subscriptions.confirm(family, subscribe, count, self.answered + 1);
+        true
+    }
+
+    /// A reply ended.
+    pub(crate) fn answer(&mut self, outcome: Outcome) {
+        self.answered += 1;
+        while let Some((number, _)) = self.pending.front() {
+            if *number > self.answered {
+                break;
+            }
+            if let Some((_, effect)) = self.pending.pop_front() {
+                self.apply(effect, outcome);
+            }
+        }
+        if self.pending.is_empty() {
+            self.settle();
+        }
+    }
+
+    /// A reply ended, and [`Ties::is_quiet`].
+    #[inline]
+    pub(crate) fn answer_quiet(&mut self) {
+        self.answered += 1;
+        self.settle();
+    }
+
+    /// What was expected is known now: a MULTI that failed has not begun.
+    fn settle(&mut self) {
+        if self.view.mute == Mute::No {
+            self.view.multi = self.held.multi;
+        }
+    }
+
+    fn apply(&mut self, effect: Effect, outcome: Outcome) {
+        let held = &mut self.held;
+        match (effect, outcome) {
+            (Effect::Multi, Outcome::Ok) => held.multi = true,
+            (Effect::Exec { dirty }, _) => {
+                (held.multi, held.watch) = (false, false);
+                held.kept |= dirty && outcome == Outcome::Ok;
+            }
+            (Effect::Discard, Outcome::Ok) => (held.multi, held.watch) = (false, false),
+            (Effect::Watch, Outcome::Ok) => held.watch = true,
+            (Effect::Unwatch, Outcome::Ok) => held.watch = false,
+            (Effect::Asking, Outcome::Ok) => held.asking = true,
+            (Effect::Asked, _) => held.asking = false,
+            (Effect::Change(change), Outcome::Ok) => {
+                let state = self.state.get_or_insert_default();
+                state.apply(change);
+                self.session = state.session();
+            }
+            (Effect::Keep, Outcome::Ok | Outcome::Null) | (_, Outcome::Queued) => held.kept = true,
+            (Effect::Reset, _) => {
+                *held = Held::default();
+                if let Some(subscriptions) = &mut self.subscriptions {
+                    subscriptions.reset(self.answered);
+                }
+                self.state = state_of(&self.initial);
+                self.session = self.initial.clone();
+            }
+            (_, Outcome::Failed | Outcome::Null) => {}
+        }
+    }
+}
