@@ -190,6 +190,16 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_is_not_lost_if_its_reply_ends_before_it_is_taken() {
+        let mut order = Order::<String>::new();
+        let [a, b] = [order.push(), order.push()];
+        order.buffer(b).unwrap().push('b');
+        assert!(order.finish(a) && order.finish(b));
+        assert_eq!(order.ready().collect::<String>(), "b");
+        assert!(order.is_empty());
+    }
+
+    #[test]
     fn an_empty_reply_takes_its_turn() {
         let mut order = Order::<String>::new();
         let [a, b] = [order.push(), order.push()];
