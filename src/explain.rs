@@ -123,10 +123,11 @@ fn described(
     let mut attributes = Attributes::new();
     let mut open = Vec::new();
     for (name, value) in pairs {
+        let value = spec.normalise(name, value);
         match spec.lookup(name) {
-            Some((Lookup::Slot(key), _)) => attributes.set_kept(key, value.clone().into_bytes()),
+            Some((Lookup::Slot(key), _)) => attributes.set_kept(key, value.as_bytes().to_vec()),
             Some((Lookup::Open(name), _)) => {
-                open.push((name.as_bytes().to_vec(), value.clone().into_bytes()));
+                open.push((name.as_bytes().to_vec(), value.as_bytes().to_vec()));
             }
             None => {
                 return Err(format!(

@@ -125,6 +125,7 @@ fn spec() -> Spec {
                 interest: headers,
                 edit_requests: true,
                 edit_responses: true,
+                blind: "".into(),
             },
             OpenKeys {
                 prefix: ATTACHMENT.into(),
@@ -132,6 +133,7 @@ fn spec() -> Spec {
                 interest: headers,
                 edit_requests: true,
                 edit_responses: true,
+                blind: "".into(),
             },
         ],
         replies: reply::REASONS,

@@ -59,6 +59,7 @@ pub(crate) fn spec() -> Spec {
             interest: Interest::Headers,
             edit_requests: true,
             edit_responses: true,
+            blind: "".into(),
         }],
         replies: Reason::ALL,
         operation: "method".into(),

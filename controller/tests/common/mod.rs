@@ -78,6 +78,7 @@ impl Fake {
                         interest: Interest::Headers,
                         edit_requests: true,
                         edit_responses: false,
+                        blind: "".into(),
                     })
                     .into_iter()
                     .collect(),

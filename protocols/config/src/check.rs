@@ -187,4 +187,4 @@ impl Check<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

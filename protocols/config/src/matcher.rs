@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use meltemi_frame::Spec;
 use regex::bytes::{Regex, RegexBuilder};
 
 /// A test of one attribute. All tests of a route must pass.
@@ -50,6 +51,28 @@ impl Matcher {
                 .ok()
                 .and_then(|text| text.parse::<i64>().ok())
                 .is_some_and(|number| (*start..*end).contains(&number)),
+        }
+    }
+}
+
+impl AttributeMatch {
+    /// The same test with its values as the codec gives them: in lower case where the protocol ignores case.
+    #[must_use]
+    pub fn normalised(&self, spec: &Spec) -> Self {
+        if !spec.ignores_case(&self.name) {
+            return self.clone();
+        }
+        let lower = |text: &String| text.to_ascii_lowercase();
+        let matcher = match &self.matcher {
+            Matcher::Exact(text) => Matcher::Exact(lower(text)),
+            Matcher::Prefix(text) => Matcher::Prefix(lower(text)),
+            Matcher::Suffix(text) => Matcher::Suffix(lower(text)),
+            Matcher::Regex(regex) => Matcher::Regex(regex.ignoring_case()),
+            other @ (Matcher::Present | Matcher::Range { .. }) => other.clone(),
+        };
+        Self {
+            matcher,
+            ..self.clone()
         }
     }
 }
@@ -105,6 +128,12 @@ impl WholeRegex {
         })
     }
 
+    /// The same pattern, without regard to case. Returns it unchanged if the result would be over 1 MiB.
+    #[must_use]
+    pub fn ignoring_case(&self) -> Self {
+        Self::new(&format!("(?i:{})", self.pattern)).unwrap_or_else(|_| self.clone())
+    }
+
     /// The pattern as written.
     pub const fn pattern(&self) -> &str {
         &self.pattern
@@ -136,6 +165,30 @@ mod tests {
         assert!(WholeRegex::new("^s.*o$").unwrap().is_match(b"sayHello"));
         assert!(WholeRegex::new("a)|(b").is_err());
         assert!(WholeRegex::new("(?:a{1000}){1000}").is_err());
+    }
+
+    #[test]
+    fn tests_are_normalised_where_the_protocol_ignores_case() {
+        let spec = crate::check::tests::spec();
+        let test = |name: &str, matcher| AttributeMatch {
+            name: name.to_owned(),
+            matcher,
+            negate: false,
+        };
+        let passes = |name: &str, matcher, value: &[u8]| {
+            test(name, matcher).normalised(&spec).matcher.test(value)
+        };
+        for (name, outcome) in [("verb", true), ("method", false)] {
+            let exact = || Matcher::Exact("SET".to_owned());
+            assert_eq!(passes(name, exact(), b"set"), outcome);
+            let prefix = Matcher::Prefix("FLUSH".to_owned());
+            assert_eq!(passes(name, prefix, b"flushall"), outcome);
+            let suffix = Matcher::Suffix("ALL".to_owned());
+            assert_eq!(passes(name, suffix, b"flushall"), outcome);
+            let regex = Matcher::Regex(WholeRegex::new("FLUSH(ALL|DB)").unwrap());
+            assert_eq!(passes(name, regex, b"flushdb"), outcome);
+        }
+        assert!(!passes("method", Matcher::Exact("SET".into()), b"set"));
     }
 
     #[test]

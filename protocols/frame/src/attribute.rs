@@ -90,6 +90,11 @@ pub enum Open {
     Listed(Box<Vec<(Vec<u8>, Vec<u8>)>>),
 }
 
+/// The bit of [`Attributes`] for open metadata that could not be determined.
+const OPEN_BIT: u16 = 1 << 15;
+
+const _: () = assert!(MAX_KEYS < 15, "a bit per slot, and one for open metadata");
+
 /// How many fixed words one message may have without an allocation.
 const WORDS: usize = 6;
 
@@ -114,6 +119,8 @@ pub struct Attributes {
     slots: [Slot; MAX_KEYS],
     words: [&'static str; WORDS],
     words_used: u8,
+    /// Bit `n`: slot `n` could not be determined. Bit [`OPEN_BIT`]: the open metadata.
+    undetermined: u16,
     #[expect(clippy::box_collection, reason = "one word in the common case of none")]
     kept: Option<Box<Vec<Vec<u8>>>>,
     open: Open,
@@ -126,6 +133,7 @@ impl Default for Attributes {
             slots: [Slot::ABSENT; MAX_KEYS],
             words: [""; WORDS],
             words_used: 0,
+            undetermined: 0,
             kept: None,
             open: Open::None,
         }
@@ -223,6 +231,42 @@ impl Attributes {
                 }),
             );
         }
+    }
+
+    /// Records that the server may see another value of `key` than this message shows, or that the codec
+    /// could not read it (an unknown serialization, compression, a limit).
+    ///
+    /// A value that is set as well is the best guess. Routes and load balancers use it; authorization does
+    /// not trust it: a policy that denies matches, a policy that allows does not.
+    #[inline]
+    pub const fn set_undetermined(&mut self, key: KeyId) {
+        if (key.0 as usize) < MAX_KEYS {
+            self.undetermined |= 1 << key.0;
+        }
+    }
+
+    /// Records that the server may see other open entries than this message shows. The same holds then for
+    /// keys with several values, which are open entries.
+    #[inline]
+    pub const fn set_open_undetermined(&mut self) {
+        self.undetermined |= OPEN_BIT;
+    }
+
+    /// Returns `true` if the codec could not determine the value of the attribute.
+    #[inline]
+    pub fn is_undetermined(&self, lookup: &Lookup) -> bool {
+        let bit = match lookup {
+            Lookup::Slot(key) if usize::from(key.0) < MAX_KEYS => 1 << key.0,
+            Lookup::Slot(_) => 0,
+            Lookup::Open(_) => OPEN_BIT,
+        };
+        self.undetermined & bit != 0
+    }
+
+    /// Returns `true` if the codec could not determine some attribute.
+    #[inline]
+    pub const fn has_undetermined(&self) -> bool {
+        self.undetermined != 0
     }
 
     /// Sets the open metadata.
@@ -374,6 +418,25 @@ mod tests {
         let walked = given.with_walk(Span::new(0, 2), pairs);
         let key = Lookup::Open("k".into());
         assert_eq!(walked.first(&key, b"kv").as_deref(), Some(&b"v"[..]));
+    }
+
+    #[test]
+    fn undetermined_attributes_are_marked_one_by_one() {
+        let mut attributes = Attributes::new();
+        let (first, last) = (KeyId(0), KeyId(MAX_KEYS as u8 - 1));
+        let open = Lookup::Open("x".into());
+        assert!(!attributes.has_undetermined());
+        attributes.set_undetermined(last);
+        assert!(attributes.is_undetermined(&Lookup::Slot(last)) && attributes.has_undetermined());
+        assert!(!attributes.is_undetermined(&Lookup::Slot(first)));
+        assert!(!attributes.is_undetermined(&open));
+        attributes.set_open_undetermined();
+        assert!(attributes.is_undetermined(&open));
+        // A guess does not make it certain, and no other key is meant.
+        attributes.set_static(last, "guess");
+        assert!(attributes.is_undetermined(&Lookup::Slot(last)));
+        attributes.set_undetermined(KeyId(u8::MAX));
+        assert!(!attributes.is_undetermined(&Lookup::Slot(KeyId(u8::MAX))));
     }
 
     #[test]

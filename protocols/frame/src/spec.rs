@@ -74,6 +74,15 @@ pub struct KeySpec {
     pub editable: bool,
     /// It may have several values, and is found among the open entries by its name. It has no slot.
     pub many: bool,
+    /// How deep `decode` must look to know the value that the server acts on. At this depth the codec
+    /// gives that value, or marks the attribute as undetermined
+    /// ([`Attributes::set_undetermined`](crate::Attributes::set_undetermined)). Authorization looks so deep.
+    pub authoritative: Interest,
+    /// The server compares it without regard to ASCII case. The codec gives its values in lower case, and
+    /// values in configuration are brought into lower case when they are compiled.
+    pub ignore_case: bool,
+    /// When the codec cannot determine it, in one line, for the reference and for `check`; empty: never.
+    pub blind: Cow<'static, str>,
 }
 
 impl KeySpec {
@@ -87,6 +96,9 @@ impl KeySpec {
             response: false,
             editable: false,
             many: false,
+            authoritative: Interest::Route,
+            ignore_case: false,
+            blind: Cow::Borrowed(""),
         }
     }
 
@@ -110,6 +122,28 @@ impl KeySpec {
     #[must_use]
     pub const fn at(mut self, interest: Interest) -> Self {
         self.interest = interest;
+        self.authoritative = interest;
+        self
+    }
+
+    /// The same key, with the value that the server acts on known only from this depth on.
+    #[must_use]
+    pub const fn authoritative_at(mut self, interest: Interest) -> Self {
+        self.authoritative = interest;
+        self
+    }
+
+    /// The same key, compared without regard to ASCII case.
+    #[must_use]
+    pub const fn ignore_case(mut self) -> Self {
+        self.ignore_case = true;
+        self
+    }
+
+    /// The same key, which the codec cannot determine in the case that `when` describes.
+    #[must_use]
+    pub fn blind(mut self, when: &'static str) -> Self {
+        self.blind = Cow::Borrowed(when);
         self
     }
 
@@ -142,6 +176,8 @@ pub struct OpenKeys {
     pub edit_requests: bool,
     /// It may be set, added or removed on responses.
     pub edit_responses: bool,
+    /// When the codec cannot determine it, in one line; empty: never.
+    pub blind: Cow<'static, str>,
 }
 
 /// What kind of system a protocol belongs to, for traces: the names are those of OpenTelemetry's
@@ -228,6 +264,38 @@ impl Spec {
         Some((Lookup::Open(rest.into()), open.interest))
     }
 
+    /// How an attribute of that name is found, and how deep `decode` must look to know the value that the
+    /// server acts on. `None` if the protocol has no such attribute.
+    pub fn authoritative(&self, name: &str) -> Option<(Lookup, Interest)> {
+        let (lookup, interest) = self.lookup(name)?;
+        let deeper = self.key(name).map_or(interest, |key| key.authoritative);
+        Some((lookup, interest.max(deeper)))
+    }
+
+    /// A configured value of the attribute as the codec would give it: in lower case where the server
+    /// ignores case.
+    pub fn normalise<'v>(&self, name: &str, value: &'v str) -> Cow<'v, str> {
+        if self.ignores_case(name) && value.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Cow::Owned(value.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(value)
+        }
+    }
+
+    /// Returns `true` if values of the attribute are compared without regard to ASCII case.
+    pub fn ignores_case(&self, name: &str) -> bool {
+        self.key(name).is_some_and(|key| key.ignore_case)
+    }
+
+    /// When the codec cannot determine the attribute, in one line; `None`: it always can.
+    pub fn blind(&self, name: &str) -> Option<&str> {
+        let when = match self.key(name) {
+            Some(key) => &*key.blind,
+            None => &*self.open_keys(name)?.0.blind,
+        };
+        (!when.is_empty()).then_some(when)
+    }
+
     /// Whether an attribute of that name can be set, added or removed on requests (or responses).
     pub fn editable(&self, name: &str, response: bool) -> bool {
         if let Some(key) = self.key(name) {
@@ -296,6 +364,7 @@ mod tests {
                 interest: Interest::Headers,
                 edit_requests: true,
                 edit_responses: false,
+                blind: "the header block is compressed".into(),
             }],
             replies: Reason::ALL,
             operation: "method".into(),
@@ -325,6 +394,32 @@ mod tests {
         );
         assert_eq!(spec.lookup("header."), None);
         assert_eq!(spec.lookup("x"), None);
+    }
+
+    #[test]
+    fn authorization_may_look_deeper_than_routes() {
+        let mut spec = spec();
+        spec.keys[0] = KeySpec::request("method", "m").authoritative_at(Interest::Body);
+        let slot = Lookup::Slot(KeyId(0));
+        assert_eq!(spec.lookup("method"), Some((slot.clone(), Interest::Route)));
+        assert_eq!(spec.authoritative("method"), Some((slot, Interest::Body)));
+        let header = (Lookup::Open("x".into()), Interest::Headers);
+        assert_eq!(spec.authoritative("header.x"), Some(header));
+        assert_eq!(spec.authoritative("x"), None);
+        assert_eq!(
+            spec.blind("header.x"),
+            Some("the header block is compressed")
+        );
+        assert_eq!(spec.blind("method"), None);
+    }
+
+    #[test]
+    fn values_are_normalised_where_case_is_ignored() {
+        let mut spec = spec();
+        spec.keys[0] = KeySpec::request("method", "m").ignore_case();
+        assert_eq!(spec.normalise("method", "FlushAll"), "flushall");
+        assert_eq!(spec.normalise("note", "FlushAll"), "FlushAll");
+        assert_eq!(spec.normalise("header.x", "A"), "A");
     }
 
     #[test]

@@ -30,12 +30,22 @@ pub(crate) fn lookup(name: &str, spec: &Spec, interest: &mut Interest) -> Lookup
     }
 }
 
+/// How an attribute is found where the value counts that the server acts on; `interest` becomes as deep as
+/// that needs.
+pub(crate) fn authoritative(name: &str, spec: &Spec, interest: &mut Interest) -> Lookup {
+    let found = lookup(name, spec, interest);
+    if let Some((_, depth)) = spec.authoritative(name) {
+        *interest = (*interest).max(depth);
+    }
+    found
+}
+
 impl Tests {
     /// Compiles tests; `interest` becomes as deep as they need.
     pub(crate) fn compile(rules: &[AttributeMatch], spec: &Spec, interest: &mut Interest) -> Self {
         let test = |rule: &AttributeMatch| Test {
             lookup: lookup(&rule.name, spec, interest),
-            rule: rule.clone(),
+            rule: rule.normalised(spec),
         };
         Self(rules.iter().map(test).collect())
     }
@@ -48,6 +58,15 @@ impl Tests {
     /// Whether a message passes all of them.
     pub(crate) fn pass(&self, message: &Message<'_>) -> bool {
         self.0.iter().all(|test| test.passes(message))
+    }
+
+    /// Returns `true` if a message passes all of them, or could pass them: a test of an attribute that the
+    /// codec could not determine counts as passed. For rules that restrict.
+    pub(crate) fn may_pass(&self, message: &Message<'_>) -> bool {
+        let undetermined = |test: &Test| message.attributes.is_undetermined(&test.lookup);
+        self.0
+            .iter()
+            .all(|test| test.passes(message) || undetermined(test))
     }
 
     /// Whether a message passes one of them.

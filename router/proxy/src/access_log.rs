@@ -65,6 +65,8 @@ pub(crate) struct Entry {
     pub(crate) retries: Vec<&'static str>,
     /// The authorization policy that denied it.
     pub(crate) policy: String,
+    /// The attribute that a policy tests and the codec could not determine.
+    pub(crate) undetermined: String,
     /// The limit that refused it.
     pub(crate) limit: String,
     /// What was done to it on purpose.
@@ -186,6 +188,7 @@ fn json(entry: &Entry) -> String {
         "mirrors": entry.mirrors,
         "trace_id": entry.trace_id,
         "upstream_duration_us": entry.upstream_duration_us,
+        "undetermined": entry.undetermined,
     })
     .to_string();
     line.push('\n');
@@ -201,7 +204,8 @@ fn text(entry: &Entry) -> String {
         "time_ms={} listener={} protocol={} kind={} downstream={} id={} service={:?} operation={:?} \
          request_bytes={} route={:?} cluster={:?} endpoint={} response_bytes={} duration_us={} \
          status={} fault={} details={:?} attempts={} endpoints={} retries={} policy={:?} limit={:?} \
-         injected_delay_ms={} injected_abort={} mirrors={:?} trace_id={} upstream_duration_us={}",
+         injected_delay_ms={} injected_abort={} mirrors={:?} trace_id={} upstream_duration_us={} \
+         undetermined={:?}",
         milliseconds_since_epoch(),
         entry.listener,
         entry.protocol,
@@ -229,6 +233,7 @@ fn text(entry: &Entry) -> String {
         entry.mirrors.join(","),
         word(&entry.trace_id),
         or_dash(entry.upstream_duration_us),
+        entry.undetermined,
     );
     line
 }
@@ -271,6 +276,7 @@ mod tests {
                 .into(),
             retries: vec!["connect", "reset"],
             policy: "shop/only \"ada\"".into(),
+            undetermined: "method".into(),
             limit: "per user".into(),
             injected: Injected {
                 delay_ms: Some(250),
@@ -290,7 +296,7 @@ mod tests {
             " attempts=3 endpoints=10.0.0.1:20880,10.0.0.2:20880,10.0.0.1:20880 retries=connect,reset ",
             r#" policy="shop/only \"ada\"" limit="per user" injected_delay_ms=250 injected_abort=true "#,
             r#" mirrors="outbound|1||a,outbound|1||b" trace_id=4bf92f3577b34da6a3ce929d0e0e4736 "#,
-            " upstream_duration_us=1200\n",
+            " upstream_duration_us=1200 undetermined=\"method\"\n",
         ] {
             assert!(line.contains(part), "{part} in {line}");
         }
@@ -299,6 +305,7 @@ mod tests {
         assert_eq!(line["endpoints"][1], "10.0.0.2:20880");
         assert_eq!(line["retries"], serde_json::json!(["connect", "reset"]));
         assert_eq!(line["policy"], "shop/only \"ada\"");
+        assert_eq!(line["undetermined"], "method");
         assert_eq!(line["limit"], "per user");
         assert_eq!(line["injected_delay_ms"], 250);
         assert_eq!(line["injected_abort"], true);
@@ -312,7 +319,7 @@ mod tests {
         let line = text(&Entry::default());
         for part in [
             " attempts=0 endpoints=- retries=- policy=\"\" limit=\"\" injected_delay_ms=- ",
-            " injected_abort=false mirrors=\"\" trace_id=- upstream_duration_us=-\n",
+            " injected_abort=false mirrors=\"\" trace_id=- upstream_duration_us=- undetermined=\"\"\n",
         ] {
             assert!(line.contains(part), "{part} in {line}");
         }

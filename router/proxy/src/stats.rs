@@ -116,6 +116,7 @@ mod families {
         HEARTBEATS = counter("meltemi_downstream_heartbeats", "Heartbeats of clients answered");
         MALFORMED = counter("meltemi_downstream_malformed", "Messages of clients that could not be decoded");
         AUDITED = counter("meltemi_downstream_audited", "Requests that a policy of audit matched");
+        UNDETERMINED = counter("meltemi_downstream_undetermined", "Requests denied because the codec could not determine an attribute that a policy tests");
         RX_BYTES = counter("meltemi_downstream_rx_bytes", "Bytes received from clients");
         TX_BYTES = counter("meltemi_downstream_tx_bytes", "Bytes put into the output buffers of clients");
     }

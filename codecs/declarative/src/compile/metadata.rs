@@ -242,6 +242,7 @@ impl Compiler<'_> {
             interest: at,
             edit_requests: matches!(open.edit, Some(On::Both | On::Requests)),
             edit_responses: matches!(open.edit, Some(On::Both | On::Responses)),
+            blind: "".into(),
         }]
     }
 
@@ -372,6 +373,9 @@ fn spec(attribute: &Attribute) -> KeySpec {
         response: attribute.on != On::Requests,
         editable: false,
         many: false,
+        authoritative: interest(attribute.interest),
+        ignore_case: false,
+        blind: "".into(),
     }
 }
 

@@ -15,6 +15,13 @@ use crate::{
     Mutation, Origin, Problem, Retry, Route, Served, Share, Template, WeightedCluster,
 };
 
+/// The protocol of these tests, with a key whose case is ignored.
+pub(crate) fn spec() -> Spec {
+    let mut spec = Fake::new().0;
+    spec.keys.push(KeySpec::request("verb", "v").ignore_case());
+    spec
+}
+
 /// It has a method on requests, a status on responses, and headers that requests can change.
 struct Fake(Spec);
 
@@ -35,6 +42,7 @@ impl Fake {
                 interest: Interest::Headers,
                 edit_requests: true,
                 edit_responses: false,
+                blind: "".into(),
             }],
             replies: Reason::ALL,
             operation: "method".into(),

@@ -26,6 +26,7 @@ fn protocol() -> Verbs {
             interest: Interest::Route,
             edit_requests: false,
             edit_responses: false,
+            blind: "".into(),
         }],
         replies: &[],
         operation: "verb".into(),

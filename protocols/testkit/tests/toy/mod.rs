@@ -122,6 +122,7 @@ impl Chat {
                     interest: Interest::Route,
                     edit_requests: true,
                     edit_responses: false,
+                    blind: "".into(),
                 }],
                 replies: &CLAIMED,
                 operation: operation.into(),

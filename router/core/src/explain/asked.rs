@@ -105,7 +105,7 @@ impl AccessGiven {
         let authorizer = policies.authorization()?;
         let (allowed, policy) = match authorizer.decide(message, peer) {
             Access::Allowed => (true, authorizer.allowing(message, peer)),
-            Access::Denied { policy } => (false, policy),
+            Access::Denied { policy, .. } => (false, policy),
         };
         Some(Self {
             allowed,

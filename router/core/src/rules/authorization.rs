@@ -2,8 +2,10 @@
 //!
 //! A subject that is absent matches no value, so that a clause with `not` passes then. Of a subject with
 //! several values every one must pass where a match allows, and any where it denies: a request is
-//! as good as its worst part.
+//! as good as its worst part. A subject that the codec could not determine passes every clause of a policy
+//! that denies or audits, and no clause of a policy that allows, with or without `not`.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::Display;
 use std::hash::{BuildHasherDefault, DefaultHasher};
@@ -16,7 +18,7 @@ use meltemi_config::{
 use meltemi_frame::{Interest, Lookup, Message, Spec};
 
 use super::Peer;
-use crate::matching::lookup;
+use crate::matching::authoritative;
 
 /// Compiled policies.
 #[derive(Clone, Debug)]
@@ -35,6 +37,8 @@ pub enum Access<'a> {
     Denied {
         /// The policy that says so; `None`: there are policies of allow, and none of them matches.
         policy: Option<&'a str>,
+        /// The attribute that decided, if the codec could not determine it.
+        undetermined: Option<&'a str>,
     },
 }
 
@@ -58,6 +62,8 @@ struct Test {
     not: bool,
     /// All values of an attribute must match, and there must be one; else one is enough.
     every: bool,
+    /// The clause of a policy that allows.
+    allows: bool,
 }
 
 /// What a match comes to.
@@ -69,7 +75,7 @@ enum Use {
 
 #[derive(Clone, Debug)]
 enum Of {
-    Attribute(Lookup),
+    Attribute(Lookup, Box<str>),
     Principal,
     Namespace,
     ServiceAccount,
@@ -134,12 +140,17 @@ impl Authorizer {
         if let Some(policy) = self.deny.iter().find(|one| one.matches(message, peer)) {
             return Access::Denied {
                 policy: Some(&policy.name),
+                undetermined: policy.undetermined(message),
             };
         }
         if self.allow.is_empty() || self.allow.iter().any(|one| one.matches(message, peer)) {
-            Access::Allowed
-        } else {
-            Access::Denied { policy: None }
+            return Access::Allowed;
+        }
+        let undetermined = |policy: &'_ Policy| policy.undetermined(message).is_some();
+        let unread = self.allow.iter().find(|policy| undetermined(policy));
+        Access::Denied {
+            policy: None,
+            undetermined: unread.and_then(|policy| policy.undetermined(message)),
         }
     }
 
@@ -164,6 +175,21 @@ impl Policy {
     fn matches(&self, message: &Message<'_>, peer: &Peer) -> bool {
         self.rules.iter().any(|rule| rule.matches(message, peer))
     }
+
+    /// The first attribute in its rules that the codec could not determine.
+    fn undetermined(&self, message: &Message<'_>) -> Option<&str> {
+        if !message.attributes.has_undetermined() {
+            return None;
+        }
+        let tests = self.rules.iter().flat_map(Rule::tests);
+        tests
+            .filter_map(|test| match &test.subject {
+                Of::Attribute(lookup, name) => Some((lookup, &**name)),
+                _ => None,
+            })
+            .find(|(lookup, _)| message.attributes.is_undetermined(lookup))
+            .map(|(_, name)| name)
+    }
 }
 
 impl Rule {
@@ -180,6 +206,11 @@ impl Rule {
         }
     }
 
+    fn tests(&self) -> impl Iterator<Item = &Test> {
+        let alternatives = self.from.iter().chain(&self.to);
+        alternatives.flatten().chain(&self.when)
+    }
+
     fn matches(&self, message: &Message<'_>, peer: &Peer) -> bool {
         let all = |tests: &[Test]| tests.iter().all(|test| test.passes(message, peer));
         let one = |alternatives: &[Box<[Test]>]| {
@@ -192,7 +223,9 @@ impl Rule {
 impl Test {
     fn compile(clause: &Clause, to: Use, spec: &Spec, interest: &mut Interest) -> Self {
         let subject = match &clause.subject {
-            Subject::Attribute(name) => Of::Attribute(lookup(name, spec, interest)),
+            Subject::Attribute(name) => {
+                Of::Attribute(authoritative(name, spec, interest), name.as_str().into())
+            }
             Subject::Principal => Of::Principal,
             Subject::Namespace => Of::Namespace,
             Subject::ServiceAccount => Of::ServiceAccount,
@@ -203,10 +236,14 @@ impl Test {
         };
         Self {
             subject,
-            values: Values::compile(&clause.values),
+            values: Values::compile(&clause.values, |text| match &clause.subject {
+                Subject::Attribute(name) => spec.normalise(name, text),
+                _ => Cow::Borrowed(text),
+            }),
             not: clause.not,
             // What is said of each value by itself, turned around by `not`.
             every: (to == Use::Allows) != clause.not,
+            allows: to == Use::Allows,
         }
     }
 
@@ -215,7 +252,10 @@ impl Test {
         let text =
             |text: Option<&str>| text.is_some_and(|text| values.match_bytes(text.as_bytes()));
         let matched = match &self.subject {
-            Of::Attribute(lookup) => {
+            Of::Attribute(lookup, _) if message.attributes.is_undetermined(lookup) => {
+                return !self.allows;
+            }
+            Of::Attribute(lookup, _) => {
                 let (attributes, wire) = (&message.attributes, message.wire());
                 if self.every {
                     let mut there = false;
@@ -242,10 +282,11 @@ impl Test {
 }
 
 impl Values {
-    fn compile(plain: &[ValueMatch]) -> Self {
+    /// `normalise` brings a value into the form in which the codec gives it.
+    fn compile<'v>(plain: &'v [ValueMatch], normalise: impl Fn(&'v str) -> Cow<'v, str>) -> Self {
         let (mut exact, mut prefixes, mut suffixes, mut blocks) = (vec![], vec![], vec![], vec![]);
         let mut any = false;
-        let bytes = |text: &String| -> Box<[u8]> { text.as_bytes().into() };
+        let bytes = |text: &'v String| -> Box<[u8]> { normalise(text).as_bytes().into() };
         for value in plain {
             match value {
                 ValueMatch::Present => any = true,

@@ -76,7 +76,7 @@ impl GlobalLimiter {
         message: &Message<'_>,
         source: IpAddr,
     ) -> Option<Vec<Vec<(String, String)>>> {
-        if !self.tests.pass(message) {
+        if !self.tests.may_pass(message) {
             return None;
         }
         let entry = |entry: &Entry| {

@@ -35,6 +35,10 @@ impl Key {
                     IpAddr::V6(address) => xxh3_64_with_seed(&address.octets(), hash),
                 });
             }
+            // All requests with an undetermined value share one bucket: who hides it gains nothing.
+            Self::Attribute(lookup) if message.attributes.is_undetermined(lookup) => {
+                mixed = Some(hash.rotate_left(16).wrapping_mul(0xd6e8_feb8_6659_fd93));
+            }
             Self::Attribute(lookup) => {
                 // `first` would clone values that the codec had to rebuild; `any` lends them.
                 let mut mix = |value: &[u8]| {

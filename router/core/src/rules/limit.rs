@@ -134,16 +134,20 @@ impl LocalLimiter {
 
     /// The rule that decides on a request: its position; `None`: the request passes.
     pub fn rule(&self, message: &Message<'_>) -> Option<usize> {
-        self.rules.iter().position(|rule| rule.tests.pass(message))
+        self.rules
+            .iter()
+            .position(|rule| rule.tests.may_pass(message))
     }
 
     /// Takes a token for a request from `source`; `false`: there is none, and the request is refused.
     /// `now_us`: microseconds of one clock for the whole process, which never goes back for one thread; for
     /// threads it may differ a little.
     ///
-    /// Of an attribute with several values the first counts, and that there is none counts as a value.
+    /// Of an attribute with several values the first counts, and that there is none counts as a value. An
+    /// attribute that the codec could not determine passes every test, so that nobody escapes a limit by it;
+    /// all such requests share one bucket.
     pub fn take(&self, message: &Message<'_>, source: IpAddr, now_us: u64) -> bool {
-        let Some(rule) = self.rules.iter().find(|rule| rule.tests.pass(message)) else {
+        let Some(rule) = self.rules.iter().find(|rule| rule.tests.may_pass(message)) else {
             return true;
         };
         let state = &*rule.state;
@@ -236,6 +240,24 @@ mod tests {
         }
         // The first value counts.
         assert_eq!(pass(&limiter, &[("header.a", "x"), ("header.a", "z")]), 0);
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_read_does_not_escape() {
+        let rules = vec![rule(vec![exact("method", "a")], &["header.a"], 2)];
+        let limiter = limiter(rules, &LimitStore::new(7));
+        let method = spec().lookup("method").unwrap().0;
+        let take = |header: &str| {
+            let mut message = message(&[("method", "b"), ("header.a", header)]);
+            assert!(limiter.rule(&message).is_none());
+            let meltemi_frame::Lookup::Slot(key) = method else {
+                panic!("`method` has a slot")
+            };
+            message.attributes.set_undetermined(key);
+            message.attributes.set_open_undetermined();
+            limiter.take(&message, SOURCE, 5)
+        };
+        assert!(take("x") && take("y") && !take("z"));
     }
 
     #[test]

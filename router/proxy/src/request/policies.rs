@@ -78,12 +78,22 @@ impl DownstreamTask {
             self.view.group.add(listener::AUDITED, 1);
             tracing::info!(downstream = %self.down.peer, policy, "audited");
         }
-        let Access::Denied { policy } = authorizer.decide(message, &peer) else {
+        let Access::Denied {
+            policy,
+            undetermined,
+        } = authorizer.decide(message, &peer)
+        else {
             return Ok(());
         };
         let name = policy.unwrap_or("no policy allows it");
+        if undetermined.is_some() {
+            self.view.group.add(listener::UNDETERMINED, 1);
+        }
         if let Some(track) = call.track_mut() {
-            track.note(|entry| name.clone_into(&mut entry.policy));
+            track.note(|entry| {
+                name.clone_into(&mut entry.policy);
+                entry.undetermined = undetermined.unwrap_or_default().to_owned();
+            });
         }
         Err(Refusal {
             fault: Fault::Denied,

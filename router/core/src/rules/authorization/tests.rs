@@ -66,7 +66,7 @@ fn deny_comes_before_allow_and_an_allow_denies_the_rest() {
         assert_eq!(audits, ["audit"]);
         match authorizer.decide(&message, &peer) {
             Access::Allowed => "allowed".to_owned(),
-            Access::Denied { policy } => policy.unwrap_or("nobody").to_owned(),
+            Access::Denied { policy, .. } => policy.unwrap_or("nobody").to_owned(),
         }
     };
     assert_eq!(decide(&[("service", "a"), ("method", "set")]), "deny");
@@ -202,6 +202,63 @@ fn policies_tell_how_deep_to_look() {
     assert_eq!(interest("note"), Interest::Body);
 }
 
+#[test]
+fn what_cannot_be_determined_is_denied_and_not_allowed() {
+    let peer = peer("10.0.0.1", None);
+    let Lookup::Slot(method) = spec().lookup("method").unwrap().0 else {
+        panic!("`method` has a slot")
+    };
+    let mut hidden = message(&[("service", "a")]);
+    hidden.attributes.set_undetermined(method);
+    let not = |mut clause: Clause| {
+        clause.not = true;
+        clause
+    };
+    let present = clause(
+        Subject::Attribute("method".to_owned()),
+        vec![ValueMatch::Present],
+    );
+    let secret = attribute("method", "secret");
+    for clause in [
+        secret.clone(),
+        not(secret.clone()),
+        present.clone(),
+        not(present),
+    ] {
+        let rules = || vec![policy("p", vec![when(vec![clause.clone()])])];
+        let deny = Authorization {
+            deny: rules(),
+            audit: rules(),
+            ..Authorization::default()
+        };
+        let deny = compile(&deny);
+        let denied = Access::Denied {
+            policy: Some("p"),
+            undetermined: Some("method"),
+        };
+        assert_eq!(deny.decide(&hidden, &peer), denied);
+        assert_eq!(deny.audits(&hidden, &peer).count(), 1);
+        let allow = Authorization {
+            allow: rules(),
+            ..Authorization::default()
+        };
+        let denied = Access::Denied {
+            policy: None,
+            undetermined: Some("method"),
+        };
+        assert_eq!(compile(&allow).decide(&hidden, &peer), denied);
+    }
+    // What is known decides: the rule is about another service.
+    let other = Authorization {
+        deny: vec![policy(
+            "p",
+            vec![when(vec![secret, attribute("service", "b")])],
+        )],
+        ..Authorization::default()
+    };
+    assert_eq!(compile(&other).decide(&hidden, &peer), Access::Allowed);
+}
+
 /// What the compiled policies must agree with: the definition, word for word.
 mod naive {
     use super::*;
@@ -238,6 +295,7 @@ mod naive {
     pub(super) fn allowed(
         authorization: &Authorization,
         attributes: &[(&str, String)],
+        undetermined: &[&str],
         peer: &Peer,
         spiffe: Option<&str>,
     ) -> bool {
@@ -249,6 +307,10 @@ mod naive {
             ValueMatch::Block(block) => value.parse().is_ok_and(|ip| block.contains(ip)),
         };
         let clause = |clause: &Clause, allows: bool| {
+            let hidden = |name: &String| undetermined.contains(&name.as_str());
+            if matches!(&clause.subject, Subject::Attribute(name) if hidden(name)) {
+                return !allows;
+            }
             let seen = seen(&clause.subject, attributes, peer, spiffe);
             // A value by itself; one that is absent matches nothing.
             let passes = |seen: Option<&String>| {
@@ -355,6 +417,7 @@ proptest! {
         deny in policies(),
         allow in policies(),
         attributes in prop::collection::vec((prop::sample::select(&NAMES[..]), value()), 0..4),
+        hidden in prop::sample::subsequence(vec!["service", "method", "keys", "header.a"], 0..3),
         address in prop::sample::select(vec!["10.0.0.1", "10.9.0.1"]),
         identity in prop::option::of((
             prop::sample::select(vec!["td", "other"]),
@@ -375,8 +438,25 @@ proptest! {
         }
         let pairs: Vec<(&str, &str)> =
             attributes.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let decided = compile(&authorization).decide(&message(&pairs), &peer) == Access::Allowed;
-        let expected = naive::allowed(&authorization, &attributes, &peer, spiffe.as_deref());
-        prop_assert_eq!(decided, expected);
+        // Open entries are undetermined together.
+        let mut hidden = hidden;
+        if hidden.iter().any(|name| ["keys", "header.a"].contains(name)) {
+            hidden.extend(["keys", "header.a"]);
+        }
+        let mut message = message(&pairs);
+        for name in &hidden {
+            match spec().lookup(name).unwrap().0 {
+                Lookup::Slot(key) => message.attributes.set_undetermined(key),
+                Lookup::Open(_) => message.attributes.set_open_undetermined(),
+            }
+        }
+        let authorizer = compile(&authorization);
+        let decided = authorizer.decide(&message, &peer);
+        let expected = naive::allowed(&authorization, &attributes, &hidden, &peer, spiffe.as_deref());
+        prop_assert_eq!(decided == Access::Allowed, expected);
+        if hidden.is_empty() {
+            let named = matches!(decided, Access::Denied { undetermined: Some(_), .. });
+            prop_assert!(!named);
+        }
     }
 }
