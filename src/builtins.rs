@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use meltemi_declarative::{Declarative, DescriptionError, DescriptionErrors};
-use meltemi_frame::{Codec, Detect, Limits, Protocol, Registry, Session, Side, Spec};
+use meltemi_frame::{Codec, Detect, Fanout, Limits, Protocol, Registry, Session, Side, Spec};
 
 /// Registers every built-in codec. The order is the order of detection on shared ports.
 pub(crate) fn registry() -> Registry {
@@ -57,6 +57,22 @@ impl Protocol for Late {
 
     fn codec(&self, side: Side, limits: &Limits, session: &Session) -> Box<dyn Codec> {
         self.get().codec(side, limits, session)
+    }
+
+    fn login(&self, username: Option<&str>, password: &str) -> Result<Session, String> {
+        self.get().login(username, password)
+    }
+
+    fn dialect(&self, name: &str) -> Result<Session, String> {
+        self.get().dialect(name)
+    }
+
+    fn guarded(&self, username: Option<&str>, password: &str) -> Result<Arc<dyn Protocol>, String> {
+        self.get().guarded(username, password)
+    }
+
+    fn fanout(&self) -> Option<&dyn Fanout> {
+        self.get().fanout()
     }
 }
 

@@ -211,14 +211,8 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let (number, factor) = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)]
-        .into_iter()
-        .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)))
-        .ok_or("needs a unit: ms, s, m or h")?;
-    let number: u64 = number
-        .parse()
-        .map_err(|_| "not a number with a unit, such as 30s")?;
-    Ok(Duration::from_millis(number.saturating_mul(factor)))
+    meltemi_config::parse_duration(text)
+        .ok_or_else(|| "not a duration such as 250ms, 30s or 1h30m".to_owned())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use base64::Engine as _;
 use meltemi_config::Problem;
 
 use crate::yaml::Document;
@@ -58,33 +59,8 @@ impl<'a> Secret<'a> {
 
 /// Standard base64 (RFC 4648, section 4), line ends allowed.
 fn base64(text: &str) -> Option<Vec<u8>> {
-    let (mut bytes, mut bits, mut held, mut padding, mut digits) = (Vec::new(), 0_u32, 0, 0, 0);
-    for c in text.bytes().filter(|c| !c.is_ascii_whitespace()) {
-        let value = match c {
-            b'A'..=b'Z' => c - b'A',
-            b'a'..=b'z' => c - b'a' + 26,
-            b'0'..=b'9' => c - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            b'=' => {
-                padding += 1;
-                continue;
-            }
-            _ => return None,
-        };
-        if padding > 0 {
-            return None;
-        }
-        digits += 1;
-        bits = (bits << 6) | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push(u8::try_from((bits >> held) & 0xff).ok()?);
-        }
-    }
-    let whole = (digits + padding) % 4 == 0 && padding <= 2;
-    whole.then_some(bytes)
+    let plain: String = text.split_ascii_whitespace().collect();
+    base64::engine::general_purpose::STANDARD.decode(plain).ok()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use meltemi_config::{Origin, Problem, Share};
 
 use super::node::{Node, Value};
-use super::scalar::{boolean, is_null, json_scalar, parse_duration};
+use super::scalar::{boolean, is_null, json_scalar};
 
 /// A Kubernetes-style document.
 #[derive(Debug)]
@@ -159,7 +159,7 @@ impl<'a> Cursor<'a> {
 
     /// A duration.
     pub(crate) fn duration(&self) -> Option<Duration> {
-        parse_duration(self.text()?)
+        meltemi_config::parse_duration(self.text()?)
     }
 
     /// The texts of a list.

@@ -1,7 +1,4 @@
-//! What plain scalars mean: YAML 1.2's core schema (section 10.3), and Go's durations, which Istio
-//! and Aeraki write.
-
-use std::time::Duration;
+//! What plain scalars mean: YAML 1.2's core schema (section 10.3).
 
 use super::node::{Node, Value};
 
@@ -55,70 +52,9 @@ pub(crate) fn json_scalar(text: &str, plain: bool) -> serde_json::Value {
     text.into()
 }
 
-/// A duration as Go writes them: `1.5s`, `100ms`, `1h30m`, `0`.
-pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
-    if text == "0" {
-        return Some(Duration::ZERO);
-    }
-    let mut rest = text;
-    let mut total = Duration::ZERO;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, tail) = rest.split_at_checked(digits)?;
-        let letters = tail
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(tail.len());
-        let (unit, next) = tail.split_at_checked(letters)?;
-        let seconds = match unit {
-            "ns" => 1e-9,
-            "us" | "µs" | "μs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        let part = Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()?;
-        total = total.checked_add(part)?;
-        rest = next;
-    }
-    (!text.is_empty()).then_some(total)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_those_of_go() {
-        for (text, millis) in [
-            ("1.5s", 1500),
-            ("100ms", 100),
-            ("1h", 3_600_000),
-            ("1h30m", 5_400_000),
-            ("0", 0),
-            ("0s", 0),
-        ] {
-            assert_eq!(
-                parse_duration(text),
-                Some(Duration::from_millis(millis)),
-                "{text}"
-            );
-        }
-        for text in [
-            "",
-            "5",
-            "s",
-            "1x",
-            "-1s",
-            "1.2.3s",
-            "1s2",
-            "9999999999999999999999h",
-            "٣s",
-        ] {
-            assert_eq!(parse_duration(text), None, "{text}");
-        }
-    }
 
     #[test]
     fn plain_scalars_have_types_and_quoted_ones_are_text() {

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use crate::Origin;
 
 /// The policies of a listener or a route. A request that a policy of `deny` matches is refused; if there
@@ -96,39 +98,21 @@ pub enum ValueMatch {
 
 /// A block of addresses (CIDR).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IpBlock {
-    address: IpAddr,
-    bits: u8,
-}
+pub struct IpBlock(IpNet);
 
 impl IpBlock {
     /// Reads `10.0.0.0/8`, `2001:db8::/32`, or a single address.
     pub fn parse(text: &str) -> Option<Self> {
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits.parse().ok()?)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().ok()?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.unwrap_or(most);
-        (bits <= most).then_some(Self { address, bits })
+        let block = text.parse::<IpNet>().ok();
+        block
+            .or_else(|| Some(text.parse::<IpAddr>().ok()?.into()))
+            .map(Self)
     }
 
-    /// Whether an address is in the block. An IPv4 address that is mapped into IPv6 counts as itself.
+    /// Returns `true` if an address is in the block. An IPv4 address that is mapped into IPv6 counts as itself,
+    /// and so does a mapped block of a single address.
     pub fn contains(&self, address: IpAddr) -> bool {
-        let same = |a: u128, b: u128, width: u8| {
-            let shift = u32::from(width - self.bits);
-            a.checked_shr(shift).unwrap_or(0) == b.checked_shr(shift).unwrap_or(0)
-        };
-        match (self.address.to_canonical(), address.to_canonical()) {
-            (IpAddr::V4(a), IpAddr::V4(b)) if self.address.is_ipv4() => {
-                same(a.to_bits().into(), b.to_bits().into(), 32)
-            }
-            _ => match (self.address, address) {
-                (IpAddr::V6(a), IpAddr::V6(b)) => same(a.to_bits(), b.to_bits(), 128),
-                _ => false,
-            },
-        }
+        self.0.contains(&address.to_canonical()) || self.0.contains(&address)
     }
 }
 

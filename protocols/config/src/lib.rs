@@ -7,6 +7,7 @@
 mod authorization;
 mod check;
 mod cluster;
+mod duration;
 mod health;
 mod limits;
 mod listener;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 pub use authorization::{Authorization, Clause, IpBlock, Policy, PolicyRule, Subject, ValueMatch};
 pub use cluster::{Address, Balancing, Cluster, ClusterLimits, Endpoint, Locality};
+pub use duration::parse_duration;
 pub use health::{HealthCheck, LocalityShares, Outlier, Probe, RetryBudget, SuccessRate, Warmup};
 pub use limits::ListenerLimits;
 pub use listener::{Listener, Served};

@@ -2,6 +2,13 @@
 
 use std::fmt;
 
+use nom::branch::alt;
+use nom::bytes::complete::{is_not, tag};
+use nom::combinator::{map, value};
+use nom::multi::many0;
+use nom::sequence::delimited;
+use nom::{IResult, Parser as _};
+
 /// A value that is made for each message.
 ///
 /// It is written as text in which `%name%` stands for something else, and `%%` for a percent sign:
@@ -92,28 +99,32 @@ impl Template {
     /// # Errors
     /// It cannot be read as one.
     pub fn parse(written: &str) -> Result<Self, TemplateError> {
+        let mut pieces = many0(alt((
+            value(Piece::Percent, tag("%%")),
+            map(delimited(tag("%"), is_not("%"), tag("%")), Piece::Hole),
+            map(is_not("%"), Piece::Text),
+        )));
+        let parsed: IResult<&str, Vec<Piece<'_>>> = pieces.parse(written);
+        let Ok(("", pieces)) = parsed else {
+            return Err(TemplateError::Open);
+        };
         let mut parts = Vec::new();
-        let mut text = String::new();
-        let mut rest = written;
-        while let Some((before, after)) = rest.split_once('%') {
-            text.push_str(before);
-            let (name, after) = after.split_once('%').ok_or(TemplateError::Open)?;
-            rest = after;
-            let part = match name {
-                "" => {
-                    text.push('%');
+        for piece in pieces {
+            let text = match piece {
+                Piece::Hole(name) => {
+                    parts.push(hole(name)?);
                     continue;
                 }
-                name => hole(name)?,
+                Piece::Percent => "%",
+                Piece::Text(text) => text,
             };
-            if !text.is_empty() {
-                parts.push(Part::Text(std::mem::take(&mut text)));
+            match parts.last_mut() {
+                Some(Part::Text(before)) => before.push_str(text),
+                _ => parts.push(Part::Text(text.to_owned())),
             }
-            parts.push(part);
         }
-        text.push_str(rest);
-        if !text.is_empty() || parts.is_empty() {
-            parts.push(Part::Text(text));
+        if parts.is_empty() {
+            parts.push(Part::Text(String::new()));
         }
         Ok(Self(parts))
     }
@@ -141,6 +152,15 @@ impl Template {
     }
 }
 
+/// A piece of a template as written.
+#[derive(Clone, Copy)]
+enum Piece<'t> {
+    Percent,
+    Hole(&'t str),
+    Text(&'t str),
+}
+
+/// What stands between two percent signs.
 fn hole(name: &str) -> Result<Part, TemplateError> {
     let attribute = name
         .strip_prefix("ATTRIBUTE(")
