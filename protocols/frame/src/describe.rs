@@ -109,7 +109,8 @@ impl Iterator for Lines<'_> {
 }
 
 /// One message: `{"kind","id","end","status","safety","attributes","offset","length"}`, and `"fault"`
-/// if it is a failed response, `"timeout_ms"` if it carries a timeout. `status` is null for all but
+/// if it is a failed response, `"timeout_ms"` if it carries a timeout, `"undetermined"` with the names of the
+/// attributes that the codec could not determine, if there are any. `status` is null for all but
 /// responses; `attributes` are text (invalid UTF-8 replaced), an array where a name has, or may
 /// have, several values; `offset` is where the message starts, `length` what it takes, in bytes.
 pub fn message(spec: &Spec, message: &Message<'_>, offset: usize, length: usize) -> Value {
@@ -135,8 +136,29 @@ pub fn message(spec: &Spec, message: &Message<'_>, offset: usize, length: usize)
             let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
             fields.insert("timeout_ms".into(), millis.into());
         }
+        if message.attributes.has_undetermined() {
+            fields.insert("undetermined".into(), undetermined(spec, message).into());
+        }
     }
     line
+}
+
+/// The names in configuration of the attributes that the codec could not determine; open ones as
+/// `<prefix><name>`.
+fn undetermined(spec: &Spec, message: &Message<'_>) -> Vec<String> {
+    let attributes = &message.attributes;
+    let declared = spec.keys.iter().map(|key| key.name.to_string());
+    let declared = declared.filter(|name| {
+        let found = spec.lookup(name);
+        found.is_some_and(|(lookup, _)| attributes.is_undetermined(&lookup))
+    });
+    let any = Lookup::Open("".into());
+    let open = spec
+        .open
+        .iter()
+        .filter(|_| attributes.is_undetermined(&any));
+    let open = open.map(|open| format!("{}<name>", open.prefix));
+    declared.chain(open).collect()
 }
 
 /// Every attribute of a message by the name that the configuration gives it, with its values in
@@ -191,7 +213,7 @@ pub fn text_line(line: &Value) -> String {
         if let Some(attributes) = line.get("attributes") {
             pairs(&mut text, attributes);
         }
-        for field in ["timeout_ms", "length", "offset"] {
+        for field in ["undetermined", "timeout_ms", "length", "offset"] {
             if let Some(value) = line.get(field) {
                 pair(&mut text, field, value);
             }

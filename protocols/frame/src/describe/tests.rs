@@ -198,3 +198,18 @@ fn unfinished_input_tells_what_is_there_and_what_is_needed() {
 fn a_codec_that_takes_nothing_ends_the_walk() {
     assert_eq!(all(b"0").len(), 1);
 }
+
+#[test]
+fn undetermined_attributes_are_named() {
+    let spec = protocol().0;
+    let mut found = Message::new(Head::new(Kind::Request, Some(1)), b"x");
+    let named = |found: &Message<'_>| message(&spec, found, 0, 1).get("undetermined").cloned();
+    assert_eq!(named(&found), None);
+    found.attributes.set_undetermined(KeyId(0));
+    assert_eq!(named(&found), Some(json!(["verb"])));
+    // Keys with several values are open entries.
+    found.attributes.set_open_undetermined();
+    assert_eq!(named(&found), Some(json!(["verb", "k", "<name>"])));
+    let line = text_line(&message(&spec, &found, 0, 1));
+    assert!(line.contains("undetermined="), "{line}");
+}
