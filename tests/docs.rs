@@ -10,10 +10,15 @@ use std::process::Command;
 /// Pages that are written by hand, or at least by other tools.
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut pages: Vec<PathBuf> = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
-        .iter()
-        .map(|name| root.join(name))
-        .collect();
+    let mut pages: Vec<PathBuf> = [
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "SECURITY.md",
+    ]
+    .iter()
+    .map(|name| root.join(name))
+    .collect();
     for folder in ["docs", "docs/adr", "docs/reference"] {
         let entries = fs::read_dir(root.join(folder)).expect("a folder");
         let found = entries.map(|entry| entry.expect("an entry").path());
