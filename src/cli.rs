@@ -55,6 +55,10 @@ pub(crate) struct RunArguments {
     /// port 0: one that is free; `off`: nowhere.
     #[arg(long, default_value = "127.0.0.1:15000", value_name = "ADDRESS", value_parser = admin)]
     pub(crate) admin: Switch,
+    /// A name by which clients may ask for the admin server in the `Host` header, besides addresses and
+    /// `localhost`. May be repeated.
+    #[arg(long = "admin-host", value_name = "NAME")]
+    pub(crate) admin_hosts: Vec<String>,
     /// Write a line per request.
     #[arg(long, value_name = "FORMAT")]
     pub(crate) access_log: Option<LineFormat>,

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use meltemi_config::Severity;
 use meltemi_controller::{Builtins, Outcome, Watch, WatchOptions, dump};
-use meltemi_proxy::{AccessLog, Admin, LogFormat, LogTarget, Options, Proxy, Tracing};
+use meltemi_proxy::{
+    AccessLog, Admin, AdminOptions, LogFormat, LogTarget, Options, Proxy, Tracing,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::{LineFormat, RunArguments, Switch};
@@ -50,6 +52,7 @@ async fn serve(arguments: &RunArguments, builtins: &Builtins) -> Result<(), Stri
     // Before anything else: a signal that comes while starting must not be lost.
     let (mut hangup, mut signals) =
         Signals::new().map_err(|error| format!("cannot listen to signals: {error}"))?;
+    raise_open_files();
     let mut sources = Watch::new(arguments.paths.clone(), WatchOptions::default());
     let (proxy, admin) = start(arguments, builtins)?;
     if let Switch::On(address) = arguments.admin {
@@ -97,6 +100,17 @@ async fn serve(arguments: &RunArguments, builtins: &Builtins) -> Result<(), Stri
     Ok(())
 }
 
+/// Raises the soft limit of open files to the hard limit, as servers do: every connection is an open file.
+fn raise_open_files() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => tracing::info!(limit, "open files: the limit of this process"),
+        Err(error) => tracing::warn!(
+            %error,
+            "open files: the limit cannot be raised; more connections than it allows are refused"
+        ),
+    }
+}
+
 /// Starts with what the sources say. Of that nothing is kept but what was made of it.
 fn start(arguments: &RunArguments, builtins: &Builtins) -> Result<(Proxy, Admin), String> {
     let outcome = meltemi_controller::load(&arguments.paths, builtins);
@@ -110,7 +124,13 @@ fn start(arguments: &RunArguments, builtins: &Builtins) -> Result<(Proxy, Admin)
         tracing: tracing(arguments),
     };
     let proxy = Proxy::start(config, &options).map_err(|error| error.to_string())?;
-    let admin = Admin::new(&proxy);
+    let admin = Admin::new(
+        &proxy,
+        AdminOptions {
+            hosts: arguments.admin_hosts.clone(),
+            ..AdminOptions::default()
+        },
+    );
     admin.set_config(dump(&outcome.resources));
     Ok((proxy, admin))
 }

@@ -1,16 +1,20 @@
 //! The admin server: readiness, metrics, configuration and clusters, over HTTP, for loopback.
 
+mod host;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 use crate::acceptor::Lane;
 use crate::proxy::{Proxy, gather_clusters};
@@ -22,6 +26,28 @@ pub struct Admin {
     stats: Stats,
     lanes: Vec<Lane>,
     state: Arc<RwLock<State>>,
+    options: Arc<AdminOptions>,
+}
+
+/// How the admin server treats its clients.
+#[derive(Clone, Debug)]
+pub struct AdminOptions {
+    /// The names by which clients may ask for it in the `Host` header, besides addresses and `localhost`.
+    pub hosts: Vec<String>,
+    /// How long a client may take for the head of a request, and how long a connection may stay idle.
+    pub header_timeout: Duration,
+    /// How many connections may be open. One more is closed at once.
+    pub connections: usize,
+}
+
+impl Default for AdminOptions {
+    fn default() -> Self {
+        Self {
+            hosts: Vec::new(),
+            header_timeout: Duration::from_secs(10),
+            connections: 64,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -48,8 +74,9 @@ pub struct AdminError {
 
 impl Admin {
     /// An admin server for `proxy`, not ready yet.
-    pub fn new(proxy: &Proxy) -> Self {
+    pub fn new(proxy: &Proxy, options: AdminOptions) -> Self {
         Self {
+            options: Arc::new(options),
             stats: proxy.stats().clone(),
             lanes: proxy.lanes(),
             state: Arc::default(),
@@ -85,31 +112,52 @@ impl Admin {
 
     /// Serves until it is dropped.
     pub async fn serve(self, socket: TcpListener) {
+        let room = Arc::new(Semaphore::new(self.options.connections));
         loop {
             let stream = match socket.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    tracing::warn!(%error, "admin: cannot accept");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    tracing::warn!(%error, "the admin server cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
             };
+            let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
+                tracing::debug!("the admin server closed a connection: too many are open");
+                continue;
+            };
             let admin = self.clone();
             tokio::spawn(async move {
-                let service = service_fn(move |request| {
-                    let admin = admin.clone();
-                    async move { Ok::<_, Infallible>(admin.answer(&request).await) }
-                });
-                let connection = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service);
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "admin: connection lost");
-                }
+                admin.converse(stream).await;
+                drop(place);
             });
         }
     }
 
+    /// Answers the requests of one connection.
+    async fn converse(self, stream: TcpStream) {
+        let patience = self.options.header_timeout;
+        let service = service_fn(move |request| {
+            let admin = self.clone();
+            async move { Ok::<_, Infallible>(admin.answer(&request).await) }
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(patience)
+            .serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "the admin server lost a connection");
+        }
+    }
+
     async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+        if !host::is_ours(request, &self.options.hosts) {
+            return page(
+                StatusCode::MISDIRECTED_REQUEST,
+                "text/plain",
+                "this name is not one of the admin server's; add it with --admin-host\n".to_owned(),
+            );
+        }
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return page(
                 StatusCode::METHOD_NOT_ALLOWED,

@@ -46,7 +46,7 @@ mod watch;
 mod worker;
 
 pub use access_log::{AccessLog, LogFormat, LogTarget};
-pub use admin::{Admin, AdminError};
+pub use admin::{Admin, AdminError, AdminOptions};
 pub use probe::{ProbeError, ProbeTarget, Prober, probe};
 pub use proxy::{Options, Proxy, StartError};
 pub use spans::Tracing;
