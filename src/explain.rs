@@ -25,7 +25,7 @@ pub(crate) fn explain(arguments: &ExplainArguments, builtins: &Builtins) -> Exit
         Ok(found) => found,
         Err(what) => return fail(what),
     };
-    let table = Table::compile(served, &config, &LimitStore::default());
+    let table = Table::compile(served, &config, &LimitStore::new(0));
     let peer = Peer::new(
         SocketAddr::new(arguments.source_ip, 0),
         arguments.source_ip,

@@ -97,7 +97,7 @@ pub(crate) fn run(name: &str) -> Result<()> {
         .map_err(|problems| anyhow!("{problems:?}"))?;
     let listener = config.listeners().first().context("no listener")?;
     let served = listener.served.first().context("no protocol")?;
-    let table = Table::compile(served, &config, &LimitStore::default());
+    let table = Table::compile(served, &config, &LimitStore::new(0));
     for round in 0..WARM + ROUNDS {
         let find = || table.find(std::hint::black_box(&message));
         let found = if round < WARM { find() } else { measured(find) };

@@ -47,7 +47,7 @@ fn routing_a_request_allocates_nothing() {
         last.clusters = vec![target("a", 1), target("c", 3)];
     }
     let config = config(routes.clone());
-    let table = Table::compile(&served(routes), &config, &LimitStore::default());
+    let table = Table::compile(&served(routes), &config, &LimitStore::new(0));
     let call = message(&[("service", "x"), ("method", "findAll"), ("header.a", "x")]);
     let source: IpAddr = [10, 0, 0, 1].into();
     steady(|round| {
@@ -148,7 +148,7 @@ fn deciding_by_every_rule_allocates_nothing() {
     ruled.authorization = Some(authorization());
     ruled.local_limits = vec![local(&[]), local(&["header.a"]), local(&["source.ip"])];
     let config = config(vec![ruled.clone()]);
-    let table = Table::compile(&served(vec![ruled]), &config, &LimitStore::default());
+    let table = Table::compile(&served(vec![ruled]), &config, &LimitStore::new(0));
     let rules = &table.routes()[0].rules;
     let extras = rules.extras().unwrap();
     let policies = extras.policies.as_ref().unwrap();

@@ -66,10 +66,32 @@ pub(crate) struct Acceptor {
     open: HashMap<SocketAddr, Accepting>,
 }
 
-/// A socket that is bound, but not accepted on yet.
-pub(crate) struct Bound {
-    wanted: SocketAddr,
+/// A listener as the acceptor needs it.
+pub(crate) struct Wanted {
+    pub(crate) address: SocketAddr,
+    pub(crate) name: Arc<str>,
+    /// How many connections it may have.
+    pub(crate) connections: usize,
+}
+
+/// All that a change of listeners needs, ready to be taken over.
+pub(crate) struct Prepared {
+    listeners: Vec<(SocketAddr, PreparedListener)>,
+}
+
+enum PreparedListener {
+    /// It stays; only its limit may change.
+    Kept(usize),
+    /// Its socket is bound, but nobody accepts on it yet.
+    New(Ready),
+}
+
+struct Ready {
+    name: Arc<str>,
+    local: SocketAddr,
     socket: std::net::TcpListener,
+    listener: TcpListener,
+    limit: usize,
 }
 
 impl Acceptor {
@@ -82,92 +104,80 @@ impl Acceptor {
         }
     }
 
-    /// Binds the addresses that are not open yet. Nothing changes if one of them cannot be bound.
-    pub(crate) fn bind(
-        &self,
-        wanted: &[SocketAddr],
-    ) -> Result<Vec<Bound>, (SocketAddr, io::Error)> {
-        wanted
-            .iter()
-            .filter(|address| !self.open.contains_key(address))
-            .map(|address| {
-                let socket = bind(*address).map_err(|error| (*address, error))?;
-                Ok(Bound {
-                    wanted: *address,
-                    socket,
-                })
-            })
-            .collect()
-    }
-
-    /// Accepts on the bound sockets, and no more on those that are not wanted.
-    /// `wanted`: address, name of the listener, and how many connections it may have.
-    pub(crate) fn switch(
-        &mut self,
-        bound: Vec<Bound>,
-        wanted: &[(SocketAddr, Arc<str>, usize)],
-    ) -> Result<(), (SocketAddr, io::Error)> {
-        let mut bound: HashMap<_, _> = bound
-            .into_iter()
-            .map(|bound| (bound.wanted, bound.socket))
-            .collect();
-        self.open.retain(|address, accepting| {
-            let kept = wanted.iter().find(|(other, _, _)| other == address);
-            match kept {
-                Some((_, name, limit)) if *name == accepting.name => {
-                    accepting.limit.store(*limit, Ordering::Relaxed);
-                    return true;
-                }
-                // Another name: its socket stays, and so does who waits in it to be accepted.
-                Some(_) => {
-                    let socket = accepting.socket.try_clone();
-                    bound.extend(socket.ok().map(|socket| (*address, socket)));
-                }
-                None => {}
-            }
-            accepting.task.abort();
-            false
-        });
-        for (address, name, limit) in wanted {
-            if self.open.contains_key(address) {
-                continue;
-            }
-            let socket = match bound.remove(address) {
-                Some(socket) => socket,
-                None => bind(*address).map_err(|error| (*address, error))?,
+    /// Binds the addresses that are not open yet, and does all else that can fail. Nothing changes.
+    pub(crate) fn prepare(&self, wanted: &[Wanted]) -> Result<Prepared, (SocketAddr, io::Error)> {
+        let prepare = |one: &Wanted| {
+            let prepared = match self.open.get(&one.address) {
+                Some(open) if open.name == one.name => Ok(PreparedListener::Kept(one.connections)),
+                // Another name: its socket stays, and so do the clients that wait in it.
+                Some(open) => open
+                    .socket
+                    .try_clone()
+                    .and_then(|socket| self.ready(socket, one)),
+                None => bind(one.address).and_then(|socket| self.ready(socket, one)),
             };
-            let accepting = self
-                .accept(socket, name, *limit)
-                .map_err(|error| (*address, error))?;
-            self.open.insert(*address, accepting);
-        }
-        Ok(())
+            match prepared {
+                Ok(prepared) => Ok((one.address, prepared)),
+                Err(error) => Err((one.address, error)),
+            }
+        };
+        let listeners = wanted.iter().map(prepare).collect::<Result<_, _>>()?;
+        Ok(Prepared { listeners })
     }
 
-    fn accept(
+    fn ready(
         &self,
         socket: std::net::TcpListener,
-        name: &Arc<str>,
-        limit: usize,
-    ) -> io::Result<Accepting> {
+        wanted: &Wanted,
+    ) -> io::Result<PreparedListener> {
         let _inside = self.runtime.enter();
-        let local = socket.local_addr()?;
-        let listener = TcpListener::from_std(socket.try_clone()?)?;
-        let limit = Arc::new(AtomicUsize::new(limit));
+        Ok(PreparedListener::New(Ready {
+            name: Arc::clone(&wanted.name),
+            local: socket.local_addr()?,
+            listener: TcpListener::from_std(socket.try_clone()?)?,
+            socket,
+            limit: wanted.connections,
+        }))
+    }
+
+    /// Accepts on the prepared listeners, and no more on others.
+    pub(crate) fn switch(&mut self, prepared: Prepared) {
+        let mut before = std::mem::take(&mut self.open);
+        for (address, listener) in prepared.listeners {
+            match listener {
+                PreparedListener::Kept(limit) => {
+                    if let Some(accepting) = before.remove(&address) {
+                        accepting.limit.store(limit, Ordering::Relaxed);
+                        self.open.insert(address, accepting);
+                    }
+                }
+                PreparedListener::New(ready) => {
+                    let accepting = self.accept(ready);
+                    self.open.insert(address, accepting);
+                }
+            }
+        }
+        for accepting in before.into_values() {
+            accepting.task.abort();
+        }
+    }
+
+    fn accept(&self, ready: Ready) -> Accepting {
+        let limit = Arc::new(AtomicUsize::new(ready.limit));
         let task = self.runtime.spawn(accept_all(
-            listener,
-            Arc::clone(name),
+            ready.listener,
+            Arc::clone(&ready.name),
             self.lanes.clone(),
             Arc::clone(&limit),
-            self.stats.group(&LISTENER, vec![name.to_string()]),
+            self.stats.group(&LISTENER, vec![ready.name.to_string()]),
         ));
-        Ok(Accepting {
-            name: Arc::clone(name),
-            local,
-            socket,
+        Accepting {
+            name: ready.name,
+            local: ready.local,
+            socket: ready.socket,
             limit,
             task: task.abort_handle(),
-        })
+        }
     }
 
     /// Where each listener listens (which tells the port, where the system chose it).

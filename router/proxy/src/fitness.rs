@@ -32,11 +32,11 @@ struct Known {
 }
 
 impl Shared {
-    /// What is shared of these clusters from now on. What is known of a cluster stays if it is watched in
-    /// the same way.
+    /// What would be shared of these clusters. What is known of a cluster stays if it is watched in the same
+    /// way. Changes nothing before [`Shared::commit`].
     pub(crate) fn compile(&self, clusters: &[Arc<Cluster>]) -> Vec<CompiledCluster> {
-        let mut known = self.known();
-        let compiled: Vec<CompiledCluster> = clusters
+        let known = self.known();
+        clusters
             .iter()
             .map(|config| match known.clusters.get(&config.name) {
                 Some(before) => CompiledCluster {
@@ -54,11 +54,15 @@ impl Shared {
                     fleet: Fleet::new(config).map(Arc::new),
                 },
             })
-            .collect();
+            .collect()
+    }
+
+    /// These clusters are the ones in use from now on.
+    pub(crate) fn commit(&self, compiled: &[CompiledCluster]) {
         let by_name = |one: &CompiledCluster| (one.config.name.clone(), one.clone());
+        let mut known = self.known();
         known.clusters = compiled.iter().map(by_name).collect();
         known.version += 1;
-        compiled
     }
 
     /// The fitness of a cluster's endpoints, if it is watched.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use meltemi_config::Config;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::acceptor::{Acceptor, Lane};
+use crate::acceptor::{Acceptor, Lane, Wanted};
 use crate::access_log::AccessLog;
 use crate::beat::Beat;
 use crate::clock::Clock;
@@ -121,9 +121,10 @@ impl Proxy {
     pub fn start(config: &Config, options: &Options) -> Result<Self, StartError> {
         let stats = Stats::default();
         let clock = Clock::start();
-        let lasting = Arc::new(Lasting::default());
+        let lasting = Arc::new(Lasting::new(fastrand::u64(..)));
         let traced = options.tracing.is_some();
         let snapshot = Arc::new(Snapshot::compile(config, &lasting, traced));
+        lasting.shared.commit(&snapshot.clusters);
         let (background, runtime) = Background::start()?;
         let rate_limits = RateLimits::new(runtime.clone(), stats.clone());
         rate_limits.configure(&ratelimit::services(config));
@@ -183,7 +184,10 @@ impl Proxy {
             lasting,
             stats,
         };
-        proxy.listen(config, None)?;
+        let mut acceptor = proxy.acceptor();
+        let listeners = acceptor.prepare(&wanted(config)).map_err(bind_failed)?;
+        acceptor.switch(listeners);
+        drop(acceptor);
         Ok(proxy)
     }
 
@@ -194,46 +198,35 @@ impl Proxy {
     /// A new address cannot be listened on: then nothing has changed.
     pub fn reload(&self, config: &Config) -> Result<(), StartError> {
         let snapshot = Snapshot::compile(config, &self.lasting, self.tracer.is_some());
-        self.listen(config, Some(Arc::new(snapshot)))?;
+        let mut acceptor = self.acceptor();
+        // All that can fail comes first; what follows cannot.
+        let listeners = acceptor.prepare(&wanted(config)).map_err(bind_failed)?;
+        if self.lanes.iter().all(|lane| lane.commands.is_closed()) {
+            return Err(StartError::Stopped);
+        }
+        self.lasting.shared.commit(&snapshot.clusters);
+        // Before a worker asks one that is new.
+        self.rate_limits.configure(&ratelimit::services(config));
+        let snapshot = Arc::new(snapshot);
+        for lane in &self.lanes {
+            // A worker that is gone serves nobody.
+            let _ = lane
+                .commands
+                .send(Command::Configure(Arc::clone(&snapshot)));
+        }
+        acceptor.switch(listeners);
+        drop(acceptor);
         self.probing.configure();
         Ok(())
     }
 
-    fn listen(&self, config: &Config, snapshot: Option<Arc<Snapshot>>) -> Result<(), StartError> {
-        let mut acceptor = self.acceptor.lock().unwrap_or_else(PoisonError::into_inner);
-        let refused = |(address, source)| StartError::Bind { address, source };
-        let wanted: Vec<_> = config
-            .listeners()
-            .iter()
-            .map(|one| {
-                (
-                    one.address,
-                    Arc::<str>::from(one.name.as_str()),
-                    one.limits.connections,
-                )
-            })
-            .collect();
-        let addresses: Vec<_> = wanted.iter().map(|(address, _, _)| *address).collect();
-        let bound = acceptor.bind(&addresses).map_err(refused)?;
-        if let Some(snapshot) = snapshot {
-            // Before a worker asks one that is new.
-            self.rate_limits.configure(&ratelimit::services(config));
-            for lane in &self.lanes {
-                let told = lane
-                    .commands
-                    .send(Command::Configure(Arc::clone(&snapshot)));
-                told.map_err(|_| StartError::Stopped)?;
-            }
-        }
-        acceptor.switch(bound, &wanted).map_err(refused)
+    fn acceptor(&self) -> MutexGuard<'_, Acceptor> {
+        self.acceptor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where each listener listens, by name (which tells the port, where the system chose it).
     pub fn addresses(&self) -> Vec<(Arc<str>, SocketAddr)> {
-        self.acceptor
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .addresses()
+        self.acceptor().addresses()
     }
 
     /// The counters.
@@ -253,10 +246,7 @@ impl Proxy {
     /// Accepts no more, tells clients to go elsewhere, and waits until every connection has ended,
     /// but no longer than `patience`. Tells whether all ended in time.
     pub async fn drain(&self, patience: Duration) -> bool {
-        self.acceptor
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .close();
+        self.acceptor().close();
         let mut waits = Vec::new();
         for lane in &self.lanes {
             let (done, wait) = oneshot::channel();
@@ -300,6 +290,21 @@ impl Drop for Proxy {
     }
 }
 
+/// The listeners of a configuration, as the acceptor needs them.
+fn wanted(config: &Config) -> Vec<Wanted> {
+    let listeners = config.listeners().iter();
+    let wanted = listeners.map(|one| Wanted {
+        address: one.address,
+        name: one.name.as_str().into(),
+        connections: one.limits.connections,
+    });
+    wanted.collect()
+}
+
+fn bind_failed((address, source): (SocketAddr, std::io::Error)) -> StartError {
+    StartError::Bind { address, source }
+}
+
 pub(crate) async fn gather_clusters(lanes: &[Lane]) -> Vec<ClusterReport> {
     let mut all: Vec<ClusterReport> = Vec::new();
     for lane in lanes {
@@ -333,3 +338,6 @@ fn add_up(known: &mut ClusterReport, more: ClusterReport) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

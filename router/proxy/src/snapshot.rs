@@ -16,10 +16,19 @@ pub(crate) struct Snapshot {
 }
 
 /// What outlives configurations and is shared by all workers.
-#[derive(Default)]
 pub(crate) struct Lasting {
     pub(crate) shared: Shared,
     pub(crate) limits: LimitStore,
+}
+
+impl Lasting {
+    /// Nothing yet. `seed`: a number that clients do not know (see [`LimitStore::new`]).
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            shared: Shared::default(),
+            limits: LimitStore::new(seed),
+        }
+    }
 }
 
 /// A listener and the compiled routes of its protocols.
@@ -42,6 +51,7 @@ pub(crate) struct CompiledProtocol {
 }
 
 impl Snapshot {
+    /// Compiles a configuration. Nothing else knows of it before [`Shared::commit`].
     /// `traced`: requests carry traces, which have to be found in them.
     pub(crate) fn compile(config: &Config, lasting: &Lasting, traced: bool) -> Self {
         let listeners = config

@@ -1,5 +1,11 @@
 //! The admin server against clients that are slow, many, or led here by a name that is not ours.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
+
 mod support;
 
 use std::io::{Read as _, Write as _};

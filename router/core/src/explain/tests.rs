@@ -26,7 +26,7 @@ fn split() -> Route {
 }
 
 fn decide_by(served: &Served, config: &Config, attributes: &[(&str, &str)]) -> Decision {
-    let table = Table::compile(served, config, &LimitStore::default());
+    let table = Table::compile(served, config, &LimitStore::new(0));
     let message = fixture::message(attributes);
     Decision::new(served, &table, config, &message, &peer())
 }

@@ -16,10 +16,10 @@ use super::key::Key;
 use crate::matching::Tests;
 
 /// The buckets of all local limits of a process. Clones are the same store.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct LimitStore(Arc<Store>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Store {
     seed: u64,
     known: Mutex<Known>,
@@ -56,6 +56,11 @@ impl LimitStore {
             seed,
             known: Mutex::default(),
         }))
+    }
+
+    /// The number that clients do not know.
+    pub fn seed(&self) -> u64 {
+        self.0.seed
     }
 
     /// The state of a rule: the one that is in use, if there is one.
@@ -214,7 +219,7 @@ mod tests {
             rule(vec![exact("method", "a")], &[], 2),
             rule(vec![exact("service", "s")], &[], 3),
         ];
-        let limiter = limiter(rules, &LimitStore::default());
+        let limiter = limiter(rules, &LimitStore::new(0));
         assert_eq!(pass(&limiter, &[("method", "a"), ("service", "s")]), 2);
         assert_eq!(pass(&limiter, &[("method", "b"), ("service", "s")]), 3);
         assert_eq!(pass(&limiter, &[("method", "b")]), 10);
@@ -280,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_rule_that_stays_keeps_its_tokens() {
-        let store = LimitStore::default();
+        let store = LimitStore::new(0);
         let both = || {
             vec![
                 rule(vec![exact("method", "a")], &[], 2),
@@ -307,7 +312,7 @@ mod tests {
         renamed.name = "others".to_owned();
         let renamed = LocalLimiter::new(&renamed, &spec(), &store).0;
         assert_eq!(pass(&renamed, &[("method", "a")]), 2);
-        let elsewhere = limiter(both(), &LimitStore::default());
+        let elsewhere = limiter(both(), &LimitStore::new(0));
         assert_eq!(pass(&elsewhere, &[("method", "a")]), 2);
         // Gone with the last configuration that had it.
         drop((old, new));
@@ -316,7 +321,7 @@ mod tests {
 
     #[test]
     fn the_store_forgets_what_is_gone() {
-        let store = LimitStore::default();
+        let store = LimitStore::new(0);
         for number in 0..1000 {
             let mut limits = limits(vec![rule(vec![], &[], 1)]);
             limits.name = format!("limits-{number}");

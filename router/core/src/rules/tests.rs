@@ -34,7 +34,7 @@ fn is_likely(hits: u32, share: Share) -> bool {
 
 fn table(route: Route) -> Table {
     let config = config(vec![route.clone()]);
-    Table::compile(&served(vec![route]), &config, &LimitStore::default())
+    Table::compile(&served(vec![route]), &config, &LimitStore::new(0))
 }
 
 fn extras(table: &Table) -> &Extras {
@@ -171,7 +171,7 @@ fn codecs_look_as_deep_as_every_rule_needs() {
         let mut served = served(vec![]);
         change(&mut route, &mut served);
         served.routes = vec![route];
-        let table = Table::compile(&served, &config(vec![]), &LimitStore::default());
+        let table = Table::compile(&served, &config(vec![]), &LimitStore::new(0));
         (table.interest(), table.response_interest())
     };
     use Interest::{Body, Headers, Route as Cheap};
@@ -237,7 +237,7 @@ fn routes_that_share_a_limit_share_its_tokens() {
     for route in &mut routes {
         route.local_limits = vec![Arc::clone(&shared)];
     }
-    let (config, store) = (config(routes.clone()), LimitStore::default());
+    let (config, store) = (config(routes.clone()), LimitStore::new(0));
     let tables = [0, 1].map(|_| Table::compile(&served(routes.clone()), &config, &store));
     let call = message(&[("method", "x")]);
     let mut passed = 0;

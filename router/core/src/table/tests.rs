@@ -14,7 +14,7 @@ thread_local! {
 
 fn table(routes: Vec<Route>) -> Table {
     let config = config(routes.clone());
-    Table::compile(&served(routes), &config, &LimitStore::default())
+    Table::compile(&served(routes), &config, &LimitStore::new(0))
 }
 
 /// What `find` must agree with.

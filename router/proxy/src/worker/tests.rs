@@ -81,7 +81,7 @@ fn config(upstream: std::net::SocketAddr, routes: usize) -> Config {
 
 fn snapshot(upstream: std::net::SocketAddr) -> Arc<Snapshot> {
     let config = config(upstream, 1);
-    Arc::new(Snapshot::compile(&config, &Lasting::default(), false))
+    Arc::new(Snapshot::compile(&config, &Lasting::new(0), false))
 }
 
 /// What a worker allocates from start to end while `connections` clients send `requests` each, one
@@ -171,7 +171,7 @@ fn a_route_keeps_little() {
     let compiled = measure(|| {
         snapshot = Some(Snapshot::compile(
             config.as_ref().unwrap(),
-            &Lasting::default(),
+            &Lasting::new(0),
             false,
         ));
     });
