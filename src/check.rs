@@ -27,7 +27,14 @@ pub(crate) fn check(arguments: &CheckArguments, builtins: &Builtins) -> ExitCode
     let print = || {
         let mut out = out();
         for listener in config.listeners() {
-            writeln!(out, "listener {} on {}", listener.name, listener.address)?;
+            let address = listener.address;
+            // Without `bind` in the Gateway: who has not thought of it reads it here.
+            let every = if address.ip().is_unspecified() {
+                " (every address)"
+            } else {
+                ""
+            };
+            writeln!(out, "listens on {address}{every}: {}", listener.name)?;
             for served in &listener.served {
                 let (name, routes) = (&served.protocol.spec().name, served.routes.len());
                 writeln!(out, "  {DIM}{name}: {routes} routes{DIM:#}")?;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use meltemi_config::Severity;
+use meltemi_config::{Config, Severity};
 use meltemi_controller::{Builtins, Outcome, Watch, WatchOptions, dump};
 use meltemi_proxy::{
     AccessLog, Admin, AdminOptions, LogFormat, LogTarget, Options, Proxy, Tracing,
@@ -148,6 +148,10 @@ fn reload(proxy: &Proxy, admin: &Admin, arguments: &RunArguments, builtins: &Bui
         tracing::error!("the new configuration has no document; the old one goes on");
         return;
     }
+    if let Some(what) = closes_by_mistake(&outcome, config, proxy) {
+        tracing::error!("{what}; the old configuration goes on");
+        return;
+    }
     match proxy.reload(config) {
         Ok(()) => {
             admin.set_config(dump(&outcome.resources));
@@ -157,6 +161,21 @@ fn reload(proxy: &Proxy, admin: &Admin, arguments: &RunArguments, builtins: &Bui
             tracing::error!(%error, "the new configuration is refused; the old one goes on");
         }
     }
+}
+
+/// Why a listener that is live would close although nobody has taken it out of the sources. To close it, its
+/// server is removed.
+fn closes_by_mistake(outcome: &Outcome, config: &Config, proxy: &Proxy) -> Option<String> {
+    let live = proxy.addresses();
+    let mut servers = outcome.unserved.iter();
+    let written = servers.find_map(|(address, origin)| {
+        let (name, _) = live.iter().find(|(_, live)| live == address)?;
+        Some(format!(
+            "{origin}: the listener {name} is still written, and would close; remove the server to close it"
+        ))
+    });
+    let none = config.listeners().is_empty() && !live.is_empty();
+    written.or_else(|| none.then(|| "the new configuration has no listener".to_owned()))
 }
 
 fn log_problems(outcome: &Outcome) {

@@ -7,7 +7,7 @@ use meltemi_config::{Origin, Problem};
 
 use crate::check;
 use crate::near::nearest;
-use crate::reference::{KINDS, METADATA, OWN_GROUP};
+use crate::reference::{KINDS, METADATA};
 use crate::schema::{Field, Kind, Shape};
 use crate::source::Text;
 use crate::yaml::{Cursor, Document, Node, Value, is_null, parse};
@@ -168,6 +168,15 @@ fn known(document: &Document, problems: &mut Vec<Problem>) -> bool {
     true
 }
 
+/// Kinds of Istio that are passed over.
+const OTHERS: [&str; 5] = [
+    "EnvoyFilter",
+    "Sidecar",
+    "ProxyConfig",
+    "WorkloadGroup",
+    "RequestAuthentication",
+];
+
 /// Says of a kind that is not read that it is not; kinds of workloads and of the cluster itself, which
 /// stand beside ours in many files, are passed over.
 fn unknown(document: &Document, at: &Cursor<'_>) -> Option<Problem> {
@@ -180,7 +189,19 @@ fn unknown(document: &Document, at: &Cursor<'_>) -> Option<Problem> {
         kinds.map(|kind| kind.name)
     };
     if clusters_own {
-        return None;
+        // A Gateway of that group is another kind; of the others there is none of our names.
+        let foreign = group == "gateway.networking.k8s.io";
+        let meant = KINDS.iter().find(|kind| kind.name == document.kind);
+        return meant.filter(|_| !foreign).map(|kind| {
+            document
+                .cursor()
+                .at("apiVersion")
+                .error(format!("has no kind {}", kind.name))
+                .remedy(format!(
+                    "the {} that is read here is of {}",
+                    kind.name, kind.group
+                ))
+        });
     }
     if names().next().is_none() {
         let groups = KINDS.iter().map(|kind| kind.group);
@@ -199,8 +220,9 @@ fn unknown(document: &Document, at: &Cursor<'_>) -> Option<Problem> {
         Some(near) => format!("did you mean {near}? The kinds of {group} are {known}"),
         None => format!("the kinds of {group} that are read are {known}"),
     };
-    // Of groups of others there are kinds that are not read; of our own there are none.
-    Some(if group == OWN_GROUP || near.is_some() {
+    // Of Istio's groups there are kinds that are not read; of the others there are none.
+    let others = OTHERS.contains(&document.kind.as_str());
+    Some(if !others {
         at.error("there is no such kind").remedy(remedy)
     } else {
         at.warning("is not a kind that is read here, and is passed over")

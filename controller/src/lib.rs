@@ -15,11 +15,15 @@ mod translate;
 mod watch;
 mod yaml;
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use meltemi_config::{Config, Locality, Problem, Severity};
+use meltemi_config::{Config, Locality, Origin, Problem, Severity};
 use meltemi_frame::{Protocol, Registry};
+
+use yaml::Document;
 
 pub use dump::{Resource, dump};
 pub use reference::reference_markdown;
@@ -59,6 +63,9 @@ pub struct Outcome {
     pub config: Option<Config>,
     /// Errors and warnings, all of them, by file (in the order of reading) and line.
     pub problems: Vec<Problem>,
+    /// The servers of Gateways that are written and get no listener: what they speak is not served
+    /// here, or another document replaces theirs.
+    pub unserved: Vec<(SocketAddr, Origin)>,
     /// The files that were read.
     pub sources: Vec<PathBuf>,
     /// What was loaded, without secrets; for [`dump`].
@@ -127,12 +134,27 @@ fn outcome(texts: &[source::Text], mut problems: Vec<Problem>, builtins: &Builti
     }
     arrange(&mut problems, texts);
     Outcome {
+        unserved: unserved(&documents, config.as_ref()),
         config,
         problems,
         sources: texts.iter().filter_map(|text| text.path.clone()).collect(),
         resources: dumped,
         protocols: translated.protocols,
     }
+}
+
+/// The servers of all Gateways, replaced ones too, that got no listener.
+fn unserved(documents: &[Document], config: Option<&Config>) -> Vec<(SocketAddr, Origin)> {
+    let listeners = config.map_or(&[][..], Config::listeners);
+    let served: BTreeSet<SocketAddr> = listeners.iter().map(|one| one.address).collect();
+    let mut unserved = Vec::new();
+    for document in documents.iter().filter(|one| one.kind == "Gateway") {
+        let gateway = kinds::Gateway::read(document, &mut Vec::new());
+        let servers = gateway.servers.iter();
+        let places = servers.map(|server| (server.address(), server.at.origin()));
+        unserved.extend(places.filter(|(address, _)| !served.contains(address)));
+    }
+    unserved
 }
 
 fn has_errors(problems: &[Problem]) -> bool {

@@ -582,11 +582,84 @@ fn warnings_do_not_refuse() {
 }
 
 #[test]
+fn a_listener_does_not_close_because_of_a_slip() {
+    let gateway = |port: &str| {
+        document(
+            "Gateway",
+            &format!("  servers:\n  - port: {{number: 80, {port}}}\n"),
+        )
+    };
+    for port in [
+        "name: tcp-rediz",
+        "name: rediz",
+        "name: tcp-rediz-cache, protocol: TCP",
+        "name: web, protocol: TCP",
+        "name: web, protocol: rediz",
+        "name: tcp-metaprotocol-rediz",
+        "name: tcp-metaprotocol",
+    ] {
+        let outcome = with(&gateway(port));
+        let at = "spec.servers[0].port.name";
+        let what = "names a protocol that is not there";
+        find(&outcome, Severity::Error, offset() + 6, at, what);
+        assert!(outcome.config.is_none(), "{port}");
+    }
+    // Others serve these; whoever closes a listener by them learns where it is still written.
+    for port in [
+        "name: http",
+        "name: tcp",
+        "name: grpc-web",
+        "name: web, protocol: HTTPS",
+    ] {
+        let outcome = with(&gateway(port));
+        assert!(outcome.config.is_some(), "{port}: {:?}", outcome.problems);
+        let [(address, origin)] = outcome.unserved.as_slice() else {
+            panic!("{port}: {:?}", outcome.unserved);
+        };
+        assert_eq!(address.to_string(), "0.0.0.0:80");
+        assert_eq!(origin.line, offset() + 6);
+    }
+    // The same where a document takes the place of another.
+    let gateway = gateway("name: tcp-dubbo").replace("name: x", "name: local");
+    let outcome = with(&gateway);
+    let ports: Vec<u16> = outcome.unserved.iter().map(|one| one.0.port()).collect();
+    assert_eq!(ports, [20880, 9090, 6379]);
+    assert_eq!(load_text(MESH).unserved, []);
+    // Kinds that are not there do not make a Gateway disappear.
+    for (version, kind, what) in [
+        ("v1", "Gateway", "has no kind Gateway"),
+        ("networking.k8s.io/v1", "Gateway", "has no kind Gateway"),
+        ("networking.istio.io/v1", "Gtwy", "there is no such kind"),
+        ("redis.aeraki.io/v1alpha1", "Gtwy", "there is no such kind"),
+    ] {
+        let outcome = load_text(
+            &MESH
+                .replacen("networking.istio.io/v1", version, 1)
+                .replacen("kind: Gateway", &format!("kind: {kind}"), 1),
+        );
+        assert!(outcome.config.is_none(), "{version} {kind}");
+        let said = outcome.errors().any(|one| one.to_string().contains(what));
+        assert!(said, "{version} {kind}: {:?}", outcome.problems);
+    }
+}
+
+#[test]
+fn slips_in_the_ports_of_services_are_warned_of() {
+    for (name, said) in [("tcp-rediz", true), ("tcp-postgres", false), ("web", false)] {
+        let outcome = with(&service(&format!("[{{number: 1, name: {name}}}]")));
+        let what = "names a protocol that is not there";
+        let found = outcome.warnings().any(|one| one.to_string().contains(what));
+        assert_eq!(found, said, "{name}: {:?}", outcome.problems);
+    }
+}
+
+#[test]
 fn what_belongs_to_the_cluster_is_passed_over() {
     for document in [
         "apiVersion: v1\nkind: ConfigMap\n",
         "apiVersion: apps/v1\nkind: Deployment\nspec: {anything: true}\n",
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\n",
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\n",
         "# nothing\n",
         "",
     ] {
@@ -634,13 +707,15 @@ fn destinations_that_lead_nowhere() {
         ("{host: s, port: {number: 5}}", "port", "it has 9090, 1"),
     ] {
         let outcome = with(&route(destination));
-        let problem = find(
-            &outcome,
-            Severity::Warning,
-            line,
-            &format!("{at}.{field}"),
-            what,
-        );
+        let severity = match destination {
+            "{host: s, subset: v2}" => Severity::Error,
+            _ => Severity::Warning,
+        };
+        let problem = find(&outcome, severity, line, &format!("{at}.{field}"), what);
+        if severity == Severity::Error {
+            assert!(outcome.config.is_none());
+            continue;
+        }
         assert!(problem.to_string().contains("fail"), "{problem}");
         // The cluster is there, without endpoints, so that requests get an answer that names it.
         let config = outcome.config.unwrap();

@@ -133,6 +133,39 @@ def test_a_typo_is_refused_and_the_old_configuration_stays(mesh, thrift):
     assert not load.failures
 
 
+def refused(router, text, hint):
+    """Writes a configuration and waits until the log refuses it."""
+    before = router.output()
+    router.write(text)
+    router.hang_up()
+
+    def logged():
+        said = router.output()[len(before) :]
+        return hint in said and "the old" in said
+
+    eventually(logged, what=f"{hint!r} in the log")
+
+
+def test_a_live_listener_does_not_close_by_mistake(mesh, thrift):
+    port = free_port()
+    router = mesh(documents(port, "thrift", thrift))
+    good = yaml.safe_dump_all(documents(port, "thrift", thrift))
+    gateway = config.gateway("gw", "thrift", free_port())
+    with Load(port, clients=1) as load:
+        for broken, hint in [
+            (good.replace("tcp-thrift-gw", "tcp-thrifd-gw"), "did you mean `thrift`?"),
+            (good.replace("tcp-thrift-gw", "tcp"), "is still written, and would close"),
+            (good.replace("tcp-thrift-gw", "http-gw"), "is still written, and would close"),
+            (good + "---\n" + yaml.safe_dump(gateway), "is still written, and would close"),
+            (yaml.safe_dump_all(documents(port, "thrift", thrift)[1:]), "has no listener"),
+        ]:
+            refused(router, broken, hint)
+            time.sleep(0.1)
+            with thrifty.client(port) as client:
+                assert client.tag() == "v1"
+    assert not load.failures
+
+
 def test_an_empty_file_is_no_configuration(mesh, thrift):
     """An editor that truncates before it writes must not end every listener."""
     port = free_port()

@@ -1,6 +1,6 @@
 //! Gateway: where to listen.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use meltemi_config::Problem;
 
@@ -24,6 +24,13 @@ pub(crate) struct Server<'a> {
     pub(crate) port_protocol: String,
     /// `host` or `namespace/host`; empty: all.
     pub(crate) hosts: Vec<String>,
+}
+
+impl Server<'_> {
+    /// Where it listens.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.bind, self.port)
+    }
 }
 
 impl<'a> Gateway<'a> {

@@ -326,6 +326,6 @@ fn no_subset(destination: &Destination<'_>, host: &str, rules: &Rules<'_>) -> Pr
     destination
         .at
         .at("subset")
-        .warning(format!("{host} has no such subset, so requests to it fail"))
+        .error(format!("{host} has no such subset"))
         .remedy(remedy)
 }

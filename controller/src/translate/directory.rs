@@ -72,14 +72,17 @@ impl<'r> Directory<'r> {
                 .map(|port| {
                     let protocol = match protocols.told(&port.name, &port.protocol) {
                         Told::Protocol(protocol) => Some(protocol),
-                        Told::Unknown => {
+                        told @ (Told::Unknown | Told::Stray) => {
                             let name = port.at.at("name");
-                            problems.push(
-                                name.warning(
-                                    "names a protocol that is not there; the port is left alone",
-                                )
-                                .remedy(protocols.hint(&port.name)),
-                            );
+                            // A port of another kind of service may have any name.
+                            if matches!(told, Told::Unknown) || protocols.is_slip(&port.name) {
+                                problems.push(
+                                    name.warning(
+                                        "names a protocol that is not there; the port is left alone",
+                                    )
+                                    .remedy(protocols.hint(&port.name)),
+                                );
+                            }
                             None
                         }
                         Told::Auto | Told::Nothing => None,

@@ -30,7 +30,7 @@ impl<'t, 'r> Attach<'t, 'r> {
         let mut addresses: BTreeMap<SocketAddr, String> = BTreeMap::new();
         for gateway in &self.resources.gateways {
             for server in &gateway.servers {
-                let address = SocketAddr::new(server.bind, server.port);
+                let address = server.address();
                 let place = server.at.origin().to_string();
                 if let Some(first) = addresses.insert(address, place) {
                     problems.push(
@@ -84,24 +84,25 @@ impl<'t, 'r> Attach<'t, 'r> {
         let told = self
             .protocols
             .told(&server.port_name, &server.port_protocol);
-        let (protocols, auto) = match told {
-            Told::Protocol(protocol) => (vec![protocol], false),
-            Told::Auto => (self.protocols.all().to_vec(), true),
-            Told::Unknown => {
-                problems.push(
-                    name.error("names a protocol that is not there")
-                        .remedy(self.protocols.hint(&server.port_name)),
-                );
-                return Vec::new();
-            }
-            Told::Nothing => {
-                problems.push(
-                    name.warning("names no protocol of ours, so nothing is listened on here")
-                        .remedy(self.protocols.hint(&server.port_name)),
-                );
-                return Vec::new();
-            }
-        };
+        let (protocols, auto) =
+            match told {
+                Told::Protocol(protocol) => (vec![protocol], false),
+                Told::Auto => (self.protocols.all().to_vec(), true),
+                Told::Unknown | Told::Stray => {
+                    let hint = self.protocols.hint(&server.port_name);
+                    problems.push(name.error("names a protocol that is not there").remedy(
+                        format!("{hint}; name the port `tcp` if another proxy serves it"),
+                    ));
+                    return Vec::new();
+                }
+                Told::Nothing => {
+                    problems.push(
+                        name.warning("names no protocol of ours, so nothing is listened on here")
+                            .remedy(self.protocols.hint(&server.port_name)),
+                    );
+                    return Vec::new();
+                }
+            };
         // Here and not where it is read: servers of other protocols stand in the same files.
         let tls = server.at.at("tls");
         if tls.exists() {

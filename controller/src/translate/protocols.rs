@@ -22,11 +22,18 @@ pub(super) enum Told {
     Protocol(Arc<dyn Protocol>),
     /// The client's first bytes decide.
     Auto,
-    /// It names a protocol that is not there.
+    /// It names a MetaProtocol (Aeraki's convention) that is not there.
     Unknown,
-    /// Nothing for us.
+    /// Its name holds a word that is neither a protocol here nor one of Istio's.
+    Stray,
+    /// It speaks a protocol that others serve, or plain TCP.
     Nothing,
 }
+
+/// What Istio knows ports to speak besides the protocols here.
+const OTHERS: [&str; 11] = [
+    "tcp", "http", "http2", "http3", "https", "grpc", "tls", "udp", "mongo", "mysql", "hbone",
+];
 
 impl Protocols {
     pub(super) fn new(
@@ -123,14 +130,23 @@ impl Protocols {
         if meta {
             return Told::Unknown;
         }
-        Told::Nothing
+        let others = |word: &str| OTHERS.contains(&word);
+        let first = rest.split('-').next().unwrap_or(rest);
+        if others(first) || (protocol != "tcp" && others(protocol)) {
+            return Told::Nothing;
+        }
+        Told::Stray
+    }
+
+    /// Whether the name of a port is nearly that of a protocol: a slip, by all appearance.
+    pub(super) fn is_slip(&self, name: &str) -> bool {
+        let names = self.by_name.keys().map(String::as_str);
+        name.starts_with("tcp-") && nearest(word(name), names).is_some()
     }
 
     /// What to say of a port that names no protocol that is there.
     pub(super) fn hint(&self, name: &str) -> String {
-        let word = name.strip_prefix("tcp-").unwrap_or(name);
-        let word = word.strip_prefix("metaprotocol-").unwrap_or(word);
-        let word = word.split('-').next().unwrap_or(word);
+        let word = word(name);
         let names = || self.by_name.keys().map(String::as_str);
         let known = names().collect::<Vec<_>>().join(", ");
         match nearest(word, names()) {
@@ -138,6 +154,13 @@ impl Protocols {
             None => format!("name the port tcp-<protocol>-x; the protocols are {known}"),
         }
     }
+}
+
+/// The word of a port's name that should be a protocol.
+fn word(name: &str) -> &str {
+    let rest = name.strip_prefix("tcp-").unwrap_or(name);
+    let rest = rest.strip_prefix("metaprotocol-").unwrap_or(rest);
+    rest.split('-').next().unwrap_or(rest)
 }
 
 fn unknown_codec(at: &crate::yaml::Cursor<'_>, codec: &str, registry: &Registry) -> Problem {
