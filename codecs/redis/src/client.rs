@@ -22,8 +22,9 @@ pub(crate) struct Client {
     window: usize,
     /// A large reply is passing through.
     passing: bool,
-    /// Replies to the session's preamble that are still to come.
+    /// Replies to the session's preamble that are still to come, and the session until they are there.
     preamble: u32,
+    session: Session,
     resp3: bool,
     /// Requests that are answered, as they were written.
     sent: u64,
@@ -41,6 +42,7 @@ impl Client {
             window: limits.hold,
             passing: false,
             preamble: session.replies(),
+            session: session.clone(),
             resp3: State::of(session).resp3,
             sent: 0,
             answered: 0,
@@ -123,10 +125,16 @@ impl Client {
     /// A reply to the preamble, which is nobody's. The preamble subscribes to nothing, and its replies are
     /// none of those that are counted.
     fn preamble<'b>(&mut self, wire: &'b [u8], kind: u8) -> Result<Decoded<'b>, DecodeError> {
-        if kind != b'>' {
-            self.preamble -= 1;
+        if kind == b'>' {
+            return Ok(Decoded::Skip(wire.len()));
         }
-        if matches!(kind, b'-' | b'!') {
+        let place = self.session.replies().saturating_sub(self.preamble);
+        let refused = matches!(kind, b'-' | b'!') && !self.session.may_fail(place);
+        self.preamble -= 1;
+        if self.preamble == 0 {
+            self.session = Session::default();
+        }
+        if refused {
             let what = "the server refused what brings the connection into its session (AUTH, HELLO, SELECT, CLIENT)";
             return Err(DecodeError::lost(Violation::Invalid(what)));
         }

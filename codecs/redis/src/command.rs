@@ -69,6 +69,16 @@ pub(crate) enum Act {
     ReadWrite,
     SetName,
     SetInfo,
+    NoEvict,
+    NoTouch,
+    /// It asks for the connection's own number.
+    Id,
+    /// It asks about the connection, in a line that starts with its number.
+    Info,
+    /// It asks about what only a connection that the client keeps could have.
+    Ask,
+    /// It makes the connection different, unless it is `OFF`.
+    Tracking,
     Multi,
     Exec,
     Discard,

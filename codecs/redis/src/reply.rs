@@ -1,16 +1,25 @@
-//! The framing of what servers send: where one reply of RESP2 or RESP3 ends, found incrementally and
-//! without recursion. It knows types, and neither commands nor connections.
+//! The framing of what servers send: where one reply of RESP2 or RESP3 ends, found incrementally.
+//! Elements are counted: how deep they nest takes neither stack nor memory, and has no bound. It knows
+//! types, and neither commands nor connections.
 
 use meltemi_frame::Violation;
 
 use crate::number::{Line, line};
 
+/// A line that is longer is passed on before its end is there, in bytes.
+const LONG_LINE: usize = 16 << 10;
+
 /// How far a reply is scanned. The positions count from the front of the input.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Scan {
     at: usize,
-    /// What encloses the next element. It keeps its memory from reply to reply.
-    levels: Vec<Level>,
+    /// Elements that are to come in the innermost streamed aggregate, or in the reply: an aggregate is
+    /// one element less and as many more as it has. 0 where the next element is one of the stream itself.
+    left: u64,
+    /// The streamed aggregates that enclose the next element. It keeps its memory from reply to reply.
+    streams: Vec<Stream>,
+    /// A long line was passed on so far.
+    in_line: bool,
     /// How much of a string is to come, its line end not counted.
     open: Option<u64>,
     /// A line that has not ended was searched up to here.
@@ -19,14 +28,27 @@ pub(crate) struct Scan {
     proper: Option<(u8, usize)>,
 }
 
+/// An aggregate without a count, which servers may send and Redis does not.
 #[derive(Clone, Copy, Debug)]
-enum Level {
-    /// So many elements are to come.
-    Items { left: u64, attribute: bool },
-    /// Elements until a line of `.`.
-    Stream,
-    /// Chunks until an empty one.
-    Chunks,
+struct Stream {
+    /// Chunks of a string until an empty one; else elements until a line of `.`.
+    chunks: bool,
+    /// Elements that are to come behind it.
+    outside: u64,
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Self {
+            at: 0,
+            left: 1,
+            streams: Vec::new(),
+            in_line: false,
+            open: None,
+            searched: 0,
+            proper: None,
+        }
+    }
 }
 
 /// What a scan found.
@@ -56,10 +78,10 @@ impl Scan {
 
     /// Forgets the reply; keeps the memory.
     pub(crate) fn clear(&mut self) {
-        self.levels.clear();
-        let levels = std::mem::take(&mut self.levels);
+        self.streams.clear();
+        let streams = std::mem::take(&mut self.streams);
         *self = Self {
-            levels,
+            streams,
             ..Self::default()
         };
     }
@@ -70,13 +92,14 @@ impl Scan {
         self.at = 0;
     }
 
-    /// Scans on.
+    /// Scans on. `depth`: how deep streamed aggregates may nest.
     pub(crate) fn scan(&mut self, input: &[u8], depth: usize) -> Result<Step, Violation> {
         loop {
             let done = match self.element(input, depth)? {
                 Element::Short(need) => return Ok(Step::Short(need.max(input.len() + 1))),
                 Element::Opened => false,
                 Element::Ended => self.ended(),
+                Element::Closed => self.is_whole(),
             };
             if done {
                 return Ok(Step::Whole(self.at));
@@ -88,24 +111,26 @@ impl Scan {
         if let Some(left) = self.open {
             return self.contents(input, left);
         }
+        if self.in_line {
+            return self.long_line(input);
+        }
         let Some(&kind) = input.get(self.at) else {
             return Ok(Element::Short(0));
         };
         match kind {
-            _ if kind != b';' && matches!(self.levels.last(), Some(Level::Chunks)) => Err(
-                Violation::Invalid("something else than a chunk in a streamed string"),
-            ),
+            _ if kind != b';' && self.is_in_chunks() => Err(Violation::Invalid(
+                "something else than a chunk in a streamed string",
+            )),
             b'+' | b'-' | b':' | b',' | b'#' | b'(' | b'_' => self.line(input, kind),
             b'$' | b'=' | b'!' | b';' | b'*' | b'~' | b'>' | b'%' | b'|' => {
                 self.header(input, kind, depth)
             }
-            b'.' if matches!(self.levels.last(), Some(Level::Stream)) => {
+            b'.' if self.left == 0 && !self.is_in_chunks() => {
                 match input.get(self.at + 1..self.at + 3) {
                     None => Ok(Element::Short(self.at + 3)),
                     Some(b"\r\n") => {
                         self.at += 3;
-                        self.levels.pop();
-                        Ok(Element::Ended)
+                        Ok(self.close())
                     }
                     Some(_) => Err(Violation::Invalid("the end of a streamed reply is no line")),
                 }
@@ -146,15 +171,43 @@ impl Scan {
         let from = self.searched.max(self.at);
         let Some(found) = memchr::memchr(b'\n', input.get(from..).unwrap_or_default()) else {
             self.searched = input.len();
+            if input.len() - self.at > LONG_LINE {
+                self.starts(kind);
+                self.in_line = true;
+                return self.long_line(input);
+            }
             return Ok(Element::Short(0));
         };
-        let end = from + found;
-        if end.checked_sub(1).and_then(|before| input.get(before)) != Some(&b'\r') {
-            return Err(Violation::Invalid("a line does not end with CRLF"));
-        }
+        self.line_ends(input, from + found)?;
         self.starts(kind);
-        self.at = end + 1;
+        self.at = from + found + 1;
         Ok(Element::Ended)
+    }
+
+    /// A reply of one line, whose front was passed on.
+    fn long_line(&mut self, input: &[u8]) -> Result<Element, Violation> {
+        let from = self.searched.max(self.at);
+        let Some(found) = memchr::memchr(b'\n', input.get(from..).unwrap_or_default()) else {
+            self.searched = input.len();
+            // A CR stays with its LF.
+            self.at = self
+                .at
+                .max(input.len() - usize::from(input.ends_with(b"\r")));
+            return Ok(Element::Short(0));
+        };
+        self.line_ends(input, from + found)?;
+        self.in_line = false;
+        self.at = from + found + 1;
+        Ok(Element::Ended)
+    }
+
+    /// Whether the LF at `end` has a CR before it.
+    fn line_ends(&self, input: &[u8], end: usize) -> Result<(), Violation> {
+        let before = end.checked_sub(1).filter(|before| *before >= self.at);
+        if before.and_then(|before| input.get(before)) == Some(&b'\r') {
+            return Ok(());
+        }
+        Err(Violation::Invalid("a line does not end with CRLF"))
     }
 
     /// A string or an aggregate: a length or count, and what it says behind it.
@@ -184,7 +237,7 @@ impl Scan {
                 value: number,
             });
         };
-        let chunks = matches!(self.levels.last(), Some(Level::Chunks));
+        let chunks = self.is_in_chunks();
         if (kind == b';' && !chunks) || (streamed && matches!(kind, b'=' | b'!' | b';' | b'|')) {
             return Err(Violation::Invalid(
                 "a chunk outside of a streamed string, or no way to stream",
@@ -192,65 +245,73 @@ impl Scan {
         }
         self.starts(kind);
         self.at = next;
-        let level = match kind {
-            b';' if number == 0 => {
-                self.levels.pop();
-                return Ok(Element::Ended);
-            }
-            b'$' if streamed => Level::Chunks,
-            b'$' | b'=' | b'!' | b';' => {
+        match kind {
+            b';' if number == 0 => Ok(self.close()),
+            b'$' | b'=' | b'!' | b';' if !streamed => {
                 self.open = Some(number);
-                return Ok(Element::Opened);
+                Ok(Element::Opened)
             }
-            _ if streamed => Level::Stream,
-            b'|' if number == 0 => return Ok(Element::Opened),
-            _ if number == 0 => return Ok(Element::Ended),
-            b'|' => Level::Items {
-                left: number * 2,
-                attribute: true,
-            },
-            b'%' => Level::Items {
-                left: number * 2,
-                attribute: false,
-            },
-            _ => Level::Items {
-                left: number,
-                attribute: false,
-            },
-        };
-        if self.levels.len() >= depth {
-            return Err(Violation::Depth { limit: depth });
+            _ if streamed => {
+                if self.streams.len() >= depth {
+                    return Err(Violation::Depth { limit: depth });
+                }
+                self.streams.push(Stream {
+                    chunks: kind == b'$',
+                    outside: self.left.saturating_sub(1),
+                });
+                self.left = 0;
+                Ok(Element::Opened)
+            }
+            // An attribute is no element: what it belongs to follows it.
+            b'|' => self.opens(self.left, number, 2),
+            b'%' => self.opens(self.left.saturating_sub(1), number, 2),
+            _ => self.opens(self.left.saturating_sub(1), number, 1),
         }
-        self.levels.push(level);
-        Ok(Element::Opened)
+    }
+
+    /// An aggregate of so many elements; `behind` are to come after it.
+    fn opens(&mut self, behind: u64, number: u64, each: u64) -> Result<Element, Violation> {
+        let inside = number.checked_mul(each);
+        let left = inside.and_then(|inside| behind.checked_add(inside));
+        self.left = left.ok_or(Violation::Invalid(
+            "a reply of more elements than can be counted",
+        ))?;
+        Ok(if self.left == 0 {
+            Element::Closed
+        } else {
+            Element::Opened
+        })
+    }
+
+    /// A streamed aggregate ended.
+    fn close(&mut self) -> Element {
+        let ended = self.streams.pop();
+        self.left = ended.map_or(0, |ended| ended.outside);
+        if self.left == 0 {
+            Element::Closed
+        } else {
+            Element::Opened
+        }
+    }
+
+    fn is_in_chunks(&self) -> bool {
+        self.streams.last().is_some_and(|stream| stream.chunks)
     }
 
     fn starts(&mut self, kind: u8) {
-        if self.proper.is_none() && self.levels.is_empty() && kind != b'|' {
+        if self.proper.is_none() && self.left == 1 && self.streams.is_empty() && kind != b'|' {
             self.proper = Some((kind, self.at));
         }
     }
 
-    /// An element ended, and with it perhaps what encloses it. Tells whether the reply did.
-    fn ended(&mut self) -> bool {
-        loop {
-            match self.levels.last_mut() {
-                None => return true,
-                Some(Level::Stream | Level::Chunks) => return false,
-                Some(Level::Items { left, attribute }) => {
-                    *left -= 1;
-                    if *left > 0 {
-                        return false;
-                    }
-                    // An attribute is no element: what it belongs to follows it.
-                    let over = *attribute;
-                    self.levels.pop();
-                    if over {
-                        return false;
-                    }
-                }
-            }
-        }
+    /// An element ended. Tells whether the reply did.
+    const fn ended(&mut self) -> bool {
+        self.left = self.left.saturating_sub(1);
+        self.is_whole()
+    }
+
+    const fn is_whole(&self) -> bool {
+        self.left == 0 && self.streams.is_empty()
     }
 }
 
@@ -259,6 +320,8 @@ enum Element {
     /// A header was read; what it announces follows.
     Opened,
     Ended,
+    /// It ended and is counted already.
+    Closed,
 }
 
 #[cfg(test)]
@@ -341,16 +404,60 @@ mod tests {
     }
 
     #[test]
-    fn nesting_is_bounded_and_counts_take_no_memory() {
-        assert_eq!(
-            whole("*1\r\n".repeat(9).as_bytes()),
-            Err(Violation::Depth { limit: 8 })
-        );
-        let mut scan = Scan::default();
+    fn nesting_and_counts_take_no_memory() {
+        let depth = 100_000;
+        for (level, leaf) in [
+            ("*1\r\n", ":1\r\n"),
+            ("*2\r\n:1\r\n", "*0\r\n"),
+            ("%1\r\n+k\r\n", "$1\r\nx\r\n"),
+        ] {
+            let bytes = [level.repeat(depth), leaf.to_owned()].concat();
+            let mut scan = Scan::default();
+            let step = scan.scan(format!("{bytes}+next\r\n").as_bytes(), 8);
+            assert_eq!(step, Ok(Step::Whole(bytes.len())), "{level:?}");
+            assert_eq!(scan.streams.capacity(), 0);
+        }
+        // What comes behind the inner ones is counted, too.
+        let bytes = ["*2\r\n".repeat(depth), ":1\r\n".repeat(depth + 1)].concat();
+        assert_eq!(whole(bytes.as_bytes()), Ok(Step::Whole(bytes.len())));
         assert!(matches!(
-            scan.scan(b"*2147483647\r\n:1\r\n", 8),
+            whole(b"*2147483647\r\n:1\r\n"),
             Ok(Step::Short(_))
         ));
-        assert_eq!(scan.levels.len(), 1);
+    }
+
+    #[test]
+    fn what_has_no_count_is_bounded() {
+        assert_eq!(
+            whole("*?\r\n".repeat(9).as_bytes()),
+            Err(Violation::Depth { limit: 8 })
+        );
+        let most = b"%9223372036854775807\r\n".repeat(3);
+        assert!(matches!(whole(&most), Err(Violation::Invalid(_))));
+    }
+
+    #[test]
+    fn long_lines_are_passed_on() {
+        let line = format!("*2\r\n+{}\r\n:1\r\n", "x\r".repeat(LONG_LINE));
+        let bytes = line.as_bytes();
+        for size in [1000, LONG_LINE - 1, LONG_LINE + 1, bytes.len() - 1] {
+            let mut scan = Scan::default();
+            let (mut from, mut have) = (0, 0);
+            loop {
+                have = (have + size).min(bytes.len());
+                match scan.scan(&bytes[from..have], 8).unwrap() {
+                    Step::Whole(length) => break assert_eq!(from + length, bytes.len()),
+                    Step::Short(_) => {
+                        from += scan.at();
+                        scan.rebase();
+                    }
+                }
+                assert!(have < bytes.len() && have - from <= LONG_LINE + size);
+            }
+        }
+        let bad = format!("+{}\n", "x".repeat(LONG_LINE + 1));
+        let mut scan = Scan::default();
+        assert!(scan.scan(&bad.as_bytes()[..bad.len() - 1], 8).is_ok());
+        assert!(scan.scan(bad.as_bytes(), 8).is_err());
     }
 }

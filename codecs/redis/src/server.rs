@@ -244,7 +244,9 @@ impl Codec for Server {
         if let Some(edit) = message.edits().first() {
             return Err(spec::refused(edit, "replies cannot be edited"));
         }
-        out.put(message.wire());
+        if self.ties.is_quiet() || !self.ties.put_numbered(message, out) {
+            out.put(message.wire());
+        }
         self.follow(message);
         Ok(())
     }

@@ -1,158 +1,147 @@
 //! What a connection is: protocol version, user, database, names. It knows how a client changes that,
 //! and how a fresh connection is brought there; it must not know when a change holds.
 
+mod change;
+
 use meltemi_frame::Session;
 
 use crate::args::Args;
-use crate::command::{Act, Command};
 use crate::keys::resolve;
-use crate::number::whole;
+
+pub(crate) use change::{BadHello, Change, Credentials, Hello, change, credentials};
 
 type Bytes = Box<[u8]>;
 
-/// A user and a password, as given.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Credentials {
-    pub(crate) user: Option<Bytes>,
-    pub(crate) password: Bytes,
-}
-
-/// What can be replayed of a connection.
+/// What can be replayed of a connection: what was done, as whom, in that order. A user may be allowed
+/// what the next one is not, so that what a user did is replayed as that user.
 #[derive(Clone, Default)]
 pub(crate) struct State {
     pub(crate) resp3: bool,
-    auth: Option<Credentials>,
-    database: u32,
-    name: Bytes,
-    library: Bytes,
-    version: Bytes,
+    users: Vec<AsUser>,
+}
+
+/// What was done as one user and holds still.
+#[derive(Clone, Default)]
+struct AsUser {
+    /// `None`: the user of a fresh connection.
+    login: Option<Login>,
+    /// RESP3 was chosen here.
+    resp3: bool,
+    database: Option<u32>,
+    name: Option<Name>,
+    library: Option<Bytes>,
+    version: Option<Bytes>,
+    no_evict: bool,
+    no_touch: bool,
     read_only: bool,
 }
 
-/// A change that holds if the request is answered well.
-pub(crate) enum Change {
-    Hello(Hello),
-    Auth(Credentials),
-    Database(u32),
-    Name(Bytes),
-    Library(Bytes),
-    Version(Bytes),
-    ReadOnly(bool),
+#[derive(Clone)]
+struct Login {
+    credentials: Credentials,
+    by_hello: bool,
 }
 
-/// `HELLO version [AUTH user password] [SETNAME name]`.
-pub(crate) struct Hello {
-    pub(crate) resp3: bool,
-    pub(crate) auth: Option<Credentials>,
-    pub(crate) name: Option<Bytes>,
-    /// A name before credentials that are refused would stay: Redis sets it on the way.
-    pub(crate) name_first: bool,
+#[derive(Clone)]
+struct Name {
+    bytes: Bytes,
+    /// `HELLO` sets a name for users that may not use `CLIENT`.
+    by_hello: bool,
 }
 
-/// Why a `HELLO` cannot be one that changes all or nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BadHello {
-    /// The version is no number.
-    Number,
-    /// The version is neither 2 nor 3.
-    Version,
-    /// An unknown or unfinished option.
-    Option,
-    /// The name has spaces or control characters.
-    Name,
-}
+impl AsUser {
+    fn user(&self) -> &[u8] {
+        let login = self.login.as_ref();
+        login.map_or(b"default", |login| login.credentials.user())
+    }
 
-impl Hello {
-    /// Reads the arguments; `None` if there are none, which only asks.
-    pub(crate) fn read(args: &Args<'_>) -> Result<Option<Self>, BadHello> {
-        let Some(version) = args.bytes(1) else {
-            return Ok(None);
-        };
-        let resp3 = match whole(&version) {
-            None => return Err(BadHello::Number),
-            Some(2) => false,
-            Some(3) => true,
-            Some(_) => return Err(BadHello::Version),
-        };
-        let mut hello = Self {
-            resp3,
-            auth: None,
-            name: None,
-            name_first: false,
-        };
-        let mut at = 2;
-        while at < args.count() {
-            let operand = |nth: usize| {
-                args.bytes(at + nth)
-                    .map(|bytes| Bytes::from(&*bytes))
-                    .ok_or(BadHello::Option)
-            };
-            if args.is(at, "auth") {
-                hello.name_first |= hello.name.is_some();
-                hello.auth = Some(Credentials {
-                    user: Some(operand(1)?),
-                    password: operand(2)?,
-                });
-                at += 3;
-            } else if args.is(at, "setname") {
-                let name = operand(1)?;
-                if !name.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
-                    return Err(BadHello::Name);
-                }
-                hello.name = Some(name);
-                at += 2;
-            } else {
-                return Err(BadHello::Option);
+    /// Nothing that was done as this user holds any more.
+    const fn is_idle(&self) -> bool {
+        self.database.is_none()
+            && self.name.is_none()
+            && self.library.is_none()
+            && self.version.is_none()
+            && !(self.resp3 || self.no_evict || self.no_touch || self.read_only)
+    }
+
+    /// Takes over what the same user did before. Nothing is set in both.
+    fn absorb(&mut self, before: Self) {
+        self.resp3 |= before.resp3;
+        self.database = self.database.or(before.database);
+        self.name = self.name.take().or(before.name);
+        self.library = self.library.take().or(before.library);
+        self.version = self.version.take().or(before.version);
+        self.no_evict |= before.no_evict;
+        self.no_touch |= before.no_touch;
+        self.read_only |= before.read_only;
+    }
+
+    /// Appends the commands. What is only for show may fail: the client itself may not have been
+    /// allowed more, and misses nothing.
+    fn write(&self, resp3: bool, script: &mut Script) {
+        let version: &[u8] = if resp3 { b"3" } else { b"2" };
+        let mut hello: Vec<&[u8]> = vec![b"HELLO", version];
+        match &self.login {
+            Some(login) if login.by_hello => {
+                let Credentials { password, .. } = &login.credentials;
+                hello.extend([b"AUTH", login.credentials.user(), password]);
             }
+            Some(login) => match &login.credentials {
+                Credentials {
+                    user: Some(user),
+                    password,
+                } => script.must(&[b"AUTH", user, password]),
+                Credentials { password, .. } => script.must(&[b"AUTH", password]),
+            },
+            None => {}
         }
-        Ok(Some(hello))
-    }
-
-    /// The command in an order that changes all or nothing.
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        let mut words: Vec<&[u8]> = vec![b"HELLO", if self.resp3 { b"3" } else { b"2" }];
-        if let Some(Credentials { user, password }) = &self.auth {
-            words.extend([b"AUTH", user.as_deref().unwrap_or(b"default"), password]);
+        if let Some(name) = self.name.as_ref().filter(|name| name.by_hello) {
+            hello.extend([b"SETNAME", &*name.bytes]);
         }
-        if let Some(name) = &self.name {
-            words.extend([&b"SETNAME"[..], name]);
+        if hello.len() > 2 || self.resp3 {
+            script.must(&hello);
         }
-        write(out, &words);
+        if let Some(database) = self.database {
+            script.must(&[b"SELECT", database.to_string().as_bytes()]);
+        }
+        if let Some(name) = self.name.as_ref().filter(|name| !name.by_hello) {
+            script.may(&[b"CLIENT", b"SETNAME", &name.bytes]);
+        }
+        if let Some(library) = &self.library {
+            script.may(&[b"CLIENT", b"SETINFO", b"LIB-NAME", library]);
+        }
+        if let Some(version) = &self.version {
+            script.may(&[b"CLIENT", b"SETINFO", b"LIB-VER", version]);
+        }
+        if self.no_evict {
+            script.may(&[b"CLIENT", b"NO-EVICT", b"ON"]);
+        }
+        if self.no_touch {
+            script.may(&[b"CLIENT", b"NO-TOUCH", b"ON"]);
+        }
+        if self.read_only {
+            script.must(&[b"READONLY"]);
+        }
     }
 }
 
-/// What a request would change, if that can be replayed.
-pub(crate) fn change(command: &Command, args: &Args<'_>) -> Option<Change> {
-    let bytes = |position| args.bytes(position).map(|bytes| Bytes::from(&*bytes));
-    match (command.act, args.count()) {
-        (Act::Hello, _) => Hello::read(args).ok().flatten().map(Change::Hello),
-        (Act::Auth, 2 | 3) => credentials(args).map(Change::Auth),
-        (Act::Select, 2) => {
-            let number = args.bytes(1).and_then(|text| whole(&text))?;
-            u32::try_from(number).ok().map(Change::Database)
-        }
-        (Act::SetName, 3) => bytes(2).map(Change::Name),
-        (Act::SetInfo, 4) if args.is(2, "lib-name") => bytes(3).map(Change::Library),
-        (Act::SetInfo, 4) if args.is(2, "lib-ver") => bytes(3).map(Change::Version),
-        (Act::ReadOnly, 1) => Some(Change::ReadOnly(true)),
-        (Act::ReadWrite, 1) => Some(Change::ReadOnly(false)),
-        _ => None,
-    }
+/// Commands, and which of them may fail.
+#[derive(Default)]
+struct Script {
+    out: Vec<u8>,
+    replies: u32,
+    may_fail: Vec<u32>,
 }
 
-/// The credentials of `AUTH [user] password`.
-pub(crate) fn credentials(args: &Args<'_>) -> Option<Credentials> {
-    let bytes = |position| args.bytes(position).map(|bytes| Bytes::from(&*bytes));
-    match args.count() {
-        2 => Some(Credentials {
-            user: None,
-            password: bytes(1)?,
-        }),
-        3 => Some(Credentials {
-            user: bytes(1),
-            password: bytes(2)?,
-        }),
-        _ => None,
+impl Script {
+    fn must(&mut self, words: &[&[u8]]) {
+        write(&mut self.out, words);
+        self.replies += 1;
+    }
+
+    fn may(&mut self, words: &[&[u8]]) {
+        self.may_fail.push(self.replies);
+        self.must(words);
     }
 }
 
@@ -182,62 +171,113 @@ impl State {
     pub(crate) fn apply(&mut self, change: Change) {
         match change {
             Change::Hello(hello) => {
+                if let Some(credentials) = hello.auth {
+                    self.log_in(credentials, true);
+                }
                 self.resp3 = hello.resp3;
-                self.auth = hello.auth.or(self.auth.take());
-                if let Some(name) = hello.name {
-                    self.name = name;
+                self.put(|user, here| user.resp3 = here && hello.resp3);
+                if let Some(name) = &hello.name {
+                    self.put_name(name, true);
                 }
             }
-            Change::Auth(credentials) => self.auth = Some(credentials),
-            Change::Database(number) => self.database = number,
-            Change::Name(name) => self.name = name,
-            Change::Library(name) => self.library = name,
-            Change::Version(version) => self.version = version,
-            Change::ReadOnly(read_only) => self.read_only = read_only,
+            Change::Auth(credentials) => self.log_in(credentials, false),
+            Change::Database(number) => {
+                self.put(|user, here| user.database = (here && number != 0).then_some(number));
+            }
+            Change::Name(name) => self.put_name(&name, false),
+            Change::Library(name) => {
+                self.put(|user, here| user.library = text(&name, here));
+            }
+            Change::Version(version) => {
+                self.put(|user, here| user.version = text(&version, here));
+            }
+            Change::NoEvict(on) => self.put(|user, here| user.no_evict = here && on),
+            Change::NoTouch(on) => self.put(|user, here| user.no_touch = here && on),
+            Change::ReadOnly(on) => self.put(|user, here| user.read_only = here && on),
         }
     }
 
-    /// The session that a fresh connection must be brought into, in one order for all clients,
-    /// so that the same state is the same session. `AUTH` goes first: without it a server that asks
-    /// for credentials refuses all else.
-    pub(crate) fn session(&self) -> Session {
-        let mut out = Vec::new();
-        let mut replies = 0;
-        let mut say = |words: &[&[u8]]| {
-            write(&mut out, words);
-            replies += 1;
-        };
-        match &self.auth {
-            Some(Credentials {
-                user: Some(user),
-                password,
-            }) => say(&[b"AUTH", user, password]),
-            Some(Credentials {
-                user: None,
-                password,
-            }) => say(&[b"AUTH", password]),
-            None => {}
+    /// What `RESET` leaves of it: the library behind the connection is still the same.
+    pub(crate) fn reset(&self, initial: &Session) -> Self {
+        let mut state = Self::of(initial);
+        for user in &self.users {
+            if let Some(library) = &user.library {
+                state.apply(Change::Library(library.clone()));
+            }
+            if let Some(version) = &user.version {
+                state.apply(Change::Version(version.clone()));
+            }
         }
-        if self.resp3 {
-            say(&[b"HELLO", b"3"]);
-        }
-        if self.database != 0 {
-            say(&[b"SELECT", self.database.to_string().as_bytes()]);
-        }
-        if !self.name.is_empty() {
-            say(&[b"CLIENT", b"SETNAME", &self.name]);
-        }
-        if !self.library.is_empty() {
-            say(&[b"CLIENT", b"SETINFO", b"LIB-NAME", &self.library]);
-        }
-        if !self.version.is_empty() {
-            say(&[b"CLIENT", b"SETINFO", b"LIB-VER", &self.version]);
-        }
-        if self.read_only {
-            say(&[b"READONLY"]);
-        }
-        Session::new(out, replies)
+        state
     }
+
+    fn put_name(&mut self, name: &[u8], by_hello: bool) {
+        self.put(|user, here| {
+            let bytes = text(name, here);
+            user.name = bytes.map(|bytes| Name { bytes, by_hello });
+        });
+    }
+
+    /// Changes what the current user did; `set` is also called to take it back from the others.
+    fn put(&mut self, set: impl Fn(&mut AsUser, bool)) {
+        if self.users.is_empty() {
+            self.users.push(AsUser::default());
+        }
+        let last = self.users.len() - 1;
+        for (at, user) in self.users.iter_mut().enumerate() {
+            set(user, at == last);
+        }
+        self.tidy();
+    }
+
+    /// Somebody authenticated himself. Whoever did so before has these credentials now: others may be
+    /// out of date.
+    fn log_in(&mut self, credentials: Credentials, by_hello: bool) {
+        let login = Login {
+            credentials,
+            by_hello,
+        };
+        let user = AsUser {
+            login: Some(login.clone()),
+            ..AsUser::default()
+        };
+        for before in &mut self.users {
+            if before.user() == user.user() {
+                before.login = Some(login.clone());
+            }
+        }
+        self.users.push(user);
+        self.tidy();
+    }
+
+    /// Leaves out users of whom nothing is left, and joins what one user did. There is at most one user
+    /// for each thing that can be set, and the current one.
+    fn tidy(&mut self) {
+        let mut users = std::mem::take(&mut self.users).into_iter().peekable();
+        while let Some(mut user) = users.next() {
+            if users.peek().is_some() && user.is_idle() {
+                continue;
+            }
+            if let Some(before) = self.users.pop_if(|before| before.user() == user.user()) {
+                user.absorb(before);
+            }
+            self.users.push(user);
+        }
+    }
+
+    /// The session that a fresh connection must be brought into. What one user did has one order for all
+    /// clients, so that the same state is the same session.
+    pub(crate) fn session(&self) -> Session {
+        let mut script = Script::default();
+        for user in &self.users {
+            user.write(self.resp3, &mut script);
+        }
+        Session::new(script.out, script.replies).with_optional(script.may_fail)
+    }
+}
+
+fn text(bytes: &[u8], here: bool) -> Option<Bytes> {
+    (here && !bytes.is_empty()).then(|| bytes.into())
 }
 
 /// Appends a command as an array of bulk strings.
@@ -251,94 +291,4 @@ pub(crate) fn write(out: &mut Vec<u8>, words: &[&[u8]]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn after(lines: &[&str]) -> State {
-        let mut state = State::default();
-        for line in lines {
-            let args = Args::read(line.as_bytes());
-            if let Some(change) = change(resolve(&args).unwrap(), &args) {
-                state.apply(change);
-            }
-        }
-        state
-    }
-
-    #[test]
-    fn the_same_state_is_the_same_session() {
-        let one = after(&["HELLO 3 AUTH u p SETNAME app", "SELECT 5", "READONLY"]);
-        let other = after(&[
-            "SELECT 7",
-            "READONLY",
-            "CLIENT SETNAME app",
-            "AUTH u p",
-            "select 5",
-            "hello 3",
-        ]);
-        assert!(one.session().same(&other.session()));
-        assert_eq!(one.session().replies(), 5);
-        assert!(
-            one.session()
-                .preamble()
-                .starts_with(b"*3\r\n$4\r\nAUTH\r\n$1\r\nu\r\n")
-        );
-    }
-
-    #[test]
-    fn what_is_taken_back_is_plain() {
-        let state = after(&[
-            "HELLO 3",
-            "SELECT 5",
-            "CLIENT SETNAME a",
-            "READONLY",
-            "HELLO 2",
-            "SELECT 0",
-            "CLIENT SETNAME \"\"",
-            "READWRITE",
-        ]);
-        assert!(state.session().is_plain());
-        assert!(
-            after(&[
-                "HELLO",
-                "SELECT x",
-                "SELECT -1",
-                "AUTH",
-                "CLIENT SETINFO x y",
-                "HELLO 9"
-            ])
-            .session()
-            .is_plain()
-        );
-    }
-
-    #[test]
-    fn a_session_is_read_back() {
-        let state = after(&[
-            "AUTH p",
-            "HELLO 3",
-            "SELECT 2",
-            "CLIENT SETINFO lib-name l",
-            "CLIENT SETINFO LIB-VER 1",
-            "CLIENT SETNAME n",
-            "READONLY",
-        ]);
-        let session = state.session();
-        assert_eq!(session.replies(), 7);
-        let again = State::of(&session);
-        assert!(again.resp3 && again.session().same(&session));
-    }
-
-    #[test]
-    fn hello_is_read_or_refused() {
-        let read =
-            |line: &str| Hello::read(&Args::read(line.as_bytes())).map(|hello| hello.is_some());
-        assert_eq!(read("HELLO"), Ok(false));
-        assert_eq!(read("HELLO 3 SETNAME a AUTH u p"), Ok(true));
-        assert_eq!(read("HELLO x"), Err(BadHello::Number));
-        assert_eq!(read("HELLO 4"), Err(BadHello::Version));
-        assert_eq!(read("HELLO 3 AUTH u"), Err(BadHello::Option));
-        assert_eq!(read("HELLO 3 NOSUCH"), Err(BadHello::Option));
-        assert_eq!(read("HELLO 3 SETNAME 'a b'"), Err(BadHello::Name));
-    }
-}
+mod tests;

@@ -115,7 +115,7 @@ impl Dialogue {
 }
 
 /// Arrays of bulk strings in words, one command a line.
-fn commands(mut bytes: &[u8]) -> String {
+pub(crate) fn commands(mut bytes: &[u8]) -> String {
     let mut all = Vec::new();
     while !bytes.is_empty() {
         let args = crate::args::Args::read(bytes);

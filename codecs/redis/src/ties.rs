@@ -2,6 +2,7 @@
 //! twice: when they are read (`ask`, here), and when their reply goes out (`told`), because only
 //! then a change holds. It knows commands and outcomes, and no bytes.
 
+mod number;
 mod told;
 
 use std::collections::VecDeque;
@@ -14,6 +15,8 @@ use crate::keys::option;
 use crate::state::{Change, Hello, State, change};
 use crate::subscriptions::Subscriptions;
 use crate::words::Local;
+
+use number::ClientNumber;
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +62,9 @@ pub(crate) enum Outcome {
 /// What holds when the reply to a request says so.
 enum Effect {
     Multi,
-    Exec { dirty: bool },
+    Exec {
+        dirty: bool,
+    },
     Discard,
     Watch,
     Unwatch,
@@ -68,6 +73,8 @@ enum Effect {
     Keep,
     Change(Change),
     Reset,
+    /// The reply is, or starts with, the number of an upstream connection.
+    Number,
 }
 
 /// As the client's next request will find things, if all goes well that is under way.
@@ -112,6 +119,7 @@ pub(crate) struct Ties {
     state: Option<Box<State>>,
     session: Session,
     initial: Session,
+    number: ClientNumber,
 }
 
 impl Ties {
@@ -126,6 +134,7 @@ impl Ties {
             state: state_of(initial),
             session: initial.clone(),
             initial: initial.clone(),
+            number: ClientNumber::default(),
         }
     }
 
@@ -137,6 +146,12 @@ impl Ties {
     pub(crate) fn pinned(&self) -> bool {
         let held = &self.held;
         held.multi || held.watch || held.asking || held.kept || self.is_subscribed() || self.pins()
+    }
+
+    /// Whether the client has a connection of its own, or will have.
+    fn is_kept(&self) -> bool {
+        let keeps = |(_, effect): &(u64, Effect)| matches!(effect, Effect::Keep);
+        self.held.kept || self.pending.iter().any(keeps)
     }
 
     fn is_subscribed(&self) -> bool {
@@ -288,6 +303,9 @@ impl Ties {
             | Act::ReadWrite
             | Act::SetName
             | Act::SetInfo
+            | Act::NoEvict
+            | Act::NoTouch
+            | Act::Tracking
             | Act::Own => {
                 self.view.dirty = true;
                 Bind::Pin
@@ -312,7 +330,10 @@ impl Ties {
             Act::BlockOption if option(args, "block").is_some() => Bind::Once,
             Act::BlockOption => Bind::Free,
             Act::Reply => Bind::Pin,
-            Act::Own | Act::Monitor => self.push(number, Effect::Keep),
+            Act::Tracking if args.count() == 3 && args.is(2, "off") => Bind::Free,
+            Act::Own | Act::Tracking | Act::Monitor => self.push(number, Effect::Keep),
+            Act::Id | Act::Info if !self.is_kept() => self.push_free(number, Effect::Number),
+            Act::Id | Act::Info | Act::Ask => Bind::Free,
             Act::Multi => {
                 self.view.multi = true;
                 self.view.dirty = false;
@@ -342,11 +363,14 @@ impl Ties {
             | Act::ReadOnly
             | Act::ReadWrite
             | Act::SetName
-            | Act::SetInfo => {
+            | Act::SetInfo
+            | Act::NoEvict
+            | Act::NoTouch => {
                 match command.and_then(|command| change(command, args)) {
                     Some(change) => {
+                        let bind = change.bind();
                         self.push(number, Effect::Change(change));
-                        Bind::Session
+                        bind
                     }
                     // Should the server understand what is not understood here, it cannot be replayed.
                     None => self.push(number, Effect::Keep),

@@ -25,12 +25,12 @@ ACTS = {
     "ssubscribe": "Subscribe(Family::Shard)", "sunsubscribe": "Unsubscribe(Family::Shard)",
     "client|setname": "SetName", "client|setinfo": "SetInfo", "client|reply": "Reply",
     "script|debug": "Own",
+    "client|no-evict": "NoEvict", "client|no-touch": "NoTouch", "client|id": "Id",
+    "client|info": "Info", "client|trackinginfo": "Ask", "client|getredir": "Ask",
+    "client|tracking": "Tracking", "client|caching": "Own",
     # What is not known of CLIENT is taken for something that concerns the connection.
     "client": "Own",
 }
-# A connection is asked about itself, or made different in a way that cannot be replayed.
-for own in "tracking caching trackinginfo getredir id info no-evict no-touch".split():
-    ACTS["client|" + own] = "Own"
 MOVABLE = {
     "xread": "Keys::Streams", "xreadgroup": "Keys::Streams", "sort": "Keys::Sort",
     "sort_ro": "Keys::Range(1, 1, 1)", "georadius": "Keys::GeoRadius",

@@ -70,6 +70,16 @@ pub enum Bind {
     /// The request changes what the connection *is* (`HELLO`, `AUTH`, `SELECT`). It runs alone;
     /// if it succeeds, the connection is one of the new [`Session`](crate::Session).
     Session,
+    /// The same, from a fresh connection (`AUTH`): it holds whatever the connection was before, and must
+    /// work where the session that the client had cannot be reached any more.
+    Login,
+}
+
+impl Bind {
+    /// Whether a success makes the connection one of another [`Session`](crate::Session).
+    pub const fn changes_session(self) -> bool {
+        matches!(self, Self::Session | Self::Login)
+    }
 }
 
 /// What retries and replica reads may assume of a request.

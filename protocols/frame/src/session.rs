@@ -18,13 +18,17 @@ struct Inner {
     key: u64,
     preamble: Vec<u8>,
     replies: u32,
+    /// The places of replies that may be errors, ascending.
+    optional: Vec<u32>,
     dialect: u32,
 }
 
 impl PartialEq for Inner {
     fn eq(&self, other: &Self) -> bool {
         let numbers = |one: &Self| (one.key, one.replies, one.dialect);
-        numbers(self) == numbers(other) && same(&self.preamble, &other.preamble)
+        numbers(self) == numbers(other)
+            && self.optional == other.optional
+            && same(&self.preamble, &other.preamble)
     }
 }
 
@@ -43,16 +47,31 @@ impl Session {
     /// A session that a fresh connection reaches by sending `preamble` and taking `replies`
     /// responses, none of which may fail.
     pub fn new(preamble: Vec<u8>, replies: u32) -> Self {
-        Self::of(preamble, replies, 0)
+        Self::of(preamble, replies, Vec::new(), 0)
+    }
+
+    /// The same session, where the responses at these places (ascending, the first is 0) may be errors:
+    /// what they answer is only for show, and a connection without it serves as well.
+    #[must_use]
+    pub fn with_optional(self, optional: Vec<u32>) -> Self {
+        match self.0 {
+            Some(inner) if !optional.is_empty() => Self::of(
+                inner.preamble.clone(),
+                inner.replies,
+                optional,
+                inner.dialect,
+            ),
+            inner => Self(inner),
+        }
     }
 
     /// A connection on which this dialect of the protocol is spoken from the first message on: where
     /// servers tell dialects once per connection, another must not follow. 0: no particular one.
     pub fn dialect(dialect: u32) -> Self {
-        Self::of(Vec::new(), 0, dialect)
+        Self::of(Vec::new(), 0, Vec::new(), dialect)
     }
 
-    fn of(preamble: Vec<u8>, replies: u32, dialect: u32) -> Self {
+    fn of(preamble: Vec<u8>, replies: u32, optional: Vec<u32>, dialect: u32) -> Self {
         if preamble.is_empty() && dialect == 0 {
             return Self(None);
         }
@@ -66,6 +85,7 @@ impl Session {
             key,
             preamble,
             replies,
+            optional,
             dialect,
         })))
     }
@@ -78,7 +98,10 @@ impl Session {
             (_, None) => login.clone(),
             (Some(first), Some(then)) => {
                 let preamble = [first.preamble.as_slice(), &then.preamble].concat();
-                Self::of(preamble, first.replies + then.replies, then.dialect)
+                let shifted = then.optional.iter().map(|place| first.replies + place);
+                let optional = first.optional.iter().copied().chain(shifted).collect();
+                let replies = first.replies + then.replies;
+                Self::of(preamble, replies, optional, then.dialect)
             }
         }
     }
@@ -116,6 +139,12 @@ impl Session {
     pub fn replies(&self) -> u32 {
         self.0.as_ref().map_or(0, |inner| inner.replies)
     }
+
+    /// Whether the response at this place (the first is 0) may be an error.
+    pub fn may_fail(&self, place: u32) -> bool {
+        let inner = self.0.as_ref();
+        inner.is_some_and(|inner| inner.optional.binary_search(&place).is_ok())
+    }
 }
 
 fn hasher() -> &'static std::hash::RandomState {
@@ -146,6 +175,18 @@ mod tests {
         assert_eq!(both.replies(), 2);
         let plain = Session::default();
         assert!(plain.behind(&login).same(&login) && client.behind(&plain).same(&client));
+    }
+
+    #[test]
+    fn what_is_for_show_may_fail() {
+        let login = Session::new(b"AUTH x\r\n".to_vec(), 1);
+        let strict = Session::new(b"SELECT 1\r\nNAME x\r\n".to_vec(), 2);
+        let client = strict.clone().with_optional(vec![1]);
+        assert!(!client.may_fail(0) && client.may_fail(1) && !client.may_fail(2));
+        let both = client.behind(&login);
+        assert!(!both.may_fail(0) && !both.may_fail(1) && both.may_fail(2));
+        assert!(!client.same(&strict) && strict.clone().with_optional(Vec::new()).same(&strict));
+        assert!(Session::default().with_optional(vec![0]).is_plain());
     }
 
     #[test]

@@ -62,7 +62,10 @@ impl Errand<'_> {
         if pinned.is_none() {
             self.keep(message, &mut call);
         }
-        let session = self.down.upstream_session(cluster);
+        let session = match head.bind {
+            Bind::Login if pinned.is_none() => cluster.config.borrow().login.clone(),
+            _ => self.down.upstream_session(cluster),
+        };
         let need = Need {
             protocol: &self.served.protocol,
             session: &session,

@@ -31,7 +31,7 @@ impl DownstreamTask {
             return true;
         }
         self.count(message, again);
-        self.conversation.changing |= message.head.bind == Bind::Session;
+        self.conversation.changing |= message.head.bind.changes_session();
         self.conversation.closing |= message.head.close;
         if !message.head.end {
             // Until it is known where the pieces go.
@@ -53,7 +53,7 @@ impl DownstreamTask {
             return true;
         }
         match self.down.pinned() {
-            None => matches!(message.head.bind, Bind::Pin | Bind::Session),
+            None => message.head.bind == Bind::Pin || message.head.bind.changes_session(),
             Some(upstream) => served.leads_elsewhere(message, &upstream),
         }
     }

@@ -312,9 +312,14 @@ fn finish(
             begin(worker, caller, &cluster.borrow().name, message);
             restore_id(upstream, message, id);
             let down = Rc::clone(&caller.down);
+            // What the client was is not true of a connection that was fresh.
+            let fresh =
+                caller.bind == Bind::Login && !upstream.is_pinned() && !down.session().is_plain();
             let pressure = down.last_piece(caller, message);
-            // A success makes the connection one of another session.
-            if caller.bind == Bind::Session {
+            if fresh && status == Status::Ok {
+                upstream.drain();
+            } else if caller.bind.changes_session() && !fresh {
+                // A success makes the connection one of another session.
                 let login = upstream.cluster.config.borrow().login.clone();
                 upstream.adopt(down.session().behind(&login));
             }

@@ -183,6 +183,7 @@ impl Server {
         if self.guard.is_some() && hello.auth.is_some() {
             // These credentials were for the proxy, and the upstream has its own.
             self.ties.strip_credentials();
+            message.head.bind = Bind::Session;
             message.layout[layout::NOTE] = layout::HELLO_STRIPPED;
         } else if hello.name_first {
             message.layout[layout::NOTE] = layout::HELLO_ORDERED;

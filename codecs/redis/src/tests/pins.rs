@@ -166,13 +166,7 @@ fn commands_that_wait_get_a_connection_for_themselves() {
 fn a_connection_made_different_is_kept_if_it_worked() {
     for request in [
         "CLIENT TRACKING ON\r\n",
-        "CLIENT ID\r\n",
-        "CLIENT INFO\r\n",
-        "CLIENT NO-EVICT on\r\n",
         "CLIENT CACHING yes\r\n",
-        "CLIENT NO-TOUCH on\r\n",
-        "CLIENT TRACKINGINFO\r\n",
-        "CLIENT GETREDIR\r\n",
         "CLIENT MAINT_NOTIFICATIONS ON\r\n",
         "MONITOR\r\n",
         "SCRIPT DEBUG YES\r\n",
@@ -195,6 +189,58 @@ fn a_connection_made_different_is_kept_if_it_worked() {
         assert_eq!(dialogue.exchange(request, OK).bind, FREE, "{request}");
         assert!(!dialogue.pinned());
     }
+}
+
+#[test]
+fn a_client_that_asks_about_its_connection_keeps_none() {
+    let number = |text: &str| -> u64 {
+        let text = text.trim_start_matches(':');
+        let digits = text.split_once("id=").map_or(text, |(_, rest)| rest);
+        let (digits, _) = digits.split_once([' ', '\r']).unwrap();
+        digits.parse().unwrap()
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        let mut dialogue = Dialogue::new();
+        assert_eq!(dialogue.exchange("CLIENT ID\r\n", ":7\r\n").bind, FREE);
+        let text = std::mem::take(&mut dialogue.downstream);
+        let own = number(std::str::from_utf8(&text).unwrap());
+        assert!(own >= 1 << 52 && seen.insert(own));
+        for (reply, before) in [
+            ("$16\r\nid=7 addr=1:2 x\n\r\n", "$"),
+            ("=20\r\ntxt:id=7 addr=1:2 x\n\r\n", "="),
+        ] {
+            assert_eq!(dialogue.exchange("CLIENT INFO\r\n", reply).bind, FREE);
+            let text = String::from_utf8(std::mem::take(&mut dialogue.downstream)).unwrap();
+            assert_eq!(number(&text), own);
+            let (length, rest) = text.split_once("\r\n").unwrap();
+            assert_eq!(length, format!("{before}{}", rest.len() - 2));
+            assert!(rest.ends_with(" addr=1:2 x\n\r\n"));
+        }
+        for request in ["TRACKINGINFO", "GETREDIR", "TRACKING OFF"] {
+            let request = format!("CLIENT {request}\r\n");
+            assert_eq!(dialogue.exchange(&request, ":-1\r\n").bind, FREE);
+        }
+        dialogue.exchange("CLIENT ID\r\n", ERR);
+        assert!(dialogue.downstream.ends_with(ERR.as_bytes()) && !dialogue.pinned());
+        // On a connection of its own the number is that of the connection.
+        dialogue.exchange("CLIENT TRACKING ON\r\n", OK);
+        dialogue.exchange("CLIENT ID\r\n", ":9\r\n");
+        assert!(dialogue.downstream.ends_with(b":9\r\n"));
+    }
+}
+
+#[test]
+fn eviction_is_part_of_the_session() {
+    let mut dialogue = Dialogue::new();
+    assert_eq!(
+        dialogue.exchange("CLIENT NO-EVICT on\r\n", OK).bind,
+        Bind::Session
+    );
+    dialogue.exchange("CLIENT NO-TOUCH on\r\n", OK);
+    assert_eq!(dialogue.session(), "CLIENT NO-EVICT ON\nCLIENT NO-TOUCH ON");
+    dialogue.exchange("CLIENT NO-EVICT off\r\n", OK);
+    assert_eq!(dialogue.session(), "CLIENT NO-TOUCH ON");
 }
 
 #[test]

@@ -177,12 +177,26 @@ fn codec_again<'b>(
 }
 
 #[test]
-fn nests_are_bounded() {
-    let limits = Limits::default();
-    let mut codec = Redis::new().codec(Side::Client, &limits, &Session::default());
-    assert!(
-        lost(codec.decode("*1\r\n".repeat(65).as_bytes(), Interest::Route))
-            .violation()
-            .is_limit()
-    );
+fn deep_replies_and_long_lines_pass() {
+    let mut dialogue = super::Dialogue::new();
+    for reply in [
+        format!("{}:1\r\n", "*1\r\n".repeat(10_000)),
+        format!("+{}\r\n", "x".repeat(40 << 20)),
+        format!("*1\r\n-{}\r\n", "x".repeat(200_000)),
+    ] {
+        dialogue.ask("EVAL s 0\r\n");
+        dialogue.ask("GET neighbour\r\n");
+        let wire = format!("{reply}$1\r\nn\r\n");
+        let mut rest = wire.as_bytes();
+        let mut responses = 0;
+        while !rest.is_empty() {
+            let decoded = dialogue.client.decode(rest, Interest::Route);
+            let Ok(Decoded::Message(message, taken)) = decoded else {
+                panic!("{decoded:?}")
+            };
+            responses += usize::from(message.head.kind == meltemi_frame::Kind::Response);
+            rest = &rest[taken..];
+        }
+        assert_eq!(responses, 2);
+    }
 }

@@ -30,7 +30,7 @@ fn a_session_changes_when_the_reply_says_so() {
     dialogue.exchange("READONLY\r\n", OK);
     assert_eq!(
         dialogue.session(),
-        "AUTH u p\nHELLO 3\nSELECT 5\nCLIENT SETNAME app\nCLIENT SETINFO LIB-VER 1\nREADONLY"
+        "HELLO 3\nSELECT 5\nAUTH u p\nCLIENT SETNAME app\nCLIENT SETINFO LIB-VER 1\nREADONLY"
     );
     assert_eq!(dialogue.server.session().replies(), 6);
     dialogue.exchange("SELECT 0\r\n", OK);
@@ -102,7 +102,7 @@ fn what_changes_nothing_is_free() {
     assert!(!dialogue.pinned());
     assert_eq!(
         dialogue.exchange("AUTH u p\r\n", "+QUEUED\r\n").bind,
-        Bind::Session
+        Bind::Login
     );
     assert!(dialogue.pinned(), "a transaction that was not seen");
 }
@@ -136,7 +136,7 @@ fn a_hello_changes_all_or_nothing() {
         "else a refused AUTH leaves the name"
     );
     dialogue.say("%0\r\n");
-    assert_eq!(dialogue.session(), "AUTH u p\nHELLO 3\nCLIENT SETNAME a");
+    assert_eq!(dialogue.session(), "HELLO 3 AUTH u p SETNAME a");
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn a_hello_reaches_the_server_without_the_credentials() {
     let mut dialogue = guarded();
     dialogue.exchange("HELLO 3 AUTH default secret SETNAME app\r\n", "%0\r\n");
     assert_eq!(super::commands(&dialogue.upstream), "HELLO 3 SETNAME app");
-    assert_eq!(dialogue.session(), "HELLO 3\nCLIENT SETNAME app");
+    assert_eq!(dialogue.session(), "HELLO 3 SETNAME app");
     assert_eq!(dialogue.exchange("GET k\r\n", "_\r\n").bind, FREE);
 }
 

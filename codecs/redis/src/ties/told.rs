@@ -1,6 +1,8 @@
 //! What replies tell of what ties a client: what was asked for holds when its reply says so. It knows
 //! outcomes, and no commands.
 
+use meltemi_frame::Session;
+
 use super::{Effect, Held, Mute, Outcome, Ties, state_of};
 use crate::subscriptions::Word;
 
@@ -92,10 +94,14 @@ impl Ties {
                 if let Some(subscriptions) = &mut self.subscriptions {
                     subscriptions.reset(self.answered);
                 }
-                self.state = state_of(&self.initial);
-                self.session = self.initial.clone();
+                self.state = match &self.state {
+                    Some(state) => Some(Box::new(state.reset(&self.initial))),
+                    None => state_of(&self.initial),
+                };
+                let state = self.state.as_ref();
+                self.session = state.map_or_else(Session::default, |state| state.session());
             }
-            (_, Outcome::Failed | Outcome::Null) => {}
+            (Effect::Number, Outcome::Ok) | (_, Outcome::Failed | Outcome::Null) => {}
         }
     }
 }
