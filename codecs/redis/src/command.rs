@@ -3,6 +3,7 @@
 
 use meltemi_frame::Safety;
 
+use crate::modules;
 use crate::subscriptions::Family;
 use crate::table::COMMANDS;
 
@@ -32,16 +33,22 @@ pub(crate) enum Keys {
     Range(i8, i8, i8),
     /// As many as the argument at this place says, right behind it, in this step.
     Count(u8, u8),
+    /// As many as argument 2 says, right behind it, and whatever else the script touches.
+    Script,
     /// The destination at 1, and as many as argument 2 says.
     Into,
     /// The first half of what follows `STREAMS`.
     Streams,
-    /// At 1, and behind `STORE`.
+    /// At 1, behind `STORE`, and what the patterns of `BY` and `GET` name.
     Sort,
-    /// At 1, and behind `STORE` or `STOREDIST`.
-    GeoRadius,
+    /// At 1, and what the patterns of `BY` and `GET` name.
+    SortRo,
+    /// At 1, and behind `STORE` or `STOREDIST` among the options, which start here.
+    GeoRadius(u8),
     /// At 3, or if that is empty all that follow `KEYS`.
     Migrate,
+    /// Not where they could be found.
+    Hidden,
 }
 
 /// What a command does to the connection that it runs on.
@@ -114,6 +121,11 @@ pub(crate) const fn row(
 
 /// The command of that name, in any case.
 pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
+    indexed(name).or_else(|| modules::find(name))
+}
+
+#[inline]
+fn indexed(name: &[u8]) -> Option<&'static Command> {
     let name_folded = Folded::of(name);
     let mut slot = name_folded.hash();
     loop {
@@ -348,6 +360,7 @@ mod tests {
 
     const LATER: &[&str] = &[
         "delex",
+        "delifeq",
         "digest",
         "hexpire",
         "hexpireat",
@@ -371,6 +384,7 @@ mod tests {
         "vismember",
         "vlinks",
         "vrandmember",
+        "vrange",
         "vrem",
         "vsetattr",
         "vsim",

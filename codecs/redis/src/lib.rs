@@ -11,6 +11,7 @@ mod guard;
 mod inline;
 mod keys;
 mod layout;
+mod modules;
 mod number;
 mod quick;
 mod reply;

@@ -79,6 +79,15 @@ pub(crate) fn whole(text: &[u8]) -> Option<i64> {
     strict.then_some(value * sign)
 }
 
+/// The number at the front of an argument, as servers read it that are not strict (C's `strtoll`).
+pub(crate) fn lenient(text: &[u8]) -> Option<usize> {
+    let text = text.trim_ascii_start();
+    let digits = text.strip_prefix(b"+").unwrap_or(text);
+    let length = digits.iter().take_while(|byte| byte.is_ascii_digit());
+    let digits = digits.get(..length.count())?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +151,16 @@ mod tests {
             b"1234567890123456789",
         ] {
             assert_eq!(whole(bad), None);
+        }
+    }
+
+    #[test]
+    fn lenient_numbers_are_what_c_reads() {
+        for one in [&b"1"[..], b"+1", b"01", b" 1", b"1 ", b"1x", b"\t+001\r"] {
+            assert_eq!(lenient(one), Some(1), "{one:?}");
+        }
+        for none in [&b""[..], b"-1", b"x1", b"++1", b"99999999999999999999999"] {
+            assert_eq!(lenient(none), None, "{none:?}");
         }
     }
 }

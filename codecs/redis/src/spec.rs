@@ -13,6 +13,10 @@ pub(crate) const CATEGORY: KeyId = KeyId(3);
 pub(crate) const TYPE: KeyId = KeyId(4);
 pub(crate) const ERROR: KeyId = KeyId(5);
 
+/// When the keys of a request are not known.
+const BLIND: &str = "scripts, SORT with BY or GET, DEBUG, TS.MGET and its like, commands and options that the codec \
+                     does not know, malformed counts of keys";
+
 pub(crate) fn spec() -> Spec {
     Spec {
         name: NAME.into(),
@@ -21,24 +25,28 @@ pub(crate) fn spec() -> Spec {
         heartbeat: true,
         probes: false,
         keys: vec![
-            KeySpec::request("command", "the command in lower case, such as `get`"),
+            KeySpec::request("command", "the command in lower case, such as `get`").ignore_case(),
             KeySpec::request(
                 "subcommand",
                 "the subcommand of a container command in lower case, such as `setname` of `client`",
-            ),
+            )
+            .ignore_case(),
             KeySpec::request(
                 "key",
                 "the first key; it can be set where the command has exactly one, and never removed",
             )
-            .editable(),
+            .editable()
+            .blind(BLIND),
             KeySpec::request(
                 "category",
                 "one of read, write, blocking, pubsub, transaction, scripting, connection, admin, server, unknown",
-            ),
+            )
+            .ignore_case(),
             KeySpec::response(
                 "type",
                 "one of simple, error, integer, bulk, array, null, map, set, double, bool, bignum, verbatim, push",
-            ),
+            )
+            .ignore_case(),
             KeySpec::response(
                 "error",
                 "the first word of an error reply, such as `WRONGTYPE`",
@@ -47,7 +55,8 @@ pub(crate) fn spec() -> Spec {
                 crate::keys::KEYS,
                 "every key, in the order of the arguments",
             )
-            .many(),
+            .many()
+            .blind(BLIND),
         ],
         open: Vec::new(),
         replies: Reason::ALL,

@@ -36,6 +36,10 @@ pub(crate) fn set_key<'b>(
         (1, true)
     } else {
         let plan = keys::of(args, command);
+        if plan.is_open() {
+            message.attributes.set_undetermined(spec::KEY);
+            message.attributes.set_open_undetermined();
+        }
         let Some(first) = plan.first() else {
             return;
         };

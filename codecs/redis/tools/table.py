@@ -31,23 +31,35 @@ ACTS = {
     # What is not known of CLIENT is taken for something that concerns the connection.
     "client": "Own",
 }
+# A connection is made different in a way that cannot be replayed.
+for own in "capa import-source".split():
+    ACTS["client|" + own] = "Own"
 MOVABLE = {
     "xread": "Keys::Streams", "xreadgroup": "Keys::Streams", "sort": "Keys::Sort",
-    "sort_ro": "Keys::Range(1, 1, 1)", "georadius": "Keys::GeoRadius",
-    "georadiusbymember": "Keys::GeoRadius", "migrate": "Keys::Migrate",
+    "sort_ro": "Keys::SortRo", "georadius": "Keys::GeoRadius(6)",
+    "georadiusbymember": "Keys::GeoRadius(5)", "migrate": "Keys::Migrate",
+    # Its subcommands are not listed, and some take keys.
+    "debug": "Keys::Hidden",
 }
+for script in "eval evalsha eval_ro evalsha_ro fcall fcall_ro".split():
+    MOVABLE[script] = "Keys::Script"
 # name, category, keys, safety: what versions after 7.0 added.
 LATER = [
     ("client|setinfo", "connection", "Keys::None", "Unknown"),
     ("client|no-touch", "connection", "Keys::None", "Unknown"),
     ("waitaof", "blocking", "Keys::None", "Unknown"),
     ("msetex", "write", "Keys::Count(1, 2)", "Unknown"),
+    ("client|capa", "connection", "Keys::None", "Unknown"),
+    ("client|import-source", "admin", "Keys::None", "Unknown"),
+    ("cluster|slot-stats", "admin", "Keys::None", "Unknown"),
+    ("cluster|myshardid", "server", "Keys::None", "Unknown"),
+    ("script|show", "scripting", "Keys::None", "Unknown"),
 ]
 ONE = "Keys::Range(1, 1, 1)"
 LATER += [(n, "write", ONE, "Unknown") for n in """hexpire hpexpire hexpireat hpexpireat hpersist
-hgetdel hgetex hsetex xackdel xdelex delex vadd vrem vsetattr""".split()]
+hgetdel hgetex hsetex xackdel xdelex delex delifeq vadd vrem vsetattr""".split()]
 LATER += [(n, "read", ONE, "Read") for n in """httl hpttl hexpiretime hpexpiretime digest vsim vcard
-vdim vemb vgetattr vinfo vlinks vrandmember vismember""".split()]
+vdim vemb vgetattr vinfo vlinks vrandmember vrange vismember""".split()]
 
 
 def ask(address):

@@ -64,7 +64,7 @@ fn attributes_are_told() {
             "blocking",
         ),
         ("INFO\r\n", "info", "", "", "server"),
-        ("JSON.Get \"d\\x41\" $\r\n", "json.get", "", "dA", "unknown"),
+        ("JSON.Get \"d\\x41\" $\r\n", "json.get", "", "dA", "read"),
         ("nosuch\r\n", "nosuch", "", "", "unknown"),
     ] {
         let all = ["command", "subcommand", "key", "category"].map(|name| told(line, name));
@@ -72,6 +72,30 @@ fn attributes_are_told() {
     }
     assert_eq!(attribute(b"MGET a b\r\n", "keys").as_deref(), Some("a"));
     assert_eq!(attribute(b"PING\r\n", "keys"), None);
+}
+
+#[test]
+fn keys_that_a_server_may_touch_besides_are_undetermined() {
+    for (line, undetermined) in [
+        ("GET k\r\n", false),
+        ("MGET a b\r\n", false),
+        ("PING\r\n", false),
+        ("SORT l BY nosort\r\n", false),
+        ("JSON.MGET a b $\r\n", false),
+        ("SORT l BY nosort GET secret:*\r\n", true),
+        ("EVAL s 0\r\n", true),
+        ("ZUNION +1 k\r\n", true),
+        ("CLUSTER NOSUCH\r\n", true),
+        ("NOSUCH k\r\n", true),
+    ] {
+        for name in ["key", "keys"] {
+            let lookup = Redis::new().spec().lookup(name).unwrap().0;
+            let found = with(line.as_bytes(), |message| {
+                message.attributes.is_undetermined(&lookup)
+            });
+            assert_eq!(found, undetermined, "{name} of {line}");
+        }
+    }
 }
 
 #[test]
