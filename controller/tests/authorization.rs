@@ -293,6 +293,42 @@ fn policies_of_a_service_are_those_of_its_router_s_routes() {
 }
 
 #[test]
+fn policies_of_a_service_hold_at_its_clusters() {
+    // The route is of another host, in weighted parts and with a copy.
+    let spare = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: spare, namespace: web}\n\
+                 spec: {hosts: [spare], resolution: STATIC, endpoints: [{address: 10.0.0.9}], ports: [{number: 2, name: tcp-thrift}]}\n---\n";
+    let router = |destinations: &str| {
+        format!(
+            "{spare}apiVersion: meltemi.io/v1alpha1\nkind: MetaRouter\nmetadata: {{name: r, namespace: web}}\n\
+             spec: {{hosts: [maths], routes: [{{{destinations}}}]}}\n---\n"
+        )
+    };
+    let policy = policy(
+        ISTIO,
+        "web/p",
+        "{action: DENY, targetRefs: [{kind: ServiceEntry, name: spare}], rules: [{}]}",
+    );
+    for destinations in [
+        "route: [{destination: {host: spare}}]",
+        "route: [{destination: {host: maths}, weight: 1}, {destination: {host: spare}, weight: 1}]",
+        "route: [{destination: {host: maths}}], mirrors: [{destination: {host: spare}, percentage: {value: 100}}]",
+    ] {
+        let outcome = clean(&format!("{}{policy}", router(destinations)));
+        assert_eq!(applied(&outcome)[1], "thrift: ; ", "{destinations}");
+        for cluster in config(&outcome).clusters() {
+            let own = cluster.authorization.get("thrift");
+            let expected = if cluster.name.ends_with("|spare") {
+                "deny p allow  audit "
+            } else {
+                ""
+            };
+            let found = names(own.map(|own| &**own));
+            assert_eq!(found, expected, "{destinations}: {}", cluster.name);
+        }
+    }
+}
+
+#[test]
 fn actions_are_kept_apart_and_add_up() {
     let all = policy(ISTIO, "web/a", "{}")
         + &policy(ISTIO, "istio-system/b", "{action: ALLOW, rules: [{}]}")

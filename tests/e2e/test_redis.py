@@ -536,3 +536,57 @@ def test_ioredis(port, node, servers, library, options):
         )
     client.ask(op="close", on=name)
     client.ask(op="close", on=name + "-sub")
+
+
+def denied(host, *operations):
+    """A policy of a destination: nobody may send it these."""
+    rules = [{"to": [{"operation": {"operations": list(operations)}}]}] if operations else [{}]
+    refs = [{"kind": "ServiceEntry", "name": host.split(".")[0]}]
+    spec = {"action": "DENY", "targetRefs": refs, "rules": rules}
+    return config.resource(config.META_ROUTER, "AuthorizationPolicy", "no", spec)
+
+
+def named(documents):
+    """Gives the ServiceEntries the names that policies refer to."""
+    for one in documents:
+        if one["kind"] == "ServiceEntry":
+            one["metadata"]["name"] = one["spec"]["hosts"][0].split(".")[0]
+    return documents
+
+
+def test_a_policy_holds_where_the_request_goes(mesh, servers):
+    """The host of the route is another one than the host that denies."""
+    port = free_port()
+    mesh([*named(documents(port, servers.ports)), denied(B, "set")])
+    client = redis.Redis(port=port)
+    assert client.set("a:1", "v") and client.get("b:1") is None
+    with pytest.raises(redis.ResponseError, match="denied"):
+        client.set("b:1", "v")
+    assert servers.b.dbsize() == 0
+    client.close()
+
+
+def test_a_policy_holds_for_the_destination_that_is_chosen(mesh, servers):
+    """Half of the requests go to a service that denies them; copies to it are not sent."""
+    port = free_port()
+    both = [
+        route(to(A, weight=50), to(B, weight=50), when={"key": {"prefix": "half"}}),
+        route(to(A), mirrors=[{**to(B), "percentage": {"value": 100}}]),
+    ]
+    docs = documents(port, servers.ports)[:-1]
+    mesh([*named(docs), config.meta_router("gw", A, both), denied(B)])
+    client = redis.Redis(port=port)
+    outcomes = []
+    for number in range(100):
+        try:
+            outcomes.append(client.set(f"half:{number}", "v"))
+        except redis.ResponseError as error:
+            assert "denied" in str(error)
+            outcomes.append(False)
+    assert 20 < sum(outcomes) < 80
+    assert servers.a.dbsize() == sum(outcomes) and servers.b.dbsize() == 0
+    for number in range(20):
+        client.set(f"copied:{number}", "v")
+    time.sleep(0.3)
+    assert servers.b.dbsize() == 0
+    client.close()

@@ -4,8 +4,9 @@ mod plain;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use meltemi_config::{Address, Cluster, Endpoint, Locality, Problem};
+use meltemi_config::{Address, Authorization, Cluster, Endpoint, Locality, Problem};
 use meltemi_frame::Protocol;
 
 use super::credentials::{Credentials, Login, place};
@@ -152,6 +153,24 @@ impl<'r> Clusters<'r> {
             subset: "",
         };
         self.make(&target, None, protocol, at, problems)
+    }
+
+    /// Puts policies on a cluster, for requests of a protocol.
+    pub(super) fn protect(
+        &mut self,
+        name: &str,
+        protocol: &str,
+        policies: impl FnOnce(&str) -> Option<Arc<Authorization>>,
+    ) {
+        let Some(cluster) = self.made.get_mut(name) else {
+            return;
+        };
+        let host = name.rsplit('|').next().unwrap_or(name);
+        if !cluster.authorization.contains_key(protocol)
+            && let Some(policies) = policies(host)
+        {
+            cluster.authorization.insert(protocol.to_owned(), policies);
+        }
     }
 
     fn make(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use meltemi_config::{AttributeMatch, Listener, LocalLimits, Matcher, Problem, Route};
 use meltemi_config::{Served, WeightedCluster};
-use meltemi_frame::Protocol;
+use meltemi_frame::{Protocol, Spec};
 
 use super::attach::{Attach, Attached, Place, gateway_id, interface_key};
 use super::clusters::Clusters;
@@ -249,7 +249,28 @@ impl<'t, 'r> Attach<'t, 'r> {
             }
         }
         warn_unreachable(&routes, problems);
+        self.protect(&routes, place.protocol.spec(), compiler.clusters, problems);
         routes
+    }
+
+    /// Puts the policies of services on the clusters that requests and copies go to, whichever host's route
+    /// sends them there.
+    fn protect(
+        &self,
+        routes: &[Route],
+        spec: &Spec,
+        clusters: &mut Clusters<'r>,
+        problems: &mut Vec<Problem>,
+    ) {
+        for route in routes {
+            let targets = route.clusters.iter().map(|target| &target.cluster);
+            let copies = route.mirrors.iter().map(|mirror| &mirror.cluster);
+            for name in targets.chain(copies) {
+                clusters.protect(name, &spec.name, |host| {
+                    self.policies.of_hosts(&[host.to_owned()], spec, problems)
+                });
+            }
+        }
     }
 
     /// The policies of a listener. What is said of the port goes before what is said of the whole gateway,

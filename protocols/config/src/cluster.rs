@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use meltemi_frame::{Protocol, Session, Sharing};
 
-use crate::{HealthCheck, LocalityShares, Origin, Outlier, Problem, RetryBudget, Share, Warmup};
+use crate::{
+    Authorization, HealthCheck, LocalityShares, Origin, Outlier, Problem, RetryBudget, Share,
+    Warmup,
+};
 
 /// Endpoints that serve the same thing, and how to use them.
 #[derive(Clone, Debug)]
@@ -49,6 +52,9 @@ pub struct Cluster {
     pub warmup: Option<Warmup>,
     /// How localities share requests.
     pub localities: LocalityShares,
+    /// Who may ask it for what, by the name of the protocol of the request. It is asked where a request goes,
+    /// whichever route brought it there.
+    pub authorization: BTreeMap<String, Arc<Authorization>>,
     /// Where it was written.
     pub origin: Origin,
 }
@@ -74,6 +80,7 @@ impl Cluster {
             panic: Share::NONE,
             warmup: None,
             localities: LocalityShares::default(),
+            authorization: BTreeMap::new(),
             origin: Origin::default(),
         }
     }

@@ -10,7 +10,7 @@ use std::fmt;
 use meltemi_config::{AttributeMatch, Config, Served};
 use meltemi_frame::{Lookup, Message};
 
-use crate::{Peer, Table};
+use crate::{CompiledRoute, Peer, Table};
 pub use asked::{AccessGiven, Asked, LimitAsked, ServiceAsked};
 pub use plan::{FaultShare, MirrorShare, Plan, RetryPlan};
 pub use target::{EndpointShare, TargetShare};
@@ -126,19 +126,31 @@ impl Decision {
                 message,
                 peer,
             );
-            decision.plan = Some(Plan::new(route, plain, config, message));
+            decision.plan = Some(Plan::new(route, plain, config, message, peer));
             let target = |(cluster, weight): (usize, u32)| {
                 let hash = route.hash(cluster, message, peer.remote);
                 Some(TargetShare::new(
                     config.clusters().get(cluster)?,
                     weight,
                     hash,
+                    access(route, cluster, message, peer),
                 ))
             };
             decision.clusters = route.targets().filter_map(target).collect();
         }
         decision
     }
+}
+
+/// What the policies of a cluster decide on a request that a route sends there.
+fn access(
+    route: &CompiledRoute,
+    cluster: usize,
+    message: &Message<'_>,
+    peer: &Peer,
+) -> Option<AccessGiven> {
+    let authorizer = route.rules.guards()?.of(cluster)?;
+    Some(AccessGiven::new(authorizer, message, peer))
 }
 
 impl fmt::Display for FailedTest {

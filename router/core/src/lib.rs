@@ -30,8 +30,8 @@ pub use order::Order;
 pub use outlier::{Admission, Cause, Ejection, Outcome, Outliers, Record};
 pub use pending::{Pending, Reply};
 pub use rules::{
-    Access, Authorizer, Budget, Drawn, Extras, Faults, GlobalLimiter, LimitStore, LocalLimiter,
-    MirrorTarget, Mirrors, Peer, Policies, RetryRule, Rules,
+    Access, Authorizer, Budget, Drawn, Extras, Faults, GlobalLimiter, Guards, LimitStore,
+    LocalLimiter, MirrorTarget, Mirrors, Peer, Policies, RetryRule, Rules,
 };
 pub use table::{CompiledRoute, Table};
 

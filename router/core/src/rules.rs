@@ -9,6 +9,7 @@ mod bucket;
 mod buckets;
 mod fault;
 mod global;
+mod guard;
 mod key;
 mod limit;
 mod mirror;
@@ -25,6 +26,7 @@ use crate::balance::below;
 pub use authorization::{Access, Authorizer};
 pub use fault::{Drawn, Faults};
 pub use global::GlobalLimiter;
+pub use guard::Guards;
 pub use limit::{LimitStore, LocalLimiter};
 pub use mirror::{MirrorTarget, Mirrors};
 pub use peer::Peer;
@@ -91,6 +93,8 @@ pub struct Extras {
     pub faults: Option<Faults>,
     /// Clusters that get copies; `None`: none.
     pub mirrors: Option<Mirrors>,
+    /// What is asked where a request or its copy goes; `None`: nothing.
+    pub guards: Option<Guards>,
 }
 
 impl Rules {
@@ -103,12 +107,14 @@ impl Rules {
         );
         let faults = Faults::compile(&route.faults, scope.spec, &mut scope.request);
         let mirrors = Mirrors::compile(&route.mirrors, scope);
-        let any = policies.is_some() || faults.is_some() || mirrors.is_some();
+        let guards = Guards::compile(route, scope);
+        let any = policies.is_some() || faults.is_some() || mirrors.is_some() || guards.is_some();
         let extras = || {
             Box::new(Extras {
                 policies,
                 faults,
                 mirrors,
+                guards,
             })
         };
         Self {
@@ -120,6 +126,11 @@ impl Rules {
     /// The rules that few routes have; `None`: this one has none of them.
     pub fn extras(&self) -> Option<&Extras> {
         self.extras.as_deref()
+    }
+
+    /// What is asked where requests go; `None`: nothing.
+    pub fn guards(&self) -> Option<&Guards> {
+        self.extras()?.guards.as_ref()
     }
 }
 

@@ -11,6 +11,7 @@ use crate::call::{Call, Who};
 use crate::cluster::{Acquired, ClusterState, Need, Waiting};
 use crate::downstream::Downstream;
 use crate::endpoint::{EndpointState, InFlight};
+use crate::request::{Refusal, authorize};
 use crate::retry::Kept;
 use crate::stats::cluster;
 use crate::upstream::Upstream;
@@ -46,6 +47,14 @@ impl Errand<'_> {
         let found = match &pinned {
             Some(upstream) => self.pinned(message, upstream),
             None => self.pick(&call),
+        };
+        // Copies have been asked about before they were counted.
+        let found = match copy {
+            true => found,
+            false => self
+                .guard(message, &mut call, pinned.as_ref())
+                .map_err(|refusal| (refusal.fault, refusal.text))
+                .and(found),
         };
         let (endpoint, admission) = match found {
             Ok(found) => found,
@@ -167,6 +176,28 @@ impl Errand<'_> {
                 upstream.done(worker);
                 Sent::Ended
             }
+        }
+    }
+
+    /// Asks the policies of the cluster that the request goes to: the one that was chosen, or that of the
+    /// connection that the client is tied to.
+    #[inline]
+    pub(crate) fn guard(
+        &self,
+        message: &Message<'_>,
+        call: &mut Call,
+        pinned: Option<&Rc<Upstream>>,
+    ) -> Result<(), Refusal> {
+        let Some(guards) = self.route.rules.guards() else {
+            return Ok(());
+        };
+        let tied = pinned.and_then(|upstream| {
+            let mut clusters = self.served.clusters.iter();
+            clusters.position(|cluster| Rc::ptr_eq(cluster, &upstream.cluster))
+        });
+        match guards.of(tied.unwrap_or(call.cluster)) {
+            Some(authorizer) => authorize(self.down, authorizer, message, call),
+            None => Ok(()),
         }
     }
 

@@ -51,11 +51,6 @@ impl Errand<'_> {
             let Some(cluster) = self.served.clusters.get(target.cluster) else {
                 continue;
             };
-            cluster.group.add(cluster::MIRRORED, 1);
-            if let Some(track) = original.track_mut() {
-                let name = || cluster.config.borrow().name.clone();
-                track.note(|entry| entry.mirrors.push(name()));
-            }
             let comparison = target.compare.then(|| {
                 Rc::new(Comparison {
                     protocol: Arc::clone(&self.served.protocol),
@@ -64,11 +59,20 @@ impl Errand<'_> {
                     over: Cell::new(false),
                 })
             });
-            compared.extend(comparison.clone());
-            let who = Who::Mirror(comparison);
+            let who = Who::Mirror(comparison.clone());
             let mut call = self.worker.calls.call(who, message.head.id);
-            call.hash = target.hash(message, self.down.peer.ip());
             call.cluster = target.cluster;
+            if let Err(refusal) = self.guard(message, &mut call, None) {
+                call.refuse(self.worker, refusal.fault, &refusal.text);
+                continue;
+            }
+            cluster.group.add(cluster::MIRRORED, 1);
+            if let Some(track) = original.track_mut() {
+                let name = || cluster.config.borrow().name.clone();
+                track.note(|entry| entry.mirrors.push(name()));
+            }
+            compared.extend(comparison);
+            call.hash = target.hash(message, self.down.peer.ip());
             call.deadline_ms = self.worker.after(self.route.timeout.unwrap_or(PATIENCE));
             Errand { cluster, ..*self }.run(&mut message.clone(), call);
         }

@@ -18,7 +18,7 @@ use crate::stats::{listener, operation, route};
 use crate::upstream::Upstream;
 use crate::view::ServedView;
 
-use policies::Refusal;
+pub(crate) use policies::{Refusal, authorize};
 
 impl DownstreamTask {
     /// Takes one request. Tells whether the connection has to wait before the next.

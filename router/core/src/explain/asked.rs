@@ -5,7 +5,7 @@ use std::fmt;
 use meltemi_config::{GlobalLimit, LocalLimit, LocalLimits};
 use meltemi_frame::Message;
 
-use crate::{Access, Peer, Policies};
+use crate::{Access, Authorizer, Peer, Policies};
 
 /// What is asked of a request, of the listener's policies or of a route's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,7 +93,9 @@ impl Asked {
             })
         });
         Self {
-            access: AccessGiven::new(policies, message, peer),
+            access: policies
+                .authorization()
+                .map(|authorizer| AccessGiven::new(authorizer, message, peer)),
             local_limits: local.collect(),
             global_limits: global.collect(),
         }
@@ -101,20 +103,19 @@ impl Asked {
 }
 
 impl AccessGiven {
-    fn new(policies: &Policies, message: &Message<'_>, peer: &Peer) -> Option<Self> {
-        let authorizer = policies.authorization()?;
+    pub(super) fn new(authorizer: &Authorizer, message: &Message<'_>, peer: &Peer) -> Self {
         let (allowed, policy) = match authorizer.decide(message, peer) {
             Access::Allowed => (true, authorizer.allowing(message, peer)),
             Access::Denied { policy, .. } => (false, policy),
         };
-        Some(Self {
+        Self {
             allowed,
             policy: policy.map(str::to_owned),
             audits: authorizer
                 .audits(message, peer)
                 .map(str::to_owned)
                 .collect(),
-        })
+        }
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use meltemi_config::{Change, Config, FaultRule, Route, Share};
 use meltemi_frame::{Message, Reason};
 
-use crate::{CompiledRoute, MirrorTarget};
+use super::AccessGiven;
+use crate::{CompiledRoute, MirrorTarget, Peer};
 
 /// What a route does to a request besides sending it somewhere.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +71,8 @@ pub struct MirrorShare {
     pub percent: f64,
     /// Its answers are compared.
     pub compare: bool,
+    /// Whether the copy may go there; `None`: the cluster has no policies that the route does not ask.
+    pub access: Option<AccessGiven>,
 }
 
 impl Plan {
@@ -79,6 +82,7 @@ impl Plan {
         plain: &Route,
         config: &Config,
         message: &Message<'_>,
+        peer: &Peer,
     ) -> Self {
         let extras = route.rules.extras();
         let faults = extras.and_then(|extras| extras.faults.as_ref());
@@ -93,6 +97,7 @@ impl Plan {
                 cluster: config.clusters().get(target.cluster)?.name.clone(),
                 percent: percent(target.share),
                 compare: target.compare,
+                access: super::access(route, target.cluster, message, peer),
             })
         };
         let changes = |changes: &[Change]| changes.iter().map(written).collect();
@@ -211,6 +216,9 @@ impl fmt::Display for MirrorShare {
         write!(f, "mirror {}% to {}", self.percent, self.cluster)?;
         if self.compare {
             f.write_str(", compared")?;
+        }
+        if let Some(access) = &self.access {
+            write!(f, ": {access}")?;
         }
         Ok(())
     }

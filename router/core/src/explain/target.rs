@@ -4,6 +4,7 @@ use std::fmt;
 
 use meltemi_config::{Balancing, Cluster, Endpoint, HealthCheck, Locality, Outlier, Probe, Share};
 
+use super::AccessGiven;
 use super::plan::percent;
 
 /// A cluster that a request may go to.
@@ -14,6 +15,8 @@ pub struct TargetShare {
     pub cluster: String,
     /// Its share, relative to the route's other clusters.
     pub weight: u32,
+    /// Whether the request may go there; `None`: the cluster has no policies that the route does not ask.
+    pub access: Option<AccessGiven>,
     /// How an endpoint is chosen.
     pub balancing: &'static str,
     /// The hash of this message, if the cluster hashes and the message has a key.
@@ -39,7 +42,12 @@ pub struct EndpointShare {
 }
 
 impl TargetShare {
-    pub(super) fn new(cluster: &Cluster, weight: u32, hash: Option<u64>) -> Self {
+    pub(super) fn new(
+        cluster: &Cluster,
+        weight: u32,
+        hash: Option<u64>,
+        access: Option<AccessGiven>,
+    ) -> Self {
         let endpoint = |endpoint: &Endpoint| EndpointShare {
             address: endpoint.address.to_string(),
             weight: endpoint.weight,
@@ -49,6 +57,7 @@ impl TargetShare {
         Self {
             cluster: cluster.name.clone(),
             weight,
+            access,
             balancing: balancing_name(&cluster.balancing),
             hash,
             fitness: fitness(cluster),
@@ -150,6 +159,9 @@ impl fmt::Display for TargetShare {
             write!(f, ", hash {hash:016x}")?;
         }
         writeln!(f)?;
+        if let Some(access) = &self.access {
+            writeln!(f, "  {access}")?;
+        }
         for told in &self.fitness {
             writeln!(f, "  {told}")?;
         }

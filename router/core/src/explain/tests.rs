@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meltemi_config::{
-    Abort, Authorization, Bucket, Change, Descriptor, DescriptorEntry, DescriptorValue, FaultRule,
-    GlobalLimit, HealthCheck, LocalLimit, LocalLimits, Mirror, Mutation, Origin, Outlier, Policy,
-    PolicyRule, Probe, Retry, Route, Share, Template, Warmup,
+    Abort, Authorization, Bucket, Change, Cluster, Descriptor, DescriptorEntry, DescriptorValue,
+    FaultRule, GlobalLimit, HealthCheck, Listener, LocalLimit, LocalLimits, Mirror, Mutation,
+    Origin, Outlier, Policy, PolicyRule, Probe, Retry, Route, Share, Template, Warmup,
 };
 use meltemi_frame::{Fault, Reason};
 
@@ -54,6 +54,61 @@ cluster c weight 1, ring hash, hash d24ec4f1a98c6e5b
   10.0.0.2:80 weight 1
 "
     );
+}
+
+#[test]
+fn a_decision_asks_the_policies_of_destinations() {
+    let denies = Authorization {
+        deny: vec![Policy {
+            name: "no".to_owned(),
+            rules: vec![PolicyRule::default()],
+            origin: Origin::default(),
+        }],
+        ..Authorization::default()
+    };
+    let guarded = |own: Option<Arc<Authorization>>| {
+        let route = Route {
+            authorization: own,
+            mirrors: vec![Mirror {
+                cluster: "b".to_owned(),
+                share: Share::ALL,
+                writes_only: false,
+                compare: false,
+                origin: Origin::default(),
+            }],
+            ..split()
+        };
+        let config = fixture::config(vec![route.clone()]);
+        let clusters = config.clusters().iter().map(|cluster| {
+            let mut cluster = Cluster::clone(cluster);
+            if cluster.name != "a" {
+                let policies = Arc::new(denies.clone());
+                cluster.authorization.insert("test".to_owned(), policies);
+            }
+            cluster
+        });
+        let clusters = clusters.collect();
+        let listeners = config.listeners().iter();
+        let listeners = listeners.map(|one| Listener::clone(one)).collect();
+        let config = Config::new(listeners, clusters).unwrap();
+        let attributes = [("service", "users"), ("method", "a")];
+        decide_by(&fixture::served(vec![route]), &config, &attributes)
+    };
+    let access = |decision: &Decision| -> Vec<Option<bool>> {
+        let clusters = decision.clusters.iter().map(|one| one.access.as_ref());
+        let mirrors = &decision.plan.as_ref().unwrap().mirrors;
+        let mirrors = mirrors.iter().map(|one| one.access.as_ref());
+        let all = clusters.chain(mirrors);
+        all.map(|access| access.map(|access| access.allowed))
+            .collect()
+    };
+    // Of the clusters a and c and the copy to b.
+    let decision = guarded(None);
+    assert_eq!(access(&decision), [None, Some(false), Some(false)]);
+    assert!(decision.to_string().contains("\n  access denied by `no`"));
+    // What the route asks already is not asked again.
+    let decision = guarded(Some(Arc::new(denies.clone())));
+    assert_eq!(access(&decision), [None, None, None]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use meltemi_frame::{Fault, Message};
 use meltemi_router_core::{Access, Authorizer, Policies};
 
 use crate::call::Call;
+use crate::downstream::Downstream;
 use crate::downstream_task::DownstreamTask;
 use crate::parked::Word;
 use crate::ratelimit::Question;
@@ -14,9 +15,9 @@ use crate::stats::listener;
 use crate::view::ServedView;
 
 /// Why a request goes no further.
-pub(super) struct Refusal {
-    pub(super) fault: Fault,
-    pub(super) text: String,
+pub(crate) struct Refusal {
+    pub(crate) fault: Fault,
+    pub(crate) text: String,
 }
 
 impl DownstreamTask {
@@ -32,7 +33,7 @@ impl DownstreamTask {
     ) -> Result<(), Refusal> {
         let source = self.down.peer.ip();
         if let Some(authorizer) = policies.authorization() {
-            self.authorize(authorizer, message, call)?;
+            authorize(&self.down, authorizer, message, call)?;
         }
         for limiter in policies.local() {
             if !limiter.take(message, source, self.worker.now_us()) {
@@ -66,39 +67,40 @@ impl DownstreamTask {
         }
         Ok(())
     }
+}
 
-    fn authorize(
-        &self,
-        authorizer: &Authorizer,
-        message: &Message<'_>,
-        call: &mut Call,
-    ) -> Result<(), Refusal> {
-        let peer = self.down.identity();
-        for policy in authorizer.audits(message, &peer) {
-            self.view.group.add(listener::AUDITED, 1);
-            tracing::info!(downstream = %self.down.peer, policy, "audited");
-        }
-        let Access::Denied {
-            policy,
-            undetermined,
-        } = authorizer.decide(message, &peer)
-        else {
-            return Ok(());
-        };
-        let name = policy.unwrap_or("no policy allows it");
-        if undetermined.is_some() {
-            self.view.group.add(listener::UNDETERMINED, 1);
-        }
-        if let Some(track) = call.track_mut() {
-            track.note(|entry| {
-                name.clone_into(&mut entry.policy);
-                entry.undetermined = undetermined.unwrap_or_default().to_owned();
-            });
-        }
-        Err(Refusal {
-            fault: Fault::Denied,
-            // Which policy it was is for the operator: the log says it.
-            text: "access denied".to_owned(),
-        })
+/// Asks whether a request of a client may go on.
+pub(crate) fn authorize(
+    down: &Downstream,
+    authorizer: &Authorizer,
+    message: &Message<'_>,
+    call: &mut Call,
+) -> Result<(), Refusal> {
+    let peer = down.identity();
+    for policy in authorizer.audits(message, &peer) {
+        down.count(listener::AUDITED, 1);
+        tracing::info!(downstream = %down.peer, policy, "audited");
     }
+    let Access::Denied {
+        policy,
+        undetermined,
+    } = authorizer.decide(message, &peer)
+    else {
+        return Ok(());
+    };
+    let name = policy.unwrap_or("no policy allows it");
+    if undetermined.is_some() {
+        down.count(listener::UNDETERMINED, 1);
+    }
+    if let Some(track) = call.track_mut() {
+        track.note(|entry| {
+            name.clone_into(&mut entry.policy);
+            entry.undetermined = undetermined.unwrap_or_default().to_owned();
+        });
+    }
+    Err(Refusal {
+        fault: Fault::Denied,
+        // Which policy it was is for the operator: the log says it.
+        text: "access denied".to_owned(),
+    })
 }
