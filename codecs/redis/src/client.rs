@@ -1,6 +1,8 @@
 //! The side that talks to servers: writes requests, reads replies, and tells replies from what the
 //! server says unasked. It knows neither clients nor routes.
 
+use std::collections::VecDeque;
+
 use meltemi_frame::{
     Attributes, Codec, DecodeError, Decoded, EncodeError, Head, Interest, Kind, Layout, Limits,
     Message, Output, Say, Session, Unsupported, Violation,
@@ -12,7 +14,7 @@ use crate::quick;
 use crate::reply::{Scan, Step};
 use crate::rewrite::{put_edited, put_hello};
 use crate::spec;
-use crate::state::State;
+use crate::state::{State, write};
 use crate::subscriptions::{Subscriptions, Word, word};
 
 pub(crate) struct Client {
@@ -30,6 +32,8 @@ pub(crate) struct Client {
     sent: u64,
     /// Replies that began.
     answered: u64,
+    /// Which replies are nobody's, because the request was added here.
+    added: VecDeque<u64>,
     subscriptions: Subscriptions,
     monitor: bool,
 }
@@ -46,6 +50,7 @@ impl Client {
             resp3: State::of(session).resp3,
             sent: 0,
             answered: 0,
+            added: VecDeque::new(),
             subscriptions: Subscriptions::default(),
             monitor: false,
         }
@@ -118,7 +123,12 @@ impl Client {
         }
         let mut head = Head::new(self.kind(kind, wire.get(at..).unwrap_or_default()), None);
         head.end = whole;
-        self.answered += u64::from(head.kind == Kind::Response);
+        if head.kind == Kind::Response {
+            self.answered += 1;
+            if self.added.front() == Some(&self.answered) {
+                return self.added(wire, whole);
+            }
+        }
         message(head, wire, kind, at)
     }
 
@@ -139,6 +149,37 @@ impl Client {
             return Err(DecodeError::lost(Violation::Invalid(what)));
         }
         Ok(Decoded::Skip(wire.len()))
+    }
+
+    /// A reply to a request that was added here.
+    fn added<'b>(&mut self, wire: &'b [u8], whole: bool) -> Result<Decoded<'b>, DecodeError> {
+        self.added.pop_front();
+        if whole {
+            return Ok(Decoded::Skip(wire.len()));
+        }
+        let what = "more than a line was answered to what has one";
+        Err(DecodeError::lost(Violation::Invalid(what)))
+    }
+
+    /// Puts a request before the one that is encoded. The reply is nobody's.
+    fn add(&mut self, words: &[&[u8]], out: &mut Output) {
+        let mut request = Vec::new();
+        write(&mut request, words);
+        out.put(&request);
+        self.sent += 1;
+        self.added.push_back(self.sent);
+    }
+
+    /// A server counts from the last command on the connection, and on this one the client may not have
+    /// written anything. The same command makes it current, which whoever may wait may say.
+    fn put_wait(&mut self, message: &Message<'_>, out: &mut Output) {
+        let name = message.attributes.slot(spec::COMMAND, message.wire());
+        match name {
+            _ if message.head.kind != Kind::Request => {}
+            Some(b"waitaof") => self.add(&[b"WAITAOF", b"0", b"0", b"0"], out),
+            _ => self.add(&[b"WAIT", b"0", b"0"], out),
+        }
+        out.put(message.wire());
     }
 
     /// Whether a frame answers a request.
@@ -282,6 +323,7 @@ impl Codec for Client {
             layout::HELLO_STRIPPED | layout::HELLO_ORDERED if message.edits().is_empty() => {
                 put_hello(message, out);
             }
+            layout::WAIT if message.edits().is_empty() => self.put_wait(message, out),
             _ if message.edits().is_empty() => out.put(message.wire()),
             _ => put_edited(message, out)?,
         }

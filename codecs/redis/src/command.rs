@@ -60,6 +60,8 @@ pub(crate) enum Act {
     Set,
     /// It may keep the connection waiting.
     Block,
+    /// So may it, for what the connection wrote before.
+    Wait,
     /// So may it, if it has the option `BLOCK`.
     BlockOption,
     /// It ends the server, if it succeeds: whoever shared the connection would lose it.

@@ -31,6 +31,8 @@ pub(crate) const MONITOR: u32 = 1;
 pub(crate) const HELLO_STRIPPED: u32 = 2;
 /// A `HELLO` whose options must be put in order.
 pub(crate) const HELLO_ORDERED: u32 = 3;
+/// A `WAIT` that begins on a connection of its own: the same that waits for nothing goes before it.
+pub(crate) const WAIT: u32 = 4;
 /// Commands of the subscribe family have notes from here on.
 const SUBSCRIBE: u32 = 8;
 

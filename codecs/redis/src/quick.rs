@@ -136,7 +136,7 @@ mod tests {
             return Ok(false);
         };
         let bounds = Bounds {
-            frame,
+            request: frame,
             stranger: false,
         };
         let mut scan = requests::Scan::default();

@@ -10,6 +10,8 @@ use crate::number::{Line, line};
 
 /// A bulk string longer than this is refused (`proto-max-bulk-len`).
 const BULK_MAX: i64 = 512 << 20;
+/// A request that is larger is refused, as a server's buffer of a client is (`client-query-buffer-limit`).
+pub(crate) const REQUEST_MAX: usize = 1 << 30;
 /// What Redis lets clients do that have not authenticated themselves.
 const STRANGER_COUNT: i64 = 10;
 const STRANGER_BULK: i64 = 16 << 10;
@@ -39,7 +41,7 @@ pub(crate) enum Step {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     /// The largest request, in bytes.
-    pub(crate) frame: usize,
+    pub(crate) request: usize,
     /// The client has not authenticated itself.
     pub(crate) stranger: bool,
 }
@@ -73,10 +75,10 @@ impl Scan {
                 Bulk::Short => return Ok(Step::Short(input.len() + 1)),
                 Bulk::At(start, end) => (start, end),
             };
-            if end + 2 > bounds.frame {
+            if end + 2 > bounds.request {
                 return Err(Broken::TooLarge {
                     length: end as u64 + 2,
-                    limit: bounds.frame as u64,
+                    limit: bounds.request as u64,
                 });
             }
             match input.get(end..end + 2) {
@@ -175,10 +177,10 @@ impl Rest {
                     Bulk::Short => break,
                     Bulk::At(start, end) => {
                         let total = self.total.saturating_add(end + 2);
-                        if total > bounds.frame {
+                        if total > bounds.request {
                             return Err(Broken::TooLarge {
                                 length: total as u64,
-                                limit: bounds.frame as u64,
+                                limit: bounds.request as u64,
                             });
                         }
                         at = start;
@@ -246,10 +248,10 @@ fn count_within(count: i64, bounds: Bounds) -> Result<usize, Broken> {
     }
     // An argument takes six bytes at least: `$0\r\n\r\n`.
     let least = count.unsigned_abs().saturating_mul(6);
-    if least > bounds.frame as u64 {
+    if least > bounds.request as u64 {
         return Err(Broken::TooLarge {
             length: least,
-            limit: bounds.frame as u64,
+            limit: bounds.request as u64,
         });
     }
     Ok(usize::try_from(count).unwrap_or(0))
@@ -260,7 +262,7 @@ mod tests {
     use super::*;
 
     const BOUNDS: Bounds = Bounds {
-        frame: 1 << 20,
+        request: 1 << 20,
         stranger: false,
     };
 

@@ -6,7 +6,7 @@ mod ask;
 use std::sync::Arc;
 
 use meltemi_frame::{
-    Codec, DecodeError, Decoded, EncodeError, Head, Interest, Kind, Limits, Message, Output,
+    Codec, DecodeError, Decoded, EncodeError, Fault, Head, Interest, Kind, Limits, Message, Output,
     Receipt, Say, Session, SmallBytes, Status, Unsupported,
 };
 
@@ -17,19 +17,22 @@ use crate::guard::Guard;
 use crate::keys;
 use crate::layout;
 use crate::quick;
-use crate::request::{Bounds, Rest, Scan, Step};
+use crate::request::{Bounds, REQUEST_MAX, Rest, Scan, Step};
 use crate::spec;
 use crate::subscriptions::word;
 use crate::ties::{Outcome, Ties};
 use crate::words::{self, Local};
 
 pub(crate) struct Server {
-    /// The largest request, and up to how many bytes one is held, in bytes.
+    /// The largest request; the largest that is held; and up to how many bytes one is held, in bytes.
+    request: usize,
     frame: usize,
     hold: usize,
     guard: Option<Arc<Guard>>,
     /// The client may come in.
     admitted: bool,
+    /// The server asks for credentials that the client has not given.
+    stranger: bool,
     scan: Scan,
     /// How much of the input is looked at, so that a large request is cut at the same place
     /// however it comes.
@@ -44,9 +47,11 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn new(limits: &Limits, session: &Session, guard: Option<Arc<Guard>>) -> Self {
         Self {
+            request: limits.request.unwrap_or(REQUEST_MAX),
             frame: limits.frame,
             hold: limits.hold,
             admitted: guard.is_none(),
+            stranger: false,
             guard,
             scan: Scan::default(),
             window: limits.hold,
@@ -58,8 +63,8 @@ impl Server {
 
     const fn bounds(&self) -> Bounds {
         Bounds {
-            frame: self.frame,
-            stranger: !self.admitted,
+            request: self.request,
+            stranger: !self.admitted || self.stranger,
         }
     }
 
@@ -70,7 +75,7 @@ impl Server {
         }
         if self.scan.is_new() && !bounds.stranger {
             let view = input.get(..self.window).unwrap_or(input);
-            if let Some(args) = quick::request(view, bounds.frame) {
+            if let Some(args) = quick::request(view, bounds.request) {
                 self.window = self.hold;
                 return self.request(&args, true);
             }
@@ -90,7 +95,9 @@ impl Server {
                     return self.request(&args, true);
                 }
                 Step::Short(need) if view.len() < self.window => {
-                    return Ok(Decoded::Incomplete(need.min(self.window)));
+                    let need = need.min(self.window);
+                    self.holds(need)?;
+                    return Ok(Decoded::Incomplete(need));
                 }
                 Step::Short(need) => {
                     match self.passes(view) {
@@ -98,12 +105,24 @@ impl Server {
                         Some(false) => self.window = need,
                         None => self.window = usize::MAX,
                     }
+                    self.holds(need)?;
                     if input.len() < need {
                         return Ok(Decoded::Incomplete(need));
                     }
                 }
             }
         }
+    }
+
+    /// What must be held may not be larger than the limit.
+    fn holds(&self, length: usize) -> Result<(), DecodeError> {
+        if length <= self.frame {
+            return Ok(());
+        }
+        Err(lost(Broken::TooLarge {
+            length: length as u64,
+            limit: self.frame as u64,
+        }))
     }
 
     /// Makes ready for the next request; gives back what was found of this one.
@@ -115,7 +134,7 @@ impl Server {
     /// Whether everything that matters of a large request is here. `None`: it is held whole.
     fn passes(&self, view: &[u8]) -> Option<bool> {
         let scan = &self.scan;
-        if !self.admitted {
+        if self.bounds().stranger {
             return None;
         }
         if scan.seen == 0 {
@@ -190,6 +209,14 @@ impl Server {
     #[inline]
     fn follow(&mut self, message: &Message<'_>) {
         let head = &message.head;
+        // Only a server that was given credentials, or asks for none, answers well.
+        match head.status {
+            Status::Failed(Fault::Denied) => {
+                self.stranger |= message.wire().starts_with(b"-NOAUTH");
+            }
+            Status::Ok if self.stranger => self.stranger = head.kind != Kind::Response,
+            _ => {}
+        }
         if head.kind == Kind::Response && head.end && self.ties.is_quiet() {
             self.passing = None;
             self.ties.answer_quiet();

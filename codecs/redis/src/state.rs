@@ -157,7 +157,7 @@ impl State {
             }
             let mut scan = crate::request::Scan::default();
             let bounds = crate::request::Bounds {
-                frame: rest.len(),
+                request: rest.len(),
                 stranger: false,
             };
             let Ok(crate::request::Step::Whole(length)) = scan.array(rest, bounds) else {

@@ -326,7 +326,7 @@ impl Ties {
     ) -> Bind {
         match act {
             Act::Plain | Act::Set | Act::Reset | Act::Quit | Act::Refuse => Bind::Free,
-            Act::Block | Act::Alone => Bind::Once,
+            Act::Block | Act::Wait | Act::Alone => Bind::Once,
             Act::BlockOption if option(args, "block").is_some() => Bind::Once,
             Act::BlockOption => Bind::Free,
             Act::Reply => Bind::Pin,

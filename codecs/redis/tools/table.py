@@ -18,7 +18,7 @@ ACTS = {
     "readwrite": "ReadWrite", "multi": "Multi", "exec": "Exec", "discard": "Discard",
     "watch": "Watch", "unwatch": "Unwatch", "monitor": "Monitor", "asking": "Asking",
     "reset": "Reset", "quit": "Quit", "set": "Set", "xread": "BlockOption",
-    "xreadgroup": "BlockOption", "wait": "Block", "waitaof": "Block", "shutdown": "Alone",
+    "xreadgroup": "BlockOption", "wait": "Wait", "waitaof": "Wait", "shutdown": "Alone",
     "sync": "Refuse", "psync": "Refuse", "replconf": "Refuse",
     "subscribe": "Subscribe(Family::Channel)", "unsubscribe": "Unsubscribe(Family::Channel)",
     "psubscribe": "Subscribe(Family::Pattern)", "punsubscribe": "Unsubscribe(Family::Pattern)",

@@ -143,6 +143,7 @@ impl<'a> ListenerPolicy<'a> {
     pub(crate) fn limit(&self, limits: &mut ListenerLimits) {
         let at = &self.limits;
         put(at, "frame", &mut limits.codec.frame);
+        limits.codec.request = at.at("frame").number().or(limits.codec.request);
         put(at, "hold", &mut limits.codec.hold);
         put(at, "depth", &mut limits.codec.depth);
         put(at, "entries", &mut limits.codec.entries);

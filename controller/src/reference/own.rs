@@ -252,7 +252,7 @@ pub(super) static LISTENER_POLICY: Kind = Kind {
                     Field::new(
                         "frame",
                         &POSITIVE,
-                        "The largest message that is held, and the largest request, in bytes.",
+                        "The largest message that is held, and the largest request, in bytes. Unless it is set, a Redis request that is not held may be as large as Redis allows.",
                     )
                     .default("16777216"),
                     Field::new(

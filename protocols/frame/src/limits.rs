@@ -3,9 +3,12 @@
 /// Limits that a codec keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The largest message that may be held whole, and the largest request that is accepted, in
-    /// bytes. Responses of any size stream through. Default 16 MiB.
+    /// The largest message that may be held whole, and the largest request that is accepted unless the
+    /// protocol has its own measure, in bytes. Responses of any size stream through. Default 16 MiB.
     pub frame: usize,
+    /// The largest request that streams through, in bytes, whatever the protocol's own measure is.
+    /// Default: none is set.
+    pub request: Option<usize>,
     /// Up to this many bytes a message is always presented whole; a larger one may come as a head
     /// and [`Kind::Data`](crate::Kind::Data) pieces if the codec can tell its attributes from
     /// the front. Default 64 KiB.
@@ -21,6 +24,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             frame: 16 << 20,
+            request: None,
             hold: 64 << 10,
             depth: 64,
             entries: 512,

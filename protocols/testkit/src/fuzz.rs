@@ -159,6 +159,7 @@ fn setup(data: &[u8]) -> Option<Setup<'_>> {
     } else {
         Limits {
             frame: 4096,
+            request: Some(4096),
             hold: 4096,
             depth: 8,
             entries: 16,

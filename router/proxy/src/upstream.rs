@@ -200,6 +200,10 @@ impl Upstream {
                     ));
                 }
                 call.place = place(out);
+                // More than was asked: what is added for this connection is nothing elsewhere.
+                if call.place.length > message.wire().len() && message.edits().is_empty() {
+                    call.place.length = 0;
+                }
                 call.sent_us = worker.now_us();
                 fifo.push(call, deadline_ms);
             }

@@ -96,6 +96,9 @@ impl Server {
             let category = if blocks { "blocking" } else { command.category };
             message.attributes.set_static(spec::CATEGORY, category);
             layout::note_command(&mut message.layout, command.act, args);
+            if command.act == Act::Wait && ruling.bind == Bind::Once {
+                message.layout[layout::NOTE] = layout::WAIT;
+            }
         } else {
             message.attributes.set_static(spec::CATEGORY, "unknown");
         }

@@ -1,6 +1,6 @@
 //! Transactions, and what else keeps an upstream connection for a client.
 
-use meltemi_frame::{Bind, Kind, Safety};
+use meltemi_frame::{Bind, Decoded, Interest, Kind, Safety};
 
 use super::{Dialogue, ERR, FREE, OK};
 
@@ -139,7 +139,6 @@ fn commands_that_wait_get_a_connection_for_themselves() {
         "BZMPOP 0 1 k MIN\r\n",
         "XREAD BLOCK 0 STREAMS s $\r\n",
         "XREADGROUP GROUP g c COUNT 1 block 5 STREAMS s >\r\n",
-        "WAIT 1 0\r\n",
         "SHUTDOWN\r\n",
     ] {
         assert_eq!(dialogue.ask(request).bind, Bind::Once, "{request}");
@@ -313,4 +312,31 @@ fn quit_is_answered_here_and_closes() {
     assert!(head.close && head.kind == Kind::Local);
     assert_eq!(dialogue.downstream, b"+OK\r\n");
     assert!(dialogue.upstream.is_empty());
+}
+
+#[test]
+fn a_wait_counts_from_the_end_of_what_was_written() {
+    for (request, before) in [
+        ("WAIT 1 500\r\n", "WAIT 0 0"),
+        ("waitaof 1 1 500\r\n", "WAITAOF 0 0 0"),
+    ] {
+        let mut dialogue = Dialogue::new();
+        dialogue.ask("GET k\r\n");
+        dialogue.upstream.clear();
+        assert_eq!(dialogue.ask(request).bind, Bind::Once);
+        let wire = std::mem::take(&mut dialogue.upstream);
+        assert!(wire.ends_with(request.as_bytes()));
+        let added = wire.len() - request.len();
+        assert_eq!(super::commands(&wire[..added]), before);
+        dialogue.say("$-1\r\n");
+        let decoded = dialogue.client.decode(b":0\r\n:1\r\n", Interest::Route);
+        assert!(matches!(decoded, Ok(Decoded::Skip(4))), "{decoded:?}");
+        assert_eq!(dialogue.say(":1\r\n"), Kind::Response);
+        dialogue.exchange("GET k\r\n", ":7\r\n");
+    }
+    // In a transaction it does not wait.
+    let mut dialogue = Dialogue::new();
+    dialogue.exchange("MULTI\r\n", OK);
+    dialogue.exchange("WAIT 1 500\r\n", "+QUEUED\r\n");
+    assert!(dialogue.upstream.ends_with(b"MULTI\r\nWAIT 1 500\r\n"));
 }

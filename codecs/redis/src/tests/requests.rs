@@ -263,9 +263,37 @@ fn the_head_of_a_large_request_has_its_keys() {
 }
 
 #[test]
+fn a_request_that_streams_may_be_as_large_as_redis_allows() {
+    let limits = Limits {
+        frame: 10_000,
+        hold: 1000,
+        ..Limits::default()
+    };
+    for bytes in [large("SET", "k", 20_000), large("MSET", "a 1 b", 20_000)] {
+        assert!(pieces(&bytes, 999, &limits, Interest::Route).len() > 1);
+    }
+    let codec = || Redis::new().codec(Side::Server, &limits, &Session::default());
+    let mut huge = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$536870912\r\n".to_vec();
+    huge.resize(2000, b'x');
+    let mut server = codec();
+    let decoded = server.decode(&huge, Interest::Route);
+    assert!(matches!(decoded, Ok(Decoded::Message(ref head, 1000)) if !head.head.end));
+    // What is held is not.
+    for (bytes, want) in [
+        (large("CLIENT", "SETNAME", 20_000), Interest::Route),
+        (large("GET", "", 20_000), Interest::Route),
+        (large("SET", "k", 20_000), Interest::Body),
+    ] {
+        let error = lost(codec().decode(&bytes[..2000], want));
+        assert!(error.violation().is_limit());
+    }
+}
+
+#[test]
 fn requests_over_the_limit_are_refused_at_once() {
     let limits = Limits {
         frame: 10_000,
+        request: Some(10_000),
         hold: 1000,
         ..Limits::default()
     };
@@ -346,7 +374,7 @@ fn the_one_key_can_be_set() {
 proptest! {
     #[test]
     fn any_bytes_are_survived(bytes in prop::collection::vec(prop_oneof![Just(b'*'), Just(b'$'), Just(b'\r'), Just(b'\n'), Just(b'"'), Just(b'3'), any::<u8>()], 0..200), hold in 1usize..100) {
-        let limits = Limits { hold, frame: 1 << 16, ..Limits::default() };
+        let limits = Limits { hold, frame: 1 << 16, request: Some(1 << 16), ..Limits::default() };
         for side in [Side::Server, Side::Client] {
             let mut codec = Redis::new().codec(side, &limits, &Session::default());
             let mut at = 0;

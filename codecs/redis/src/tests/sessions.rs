@@ -251,3 +251,23 @@ fn a_guard_tells_nothing_of_its_password() {
         Redis::new().guarded(Some(""), "p").is_err() && Redis::new().guarded(None, "").is_err()
     );
 }
+
+#[test]
+fn who_was_refused_by_the_server_is_a_stranger() {
+    let mut dialogue = Dialogue::new();
+    dialogue.exchange("GET k\r\n", "-NOAUTH Authentication required.\r\n");
+    assert!(matches!(
+        dialogue.server.decode(b"*10\r\n", Interest::Route),
+        Ok(Decoded::Incomplete(_))
+    ));
+    let mut dialogue = Dialogue::new();
+    dialogue.exchange("GET k\r\n", "-NOAUTH Authentication required.\r\n");
+    lost(dialogue.server.decode(b"*11\r\n", Interest::Route));
+    let mut dialogue = Dialogue::new();
+    dialogue.exchange("GET k\r\n", "-NOAUTH Authentication required.\r\n");
+    dialogue.exchange("AUTH p\r\n", OK);
+    assert!(matches!(
+        dialogue.server.decode(b"*11\r\n", Interest::Route),
+        Ok(Decoded::Incomplete(_))
+    ));
+}

@@ -16,6 +16,7 @@ use crate::{Failure, Sample, Subject, Verdict};
 /// Small limits, so that memory past them shows.
 const TIGHT: Limits = Limits {
     frame: 64 << 10,
+    request: Some(64 << 10),
     hold: 4 << 10,
     depth: 16,
     entries: 64,
