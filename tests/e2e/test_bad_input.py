@@ -23,7 +23,7 @@ def documents(protocol, port, upstream, routes=None, **limits):
     return [
         config.gateway("gw", protocol, port),
         config.service(SERVICE, protocol, {"v1": upstream}),
-        config.destination_rule(SERVICE, ["v1"]),
+        config.destination_rule(SERVICE, ["v1", "v9"]),
         config.meta_router("gw", SERVICE, routes or [route(to(SERVICE))]),
         config.listener_policy("gw", **{**LIMITS, **limits}),
     ]
@@ -581,7 +581,7 @@ def test_errors_of_a_missing_route_are_in_each_protocols_words(victim_of):
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_route_to_a_missing_subset(victim_of, protocol):
+def test_a_route_to_a_subset_without_endpoints(victim_of, protocol):
     victim = victim_of(protocol, routes=[route(to(SERVICE, "v9"))])
     with victim.connect() as client:
         client.send(victim.request() if protocol != "redis" else b"GET k\r\n")
