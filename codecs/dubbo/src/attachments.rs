@@ -1,11 +1,13 @@
 //! The map of attachments at the end of a body: where it lies, and its entries as attributes.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use meltemi_frame::{Attributes, KeyId, Limits, Open, Span};
 
-use crate::cursor::{Bad, Text, Value};
+use crate::cursor::{Bad, Cursor, Text, Value};
 use crate::format::{Form, Format, RawEntry, Reader};
 
 /// Where the attachments lie in a message.
@@ -54,48 +56,88 @@ pub(crate) fn read<E: From<Bad>>(
     Ok(place)
 }
 
-/// What of the attachments a message head or a slot wants to know.
+/// What of the attachments a message head or a slot wants to know. The last of several entries counts, as in
+/// a map.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     /// How long the caller waits.
     pub(crate) timeout: Option<Duration>,
-    /// The value of the attachment that has a slot.
-    pub(crate) slot: Option<Value>,
+    pub(crate) path: Option<Value>,
+    pub(crate) version: Option<Value>,
+    pub(crate) group: Option<Value>,
+    pub(crate) dubbo: Option<Value>,
+    /// The call may be of a stub: then a provider leaves its port out of what it looks up.
+    pub(crate) stub: bool,
+    /// A reader may see other entries than these.
+    pub(crate) unsure: bool,
 }
 
-/// Reads the attachments and leaves them open in `attributes`; what stands under `slot` is
-/// found on the way.
+impl Found {
+    fn note(&mut self, name: &[u8], format: Format, wire: &[u8], value: &Value) {
+        let place = match name {
+            b"path" => &mut self.path,
+            b"version" => &mut self.version,
+            b"group" => &mut self.group,
+            b"dubbo" => &mut self.dubbo,
+            b"timeout" => {
+                self.timeout = timeout(format, wire, value);
+                return;
+            }
+            b"dubbo.stub.event" => {
+                self.stub = format
+                    .text(wire, value)
+                    .is_none_or(|value| *value == *b"true");
+                return;
+            }
+            _ => return,
+        };
+        *place = Some(value.clone());
+    }
+}
+
+/// An entry that cannot be left on the wire; `None`: a value without a text.
+type Listed = (Vec<u8>, Option<Vec<u8>>);
+
+/// Reads the attachments and leaves them open in `attributes`; what the caller wants to know is found on
+/// the way.
 pub(crate) fn publish(
     reader: &mut Reader<'_, '_>,
     wire: &[u8],
     limits: &Limits,
-    slot: &[u8],
     attributes: &mut Attributes,
 ) -> Result<Option<Found>, Bad> {
     let format = reader.format;
     let mut found = Found::default();
-    let mut listed: Option<Vec<(Vec<u8>, Vec<u8>)>> = None;
+    let mut listed: Option<Vec<Listed>> = None;
     let mut first = None;
+    let mut names = Names::default();
     let place = read::<Bad>(reader, limits, |entry| {
         let first = *first.get_or_insert(entry.start);
-        if entry.is_structured() && listed.is_none() {
-            listed = Some(listing(format, wire, Span::new(first, entry.start)));
+        let name = format.text(wire, &entry.key);
+        // A key that is no string names nothing, unless it is one in a form that is not read.
+        found.unsure |= matches!(entry.key, Value::Hidden | Value::Structured)
+            || entry.value == Value::Hidden
+            || [&entry.key, &entry.value].map(|value| exact(format, wire, value)) != [true; 2];
+        let before = Span::new(first, entry.start);
+        if listed.is_none()
+            && (entry.is_structured()
+                || name
+                    .as_deref()
+                    .is_some_and(|name| names.again(name) && is_in(format, wire, before, name)))
+        {
+            listed = Some(listing(format, wire, before));
         }
-        let Some(name) = format.text(wire, &entry.key) else {
+        let Some(name) = name else {
             return Ok(());
         };
-        if *name == *slot {
-            found.slot = Some(entry.value.clone());
-        } else if *name == *b"timeout" {
-            found.timeout = timeout(format, wire, &entry.value);
-        }
-        if let Some(list) = &mut listed
-            && let Some(value) = format.text(wire, &entry.value)
-        {
-            list.push((name.into_owned(), value.into_owned()));
+        found.note(&name, format, wire, &entry.value);
+        if let Some(list) = &mut listed {
+            let value = format.text(wire, &entry.value).map(Cow::into_owned);
+            list.push((name.into_owned(), value));
         }
         Ok(())
     })?;
+    found.unsure |= reader.odd_map;
     match (place.form, listed) {
         (Form::Missing, _) => return Ok(None),
         (Form::Null, _) => {}
@@ -103,9 +145,62 @@ pub(crate) fn publish(
             region: Span::new(place.first, place.close),
             walk: format.walk(),
         }),
-        (Form::Map, Some(list)) => attributes.set_open(Open::Listed(Box::new(list))),
+        (Form::Map, Some(list)) => attributes.set_open(Open::Listed(Box::new(effective(list)))),
+    }
+    if found.unsure {
+        attributes.set_open_undetermined();
     }
     Ok(Some(found))
+}
+
+/// Which names there were, roughly: a name that is not in it is new.
+#[derive(Default)]
+struct Names([u64; 8]);
+
+impl Names {
+    /// Adds a name; returns `true` if it may have been there.
+    fn again(&mut self, name: &[u8]) -> bool {
+        let hash = name.iter().fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+        });
+        let bit = 1 << (hash >> 26);
+        self.0
+            .get_mut((hash >> 8 & 7) as usize)
+            .is_some_and(|word| {
+                let before = *word & bit != 0;
+                *word |= bit;
+                before
+            })
+    }
+}
+
+/// Returns `true` if an entry of that name is in the region, whose entries have no parts.
+fn is_in(format: Format, wire: &[u8], region: Span, name: &[u8]) -> bool {
+    walk_all(format, wire, region, |key, _| *key != *name).is_break()
+}
+
+/// The last entry of each name, as a map keeps it.
+fn effective(list: Vec<Listed>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut seen = HashSet::new();
+    let mut last: Vec<_> = list
+        .iter()
+        .rev()
+        .filter(|(name, _)| seen.insert(name))
+        .filter_map(|(name, value)| Some((name.clone(), value.clone()?)))
+        .collect();
+    last.reverse();
+    last
+}
+
+/// Returns `true` if a value is the same text to every reader.
+pub(crate) fn exact(format: Format, wire: &[u8], value: &Value) -> bool {
+    let Value::Text(Text::Coded(range)) = value else {
+        return true;
+    };
+    format == Format::Fastjson2
+        || wire
+            .get(range.clone())
+            .is_some_and(crate::hessian::is_exact)
 }
 
 /// Puts a string of the wire into a slot.
@@ -121,16 +216,42 @@ pub(crate) fn set(
     } else if let Some(text) = format.text(wire, value) {
         attributes.set_kept(key, text.into_owned());
     }
+    if matches!(value, Value::Text(Text::Hidden)) || !exact(format, wire, value) {
+        attributes.set_undetermined(key);
+    }
 }
 
 /// The entries that were walked before one came that a walk without tables cannot pass.
-fn listing(format: Format, wire: &[u8], region: Span) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn listing(format: Format, wire: &[u8], region: Span) -> Vec<Listed> {
     let mut list = Vec::new();
-    format.walk()(wire, region, &mut |entry| {
-        list.push((entry.name.into_owned(), entry.value.into_owned()));
-        ControlFlow::Continue(())
+    let _ = walk_all(format, wire, region, |name, value| {
+        list.push((name.to_vec(), value.map(<[u8]>::to_vec)));
+        true
     });
     list
+}
+
+/// Shows all entries with a name, also those whose value has no text, while `visit` returns `true`.
+fn walk_all(
+    format: Format,
+    wire: &[u8],
+    region: Span,
+    mut visit: impl FnMut(&[u8], Option<&[u8]>) -> bool,
+) -> ControlFlow<()> {
+    let bytes = wire.get(..region.end as usize).unwrap_or_default();
+    let mut cursor = Cursor::new(bytes, region.start as usize);
+    while cursor.left() > 0 {
+        let (Ok(Some(key)), Ok(Some(value))) = (format.leaf(&mut cursor), format.leaf(&mut cursor))
+        else {
+            break;
+        };
+        if let Some(name) = format.text(wire, &key)
+            && !visit(&name, format.text(wire, &value).as_deref())
+        {
+            return ControlFlow::Break(());
+        }
+    }
+    ControlFlow::Continue(())
 }
 
 fn timeout(format: Format, wire: &[u8], value: &Value) -> Option<Duration> {

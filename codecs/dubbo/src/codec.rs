@@ -10,6 +10,7 @@ use crate::cursor::{Bad, Scratch};
 use crate::edit;
 use crate::event;
 use crate::format::{Format, Reader};
+use crate::front;
 use crate::header::{self, Header, LENGTH, MAGIC};
 use crate::plain;
 use crate::protocol::key;
@@ -176,6 +177,10 @@ impl DubboCodec {
         let Some(format) = Format::of(header.serialization()).filter(|_| well) else {
             if header.serialization() == 0 {
                 return Err(Bad::Invalid("there is no serialization with id 0"));
+            }
+            if !response {
+                let attributes = &mut message.attributes;
+                front::publish(header.serialization(), wire, LENGTH, attributes);
             }
             return Ok(());
         };

@@ -15,6 +15,8 @@ pub(crate) enum Bad {
     Depth,
     /// More metadata entries than the limit.
     Entries,
+    /// It is a form that servers may read and this codec does not.
+    Unread,
     /// The specification forbids it.
     Invalid(&'static str),
 }
@@ -30,6 +32,7 @@ impl Bad {
             Self::Entries => Violation::Entries {
                 limit: limits.entries,
             },
+            Self::Unread => Violation::Invalid("a form of a value that is not read"),
             Self::Invalid(what) => Violation::Invalid(what),
         }
     }
@@ -44,6 +47,8 @@ pub(crate) enum Text {
     Plain(Range<usize>),
     /// The value lies here, but its text must be rebuilt (chunks, another character encoding).
     Coded(Range<usize>),
+    /// A string in an encoding that is not read.
+    Hidden,
 }
 
 /// A value, told apart as far as routing needs it.
@@ -57,6 +62,8 @@ pub(crate) enum Value {
     Bool(bool),
     /// Another value without parts: a double, a date, bytes.
     Opaque,
+    /// What may be a string to its reader, in a form that is not read.
+    Hidden,
     /// A value with parts, or one that refers to another.
     Structured,
 }
@@ -185,7 +192,10 @@ pub(crate) fn as_text<'b>(
     rebuild: fn(&[u8]) -> Vec<u8>,
 ) -> Option<Cow<'b, [u8]>> {
     Some(match value {
-        Value::Text(Text::Null) | Value::Opaque | Value::Structured => return None,
+        Value::Text(Text::Null | Text::Hidden)
+        | Value::Opaque
+        | Value::Hidden
+        | Value::Structured => return None,
         Value::Text(Text::Plain(range)) => Cow::Borrowed(wire.get(range.clone())?),
         Value::Text(Text::Coded(range)) => Cow::Owned(rebuild(wire.get(range.clone())?)),
         Value::Int(number) => Cow::Owned(number.to_string().into_bytes()),

@@ -94,12 +94,25 @@ impl Format {
         }
     }
 
-    fn leaf(self, cursor: &mut Cursor<'_>) -> Result<Option<Value>, Bad> {
+    pub(crate) fn leaf(self, cursor: &mut Cursor<'_>) -> Result<Option<Value>, Bad> {
         match self {
             Self::Hessian2 => hessian::leaf(cursor),
             Self::Fastjson2 => jsonb::leaf(cursor),
         }
     }
+}
+
+/// How a list of strings begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum FirstOfList {
+    /// It is null.
+    Null,
+    /// It is empty.
+    Empty,
+    /// It begins with this string.
+    Text(Range<usize>),
+    /// It is a list whose strings are not looked at.
+    Other,
 }
 
 /// What stands where attachments are expected.
@@ -129,7 +142,8 @@ pub(crate) struct RawEntry {
 impl RawEntry {
     /// Whether a part of the entry can refer, or be referred to.
     pub(crate) fn is_structured(&self) -> bool {
-        self.key == Value::Structured || self.value == Value::Structured
+        let walked = |value: &Value| !matches!(value, Value::Structured | Value::Hidden);
+        !(walked(&self.key) && walked(&self.value))
     }
 }
 
@@ -140,6 +154,8 @@ pub(crate) struct Reader<'b, 's> {
     cursor: Cursor<'b>,
     scratch: &'s mut Scratch,
     depth: usize,
+    /// The map that was opened is of a class that may keep other entries than a hash map.
+    pub(crate) odd_map: bool,
 }
 
 impl<'b, 's> Reader<'b, 's> {
@@ -157,6 +173,7 @@ impl<'b, 's> Reader<'b, 's> {
             cursor: Cursor::new(wire, at),
             scratch,
             depth: limits.depth,
+            odd_map: false,
         }
     }
 
@@ -187,7 +204,7 @@ impl<'b, 's> Reader<'b, 's> {
         match self.field()? {
             Some(Value::Text(text)) => Ok(text),
             // A string in an encoding that is not read is there, but not known.
-            Some(Value::Opaque) if self.format == Format::Fastjson2 => Ok(Text::Null),
+            Some(Value::Hidden) => Ok(Text::Hidden),
             _ => Err(Bad::Invalid(what)),
         }
     }
@@ -229,6 +246,32 @@ impl<'b, 's> Reader<'b, 's> {
         Ok(value)
     }
 
+    /// The list of strings in the field at the cursor, without moving: whether it is null, or else its first string.
+    /// `None` if it is anything else.
+    pub(crate) fn first_of_list(&self) -> Option<FirstOfList> {
+        let mut cursor = self.cursor.clone();
+        if self.format == Format::Fastjson2 {
+            let frame = frame(&mut cursor).ok()?;
+            cursor = Cursor::new(cursor.bytes.get(..frame.end)?, frame.start);
+            return match cursor.peek().ok()? {
+                jsonb::NULL => Some(FirstOfList::Null),
+                _ if jsonb::has_parts(&cursor) => Some(FirstOfList::Other),
+                _ => None,
+            };
+        }
+        match cursor.byte().ok()? {
+            hessian::NULL => return Some(FirstOfList::Null),
+            0x70 | 0x78 => return Some(FirstOfList::Empty),
+            0x71..=0x77 => hessian::skip_type(&mut cursor).ok()?,
+            0x79..=0x7f => {}
+            _ => return None,
+        }
+        match hessian::leaf(&mut cursor).ok()? {
+            Some(Value::Text(Text::Plain(range))) => Some(FirstOfList::Text(range)),
+            _ => None,
+        }
+    }
+
     /// Passes over a field.
     pub(crate) fn skip(&mut self) -> Result<(), Bad> {
         match self.format {
@@ -249,11 +292,30 @@ impl<'b, 's> Reader<'b, 's> {
             self.cursor.at = frame.start;
         }
         let tag = self.cursor.byte()?;
+        // Java makes a map of a reference and of an object, too.
+        let unread = match self.format {
+            Format::Hessian2 => matches!(tag, b'C' | b'O' | b'Q' | 0x60..=0x6f),
+            Format::Fastjson2 => matches!(tag, 0x92 | 0x93),
+        };
+        if unread {
+            return Err(Bad::Unread);
+        }
         if tag == self.format.null() {
             return Ok(Form::Null);
         }
         if tag == hessian::TYPED_MAP && self.format == Format::Hessian2 {
+            let start = self.cursor.at;
             hessian::skip_type(&mut self.cursor)?;
+            let class = self.cursor.bytes.get(start + 1..self.cursor.at);
+            self.odd_map = !matches!(
+                class,
+                Some(
+                    b"java.util.HashMap"
+                        | b"java.util.LinkedHashMap"
+                        | b"java.util.TreeMap"
+                        | b"java.util.Map"
+                )
+            );
         } else if tag != self.format.map().0 {
             return Err(Bad::Invalid("the attachments are no map"));
         }
@@ -297,7 +359,13 @@ impl<'b, 's> Reader<'b, 's> {
         let depth = self.depth.saturating_sub(1);
         match self.format {
             Format::Hessian2 => hessian::skip(&mut self.cursor, self.scratch, depth)?,
-            Format::Fastjson2 => jsonb::skip(&mut self.cursor, self.scratch, depth)?,
+            Format::Fastjson2 => {
+                let parts = jsonb::has_parts(&self.cursor);
+                jsonb::skip(&mut self.cursor, self.scratch, depth)?;
+                if !parts {
+                    return Ok(Value::Hidden);
+                }
+            }
         }
         Ok(Value::Structured)
     }

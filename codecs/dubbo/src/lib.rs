@@ -10,6 +10,8 @@ mod cursor;
 mod edit;
 mod event;
 mod format;
+mod front;
+mod generic;
 mod header;
 mod hessian;
 mod jsonb;
@@ -18,5 +20,6 @@ mod protocol;
 mod reply;
 mod request;
 mod response;
+mod service;
 
 pub use protocol::Dubbo;

@@ -78,6 +78,15 @@ impl Protocol for Dubbo {
     }
 }
 
+/// When the service that is meant cannot be determined.
+const SERVICE: &str = "the body is neither hessian2 nor fastjson2, arguments are too deep, attachments are too many \
+    or in a form that is not read, or the path or the group contain `/` or `:`";
+/// When a field before the arguments cannot be determined.
+const FRONT: &str = "the serialization does not write it plainly, or its encoding is not read";
+/// When attachments cannot be determined.
+const OPEN: &str = "the body is neither hessian2 nor fastjson2, arguments are too deep, or attachments are too many \
+    or in a form that is not read";
+
 fn spec() -> Spec {
     let headers = Interest::Headers;
     Spec {
@@ -87,14 +96,22 @@ fn spec() -> Spec {
         heartbeat: true,
         probes: false,
         keys: vec![
-            KeySpec::request("interface", "the service's interface: the path in the body"),
-            KeySpec::request("method", "the method; `$invoke` for a generic call").editable(),
+            KeySpec::request("interface", "the service's interface: the path")
+                .authoritative_at(headers)
+                .blind(SERVICE),
+            KeySpec::request("method", "the method; `$invoke` for a generic call")
+                .editable()
+                .blind(FRONT),
             KeySpec::request(
                 "version",
                 "the version of the service, `0.0.0` if it has none",
-            ),
-            KeySpec::request("path", "the same as `interface`"),
-            KeySpec::request("types", "the parameter types as a JVM descriptor"),
+            )
+            .authoritative_at(headers)
+            .blind(SERVICE),
+            KeySpec::request("path", "the same as `interface`")
+                .authoritative_at(headers)
+                .blind("as for `interface`; or the call names a group"),
+            KeySpec::request("types", "the parameter types as a JVM descriptor").blind(FRONT),
             KeySpec::request(
                 "dubbo",
                 "the version of the Dubbo protocol, not of the product",
@@ -107,8 +124,13 @@ fn spec() -> Spec {
             .both(),
             KeySpec::request("group", "the group of the service: the attachment `group`")
                 .at(headers)
-                .editable(),
-            KeySpec::request("generic.method", "the method that a generic call names").at(headers),
+                .editable()
+                .blind(SERVICE),
+            KeySpec::request("generic.method", "the method that a generic call names, trimmed")
+                .at(headers)
+                .blind(
+                    "as for `interface`; or the name and the parameter types, joined, can be cut elsewhere",
+                ),
             KeySpec::response(
                 "status",
                 "the status in the header, as a number: 20 is well",
@@ -125,7 +147,7 @@ fn spec() -> Spec {
                 interest: headers,
                 edit_requests: true,
                 edit_responses: true,
-                blind: "".into(),
+                blind: OPEN.into(),
             },
             OpenKeys {
                 prefix: ATTACHMENT.into(),
@@ -133,7 +155,7 @@ fn spec() -> Spec {
                 interest: headers,
                 edit_requests: true,
                 edit_responses: true,
-                blind: "".into(),
+                blind: OPEN.into(),
             },
         ],
         replies: reply::REASONS,

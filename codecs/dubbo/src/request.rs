@@ -3,20 +3,22 @@
 
 use std::ops::Range;
 
-use meltemi_frame::{Limits, Message, Span};
+use meltemi_frame::{Limits, Message, Open, Span};
 
 use crate::attachments;
 use crate::cursor::{Bad, Text, Value};
-use crate::format::{Format, Reader};
+use crate::format::{FirstOfList, Format, Reader};
+use crate::generic;
 use crate::protocol::key;
+use crate::service;
 
 /// The fields before the arguments.
 #[derive(Debug)]
 pub(crate) struct Fields {
     dubbo: Text,
-    path: Text,
-    version: Text,
-    method: Text,
+    pub(crate) path: Text,
+    pub(crate) version: Text,
+    pub(crate) method: Text,
     types: Text,
     /// Where the field with the method's name lies.
     pub(crate) method_at: Range<usize>,
@@ -65,49 +67,77 @@ pub(crate) fn publish(fields: &Fields, reader: &Reader<'_, '_>, message: &mut Me
     }
 }
 
-/// Passes over the arguments; gives the first one if it is a string.
+/// What of the arguments a generic call needs.
+#[derive(Debug, Default)]
+pub(crate) struct Arguments {
+    /// The first one, if it has no parts.
+    pub(crate) first: Option<Value>,
+    /// How the second one begins, if it is a list.
+    pub(crate) types: Option<FirstOfList>,
+}
+
+/// Passes over the arguments.
 pub(crate) fn skip_arguments(
     fields: &Fields,
     reader: &mut Reader<'_, '_>,
     wire: &[u8],
-) -> Result<Option<Value>, Bad> {
+) -> Result<Arguments, Bad> {
+    if fields.types == Text::Hidden {
+        return Err(Bad::Unread);
+    }
     let types = Value::Text(fields.types.clone());
     let types = reader.format.text(wire, &types).unwrap_or_default();
     let count = argument_count(&types).ok_or(Bad::Invalid("the parameter types are malformed"))?;
-    let mut first = None;
+    let mut arguments = Arguments::default();
     for position in 0..count {
         if position == 0 {
-            first = reader.field()?;
-            if first.is_some() {
+            arguments.first = reader.field()?;
+            if arguments.first.is_some() {
                 continue;
             }
+        } else if position == 1 {
+            arguments.types = reader.first_of_list();
         }
         reader.skip()?;
     }
-    Ok(first)
+    Ok(arguments)
 }
 
-/// Walks the arguments, and gives the message the attributes that lie behind them.
+/// Walks the arguments, and gives the message the attributes that lie behind them. What is too deep, too much or
+/// not read is the provider's to refuse: its attributes are undetermined.
 pub(crate) fn publish_rest(
     fields: &Fields,
     reader: &mut Reader<'_, '_>,
     limits: &Limits,
     message: &mut Message<'_>,
 ) -> Result<(), Bad> {
-    let (format, wire) = (reader.format, message.wire());
-    let first = skip_arguments(fields, reader, wire)?;
-    if let Some(value @ Value::Text(_)) = first
-        && is_generic(fields, format, wire)
-    {
-        let key = key::GENERIC_METHOD;
-        attachments::set(&mut message.attributes, key, format, wire, &value);
+    match walk_rest(fields, reader, limits, message) {
+        Err(Bad::Depth | Bad::Entries | Bad::Unread) => {
+            let format = reader.format;
+            message.attributes.set_open(Open::None);
+            let generic = is_generic(fields, format, message.wire());
+            service::hide(&mut message.attributes, generic);
+            Ok(())
+        }
+        result => result,
     }
-    let found = attachments::publish(reader, wire, limits, b"group", &mut message.attributes)?;
+}
+
+fn walk_rest(
+    fields: &Fields,
+    reader: &mut Reader<'_, '_>,
+    limits: &Limits,
+    message: &mut Message<'_>,
+) -> Result<(), Bad> {
+    let (format, wire) = (reader.format, message.wire());
+    let arguments = skip_arguments(fields, reader, wire)?;
+    let found = attachments::publish(reader, wire, limits, &mut message.attributes)?;
     // Every Dubbo server refuses a body that ends here (2.7 and 3.3 answer 40).
     let found = found.ok_or(Bad::Invalid("the body ends before the attachments"))?;
     message.head.timeout = found.timeout;
-    if let Some(group) = found.slot {
-        attachments::set(&mut message.attributes, key::GROUP, format, wire, &group);
+    service::publish(fields, &found, format, wire, &mut message.attributes);
+    if is_generic(fields, format, wire) {
+        generic::publish(&arguments, format, wire, &mut message.attributes);
     }
     Ok(())
 }

@@ -71,9 +71,9 @@ pub(crate) fn publish_rest(
     if !outcome.has_attachments {
         return Ok(());
     }
-    let found = attachments::publish(reader, wire, limits, b"dubbo", &mut message.attributes)?;
+    let found = attachments::publish(reader, wire, limits, &mut message.attributes)?;
     let found = found.ok_or(Bad::Invalid("the body ends before the attachments"))?;
-    if let Some(version) = found.slot {
+    if let Some(version) = found.dubbo {
         attachments::set(&mut message.attributes, key::DUBBO, format, wire, &version);
     }
     Ok(())

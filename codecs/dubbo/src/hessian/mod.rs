@@ -5,7 +5,7 @@ mod scan;
 mod string;
 
 pub(crate) use scan::{leaf, skip, skip_type};
-pub(crate) use string::{plain, put_text, rebuild};
+pub(crate) use string::{is_exact, plain, put_text, rebuild};
 
 /// The end mark of maps and of lists without a length.
 pub(crate) const END: u8 = b'Z';

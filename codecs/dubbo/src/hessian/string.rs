@@ -21,7 +21,8 @@ pub(super) fn text(cursor: &mut Cursor<'_>) -> Result<Text, Bad> {
         clean &= pass(cursor, units)?;
         pieces += 1;
         if last {
-            return Ok(if clean && pieces == 1 {
+            let exact = |from| std::str::from_utf8(cursor.bytes.get(from..cursor.at)?).ok();
+            return Ok(if clean && pieces == 1 && exact(from).is_some() {
                 Text::Plain(from..cursor.at)
             } else {
                 Text::Coded(start..cursor.at)
@@ -68,6 +69,16 @@ fn is_ascii(text: &[u8]) -> bool {
 /// The text of the string value `bytes`, which [`text`] has read: chunks joined, surrogate pairs
 /// merged.
 pub(crate) fn rebuild(bytes: &[u8]) -> Vec<u8> {
+    from_cesu8(&shortest(&raw(bytes)))
+}
+
+/// Returns `true` if the string value `bytes` means the same to every reader: Java decodes what UTF-8 forbids.
+pub(crate) fn is_exact(bytes: &[u8]) -> bool {
+    units(&raw(bytes)).is_some()
+}
+
+/// The chunks of the string value `bytes`, joined.
+fn raw(bytes: &[u8]) -> Vec<u8> {
     let mut cursor = Cursor::new(bytes, 0);
     let mut raw = Vec::with_capacity(bytes.len());
     while let Ok((units, last)) = chunk_head(&mut cursor) {
@@ -80,7 +91,38 @@ pub(crate) fn rebuild(bytes: &[u8]) -> Vec<u8> {
             break;
         }
     }
-    from_cesu8(&raw)
+    raw
+}
+
+/// Every character in its shortest form, as Java reads it: without a look at the bits that UTF-8 fixes.
+fn shortest(raw: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(raw.len());
+    let mut rest = raw;
+    while !rest.is_empty() {
+        let low = |byte: u8| u32::from(byte & 0x3f);
+        let (unit, behind) = match *rest {
+            [a @ 0xc0..=0xdf, b, ref behind @ ..] => (u32::from(a & 0x1f) << 6 | low(b), behind),
+            [a @ 0xe0..=0xef, b, c, ref behind @ ..] => {
+                (u32::from(a & 0x0f) << 12 | low(b) << 6 | low(c), behind)
+            }
+            // ASCII; and characters of four bytes, which Java refuses.
+            [other, ref behind @ ..] => {
+                text.push(other);
+                rest = behind;
+                continue;
+            }
+            [] => break,
+        };
+        rest = behind;
+        if let Some(scalar) = char::from_u32(unit) {
+            text.extend_from_slice(scalar.encode_utf8(&mut [0; 4]).as_bytes());
+        } else {
+            // A surrogate, which `from_cesu8` merges with its other half.
+            let byte = |shift: u32| 0x80 | (unit >> shift & 0x3f) as u8;
+            text.extend_from_slice(&[0xe0 | (unit >> 12) as u8, byte(6), byte(0)]);
+        }
+    }
+    text
 }
 
 /// Appends the string value of `text`: UTF-8, where lone surrogates may stand as WTF-8. Nothing is

@@ -5,7 +5,7 @@
 mod scan;
 mod string;
 
-pub(crate) use scan::{leaf, skip};
+pub(crate) use scan::{has_parts, leaf, skip};
 pub(crate) use string::{put_text, rebuild};
 
 /// The start of an object or map.

@@ -82,6 +82,19 @@ pub(crate) fn skip(
     Ok(())
 }
 
+/// Returns `true` if the value at the cursor is a list or a map, and no reference or name that may stand for a
+/// string.
+pub(crate) fn has_parts(cursor: &Cursor<'_>) -> bool {
+    let mut cursor = cursor.clone();
+    while cursor.peek() == Ok(TYPED) {
+        cursor.at += 1;
+        if skip_symbol(&mut cursor).is_err() {
+            return false;
+        }
+    }
+    matches!(cursor.peek(), Ok(0x94..=ARRAY | MAP))
+}
+
 /// A length: an int that is not negative.
 pub(super) fn length(cursor: &mut Cursor<'_>) -> Result<usize, Bad> {
     let length = integer(cursor)?;

@@ -25,10 +25,12 @@ pub(super) fn text(cursor: &mut Cursor<'_>) -> Result<Value, Bad> {
     let start = cursor.at;
     let (tag, bytes) = parts(cursor)?;
     let plain = match tag {
+        // Readers differ in what they make of it.
+        UTF8 if std::str::from_utf8(bytes).is_err() => return Ok(Value::Hidden),
         UTF8 => true,
         UTF16 | UTF16LE | UTF16BE => false,
         // Nobody was seen to write it, and its tables are not worth carrying.
-        GB18030 => return Ok(Value::Opaque),
+        GB18030 => return Ok(Value::Hidden),
         _ => bytes.is_ascii(),
     };
     Ok(Value::Text(if plain {

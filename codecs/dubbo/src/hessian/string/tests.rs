@@ -10,7 +10,7 @@ fn read(bytes: &[u8]) -> Result<Vec<u8>, Bad> {
     let text = text(&mut cursor)?;
     assert_eq!(cursor.at, bytes.len());
     Ok(match text {
-        Text::Null => panic!("no string is null"),
+        Text::Null | Text::Hidden => panic!("no string is null"),
         Text::Plain(range) => bytes[range].to_vec(),
         Text::Coded(range) => rebuild(&bytes[range]),
     })
