@@ -216,3 +216,59 @@ fn entries_that_stay_for_the_connection_make_headers_undetermined() {
         assert_eq!(message.attribute(&lookup).as_deref(), Some(&b"alice"[..]));
     }
 }
+
+/// The same call in every encoding that there is, with these escapes in JSON and empty blocks in zlib.
+fn encodings(name: &str, escaped: &[bool], blocks: usize) -> Vec<Vec<u8>> {
+    let strict = call(name.as_bytes());
+    let length = (name.len() as u32).to_be_bytes();
+    let lax = [&length[..], name.as_bytes(), b"\x01\0\0\0\x07\0"].concat();
+    let mut compact = vec![0x82, 0x21, 7, name.len() as u8];
+    compact.extend(name.as_bytes());
+    compact.push(0);
+    let mut json = "[1,\"".to_owned();
+    for (at, char) in name.chars().enumerate() {
+        let plain = char >= ' ' && char != '"' && char != '\\';
+        if plain && !escaped.get(at).copied().unwrap_or_default() {
+            json.push(char);
+        } else {
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                json.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    json.push_str("\",1,7,{}]");
+    let zipped = compress_to_vec_zlib(&strict, 6);
+    let padded = [
+        &zipped[..2],
+        &b"\0\0\0\xff\xff".repeat(blocks),
+        &zipped[2..],
+    ]
+    .concat();
+    vec![
+        frame(&strict),
+        frame(&lax),
+        frame(&compact),
+        frame(json.as_bytes()),
+        headed(&[], b"", &strict),
+        headed(&[1], b"", &padded),
+        strict,
+        json.into_bytes(),
+    ]
+}
+
+proptest::proptest! {
+    #[test]
+    fn all_encodings_of_a_call_are_seen_alike(
+        name in "[a-z:\\PC\0]{1,12}", escaped: Vec<bool>, blocks in 0usize..2000,
+    ) {
+        let all = encodings(&name, &escaped, blocks);
+        let first = seen(&all[0]);
+        for bytes in &all {
+            proptest::prop_assert_eq!(seen(bytes), first.clone(), "{}", bytes.escape_ascii());
+        }
+        if let Some((service, method)) = first {
+            let service = service.map(|service| format!("{service}:")).unwrap_or_default();
+            proptest::prop_assert_eq!(service + &method.unwrap(), name);
+        }
+    }
+}
