@@ -81,9 +81,15 @@ fn page(text: &mut String, spec: &Spec) {
         let changeable = if key.editable { "yes" } else { "" };
         let many = if key.many { " (several values)" } else { "" };
         let read = depth(key.interest);
+        let case = if key.ignore_case {
+            "; compared without regard to case"
+        } else {
+            ""
+        };
+        let blind = undetermined(&key.blind);
         let _ = writeln!(
             text,
-            "| `{}`{many} | {on} | {read} | {changeable} | {} |",
+            "| `{}`{many} | {on} | {read} | {changeable} | {}{case}{blind} |",
             key.name, key.doc
         );
     }
@@ -95,10 +101,20 @@ fn page(text: &mut String, spec: &Spec) {
             (false, false) => "",
         };
         let read = depth(open.interest);
+        let blind = undetermined(&open.blind);
         let _ = writeln!(
             text,
-            "| `{}<name>` | both | {read} | {changeable} | {} |",
+            "| `{}<name>` | both | {read} | {changeable} | {}{blind} |",
             open.prefix, open.doc
         );
+    }
+}
+
+/// When authorization cannot see the attribute, as an end of its description.
+fn undetermined(blind: &str) -> String {
+    if blind.is_empty() {
+        String::new()
+    } else {
+        format!(". Undetermined when {blind}")
     }
 }

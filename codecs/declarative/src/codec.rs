@@ -1,6 +1,7 @@
 //! One side of one connection of a described protocol: state, and the verbs by kind of framing.
 
 mod attributes;
+mod content;
 mod edit;
 mod encode;
 mod framed;

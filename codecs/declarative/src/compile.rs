@@ -2,6 +2,7 @@
 //!
 //! It reads no bytes from the wire. Each part of the language is compiled in a file of its own.
 
+mod content;
 mod fields;
 mod meaning;
 mod metadata;

@@ -14,7 +14,7 @@ pub use crate::scalar::{Scalar, Texts, Values};
 pub use meaning::{
     KindName, KindRule, Reasons, ReplyOrder, SafetyName, SharingName, StatusTable, Timeout, Unit,
 };
-pub use metadata::{Attribute, InterestName, On, Open};
+pub use metadata::{Attribute, Content, InterestName, On, Open};
 pub use reply::{Replies, Template};
 pub use shape::{
     ByteOrder, Checksum, Counts, Delimiter, Encoding, Entries, Field, From, Length, Pattern,

@@ -10,6 +10,7 @@ mod codec;
 mod compile;
 pub mod description;
 mod entries;
+mod hessian;
 mod intern;
 mod number;
 mod plan;

@@ -209,6 +209,22 @@ pub(crate) struct Key {
     pub requests: bool,
     pub responses: bool,
     pub source: Source,
+    /// Where the server looks instead.
+    pub content: Option<Content>,
+}
+
+/// A text in the object that the content is, which a server believes more than the entry in the header.
+#[derive(Debug)]
+pub(crate) struct Content {
+    pub section: usize,
+    /// The section that names the class; of messages of other classes nothing is known.
+    pub class_section: Option<usize>,
+    pub class: Box<[u8]>,
+    pub field: Box<[u8]>,
+    /// The content is an object in Hessian 2.
+    pub when: Box<[Test]>,
+    /// The server takes the entry.
+    pub entry_when: Option<Box<[Test]>>,
 }
 
 #[derive(Debug)]

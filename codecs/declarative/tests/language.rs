@@ -333,44 +333,49 @@ fn counted_entries_conditional_sections_and_checksums() {
 
     let mut broken = traced.clone();
     broken[14] ^= 1;
-    let error = server.decode(&broken, Interest::Body).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            DecodeError::Message {
-                answer: Some(_),
-                ..
-            }
-        ),
-        "{error}"
-    );
-    assert!(
-        server.decode(&broken, Interest::Route).is_ok(),
-        "whoever does not read it does not check it"
-    );
+    for want in [Interest::Route, Interest::Headers, Interest::Body] {
+        let error = server.decode(&broken, want).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                DecodeError::Message {
+                    answer: Some(_),
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
     let bomb = boxed(0, b"\xff\xff");
     let error = server.decode(&bomb, Interest::Route).unwrap_err();
     assert_eq!(error.violation(), &Violation::Entries { limit: 512 });
 }
 
+/// A damaged response costs one call, not the connection that others share.
 #[test]
-fn what_was_damaged_stays_damaged_under_another_id() {
+fn what_is_damaged_is_not_forwarded() {
     let boxes = described(BOXES);
-    let mut server = codec(&boxes, Side::Server);
-    let mut bytes = boxed(0, b"\0\0\x04\0openrest");
-    bytes[20] ^= 0x10;
-    let Ok(Decoded::Message(mut request, _)) = server.decode(&bytes, Interest::Route) else {
-        panic!("routed on what is known");
+    let damaged = {
+        let mut bytes = boxed(0, b"\0\0\x04\0openrest");
+        bytes[20] ^= 0x10;
+        bytes
     };
-    request.set_id(0x1234);
-    let forwarded = encoded(&boxes, &request);
-    let error = codec(&boxes, Side::Server)
-        .decode(&forwarded, Interest::Body)
-        .unwrap_err();
+    let good = boxed(0, b"\0\0\x04\0openrest");
+    let mut server = codec(&boxes, Side::Server);
+    let both = [&damaged[..], &good].concat();
+    let error = server.decode(&both, Interest::Route).unwrap_err();
     assert_eq!(
         error.violation(),
         &Violation::Invalid("the checksum is wrong")
     );
+    let DecodeError::Message { length, .. } = error else {
+        panic!("its length is known");
+    };
+    assert_eq!(length, damaged.len());
+    let Ok(Decoded::Message(next, _)) = server.decode(&both[length..], Interest::Route) else {
+        panic!("the next message is served");
+    };
+    assert_eq!(next.wire(), good);
 }
 
 /// A response over the limit flows through in pieces, and its checksum follows the new id.

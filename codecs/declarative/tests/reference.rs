@@ -48,7 +48,7 @@ fn listed(readme: &str, section: &str) -> BTreeSet<String> {
 #[test]
 fn the_reference_lists_every_field() {
     let readme = include_str!("../README.md");
-    let types: [(&str, BTreeSet<String>); 16] = [
+    let types: [(&str, BTreeSet<String>); 17] = [
         ("Description", fields::<language::Description>()),
         ("Delimiter", fields::<language::Delimiter>()),
         ("Variant", fields::<language::Variant>()),
@@ -63,6 +63,7 @@ fn the_reference_lists_every_field() {
         ("StatusTable", fields::<language::StatusTable>()),
         ("Reasons", fields::<language::Reasons>()),
         ("Attribute", fields::<language::Attribute>()),
+        ("Content", fields::<language::Content>()),
         ("Open", fields::<language::Open>()),
         ("Replies", fields::<language::Replies>()),
     ];

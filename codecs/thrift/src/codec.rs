@@ -198,14 +198,16 @@ impl ThriftCodec {
         }
     }
 
-    /// Walks the struct of a framed message that is held whole. Nothing may stand behind it: a
+    /// Walks the struct of a framed message that is held whole, and inflated if it is compressed. Nothing may stand behind it: a
     /// server would take it for another message, one that was never routed.
     fn body(&mut self, bytes: &[u8], front: &Front) -> Result<(), Violation> {
-        let Some(envelope) = &front.envelope else {
-            return Ok(());
+        let (bytes, envelope, first) = match (&front.envelope, &front.inflated) {
+            (Some(envelope), _) => (bytes, envelope, front.start()),
+            (None, Some(inflated)) => (&*inflated.bytes, &inflated.envelope, 0),
+            (None, None) => return Ok(()),
         };
         let start = match envelope.encoding {
-            Encoding::Json => front.start(),
+            Encoding::Json => first,
             _ => envelope.body,
         };
         let scanner = self.scanner.get_or_insert_default();

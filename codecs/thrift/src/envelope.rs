@@ -143,18 +143,50 @@ pub(crate) fn seqid_digits(encoding: Encoding, seqid: i32) -> Digits {
     }
 }
 
-/// `Service:method`, as `TMultiplexedProtocol` writes names, split at the first colon.
-pub(crate) fn split_name(
-    bytes: &[u8],
-    name: (usize, usize),
-) -> (Option<(usize, usize)>, (usize, usize)) {
+/// A name as the processors of servers split it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Split {
+    /// The part in front of the first colon, if there is one.
+    pub(crate) service: Option<(usize, usize)>,
+    pub(crate) method: (usize, usize),
+    /// All servers read the same service and method. Otherwise the parts are the best guess.
+    pub(crate) sure: bool,
+}
+
+/// Splits `Service:method`, as `TMultiplexedProtocol` writes names, at the first colon.
+///
+/// Servers differ where there is more than one colon or an empty part: Java, Python, Go and most others
+/// split at the first colon, Node takes the first two of all parts, and C++ drops empty parts, so that to it
+/// `:add` and `add:` are calls of the service without a name. A zero byte ends the name for servers in C,
+/// and bytes that are not UTF-8 are replaced by some servers and refused by others.
+#[inline]
+pub(crate) fn split_name(bytes: &[u8], name: (usize, usize)) -> Split {
     let (start, end) = name;
-    let colon = bytes
-        .get(start..end)
-        .and_then(|name| name.iter().position(|byte| *byte == b':'));
-    match colon {
-        Some(length) => (Some((start, start + length)), (start + length + 1, end)),
-        None => (None, name),
+    let text = bytes.get(start..end).unwrap_or_default();
+    let (mut colons, mut first, mut zero, mut high) = (0usize, 0, false, 0);
+    for (at, byte) in text.iter().enumerate() {
+        if *byte == b':' {
+            colons += 1;
+            if colons == 1 {
+                first = at;
+            }
+        }
+        zero |= *byte == 0;
+        high |= *byte;
+    }
+    let plain = !zero && (high < 0x80 || std::str::from_utf8(text).is_ok());
+    if colons == 0 {
+        return Split {
+            service: None,
+            method: name,
+            sure: plain,
+        };
+    }
+    let method = start + first + 1;
+    Split {
+        service: Some((start, start + first)),
+        method: (method, end),
+        sure: plain && colons == 1 && first > 0 && method < end,
     }
 }
 
@@ -212,8 +244,42 @@ mod tests {
 
     #[test]
     fn a_multiplexed_name_is_split_at_its_first_colon() {
-        assert_eq!(split_name(b"Demo:add", (0, 8)), (Some((0, 4)), (5, 8)));
-        assert_eq!(split_name(b"a:b:c", (0, 5)), (Some((0, 1)), (2, 5)));
-        assert_eq!(split_name(b"add", (0, 3)), (None, (0, 3)));
+        let split = |name: &[u8]| {
+            let Split {
+                service,
+                method,
+                sure,
+            } = split_name(name, (0, name.len()));
+            (service, method, sure)
+        };
+        assert_eq!(split(b"Demo:add"), (Some((0, 4)), (5, 8), true));
+        assert_eq!(split(b"add"), (None, (0, 3), true));
+        assert_eq!(
+            split("D\u{e9}:add".as_bytes()),
+            (Some((0, 3)), (4, 7), true)
+        );
+        assert_eq!(split(b"a:b:c"), (Some((0, 1)), (2, 5), false));
+    }
+
+    #[test]
+    fn names_that_servers_split_differently_are_not_sure() {
+        let names: [&[u8]; 9] = [
+            b"Calc::secret",
+            b"Calc:secret:",
+            b"::Admin:add",
+            b":secret",
+            b"secret:",
+            b":",
+            b"secret\0",
+            b"Calc:secret\0x",
+            b"secr\xffet",
+        ];
+        for name in names {
+            assert!(
+                !split_name(name, (0, name.len())).sure,
+                "{}",
+                name.escape_ascii()
+            );
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::cursor::{Cursor, Stop};
 use crate::dialect::{Dialect, Encoding, MessageType, Transport};
 use crate::envelope::{self, Envelope};
 use crate::header::{self, Header, INT_KEY_VALUE, KEY_VALUE, Name, Pair, Transform};
-use crate::inflate::Inflater;
+use crate::inflate::{self, Inflater};
 use crate::outcome::{self, Outcome};
 
 /// How many bytes of a compressed payload must be there before its front is inflated.
@@ -26,12 +26,25 @@ pub(crate) struct Front {
     pub(crate) kind: Option<MessageType>,
     /// The name, where it does not lie in the message's bytes (a compressed payload).
     pub(crate) inflated_name: Option<Vec<u8>>,
+    /// The whole of a compressed payload, if the body is to be walked and it is not too large.
+    pub(crate) inflated: Option<Inflated>,
+    /// The payload was read as a server reads it. Otherwise method, service and type are guesses.
+    pub(crate) payload_sure: bool,
+    /// No entries of the header block are hidden from this codec.
+    pub(crate) entries_sure: bool,
     pub(crate) outcome: Outcome,
     pub(crate) noted: Noted,
     /// The entries of the header block were walked, and are in order.
     pub(crate) entries_checked: bool,
     /// What is wrong with a message that can be answered all the same.
     pub(crate) flaw: Option<Violation>,
+}
+
+/// A compressed payload that is inflated to its end.
+#[derive(Debug)]
+pub(crate) struct Inflated {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) envelope: Envelope,
 }
 
 /// What the entries of a `TTHeader` block say of the call (CloudWeGo's `transmeta` numbers).
@@ -41,6 +54,9 @@ pub(crate) struct Noted {
     pub(crate) method: Option<(usize, usize)>,
     pub(crate) token: Option<(usize, usize)>,
     pub(crate) timeout: Option<Duration>,
+    /// The service, and the token, came twice.
+    pub(crate) service_twice: bool,
+    pub(crate) token_twice: bool,
     kind: Option<MessageType>,
     failed: bool,
 }
@@ -92,6 +108,9 @@ impl Front {
             envelope: Some(envelope),
             kind: Some(envelope.kind),
             inflated_name: None,
+            inflated: None,
+            payload_sure: true,
+            entries_sure: true,
             outcome: outcome::read(bytes, &envelope),
             noted: Noted::default(),
             entries_checked: false,
@@ -111,16 +130,17 @@ impl Front {
         let mut noted = Noted::default();
         // A TTHeader block is walked for the service, which is found nowhere else.
         let checks = transport == Transport::TtHeader || want >= Interest::Headers;
-        let flaw = if checks {
+        let checked = if checks {
             let note = &mut |pair: &Pair<'_>| {
                 if transport == Transport::TtHeader {
                     noted.note(pair);
                 }
             };
-            header::check(bytes, &header, limits, note).err()
+            header::check(bytes, &header, limits, note)
         } else {
-            None
+            Ok(true)
         };
+        let flaw = checked.clone().err();
         let mut front = Self {
             dialect: Dialect {
                 transport,
@@ -134,6 +154,9 @@ impl Front {
             envelope: None,
             kind: noted.kind,
             inflated_name: None,
+            inflated: None,
+            payload_sure: false,
+            entries_sure: checked.is_ok_and(|all| all),
             outcome: noted.outcome(),
             noted,
             entries_checked: checks && flaw.is_none(),
@@ -144,7 +167,7 @@ impl Front {
             // Empty payloads and protocols of others are routed by their headers.
             _ if header.end == total || header.protocol > 2 => {}
             Transform::None => front.payload(bytes, total, &header)?,
-            Transform::Zlib => front.zipped(bytes, total, &header, inflater)?,
+            Transform::Zlib => front.zipped(bytes, total, &header, (want, inflater))?,
             Transform::Other(_) => {}
         }
         Ok(front)
@@ -168,6 +191,7 @@ impl Front {
         }
         self.found(bytes, &envelope);
         self.envelope = Some(envelope);
+        self.payload_sure = true;
         Ok(())
     }
 
@@ -177,8 +201,16 @@ impl Front {
         bytes: &[u8],
         total: usize,
         header: &Header,
-        inflater: &mut Inflater,
+        (want, inflater): (Interest, &mut Inflater),
     ) -> Result<(), Stop> {
+        if want == Interest::Body && bytes.len() == total {
+            self.whole(bytes.get(header.end..).unwrap_or_default());
+            // TTHeader servers do not agree on what a transform is.
+            self.payload_sure &= header.transport == Transport::Header;
+            if self.payload_sure {
+                return Ok(());
+            }
+        }
         let enough = header.end.saturating_add(ENOUGH_ZIPPED).min(total);
         let payload = bytes.get(header.end..enough).ok_or(Stop::Short(enough))?;
         let front = inflater.front(payload);
@@ -188,6 +220,22 @@ impl Front {
             self.found(front, &envelope);
         }
         Ok(())
+    }
+
+    /// The message of a payload that is inflated to its end.
+    fn whole(&mut self, payload: &[u8]) {
+        let Some(bytes) = inflate::whole(payload) else {
+            return;
+        };
+        let Ok(envelope) = envelope::read(&bytes, 0) else {
+            return;
+        };
+        let (start, end) = envelope.name;
+        self.inflated_name = bytes.get(start..end).map(<[u8]>::to_vec);
+        self.found(&bytes, &envelope);
+        let named = self.header.as_ref().map(|header| header.protocol);
+        self.payload_sure = named == Some(u32::from(envelope.encoding.header_id()));
+        self.inflated = Some(Inflated { bytes, envelope });
     }
 
     fn found(&mut self, bytes: &[u8], envelope: &Envelope) {
@@ -225,10 +273,10 @@ impl Front {
     pub(crate) fn names(&self, bytes: &[u8]) -> Names {
         match &self.envelope {
             Some(envelope) if self.is_request() => {
-                let (service, method) = envelope::split_name(bytes, envelope.name);
+                let split = envelope::split_name(bytes, envelope.name);
                 Names {
-                    service: service.or(self.noted.service),
-                    method: Some(method),
+                    service: split.service.or(self.noted.service),
+                    method: Some(split.method),
                 }
             }
             // Replies repeat the method's name without the service's.
@@ -243,15 +291,14 @@ impl Front {
         }
     }
 
-    /// Service and method of a compressed payload.
-    pub(crate) fn inflated_names(&self) -> Option<(Option<&[u8]>, &[u8])> {
+    /// The method of a compressed payload, as written.
+    fn inflated_method(&self) -> Option<&[u8]> {
         let name = self.inflated_name.as_deref()?;
         if !self.is_request() {
-            return Some((None, name));
+            return Some(name);
         }
-        let (service, (start, end)) = envelope::split_name(name, (0, name.len()));
-        let service = service.and_then(|(start, end)| name.get(start..end));
-        Some((service, name.get(start..end)?))
+        let (start, end) = envelope::split_name(name, (0, name.len())).method;
+        name.get(start..end)
     }
 
     /// Where the payload starts.
@@ -275,8 +322,8 @@ impl Front {
     pub(crate) fn answer(&self, bytes: &[u8]) -> Option<Box<Receipt>> {
         let known = self.kind == Some(MessageType::Call);
         known.then(|| {
-            let name = match (self.inflated_names(), self.names(bytes).method) {
-                (Some((_, method)), _) => method,
+            let name = match (self.inflated_method(), self.names(bytes).method) {
+                (Some(method), _) => method,
                 (None, Some((start, end))) => bytes.get(start..end).unwrap_or_default(),
                 (None, None) => b"",
             };
@@ -297,7 +344,10 @@ impl Noted {
         let span = Some((pair.at, pair.at + pair.value.len()));
         let number = || std::str::from_utf8(pair.value).ok()?.parse::<u64>().ok();
         match (pair.block, pair.name) {
-            (INT_KEY_VALUE, Name::Number(6)) => self.service = span,
+            (INT_KEY_VALUE, Name::Number(6)) => {
+                self.service_twice = self.service.is_some();
+                self.service = span;
+            }
             (INT_KEY_VALUE, Name::Number(9)) => self.method = span,
             (INT_KEY_VALUE, Name::Number(12)) => {
                 // No time at all is Kitex's way to say: none set.
@@ -308,7 +358,10 @@ impl Noted {
                 self.kind = kind.and_then(MessageType::from_wire);
             }
             (KEY_VALUE, Name::Text(b"biz-status")) => self.failed = pair.value != b"0",
-            (header::ACL_TOKEN, _) => self.token = span,
+            (header::ACL_TOKEN, _) => {
+                self.token_twice = self.token.is_some();
+                self.token = span;
+            }
             _ => {}
         }
     }

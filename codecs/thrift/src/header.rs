@@ -273,15 +273,16 @@ impl<'b> Pairs<'b> {
     }
 }
 
-/// Checks that all entries can be read and are not too many, and shows them to `visit`.
+/// Checks that all entries can be read and are not too many, and shows them to `visit`. Returns `false` if a
+/// server may see others: entries that stay for the connection, or blocks of a kind that is not known here.
 pub(crate) fn check<'b>(
     frame: &'b [u8],
     header: &Header,
     limits: &Limits,
     visit: &mut dyn FnMut(&Pair<'b>),
-) -> Result<(), Violation> {
+) -> Result<bool, Violation> {
     let mut pairs = Pairs::new(frame, header.transport, header.entries, header.end);
-    let mut count = 0usize;
+    let (mut count, mut sure) = (0usize, true);
     while let Some(pair) = pairs.next()? {
         count += 1;
         if count > limits.entries {
@@ -289,9 +290,13 @@ pub(crate) fn check<'b>(
                 limit: limits.entries,
             });
         }
+        sure &= pair.block != PERSISTENT || header.transport == Transport::TtHeader;
         visit(&pair);
     }
-    Ok(())
+    // What is left is padding: zeros.
+    let rest = pairs.rest().and_then(|rest| frame.get(rest..header.end));
+    let padding = rest.is_none_or(|rest| rest.iter().all(|byte| *byte == 0));
+    Ok(sure && padding)
 }
 
 /// [`meltemi_frame::Walk`] for `THeader`.

@@ -2,10 +2,20 @@
 //! nothing of what the payload says.
 
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
+use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 
 /// As much of a payload as is ever inflated, in bytes: enough for the front of a message, and
 /// no matter what a bomb would grow to.
 const FRONT: usize = 4 << 10;
+
+/// The largest payload that is inflated whole, in bytes. A payload that grows larger is not read to its end.
+const WHOLE: usize = 1 << 20;
+
+/// The whole of what `payload` stands for. `None` if it is not a zlib stream with an end, or larger than
+/// a mebibyte. Bytes behind the end of the stream are ignored, as servers ignore them.
+pub(crate) fn whole(payload: &[u8]) -> Option<Vec<u8>> {
+    decompress_to_vec_zlib_with_limit(payload, WHOLE).ok()
+}
 
 /// Inflates fronts of payloads. It owns no memory until it is used.
 #[derive(Default)]
@@ -42,6 +52,21 @@ impl Inflater {
 mod tests {
     use super::*;
     use miniz_oxide::deflate::compress_to_vec_zlib;
+
+    #[test]
+    fn a_payload_is_inflated_whole_up_to_a_limit() {
+        for (length, read) in [
+            (0, true),
+            (FRONT * 3, true),
+            (WHOLE, true),
+            (WHOLE + 1, false),
+        ] {
+            let zipped = compress_to_vec_zlib(&vec![b'x'; length], 6);
+            let found = whole(&zipped).map(|bytes| bytes.len());
+            assert_eq!(found, read.then_some(length));
+            assert_eq!(whole(&zipped[..zipped.len() / 2]), None);
+        }
+    }
 
     #[test]
     fn only_the_front_is_inflated() {

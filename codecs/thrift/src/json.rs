@@ -255,9 +255,15 @@ impl Brackets {
     }
 }
 
-/// The bytes of a string as it is written between quotes.
-pub(crate) fn unescape(raw: &[u8]) -> Vec<u8> {
+/// The bytes of a string as it is written between quotes, and whether every server reads the same: bytes
+/// that are not UTF-8, unknown escapes and halves of a surrogate pair are replaced here.
+pub(crate) fn unescape(raw: &[u8]) -> (Vec<u8>, bool) {
     let text = String::from_utf8_lossy(raw);
+    let mut sure = matches!(text, std::borrow::Cow::Borrowed(_));
+    let decode = |units: &[u16], sure: &mut bool| {
+        *sure &= char::decode_utf16(units.iter().copied()).all(|char| char.is_ok());
+        String::from_utf16_lossy(units)
+    };
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars();
     let mut units: Vec<u16> = Vec::new();
@@ -265,11 +271,14 @@ pub(crate) fn unescape(raw: &[u8]) -> Vec<u8> {
         let escape = if char == '\\' { chars.next() } else { None };
         if escape == Some('u') {
             let digits: String = chars.by_ref().take(4).collect();
-            units.push(u16::from_str_radix(&digits, 16).unwrap_or(0xfffd));
+            let unit = u16::from_str_radix(&digits, 16).ok();
+            sure &= unit.is_some() && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+            sure &= digits.len() == 4;
+            units.push(unit.unwrap_or(0xfffd));
             continue;
         }
         // Surrogates come as two escapes in a row, so units are kept until something else follows.
-        out.push_str(&String::from_utf16_lossy(&units));
+        out.push_str(&decode(&units, &mut sure));
         units.clear();
         out.push(match escape {
             None => char,
@@ -278,11 +287,14 @@ pub(crate) fn unescape(raw: &[u8]) -> Vec<u8> {
             Some('t') => '\t',
             Some('b') => '\u{8}',
             Some('f') => '\u{c}',
-            Some(other) => other,
+            Some(other) => {
+                sure &= matches!(other, '"' | '\\' | '/');
+                other
+            }
         });
     }
-    out.push_str(&String::from_utf16_lossy(&units));
-    out.into_bytes()
+    out.push_str(&decode(&units, &mut sure));
+    (out.into_bytes(), sure)
 }
 
 /// `text` as it is written between quotes.
@@ -336,9 +348,14 @@ mod tests {
     #[test]
     fn strings_survive_escaping() {
         for text in ["plain", "q\"b\\n\nt\tc\u{1}", "h\u{e9} \u{1f600}"] {
-            assert_eq!(unescape(escape(text).as_bytes()), text.as_bytes());
+            let plain = (text.as_bytes().to_vec(), true);
+            assert_eq!(unescape(escape(text).as_bytes()), plain);
         }
-        assert_eq!(unescape(br"\ud83d\ude00x"), "\u{1f600}x".as_bytes());
+        let pair = ("\u{1f600}x".as_bytes().to_vec(), true);
+        assert_eq!(unescape(br"\ud83d\ude00x"), pair);
+        for odd in [&br"\ud83dx"[..], br"\q", br"\u+03a", br"\u3a", b"\\n\xff"] {
+            assert!(!unescape(odd).1, "{}", odd.escape_ascii());
+        }
     }
 
     #[test]

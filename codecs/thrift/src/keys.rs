@@ -16,6 +16,10 @@ pub(crate) const EXCEPTION: KeyId = KeyId(7);
 /// The prefix of open metadata.
 pub(crate) const HEADER_PREFIX: &str = "header.";
 
+/// When service and method cannot be determined.
+const UNREAD: &str = "servers split the name differently (`a::b`), or the payload is compressed by other means than \
+    zlib, or to more than 1 MiB";
+
 pub(crate) fn spec() -> Spec {
     let request = KeySpec::request;
     Spec {
@@ -30,24 +34,31 @@ pub(crate) fn spec() -> Spec {
                 "method",
                 "the method, without the service of a multiplexed name",
             )
-            .both(),
+            .both()
+            .authoritative_at(Interest::Body)
+            .blind(UNREAD),
             request(
                 "service",
                 "the service of a multiplexed name (Service:method), or of the TTHeader",
-            ),
+            )
+            .authoritative_at(Interest::Body)
+            .blind(UNREAD),
             request("transport", "framed, unframed, header or ttheader").both(),
             request(
                 "protocol",
                 "binary, lax (binary without a version), compact or json",
             )
             .both(),
-            request("type", "call, oneway, reply or exception").both(),
+            request("type", "call, oneway, reply or exception")
+                .both()
+                .authoritative_at(Interest::Body)
+                .blind("the payload is compressed by other means than zlib, or to more than 1 MiB"),
             request(
                 "transform",
                 "what was done to a THeader payload: zlib, hmac, snappy, qlz, zstd or other",
             )
             .both(),
-            request("acl_token", "the access token of a TTHeader"),
+            request("acl_token", "the access token of a TTHeader").blind("there are two"),
             KeySpec::response(
                 "exception",
                 "declared, business, or a TApplicationException's type, as unknown_method",
@@ -59,7 +70,8 @@ pub(crate) fn spec() -> Spec {
             interest: Interest::Headers,
             edit_requests: true,
             edit_responses: true,
-            blind: "".into(),
+            blind: "the block has entries for the whole connection, or a kind that is not known"
+                .into(),
         }],
         replies: Reason::ALL,
         operation: "method".into(),

@@ -2,8 +2,7 @@
 //! which it is encoded and answered later. Attribute slots are those of [`crate::keys`].
 
 use meltemi_frame::{
-    Attributes, DecodeError, Decoded, Head, KeyId, Kind, Message, Open, Receipt, Side, Span,
-    Violation,
+    Attributes, DecodeError, Decoded, Head, Kind, Message, Open, Receipt, Side, Span, Violation,
 };
 
 use crate::dialect::{Dialect, Encoding, MessageType, Transport};
@@ -121,8 +120,10 @@ pub(crate) fn plain<'b>(
     let encoding = (keys::PROTOCOL, Encoding::Strict.name());
     let kind = (keys::TYPE, envelope.kind.name());
     let (mut service, mut name, mut exception) = (None, envelope.name, None);
+    let mut sure = true;
     if side == Side::Server {
-        (service, name) = envelope::split_name(wire, name);
+        let split = envelope::split_name(wire, name);
+        (service, name, sure) = (split.service, split.method, split.sure);
     } else {
         let outcome = outcome::read(wire, envelope);
         (head.status, exception) = (outcome.status, outcome.exception);
@@ -138,6 +139,10 @@ pub(crate) fn plain<'b>(
     attributes.set_span(keys::METHOD, name);
     if let Some(service) = service {
         attributes.set_span(keys::SERVICE, span(service));
+    }
+    if !sure {
+        attributes.set_undetermined(keys::METHOD);
+        attributes.set_undetermined(keys::SERVICE);
     }
     let message = Message::of(head, attributes, layout, wire);
     Ok(Decoded::Message(message, wire.len()))
@@ -157,29 +162,13 @@ fn is_upgrade(message: &Message<'_>, front: &Front) -> bool {
 fn attributes(message: &mut Message<'_>, front: &Front, names: Names, side: Side) {
     let wire = message.wire();
     let dialect = front.dialect;
-    let json = dialect.encoding == Encoding::Json;
     let attributes = &mut message.attributes;
-    let mut name = |key: KeyId, span: Option<(usize, usize)>, json: bool| {
-        let Some((start, end)) = span else { return };
-        match wire.get(start..end) {
-            Some(raw) if json && raw.contains(&b'\\') => {
-                attributes.set_kept(key, json::unescape(raw));
-            }
-            _ => attributes.set_span(key, Span::new(start, end)),
-        }
-    };
-    name(keys::METHOD, names.method, json);
-    name(
-        keys::SERVICE,
-        names.service.filter(|_| side == Side::Server),
-        json,
-    );
-    name(keys::ACL_TOKEN, front.noted.token, false);
-    if let Some((service, method)) = front.inflated_names() {
-        if let Some(service) = service {
-            attributes.set_kept(keys::SERVICE, service.to_vec());
-        }
-        attributes.set_kept(keys::METHOD, method.to_vec());
+    let name_sure = called(attributes, front, names, wire, side);
+    if let Some((start, end)) = front.noted.token {
+        attributes.set_span(keys::ACL_TOKEN, Span::new(start, end));
+    }
+    if side == Side::Server {
+        doubts(attributes, front, name_sure);
     }
     attributes.set_static(keys::TRANSPORT, dialect.transport.name());
     if front
@@ -208,6 +197,74 @@ fn attributes(message: &mut Message<'_>, front: &Front, names: Names, side: Side
                 },
             });
         }
+    }
+}
+
+/// Sets service and method. Returns `false` if servers differ in how they read them.
+fn called(
+    attributes: &mut Attributes,
+    front: &Front,
+    names: Names,
+    wire: &[u8],
+    side: Side,
+) -> bool {
+    let place = front.envelope.as_ref().map(|envelope| envelope.name);
+    let inflated = front.inflated_name.as_deref();
+    let written = inflated.or_else(|| wire.get(place?.0..place?.1));
+    let escaped = front.dialect.encoding == Encoding::Json
+        && written.is_some_and(|name| name.contains(&b'\\'));
+    let noted = front.noted.service.filter(|_| side == Side::Server);
+    let mut service_of = |span: Option<(usize, usize)>| {
+        if let Some((start, end)) = span {
+            attributes.set_span(keys::SERVICE, Span::new(start, end));
+        }
+    };
+    let Some(name) = written.filter(|_| escaped || inflated.is_some()) else {
+        // The name lies in the message's bytes.
+        let request = side == Side::Server && front.is_request();
+        let split = place.map(|place| envelope::split_name(wire, place));
+        service_of(names.service.filter(|_| side == Side::Server));
+        if let Some((start, end)) = names.method {
+            attributes.set_span(keys::METHOD, Span::new(start, end));
+        }
+        return !request || split.is_none_or(|split| split.sure);
+    };
+    let (name, sure) = if escaped {
+        json::unescape(name)
+    } else {
+        (name.to_vec(), true)
+    };
+    service_of(noted);
+    if side == Side::Client {
+        attributes.set_kept(keys::METHOD, name);
+        return true;
+    }
+    let split = envelope::split_name(&name, (0, name.len()));
+    let part = |(start, end): (usize, usize)| name.get(start..end).unwrap_or_default().to_vec();
+    if let Some(service) = split.service {
+        attributes.set_kept(keys::SERVICE, part(service));
+    }
+    attributes.set_kept(keys::METHOD, part(split.method));
+    sure && split.sure
+}
+
+/// Marks what a server may read differently.
+fn doubts(attributes: &mut Attributes, front: &Front, name_sure: bool) {
+    if !front.payload_sure || !name_sure {
+        attributes.set_undetermined(keys::METHOD);
+        attributes.set_undetermined(keys::SERVICE);
+    }
+    if !front.payload_sure {
+        attributes.set_undetermined(keys::TYPE);
+    }
+    if front.noted.service_twice {
+        attributes.set_undetermined(keys::SERVICE);
+    }
+    if front.noted.token_twice {
+        attributes.set_undetermined(keys::ACL_TOKEN);
+    }
+    if !front.entries_sure {
+        attributes.set_open_undetermined();
     }
 }
 
@@ -273,6 +330,18 @@ pub(crate) fn receipt(request: &Message<'_>) -> Receipt {
         // As written: JSON keeps its escapes.
         Some((start, end)) => wire.get(start..end),
         None => request.attributes.slot(keys::METHOD, wire),
+    };
+    let escaped;
+    let name = match name {
+        // What was inflated is no longer escaped.
+        Some(name)
+            if noted_span(request, note::NAME).is_none()
+                && dialect(request).encoding == Encoding::Json =>
+        {
+            escaped = json::escape(&String::from_utf8_lossy(name));
+            Some(escaped.as_bytes())
+        }
+        name => name,
     };
     let seqid = request.head.id.unwrap_or_default() as i32;
     let inner = noted(request, note::INNER_SEQID).cast_signed();

@@ -6,7 +6,8 @@ use crate::entries::Format;
 use crate::intern::decimal;
 use crate::plan::{Field, Key, Source, Test, Variant, View};
 
-fn wanted(variant: &Variant, kind: Kind, want: Interest) -> impl Iterator<Item = &Key> {
+/// The attributes of such messages that are looked for at this depth.
+pub(super) fn wanted(variant: &Variant, kind: Kind, want: Interest) -> impl Iterator<Item = &Key> {
     let response = matches!(kind, Kind::Response | Kind::Push | Kind::Pong);
     variant.keys.iter().filter(move |key| {
         key.interest <= want
@@ -65,7 +66,8 @@ fn set_field(
 /// Sets the attributes that are entries of the open metadata, in one walk over it.
 ///
 /// Entries that cannot be read end the walk: the message is routed on what is known, unless the
-/// whole of it is to be checked.
+/// whole of it is to be checked. What stands behind them is undetermined, and so is an attribute of which
+/// there are two values: servers take the first or the last.
 pub(super) fn entries(
     message: &mut Message<'_>,
     variant: &Variant,
@@ -89,6 +91,10 @@ pub(super) fn entries(
             if want == Interest::Body {
                 return Err(Violation::Invalid("its metadata cannot be read to the end"));
             }
+            for key in wanted(variant, kind, want).filter(|key| named(key)) {
+                message.attributes.set_undetermined(key.id);
+            }
+            message.attributes.set_open_undetermined();
             return Ok(());
         };
         count += 1;
@@ -106,9 +112,13 @@ pub(super) fn entries(
                 .iter()
                 .position(|other| **other == *name)
                 .map(|rank| rank + 1);
-            if let (Some(rank), Some(best)) = (rank, best.get_mut(usize::from(key.id.0)))
-                && (*best == 0 || rank < *best)
-            {
+            let (Some(rank), Some(best)) = (rank, best.get_mut(usize::from(key.id.0))) else {
+                continue;
+            };
+            if *best != 0 && message.attributes.slot(key.id, wire) != found.value.of(wire) {
+                message.attributes.set_undetermined(key.id);
+            }
+            if *best == 0 || rank < *best {
                 *best = rank;
                 message.attributes.set_span(key.id, found.value);
             }

@@ -6,7 +6,7 @@ use meltemi_frame::{
 
 use super::place::{Body, Cut, Sections};
 use super::{
-    Described, Known, Rest, attributes, head_of, not_expected, note, put_length, put_note,
+    Described, Known, Rest, attributes, content, head_of, not_expected, note, put_length, put_note,
 };
 use crate::checksum::crc32;
 use crate::plan::{Ending, Fit, Open, Plan, Variant, View, all_pass, fits};
@@ -293,11 +293,17 @@ impl Shape<'_, '_> {
                 });
             }
         }
+        if self.want == Interest::Body {
+            let view = View::of(wire);
+            content::compare(&mut message, self.variant, view, &|section| {
+                sections.get(section).copied().flatten()
+            });
+        }
         Ok(message)
     }
 
-    /// An end marker that is not there means that the length was not what it seemed; a checksum is
-    /// the concern of those who read the body.
+    /// An end marker that is not there means that the length was not what it seemed. A wrong checksum costs
+    /// this message alone: a server that gets it closes the connection, which other clients may share.
     fn check_trailer(&self, wire: &[u8], known: Known<'_>) -> Result<(), DecodeError> {
         let Some(trailer) = self
             .variant
@@ -313,10 +319,7 @@ impl Shape<'_, '_> {
             Ending::Bytes(bytes) if **bytes != *found => Err(known.lost(Violation::Invalid(
                 "the message does not end with its end marker",
             ))),
-            Ending::Crc32(number)
-                if self.want == Interest::Body
-                    && number.read(found) != Some(i64::from(crc32(body))) =>
-            {
+            Ending::Crc32(number) if number.read(found) != Some(i64::from(crc32(body))) => {
                 Err(known.malformed(Violation::Invalid("the checksum is wrong"), self.total))
             }
             Ending::Bytes(_) | Ending::Crc32(_) => Ok(()),

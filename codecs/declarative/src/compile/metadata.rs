@@ -49,10 +49,14 @@ impl Compiler<'_> {
                     "rename one",
                 );
             }
-            specs.push(spec(attribute));
+            specs.push(Self::spec(attribute));
             let id = KeyId(u8::try_from(at).unwrap_or(u8::MAX));
             for (at, source) in self.sources(&path, attribute, variants) {
+                let variant = variants.get(at);
+                let content =
+                    variant.and_then(|variant| self.content(&path, attribute, at, variant));
                 let key = Key {
+                    content,
                     id,
                     interest: interest(attribute.interest),
                     requests: attribute.on != On::Responses,
@@ -356,34 +360,18 @@ fn need(variant: &mut Variant, section: usize) {
     }
 }
 
-fn section_of(variant: &Variant, name: &str) -> Option<usize> {
+pub(super) fn section_of(variant: &Variant, name: &str) -> Option<usize> {
     variant
         .sections
         .iter()
         .position(|section| section.name == name)
 }
 
-fn spec(attribute: &Attribute) -> KeySpec {
-    let doc = text_or(&attribute.doc, "as described");
-    KeySpec {
-        name: attribute.name.clone().into(),
-        doc: doc.into(),
-        interest: interest(attribute.interest),
-        request: attribute.on != On::Responses,
-        response: attribute.on != On::Requests,
-        editable: false,
-        many: false,
-        authoritative: interest(attribute.interest),
-        ignore_case: false,
-        blind: "".into(),
-    }
-}
-
-fn text_or(text: &str, default: &str) -> String {
+pub(super) fn text_or(text: &str, default: &str) -> String {
     (if text.is_empty() { default } else { text }).to_owned()
 }
 
-const fn interest(name: InterestName) -> Interest {
+pub(super) const fn interest(name: InterestName) -> Interest {
     match name {
         InterestName::Route => Interest::Route,
         InterestName::Headers => Interest::Headers,
