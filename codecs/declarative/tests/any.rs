@@ -161,7 +161,7 @@ proptest! {
     #[test]
     fn any_description_on_any_bytes(value in description(), bytes in bytes(), small: bool, want in 0..3) {
         let want = [Interest::Route, Interest::Headers, Interest::Body][want as usize];
-        let limits = if small { Limits { frame: 48, hold: 24, depth: 2, entries: 3 } } else { Limits::default() };
+        let limits = if small { Limits { frame: 48, hold: 24, depth: 2, entries: 3, ..Limits::default() } } else { Limits::default() };
         match Declarative::from_json_value(&value) {
             Ok(protocol) => {
                 for side in [Side::Server, Side::Client] {

@@ -3,7 +3,7 @@
 
 mod terms;
 
-use meltemi_config::{Problem, Subject, ValueMatch};
+use meltemi_config::{Problem, Subject, Undetermined, ValueMatch};
 
 use super::service::{Labels, labels};
 use crate::yaml::{Cursor, Document};
@@ -19,6 +19,7 @@ pub(crate) struct AccessPolicy<'a> {
     pub(crate) selector: Option<(Labels, Cursor<'a>)>,
     pub(crate) targets: Vec<Target<'a>>,
     pub(crate) rules: Vec<AccessRule<'a>>,
+    pub(crate) undetermined: Undetermined,
 }
 
 /// Which kind a policy is written as.
@@ -120,6 +121,10 @@ impl<'a> AccessPolicy<'a> {
             selector: None,
             targets: targets(&spec, &document.namespace, problems),
             rules: Vec::new(),
+            undetermined: match spec.at("undetermined").text() {
+                Some("BestGuess") if flavour == Flavour::Own => Undetermined::BestGuess,
+                _ => Undetermined::Deny,
+            },
         };
         let selector = spec.at("selector");
         if selector.exists() {

@@ -52,6 +52,14 @@ pub(super) static OWN_AUTHORIZATION_POLICY: Kind = Kind {
             )
             .default("ALLOW"),
             Field::new("rules", &Shape::List(&OWN_RULE), RULES_DOC),
+            Field::new(
+                "undetermined",
+                &Shape::Choice(&["Deny", "BestGuess"]),
+                "What the policy makes of an attribute that the codec cannot determine, such as the keys that a Redis \
+                 script touches. Deny: the test of it counts against the request. BestGuess: the policy tests the values \
+                 that the codec read, such as the keys that the script declares.",
+            )
+            .default("Deny"),
         ]),
         "The policy.",
     )

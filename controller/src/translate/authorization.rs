@@ -86,6 +86,7 @@ impl<'r> Policies<'r> {
                 rules: rules
                     .filter_map(|rule| compile_rule(policy, rule, spec, problems))
                     .collect(),
+                undetermined: policy.undetermined,
                 origin: policy.document.origin(),
             };
             match policy.action {

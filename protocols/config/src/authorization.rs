@@ -32,8 +32,21 @@ pub struct Policy {
     pub name: String,
     /// Its rules.
     pub rules: Vec<PolicyRule>,
+    /// What it makes of attributes that the codec could not determine.
+    pub undetermined: Undetermined,
     /// Where it was written.
     pub origin: Origin,
+}
+
+/// What a policy makes of an attribute that the codec could not determine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Undetermined {
+    /// It counts against the request: a test of it passes in a policy that denies or audits, and fails in one that
+    /// allows.
+    #[default]
+    Deny,
+    /// The policy tests the values that the codec read, as if they were all.
+    BestGuess,
 }
 
 /// A rule: one alternative of `from`, one of `to`, and all of `when` must pass; an empty list passes.

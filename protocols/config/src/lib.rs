@@ -21,7 +21,9 @@ mod template;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-pub use authorization::{Authorization, Clause, IpBlock, Policy, PolicyRule, Subject, ValueMatch};
+pub use authorization::{
+    Authorization, Clause, IpBlock, Policy, PolicyRule, Subject, Undetermined, ValueMatch,
+};
 pub use cluster::{Address, Balancing, Cluster, ClusterLimits, Endpoint, Locality};
 pub use duration::parse_duration;
 pub use health::{HealthCheck, LocalityShares, Outlier, Probe, RetryBudget, SuccessRate, Warmup};

@@ -7,8 +7,8 @@ use std::time::Duration;
 use allocation_counter::measure;
 use meltemi_config::{
     Abort, Authorization, Balancing, Bucket, Clause, Cluster, FaultRule, IpBlock, LocalLimit,
-    LocalLimits, Locality, Matcher, Mirror, Origin, Policy, PolicyRule, Share, Subject, ValueMatch,
-    WholeRegex,
+    LocalLimits, Locality, Matcher, Mirror, Origin, Policy, PolicyRule, Share, Subject,
+    Undetermined, ValueMatch, WholeRegex,
 };
 use meltemi_frame::{Fault, Reason, Status};
 
@@ -114,6 +114,7 @@ fn authorization() -> Arc<Authorization> {
     let policy = |rules: Vec<PolicyRule>| Policy {
         name: "policy".to_owned(),
         rules,
+        undetermined: Undetermined::Deny,
         origin: Origin::default(),
     };
     Arc::new(Authorization {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use meltemi_config::{
     Abort, Authorization, Bucket, Change, Cluster, Descriptor, DescriptorEntry, DescriptorValue,
     FaultRule, GlobalLimit, HealthCheck, Listener, LocalLimit, LocalLimits, Mirror, Mutation,
-    Origin, Outlier, Policy, PolicyRule, Probe, Retry, Route, Share, Template, Warmup,
+    Origin, Outlier, Policy, PolicyRule, Probe, Retry, Route, Share, Template, Undetermined,
+    Warmup,
 };
 use meltemi_frame::{Fault, Reason};
 
@@ -129,6 +130,7 @@ fn policies(names: &[&str]) -> Vec<Policy> {
     let policy = |name: &&str| Policy {
         name: format!("AuthorizationPolicy default/{name}"),
         rules: vec![PolicyRule::default()],
+        undetermined: Undetermined::Deny,
         origin: Origin::default(),
     };
     names.iter().map(policy).collect()

@@ -3,7 +3,8 @@
 //! A subject that is absent matches no value, so that a clause with `not` passes then. Of a subject with
 //! several values every one must pass where a match allows, and any where it denies: a request is
 //! as good as its worst part. A subject that the codec could not determine passes every clause of a policy
-//! that denies or audits, and no clause of a policy that allows, with or without `not`.
+//! that denies or audits, and no clause of a policy that allows, with or without `not`; unless the policy takes the
+//! codec's best guess.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -13,7 +14,7 @@ use std::io::Write as _;
 use std::net::IpAddr;
 
 use meltemi_config::{
-    Authorization, Clause, IpBlock, Policy as Plain, PolicyRule, Subject, ValueMatch,
+    Authorization, Clause, IpBlock, Policy as Plain, PolicyRule, Subject, Undetermined, ValueMatch,
 };
 use meltemi_frame::{Interest, Lookup, Message, Spec};
 
@@ -45,6 +46,8 @@ pub enum Access<'a> {
 #[derive(Clone, Debug)]
 struct Policy {
     name: Box<str>,
+    /// It tests the values that are there, even if the codec could not determine all.
+    guesses: bool,
     rules: Box<[Rule]>,
 }
 
@@ -64,13 +67,15 @@ struct Test {
     every: bool,
     /// The clause of a policy that allows.
     allows: bool,
+    /// The clause of a policy that takes the codec's best guess.
+    guesses: bool,
 }
 
-/// What a match comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Use {
-    Allows,
-    Denies,
+/// What a match comes to, and whether the policy takes the codec's best guess.
+#[derive(Clone, Copy, Debug)]
+struct Use {
+    allows: bool,
+    guesses: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -115,22 +120,26 @@ impl Authorizer {
     /// that the protocol does not have is one that no request has.
     pub fn compile(authorization: &Authorization, spec: &Spec) -> (Self, Interest) {
         let mut interest = Interest::Route;
-        let mut policies = |plain: &[Plain], to: Use| {
-            let compile = |policy: &Plain| Policy {
-                name: policy.name.as_str().into(),
-                rules: policy
-                    .rules
-                    .iter()
-                    .map(|rule| Rule::compile(rule, to, spec, &mut interest))
-                    .collect(),
+        let mut policies = |plain: &[Plain], allows: bool| {
+            let compile = |policy: &Plain| {
+                let guesses = policy.undetermined == Undetermined::BestGuess;
+                let to = Use { allows, guesses };
+                let rules = policy.rules.iter();
+                Policy {
+                    name: policy.name.as_str().into(),
+                    guesses,
+                    rules: rules
+                        .map(|rule| Rule::compile(rule, to, spec, &mut interest))
+                        .collect(),
+                }
             };
             plain.iter().map(compile).collect()
         };
         let compiled = Self {
-            deny: policies(&authorization.deny, Use::Denies),
-            allow: policies(&authorization.allow, Use::Allows),
+            deny: policies(&authorization.deny, false),
+            allow: policies(&authorization.allow, true),
             // They show what they would deny.
-            audit: policies(&authorization.audit, Use::Denies),
+            audit: policies(&authorization.audit, false),
         };
         (compiled, interest)
     }
@@ -178,7 +187,7 @@ impl Policy {
 
     /// The first attribute in its rules that the codec could not determine.
     fn undetermined(&self, message: &Message<'_>) -> Option<&str> {
-        if !message.attributes.has_undetermined() {
+        if self.guesses || !message.attributes.has_undetermined() {
             return None;
         }
         let tests = self.rules.iter().flat_map(Rule::tests);
@@ -242,8 +251,9 @@ impl Test {
             }),
             not: clause.not,
             // What is said of each value by itself, turned around by `not`.
-            every: (to == Use::Allows) != clause.not,
-            allows: to == Use::Allows,
+            every: to.allows != clause.not,
+            allows: to.allows,
+            guesses: to.guesses,
         }
     }
 
@@ -252,7 +262,9 @@ impl Test {
         let text =
             |text: Option<&str>| text.is_some_and(|text| values.match_bytes(text.as_bytes()));
         let matched = match &self.subject {
-            Of::Attribute(lookup, _) if message.attributes.is_undetermined(lookup) => {
+            Of::Attribute(lookup, _)
+                if !self.guesses && message.attributes.is_undetermined(lookup) =>
+            {
                 return !self.allows;
             }
             Of::Attribute(lookup, _) => {

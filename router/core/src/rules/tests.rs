@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use meltemi_config::{
     Abort, Bucket, Clause, Descriptor, DescriptorEntry, DescriptorValue, FaultRule, LocalLimit,
-    Mirror, Origin, Policy, PolicyRule, Route, Served, Subject, ValueMatch,
+    Mirror, Origin, Policy, PolicyRule, Route, Served, Subject, Undetermined, ValueMatch,
 };
 use meltemi_frame::{Bind, Head, Kind, Reason, Safety};
 use proptest::prelude::*;
@@ -188,6 +188,7 @@ fn codecs_look_as_deep_as_every_rule_needs() {
         let policy = Policy {
             name: "p".to_owned(),
             rules: vec![rule],
+            undetermined: Undetermined::Deny,
             origin: Origin::default(),
         };
         Some(Arc::new(Authorization {

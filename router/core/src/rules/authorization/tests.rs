@@ -30,6 +30,7 @@ fn policy(name: &str, rules: Vec<PolicyRule>) -> Plain {
     Plain {
         name: name.to_owned(),
         rules,
+        undetermined: Undetermined::Deny,
         origin: Origin::default(),
     }
 }
@@ -257,6 +258,43 @@ fn what_cannot_be_determined_is_denied_and_not_allowed() {
         ..Authorization::default()
     };
     assert_eq!(compile(&other).decide(&hidden, &peer), Access::Allowed);
+}
+
+#[test]
+fn a_policy_may_take_the_best_guess() {
+    let peer = peer("10.0.0.1", None);
+    let Lookup::Slot(method) = spec().lookup("method").unwrap().0 else {
+        panic!("`method` has a slot")
+    };
+    let guesses = |value: &str| {
+        vec![Plain {
+            undetermined: Undetermined::BestGuess,
+            ..policy("p", vec![when(vec![attribute("method", value)])])
+        }]
+    };
+    let mut hidden = message(&[("method", "get")]);
+    hidden.attributes.set_undetermined(method);
+    for (value, matches) in [("get", true), ("secret", false)] {
+        let deny = compile(&Authorization {
+            deny: guesses(value),
+            ..Authorization::default()
+        });
+        let allow = compile(&Authorization {
+            allow: guesses(value),
+            ..Authorization::default()
+        });
+        let denied = |policy| Access::Denied {
+            policy,
+            undetermined: None,
+        };
+        if matches {
+            assert_eq!(deny.decide(&hidden, &peer), denied(Some("p")));
+            assert_eq!(allow.decide(&hidden, &peer), Access::Allowed);
+        } else {
+            assert_eq!(deny.decide(&hidden, &peer), Access::Allowed);
+            assert_eq!(allow.decide(&hidden, &peer), denied(None));
+        }
+    }
 }
 
 /// What the compiled policies must agree with: the definition, word for word.
