@@ -25,7 +25,7 @@ static ISTIO_RETRIES_SHAPE: Shape = Shape::Object(&[
         "retryOn",
         &TEXT,
         "Istio's words, with commas: failures after which a request that was sent is sent again, if the \
-             codec knows that twice does no harm. One that was not sent is tried again in any case.",
+             codec knows that twice does no harm. One that was not sent goes elsewhere in any case.",
     ),
     Field::new(
         "backoff",
@@ -51,7 +51,7 @@ pub(super) const ISTIO_RETRIES: Field = Field::new(
     &ISTIO_RETRIES_SHAPE,
     "What is done about requests that failed.",
 )
-.default("2 attempts of requests that were not sent");
+.default("2 attempts; what was not sent goes elsewhere in any case");
 
 static RETRIES_SHAPE: Shape = Shape::Object(&[
     ATTEMPTS,
@@ -72,7 +72,7 @@ static RETRIES_SHAPE: Shape = Shape::Object(&[
             "server",
         ])),
         "Failures after which a request that was sent is sent again, whether they are found here or told by \
-             the server. One that was not sent is tried again in any case.",
+             the server. One that was not sent goes elsewhere in any case.",
     ),
     Field::new(
         "statuses",
@@ -116,7 +116,7 @@ pub(super) const RETRIES: Field = Field::new(
     &RETRIES_SHAPE,
     "What is done about requests that failed.",
 )
-.default("2 attempts of requests that were not sent");
+.default("2 attempts; what was not sent goes elsewhere in any case");
 
 const ALL: &str = "100";
 

@@ -40,8 +40,9 @@ impl Share {
 
 /// What is done about a request that failed.
 ///
-/// A request of which no byte was sent is always tried again, up to `attempts` times. One that was
-/// sent is tried again only if its failure is among `on` or `statuses`, and if the codec says that
+/// A request of which no byte was sent goes elsewhere until its time is out, but no longer than the connect
+/// timeout of its cluster after its first failure; with no `attempts` it does not. One that was
+/// sent is tried again, up to `attempts` times, only if its failure is among `on` or `statuses`, and if the codec says that
 /// twice does no harm ([`Safety`](meltemi_frame::Safety)), or `resend` says so. A one-way request, one that ties its
 /// connection, and one that goes out in pieces are never sent twice.
 #[derive(Clone, Debug, PartialEq, Eq)]

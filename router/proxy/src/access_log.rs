@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::SystemTime;
 
+use meltemi_frame::Fault;
+
 /// How lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -79,7 +81,24 @@ pub(crate) struct Entry {
     pub(crate) upstream_duration_us: Option<u64>,
 }
 
+/// How many attempts of one request are listed, at most.
+const LISTED: usize = 32;
+
 impl Entry {
+    /// The request goes out to an endpoint.
+    pub(crate) fn add_endpoint(&mut self, endpoint: SocketAddr) {
+        // The last one is always known: it is where the answer comes from.
+        self.endpoints.truncate(LISTED - 1);
+        self.endpoints.push(endpoint);
+    }
+
+    /// The last attempt failed, and there is another.
+    pub(crate) fn add_retry(&mut self, fault: Fault) {
+        if self.retries.len() < LISTED {
+            self.retries.push(fault.name());
+        }
+    }
+
     /// How often it was sent.
     pub(crate) const fn attempts(&self) -> usize {
         self.endpoints.len()

@@ -194,6 +194,12 @@ impl Ticket {
         kept.map_or(&[], |kept| &kept.tried)
     }
 
+    /// Whether it left a connection before anything of it was sent.
+    pub(crate) fn has_moved(&self) -> bool {
+        let kept = self.caller().and_then(|caller| caller.kept.as_ref());
+        kept.is_some_and(|kept| kept.has_moved())
+    }
+
     /// Whether its connection will bring an answer.
     pub(crate) const fn expects_reply(&self, kind: Kind) -> bool {
         !matches!(self.who, Who::OneWay(_)) && matches!(kind, Kind::Request)
@@ -330,7 +336,7 @@ impl Track {
     /// The request goes out to an endpoint.
     pub(crate) fn goes_to(&mut self, endpoint: SocketAddr, worker: &Worker) {
         self.note(|entry| {
-            entry.endpoints.push(endpoint);
+            entry.add_endpoint(endpoint);
             entry.sent_us = worker.now_us();
         });
     }

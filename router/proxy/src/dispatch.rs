@@ -84,8 +84,9 @@ impl Errand<'_> {
         };
         cluster.group.add(cluster::REQUESTS, 1);
         let is_pinned = pinned.is_some();
-        let most = match is_pinned {
-            // What it holds already is not taken from it in the middle.
+        // What it holds already is not taken from it in the middle, nor what it was let in for before.
+        let let_in = is_pinned || call.has_moved();
+        let most = match let_in {
             true => usize::MAX,
             false => cluster.config.borrow().limits.requests,
         };
@@ -305,7 +306,7 @@ pub(crate) fn resume(worker: &Rc<Worker>, message: &mut Message<'_>, mut call: C
     }
     // Copies leave when the request does: not before it is let through, and not with every retry.
     let kept = call.caller().and_then(|caller| caller.kept.as_ref());
-    if kept.is_none_or(|kept| kept.retries == 0) {
+    if kept.is_none_or(|kept| kept.retries == 0 && !kept.has_moved()) {
         errand.copy(message, &mut call);
     }
     errand.run(message, call);

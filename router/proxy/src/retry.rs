@@ -1,8 +1,10 @@
-//! Requests that failed and are tried again: which ones, from what, and when.
+//! Requests that failed and are sent once more. A request of which nothing was sent goes elsewhere, within
+//! its time. A request that was sent is retried, within the attempts of its route and the budget of its cluster.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use meltemi_frame::{Decoded, Fault, Head, Kind, Message, OwnedMessage, Session, Side};
 
@@ -21,11 +23,25 @@ pub(crate) struct Kept {
     pub(crate) tried: Vec<SocketAddr>,
     /// Retries made.
     pub(crate) retries: u32,
+    /// How it goes elsewhere, if it had to.
+    moves: Moves,
     /// It may be sent again even if it has been sent.
     copy: bool,
     /// Counts it among the retries of its cluster.
     turn: Option<Turn>,
 }
+
+/// How a request that was never sent goes from endpoint to endpoint.
+struct Moves {
+    /// How often it waited because no other endpoint was left.
+    rounds: u32,
+    /// When it goes nowhere any more, in milliseconds of the worker's clock. `None`: it never had to move.
+    give_up_ms: Option<u64>,
+}
+
+/// The least pause before a request goes where it has failed already: connections that are refused at once
+/// must not keep a worker busy.
+const LEAST_PAUSE: Duration = Duration::from_millis(5);
 
 /// Counts a request among those under retry as long as it lives.
 struct Turn(Arc<Counters>);
@@ -45,19 +61,28 @@ impl Kept {
         }
     }
 
+    /// Whether it left a connection before anything of it was sent.
+    pub(crate) const fn has_moved(&self) -> bool {
+        self.moves.give_up_ms.is_some()
+    }
+
     const fn unsent(message: OwnedMessage) -> Self {
         Self {
             message,
             tried: Vec::new(),
             retries: 0,
+            moves: Moves {
+                rounds: 0,
+                give_up_ms: None,
+            },
             copy: false,
             turn: None,
         }
     }
 }
 
-/// Tries a request again that failed on its way. `unsent`: no byte of it was sent, and this is it. Gives
-/// the call back if it is not tried again.
+/// Sends a request once more that failed on its way, if that may be. `unsent`: no byte of it was sent, and
+/// this is it. Gives the call back otherwise.
 pub(crate) fn after_fault(
     worker: &Rc<Worker>,
     mut call: Call,
@@ -76,18 +101,60 @@ pub(crate) fn after_fault(
     {
         caller.kept = Some(Box::new(Kept::unsent(message)));
     }
-    let again = match (&caller.kept, caller.route()) {
-        (Some(kept), Some(route)) => {
-            let rule = &route.rules.retry;
-            rule.again(kept.retries, fault, sent, kept.copy)
-        }
-        _ => false,
+    let (Some(kept), Some(route)) = (&caller.kept, caller.route()) else {
+        return Some(call);
     };
-    if again {
+    let rule = &route.rules.retry;
+    if !sent && rule.moves(fault) {
+        go_elsewhere(worker, call, fault)
+    } else if sent && rule.again(kept.retries, fault, kept.copy) {
         try_again(worker, call, fault)
     } else {
         Some(call)
     }
+}
+
+/// Sends a request to another endpoint, as nothing of it was sent: at once where there is one that has not
+/// failed it, else after a pause. Gives the call back if its time is out: its own, or as long as a connection
+/// may take to be made. Without the second bound, requests with long deadlines would pile up before a cluster
+/// that is down.
+fn go_elsewhere(worker: &Rc<Worker>, mut call: Call, fault: Fault) -> Option<Call> {
+    let failed_at = call.in_flight.as_ref().map(InFlight::address);
+    let deadline_ms = call.deadline_ms;
+    let Who::Caller(caller) = &mut call.who else {
+        return Some(call);
+    };
+    let served = Rc::clone(&caller.served);
+    let (Some(state), Some(route), Some(kept)) = (
+        served.clusters.get(call.cluster),
+        served.table.routes().get(caller.route),
+        &mut caller.kept,
+    ) else {
+        return Some(call);
+    };
+    let rule = &route.rules.retry;
+    let give_up_ms = *kept.moves.give_up_ms.get_or_insert_with(|| {
+        let patience = state.config.borrow().connect_timeout;
+        deadline_ms.min(worker.after(patience))
+    });
+    let news = failed_at.filter(|address| rule.elsewhere() && !kept.tried.contains(address));
+    kept.tried.extend(news);
+    let due_ms = if news.is_some() && state.has_untried(&kept.tried) {
+        worker.now_ms()
+    } else {
+        let pause = rule.pause(kept.moves.rounds, worker.random());
+        kept.moves.rounds = kept.moves.rounds.saturating_add(1);
+        worker.after(pause.max(LEAST_PAUSE))
+    };
+    if due_ms >= give_up_ms {
+        return Some(call);
+    }
+    let message = kept.message.clone();
+    caller.track.note(|entry| entry.add_retry(fault));
+    state.group.add(cluster::MOVED, 1);
+    call.in_flight = None;
+    parked::park(worker, message, call, Wait::Until(due_ms));
+    None
 }
 
 /// Tries a request again whose response says that it failed, if the route wants that. Gives the call
@@ -140,7 +207,7 @@ fn try_again(worker: &Rc<Worker>, mut call: Call, fault: Fault) -> Option<Call> 
         kept.tried.extend(failed_at);
     }
     let message = kept.message.clone();
-    caller.track.note(|entry| entry.retries.push(fault.name()));
+    caller.track.note(|entry| entry.add_retry(fault));
     state.group.add(cluster::RETRIES, 1);
     call.in_flight = None;
     parked::park(worker, message, call, Wait::Until(due_ms));

@@ -146,8 +146,9 @@ mod families {
         CONNECT_FAILURES = counter("meltemi_upstream_connect_failures", "Upstream connections that could not be made");
         ACTIVE = gauge("meltemi_upstream_connections_active", "Upstream connections open or being made now");
         OVERFLOW = counter("meltemi_upstream_overflow", "Requests refused at a limit of the cluster");
-        RETRIES = counter("meltemi_upstream_retries", "Requests tried again");
-        RETRY_OVERFLOW = counter("meltemi_upstream_retries_refused", "Requests not tried again because too many were under retry");
+        MOVED = counter("meltemi_upstream_moved", "Requests that went elsewhere because their connection ended before anything of them was sent");
+        RETRIES = counter("meltemi_upstream_retries", "Requests sent again");
+        RETRY_OVERFLOW = counter("meltemi_upstream_retries_refused", "Requests not sent again because too many were under retry");
         MIRRORED = counter("meltemi_mirror_requests", "Copies of requests drawn for the cluster");
         MIRROR_SAME = counter("meltemi_mirror_answers_same", "Answers to copies that were the same as those to the originals");
         MIRROR_DIFFERENT = counter("meltemi_mirror_answers_different", "Answers to copies that differed from those to the originals");

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use meltemi_frame::{DecodeError, Decoded, Fault};
 use meltemi_router_core::Outcome;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::io::{Consumed, Input, KEEP_UPSTREAM, Lent, Read};
@@ -145,7 +146,7 @@ impl UpstreamTask {
         if let Some(paused) = &self.paused_by {
             let slow = paused.down.is_slow(paused.seq, cx.waker());
             if slow && (!paused.shared || self.patience.lasts(cx)) {
-                return self.after_turn(cx);
+                return self.unread(cx);
             }
             self.patience.rest();
             self.paused_by = None;
@@ -171,6 +172,17 @@ impl UpstreamTask {
         }
         // Not pending on the socket: come back for the rest, or when the client has read.
         cx.waker().wake_by_ref();
+        self.unread(cx)
+    }
+
+    /// The turn ends while there may be more to read. If the end of the connection is behind it, nothing is
+    /// written: requests that nobody would read stay unsent, and go elsewhere when the end is reached.
+    fn unread(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let ready = pin!(self.stream.ready(Interest::READABLE)).poll(cx);
+        if matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed()) {
+            self.upstream.state.borrow_mut().remember(cx.waker());
+            return Poll::Pending;
+        }
         self.after_turn(cx)
     }
 

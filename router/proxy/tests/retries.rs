@@ -57,13 +57,12 @@ fn clients_that_leave_do_not_eject_an_endpoint() {
 fn a_pipeline_that_was_not_sent_is_tried_again_in_its_order() {
     // Nobody listens at first: what was never sent may be sent again, be it safe or not.
     let address = nobody();
-    let mut route = catch_all("one");
-    route.retry.attempts = 20;
+    let route = catch_all("one");
     let (proxy, to) = redis(route, vec![cluster("one", &[address])]);
     let mut client = Line::new(connect(to));
     client.send(&(command(&["SET", "a", "1"]) + &command(&["INCR", "b"])));
     eventually("it is tried again", || {
-        sum(&proxy, "meltemi_upstream_retries") >= 2
+        sum(&proxy, "meltemi_upstream_moved") >= 2
     });
     client.send(&(command(&["INCR", "c"]) + &command(&["INCR", "d"])));
     let listener = TcpListener::bind(address).unwrap();
@@ -102,8 +101,7 @@ fn what_was_sent_and_may_do_harm_is_not_sent_again() {
 #[test]
 fn nothing_of_a_transaction_is_tried_again_without_the_rest() {
     let address = nobody();
-    let mut route = catch_all("one");
-    route.retry.attempts = 20;
+    let route = catch_all("one");
     let (proxy, to) = redis(route, vec![cluster("one", &[address])]);
     let mut client = Line::new(connect(to));
     client.send(
@@ -117,34 +115,97 @@ fn nothing_of_a_transaction_is_tried_again_without_the_rest() {
     assert!(client.line().starts_with('-'));
     let mut rest = Vec::new();
     let _ = client.reader.read_to_end(&mut rest);
-    assert_eq!(sum(&proxy, "meltemi_upstream_retries"), 0);
+    assert_eq!(sum(&proxy, "meltemi_upstream_moved"), 0);
 }
 
 #[test]
 fn only_so_many_are_under_retry() {
-    let address = nobody();
-    let mut small = cluster("one", &[address]);
+    let connections = Arc::new(AtomicUsize::new(0));
+    let server = Upstream::start(move |mut stream| {
+        let first = connections.fetch_add(1, SeqCst) == 0;
+        // The first connection takes five requests and ends. Those after it answer.
+        for _ in 0..if first { 5 } else { usize::MAX } {
+            let Some((_, _, id, _)) = read_dubbo(&mut stream) else {
+                return;
+            };
+            if !first {
+                let _ = stream.write_all(&dubbo_frame(0x02, 20, id, b"\x92"));
+            }
+        }
+    });
+    let mut small = cluster("one", &[server.address]);
     small.budget = RetryBudget {
         share: Share::NONE,
         least: 2,
     };
     let mut route = catch_all("one");
-    route.retry.attempts = 1;
+    route.retry.on = vec![Fault::Reset];
+    route.retry.resend = true;
     route.retry.backoff = Duration::from_millis(200);
     route.retry.longest_backoff = Duration::from_millis(200);
     let (proxy, to) = start(&config(Dubbo::new(), vec![route], vec![small]));
     let mut client = connect(to);
     let batch: Vec<u8> = (1..=5).flat_map(|id| dubbo(id, "m", b"x")).collect();
     client.write_all(&batch).unwrap();
-    for _ in 0..5 {
-        assert_ne!(read_dubbo(&mut client).unwrap().1, 20);
-    }
+    let answers = (0..5).map(|_| read_dubbo(&mut client).unwrap().1);
+    assert_eq!(answers.filter(|status| *status == 20).count(), 2);
     assert_eq!(sum(&proxy, "meltemi_upstream_retries"), 2);
     assert_eq!(sum(&proxy, "meltemi_upstream_retries_refused"), 3);
-    // Their places are free again.
-    client.write_all(&dubbo(6, "m", b"x")).unwrap();
-    read_dubbo(&mut client).unwrap();
-    assert_eq!(sum(&proxy, "meltemi_upstream_retries"), 3);
+}
+
+#[test]
+fn a_burst_that_meets_a_dead_endpoint_loses_nothing() {
+    let (one, two) = (dubbo_server(), dubbo_server());
+    let mut three = cluster("one", &[one.address, nobody(), two.address]);
+    three.balancing = Balancing::RoundRobin;
+    three.budget = RetryBudget {
+        share: Share::NONE,
+        least: 0,
+    };
+    three.limits.retries = 0;
+    let (proxy, to) = start(&config(Dubbo::new(), vec![catch_all("one")], vec![three]));
+    let mut client = connect(to);
+    let batch: Vec<u8> = (1..=1000).flat_map(|id| dubbo(id, "m", b"x")).collect();
+    client.write_all(&batch).unwrap();
+    let failed = (1..=1000).filter(|_| read_dubbo(&mut client).unwrap().1 != 20);
+    assert_eq!(failed.count(), 0);
+    assert!(sum(&proxy, "meltemi_upstream_moved") > 0);
+    assert_eq!(sum(&proxy, "meltemi_upstream_retries"), 0);
+}
+
+#[test]
+fn what_nobody_takes_is_answered_when_its_time_is_out() {
+    // Without a deadline it waits as long as a connection may take to be made.
+    for deadline in [Some(Duration::from_millis(300)), None] {
+        let mut down = cluster("one", &[nobody(), nobody()]);
+        down.connect_timeout = Duration::from_millis(if deadline.is_some() { 5000 } else { 300 });
+        let mut route = catch_all("one");
+        route.timeout = deadline;
+        let (proxy, to) = start(&config(Dubbo::new(), vec![route], vec![down]));
+        let mut client = connect(to);
+        let began = std::time::Instant::now();
+        client.write_all(&dubbo(1, "m", b"x")).unwrap();
+        assert_ne!(read_dubbo(&mut client).unwrap().1, 20);
+        let took = began.elapsed();
+        assert!((200..2000).contains(&took.as_millis()), "{took:?}");
+        let moved = sum(&proxy, "meltemi_upstream_moved");
+        assert!((2..60).contains(&moved), "{moved}");
+    }
+}
+
+#[test]
+fn a_route_without_attempts_moves_nothing() {
+    let mut route = catch_all("one");
+    route.retry.attempts = 0;
+    let (proxy, to) = start(&config(
+        Dubbo::new(),
+        vec![route],
+        vec![cluster("one", &[nobody()])],
+    ));
+    let mut client = connect(to);
+    client.write_all(&dubbo(1, "m", b"x")).unwrap();
+    assert_ne!(read_dubbo(&mut client).unwrap().1, 20);
+    assert_eq!(sum(&proxy, "meltemi_upstream_moved"), 0);
 }
 
 #[test]
@@ -198,13 +259,12 @@ fn a_failed_response_is_tried_again_if_the_route_says_so() {
 #[test]
 fn pieces_behind_a_retry_wait_for_it() {
     let address = nobody();
-    let mut route = catch_all("one");
-    route.retry.attempts = 20;
+    let route = catch_all("one");
     let (proxy, to) = redis(route, vec![cluster("one", &[address])]);
     let mut client = Line::new(connect(to));
     client.send(&command(&["GET", "k"]));
     eventually("it is tried again", || {
-        sum(&proxy, "meltemi_upstream_retries") >= 1
+        sum(&proxy, "meltemi_upstream_moved") >= 1
     });
     const SIZE: usize = 8 << 20;
     let mut writer = client.reader.get_ref().try_clone().unwrap();

@@ -109,9 +109,11 @@ fn faults_are_told_in_the_callers_protocol() {
     let closing = Upstream::start(|mut stream| drop(read_thrift(&mut stream)));
     let mut slow = route("method", "slow", "silent");
     slow.timeout = Some(Duration::from_millis(100));
+    let mut down = route("method", "down", "down");
+    down.timeout = Some(Duration::from_millis(100));
     let routes = vec![
         slow,
-        route("method", "down", "down"),
+        down,
         route("method", "reset", "closing"),
         route("method", "empty", "empty"),
     ];

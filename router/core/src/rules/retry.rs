@@ -78,23 +78,26 @@ impl RetryRule {
             && (self.resend || head.safety != Safety::Unknown)
     }
 
-    /// Whether a request is tried again after `retries_made` retries and a failure that the router found.
-    /// `sent`: a byte of it may have reached an upstream; `kept`: [`RetryRule::keeps`] said so,
-    /// and the copy is there. Of one that was not sent the caller has all that is needed. That the time
-    /// of the whole request ran out is no question for this.
-    pub fn again(&self, retries_made: u32, failure: Fault, sent: bool, kept: bool) -> bool {
-        if retries_made >= self.attempts {
-            return false;
-        }
+    /// Whether a request that was sent is sent again after `retries_made` retries and a failure that the
+    /// router found. `kept`: [`RetryRule::keeps`] returned `true`, and the copy is there. This does not look
+    /// at the deadline of the whole request.
+    pub fn again(&self, retries_made: u32, failure: Fault, kept: bool) -> bool {
         if failure == Fault::Timeout && self.per_try_timeout.is_none() {
             return false;
         }
-        let named = self.on.contains(&failure);
-        if sent {
-            return kept && named;
-        }
-        // The others say that trying again would end in the same way, or make things worse.
-        named || matches!(failure, Fault::Connect | Fault::Reset | Fault::Timeout)
+        kept && retries_made < self.attempts && self.on.contains(&failure)
+    }
+
+    /// Whether a request goes elsewhere after its connection ended with `failure` before a byte of the
+    /// request was sent. That is no retry: no number of attempts and no budget limits it, only time. A route
+    /// without attempts switches it off.
+    pub fn moves(&self, failure: Fault) -> bool {
+        // The connection is at fault, not the request. Other faults would come again elsewhere.
+        let innocent = matches!(
+            failure,
+            Fault::Connect | Fault::Reset | Fault::Timeout | Fault::BadResponse
+        );
+        self.attempts > 0 && (innocent || self.on.contains(&failure))
     }
 
     /// Whether a response is a failure after which a request is sent again, and which one.
@@ -215,7 +218,7 @@ mod tests {
             prop_assert!(!kept || harmless && plain);
             let response = message(&[("result", "BUSY")]);
             let told = rule.fails(Status::Failed(failure), &response);
-            let again = rule.again(made, failure, true, kept)
+            let again = rule.again(made, failure, kept)
                 || told.is_some() && rule.again_after_response(made, kept);
             let meant = retry.on.contains(&failure)
                 || retry.statuses.contains(&exact("result", "BUSY"));
@@ -230,13 +233,14 @@ mod tests {
         }
 
         #[test]
-        fn what_was_not_sent_is_always_tried_again(retry in retry(), made in 0..5u32) {
+        fn what_was_not_sent_goes_elsewhere_unless_the_route_has_no_attempts(retry in retry()) {
             let (rule, _) = rule(&retry);
-            for failure in [Fault::Connect, Fault::Reset] {
-                prop_assert_eq!(rule.again(made, failure, false, false), made < retry.attempts);
+            let moves = retry.attempts > 0;
+            for failure in [Fault::Connect, Fault::Reset, Fault::Timeout, Fault::BadResponse] {
+                prop_assert_eq!(rule.moves(failure), moves);
             }
-            let overload = rule.again(made, Fault::Overload, false, false);
-            prop_assert!(!overload || retry.on.contains(&Fault::Overload));
+            let named = retry.on.contains(&Fault::Overload);
+            prop_assert_eq!(rule.moves(Fault::Overload), moves && named);
         }
 
         #[test]
@@ -338,6 +342,6 @@ mod tests {
         };
         let (rule, response) = rule(&retry);
         assert_eq!(response, Interest::Route);
-        assert!(!rule.again(0, Fault::Connect, false, true));
+        assert!(!rule.moves(Fault::Connect) && !rule.again(0, Fault::Connect, true));
     }
 }

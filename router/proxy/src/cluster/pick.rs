@@ -49,6 +49,14 @@ impl ClusterState {
         *self.balancer.borrow_mut() = Balancer::new(&config, &members);
     }
 
+    /// Whether a request can go to an endpoint that has not failed it.
+    pub(crate) fn has_untried(&self, tried: &[SocketAddr]) -> bool {
+        let endpoints = self.endpoints.borrow();
+        endpoints
+            .iter()
+            .any(|one| one.definition.weight > 0 && !tried.contains(&one.address))
+    }
+
     /// The endpoint for a request, and how it is let in there. `tried`: endpoints that failed it before.
     pub(crate) fn pick(
         &self,
