@@ -63,6 +63,7 @@ fn a_decision_asks_the_policies_of_destinations() {
         deny: vec![Policy {
             name: "no".to_owned(),
             rules: vec![PolicyRule::default()],
+            undetermined: Undetermined::default(),
             origin: Origin::default(),
         }],
         ..Authorization::default()
