@@ -116,6 +116,13 @@ impl<T> Fifo<T> {
         self.earliest
     }
 
+    /// Those who wait, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.entries
+            .iter()
+            .filter_map(|entry| entry.ticket.as_ref())
+    }
+
     /// Takes out every caller that waits, oldest first: the connection is gone.
     pub fn drain(&mut self) -> impl Iterator<Item = T> + use<T> {
         let entries = std::mem::take(&mut self.entries);

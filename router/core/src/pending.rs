@@ -198,6 +198,14 @@ impl<T> Pending<T> {
         self.earliest
     }
 
+    /// Those who wait, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().filter_map(|slot| match slot {
+            Slot::Waiting { ticket, .. } => Some(ticket),
+            _ => None,
+        })
+    }
+
     /// Takes out every caller that waits, in no order, and forgets abandoned ids: the connection
     /// is gone.
     pub fn drain(&mut self) -> impl Iterator<Item = T> + use<T> {

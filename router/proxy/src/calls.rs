@@ -1,9 +1,12 @@
 //! Who waits for what on one upstream connection, whether responses name their request or come in order.
 
+use std::rc::Rc;
+
 use meltemi_frame::{Correlation, Fault, Spec};
 use meltemi_router_core::{Fifo, Pending, Turn};
 
 use crate::call::Call;
+use crate::downstream::Downstream;
 use crate::worker::Worker;
 
 /// Who waits for what.
@@ -72,6 +75,17 @@ impl Calls {
                 expired.into_iter().map(|(_, call)| call).collect()
             }
         }
+    }
+
+    /// Whether answers are owed to this client, and to nobody else.
+    pub(crate) fn are_all_of(&self, down: &Rc<Downstream>) -> bool {
+        let is_of = |call: &Call| call.down().is_some_and(|other| Rc::ptr_eq(other, down));
+        self.len() > 0
+            && match self {
+                Self::ById(pending) => pending.iter().all(is_of),
+                // Behind what nobody waits for any more, nobody's reply is next.
+                Self::InOrder(fifo) => fifo.callers() == fifo.len() && fifo.iter().all(is_of),
+            }
     }
 
     /// Takes out everything, because the connection is gone.

@@ -249,16 +249,18 @@ impl Downstream {
     /// A message of the pinned upstream that answers nothing.
     pub(crate) fn push(&self, message: &Message<'_>) -> Pressure {
         let mut state = self.state.borrow_mut();
+        let mut added = 0;
         if !state.closed {
             let before = state.out.len();
             let State { codec, out, .. } = &mut *state;
             if let Some(codec) = codec {
                 crate::replies::write(&Piece::Message(message), codec.as_mut(), out);
             }
-            self.count(listener::TX_BYTES, (state.out.len() - before) as u64);
+            added = state.out.len() - before;
+            self.count(listener::TX_BYTES, added as u64);
             state.wake();
         }
-        self.pressure(&mut state, None)
+        self.pressure(&mut state, None, added)
     }
 
     fn put(&self, seq: u64, piece: &Piece<'_>) -> Pressure {
@@ -285,7 +287,7 @@ impl Downstream {
         let after = state.out.len();
         self.count(listener::TX_BYTES, (after - before) as u64);
         state.wake();
-        self.pressure(&mut state, Some(seq))
+        self.pressure(&mut state, Some(seq), after - before)
     }
 
     /// Who asks, as policies know it.

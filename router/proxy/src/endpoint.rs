@@ -146,7 +146,14 @@ impl EndpointState {
     ) -> Option<Rc<Upstream>> {
         let shared = self.shared.borrow();
         let now = worker.now_us();
-        let fits = |upstream: &&Rc<Upstream>| upstream.fits(need);
+        // What a client has under way on a slow one must not be overtaken; all others keep away from it.
+        let stays = |upstream: &Upstream| {
+            let client = need.way.client.filter(|_| !need.way.free);
+            client.is_some_and(|client| client.is_on(upstream))
+        };
+        let fits = |upstream: &&Rc<Upstream>| {
+            upstream.fits(need) && (!upstream.is_slow() || stays(upstream))
+        };
         let flows = |upstream: &&Rc<Upstream>| upstream.oldest_us(now) < STUCK_US;
         let way = need.way;
         let suits = |upstream: &&Rc<Upstream>| match way.free {

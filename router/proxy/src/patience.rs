@@ -1,6 +1,6 @@
 //! How long a shared upstream connection waits for one client that is behind with a large response.
-//! Its neighbours wait with it, so it is little; without it, a client that reads well, but not quite
-//! as fast as the upstream sends, would have to be cut off.
+//! Others wait with the client, so it is little. It is more for a client that would be cut off otherwise.
+//! New requests of others avoid the connection meanwhile, so that those who wait become fewer.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -10,7 +10,10 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// The most that a connection waits in one go.
-const MOST: Duration = Duration::from_millis(500);
+pub(crate) const MOST: Duration = Duration::from_millis(500);
+
+/// The most that it waits in one go for a client that would be cut off otherwise.
+pub(crate) const LAST: Duration = Duration::from_secs(10);
 
 /// The least that is worth a timer.
 const LEAST: Duration = Duration::from_millis(5);
@@ -20,6 +23,7 @@ const SHARE: u32 = 10;
 
 /// What is left of a connection's patience.
 pub(crate) struct Patience {
+    most: Duration,
     left: Duration,
     /// Since when it waits, or has not waited.
     since: Instant,
@@ -27,9 +31,10 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(most: Duration) -> Self {
         Self {
-            left: MOST,
+            most,
+            left: most,
             since: Instant::now(),
             timer: None,
         }
@@ -39,7 +44,7 @@ impl Patience {
     pub(crate) fn lasts(&mut self, cx: &mut Context<'_>) -> bool {
         if self.timer.is_none() {
             let now = Instant::now();
-            self.left = MOST.min(self.left + (now - self.since) / SHARE);
+            self.left = self.most.min(self.left + (now - self.since) / SHARE);
             self.since = now;
             // A timer takes a millisecond at least, which would be a wait for every piece.
             if self.left < LEAST {
@@ -76,7 +81,7 @@ mod tests {
             .build()
             .unwrap();
         runtime.block_on(async {
-            let mut patience = Patience::new();
+            let mut patience = Patience::new(MOST);
             let wait = async |patience: &mut Patience| {
                 let began = Instant::now();
                 poll_fn(|cx| match patience.lasts(cx) {

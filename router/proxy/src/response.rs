@@ -244,6 +244,9 @@ fn response(
             message,
         )
     };
+    if matches!(found, Found::Last(_) | Found::Nobody) {
+        upstream.set_slow(false);
+    }
     match found {
         Found::Last(call) => finish(worker, upstream, call, message),
         Found::Piece(down, seq, id) => {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -247,7 +248,18 @@ impl Group {
 
 /// All counters of a process.
 #[derive(Clone, Debug, Default)]
-pub struct Stats(Arc<Mutex<Vec<Arc<Group>>>>);
+pub struct Stats(Arc<Mutex<Vec<Series>>>);
+
+/// Counters whose owner is gone are shown for this long, so that rates over their last values can be read.
+const GRACE: Duration = Duration::from_secs(300);
+
+/// The counters of one owner.
+#[derive(Debug)]
+struct Series {
+    group: Arc<Group>,
+    /// Since when nobody counts with them any more, as far as was looked.
+    gone_since: Option<Instant>,
+}
 
 impl Stats {
     /// Counters for one worker; the caller keeps them and does not ask twice for the same.
@@ -271,8 +283,31 @@ impl Stats {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(Arc::clone(&group));
+            .push(Series {
+                group: Arc::clone(&group),
+                gone_since: None,
+            });
         group
+    }
+
+    /// Drops the counters whose owners have been gone for `grace`, as of `now`.
+    fn prune(&self, now: Instant, grace: Duration) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain_mut(|series| {
+            // Only this list holds it.
+            if Arc::strong_count(&series.group) > 1 {
+                series.gone_since = None;
+                return true;
+            }
+            let since = *series.gone_since.get_or_insert(now);
+            now.saturating_duration_since(since) < grace
+        });
+        all.shrink_to_fit();
+    }
+
+    /// Looks for counters whose owners are gone, and drops those that have been gone for long.
+    pub(crate) fn sweep(&self) {
+        self.prune(Instant::now(), GRACE);
     }
 
     /// The sums over all workers, by family and label values.
@@ -281,6 +316,7 @@ impl Stats {
         let mut sums = BTreeMap::new();
         for group in groups
             .iter()
+            .map(|series| &series.group)
             .filter(|group| std::ptr::eq(group.family, family))
         {
             let labels = group.labels.iter().map(ToString::to_string).collect();
@@ -302,6 +338,7 @@ impl Stats {
 
     /// Everything in the Prometheus text format.
     pub fn prometheus(&self) -> String {
+        self.sweep();
         let mut registry = prometheus_client::registry::Registry::default();
         registry.register_collector(Box::new(self.clone()));
         let mut text = String::new();
@@ -421,4 +458,27 @@ pub fn reference() -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_of_what_is_gone_go_after_a_while() {
+        let stats = Stats::default();
+        let (kept, start) = (stats.group(&ROUTE, ["l", "kept"]), Instant::now());
+        for reload in 0..60 {
+            for name in 0..400 {
+                let group = stats.group(&ROUTE, ["l".to_owned(), format!("{reload}-{name}")]);
+                group.add(route::REQUESTS, 1);
+            }
+            stats.prune(start, GRACE);
+        }
+        assert_eq!(stats.values("meltemi_route_requests").len(), 24_001);
+        stats.prune(start + GRACE, GRACE);
+        let left = stats.values("meltemi_route_requests");
+        assert_eq!(left.keys().collect::<Vec<_>>(), [&["l", "kept"]]);
+        drop(kept);
+    }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Upstream {
     mute: Cell<bool>,
     /// It is among the idle ones of its endpoint.
     kept: Cell<bool>,
+    /// The client of the reply that is coming does not keep up.
+    slow: Cell<bool>,
     /// A heartbeat is not answered yet.
     asked: Cell<bool>,
 }
@@ -102,6 +104,7 @@ impl Upstream {
             heard_us: Cell::new(worker.now_us()),
             mute: Cell::new(false),
             kept: Cell::new(false),
+            slow: Cell::new(false),
             asked: Cell::new(false),
             state: RefCell::new(State {
                 codec: need
@@ -372,6 +375,21 @@ impl Upstream {
     /// It has so much to do that others had better do some of it.
     pub(crate) fn is_busy(&self) -> bool {
         self.state.borrow().calls.len() >= BUSY
+    }
+
+    /// Whether the client of the reply that is coming does not keep up: requests of others had better go by
+    /// another connection.
+    pub(crate) const fn is_slow(&self) -> bool {
+        self.slow.get()
+    }
+
+    pub(crate) fn set_slow(&self, slow: bool) {
+        self.slow.set(slow);
+    }
+
+    /// Whether it owes answers to this client, and to nobody else.
+    pub(crate) fn serves_only(&self, down: &Rc<Downstream>) -> bool {
+        self.state.borrow().calls.are_all_of(down)
     }
 
     /// More waits to be written than may.

@@ -14,7 +14,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::io::{Consumed, Input, KEEP_UPSTREAM, Lent, Read};
-use crate::patience::Patience;
+use crate::patience::{self, Patience};
 use crate::response::{self, Paused};
 use crate::retry;
 use crate::stats::cluster;
@@ -50,7 +50,8 @@ pub(crate) async fn run(worker: Rc<Worker>, upstream: Rc<Upstream>, connect_time
                 stream,
                 input: Input::default(),
                 paused_by: None,
-                patience: Patience::new(),
+                patience: Patience::new(patience::MOST),
+                last_patience: Patience::new(patience::LAST),
                 lost: None,
             };
             let end = poll_fn(|cx| task.poll(cx)).await;
@@ -133,6 +134,8 @@ struct UpstreamTask {
     input: Input,
     paused_by: Option<Paused>,
     patience: Patience,
+    /// For a client that would be cut off otherwise.
+    last_patience: Patience,
     /// Framing is lost: what was found.
     lost: Option<String>,
 }
@@ -143,13 +146,17 @@ impl UpstreamTask {
         if self.upstream.is_closed() {
             return Poll::Ready(Ok(()));
         }
-        if let Some(paused) = &self.paused_by {
+        if let Some(paused) = self.paused_by.take() {
             let slow = paused.down.is_slow(paused.seq, cx.waker());
-            if slow && (!paused.shared || self.patience.lasts(cx)) {
+            if slow && self.waits_for(&paused, cx) {
+                self.paused_by = Some(paused);
                 return self.unread(cx);
             }
+            if !slow {
+                self.upstream.set_slow(false);
+            }
             self.patience.rest();
-            self.paused_by = None;
+            self.last_patience.rest();
             self.worker.tick();
             if let Some(lent) = self.input.again() {
                 self.take(lent);
@@ -173,6 +180,18 @@ impl UpstreamTask {
         // Not pending on the socket: come back for the rest, or when the client has read.
         cx.waker().wake_by_ref();
         self.unread(cx)
+    }
+
+    /// Whether the connection waits on for a client that is behind. If others wait with the client, it is
+    /// for a moment, and for longer only where the client would be cut off otherwise.
+    fn waits_for(&mut self, paused: &Paused, cx: &mut Context<'_>) -> bool {
+        if !paused.shared {
+            return true;
+        }
+        self.upstream.set_slow(true);
+        self.upstream.serves_only(&paused.down)
+            || self.patience.lasts(cx)
+            || paused.down.is_nearly_cut_off() && self.last_patience.lasts(cx)
     }
 
     /// The turn ends while there may be more to read. If the end of the connection is behind it, nothing is

@@ -51,6 +51,17 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
+    /// Lets go of the counters that nobody counts with any more, neither a view nor a request in flight.
+    pub(crate) fn prune(&mut self) {
+        // The list of all counters holds each of them, too.
+        let used = |group: &Arc<Group>| Arc::strong_count(group) > 2;
+        self.listeners.retain(|_, group| used(group));
+        self.routes.retain(|_, group| used(group));
+        self.clusters.retain(|_, group| used(group));
+        self.operations
+            .retain(|_, known| Rc::strong_count(known) > 1);
+    }
+
     /// The counters of a cluster.
     pub(crate) fn cluster(&mut self, name: &str, stats: &Stats) -> Arc<Group> {
         let group = self

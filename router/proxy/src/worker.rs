@@ -240,6 +240,13 @@ impl Worker {
             &self.stats,
         );
         *self.view.borrow_mut() = Rc::new(view);
+        self.kept.borrow_mut().prune();
+        let view = Rc::clone(&self.view.borrow());
+        let served = |listener: &String| view.listeners.contains_key(listener);
+        self.faults
+            .borrow_mut()
+            .retain(|(listener, _), _| served(listener));
+        self.stats.sweep();
         self.version.set(self.version.get() + 1);
         let view = Rc::clone(&self.view.borrow());
         for upstream in self.upstreams.borrow().iter().filter_map(Weak::upgrade) {

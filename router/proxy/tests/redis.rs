@@ -359,6 +359,56 @@ fn a_connection_that_answers_nobody_any_more_is_closed() {
 }
 
 #[test]
+fn a_slow_reader_of_a_large_reply_is_waited_for_and_others_go_another_way() {
+    const SIZE: usize = 64 << 20;
+    let server = Upstream::start(|stream| {
+        let mut line = Line::new(stream);
+        while line.reader.fill_buf().is_ok_and(|bytes| !bytes.is_empty()) {
+            if line.command()[1] != "large" {
+                line.send("$1\r\nx\r\n");
+                continue;
+            }
+            line.send(&format!("${SIZE}\r\n"));
+            let chunk = vec![b'x'; 1 << 20];
+            for _ in 0..SIZE >> 20 {
+                if line.reader.get_mut().write_all(&chunk).is_err() {
+                    return;
+                }
+            }
+            line.send("\r\n");
+        }
+    });
+    let limits = meltemi_config::ListenerLimits {
+        output_cut_off: 4 << 20,
+        ..Default::default()
+    };
+    let (proxy, address) = start(&config_with(
+        Redis::new(),
+        vec![catch_all("one")],
+        vec![one(&server)],
+        limits,
+        0,
+    ));
+    let mut slow = Line::new(connect(address));
+    slow.send(&command(&["GET", "large"]));
+    assert_eq!(slow.line(), format!("${SIZE}"));
+    // Longer than any patience with a client that holds others up.
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let mut other = Line::new(connect(address));
+    for _ in 0..10 {
+        other.send(&command(&["GET", "small"]));
+        assert_eq!((other.line().as_str(), other.line().as_str()), ("$1", "x"));
+    }
+    assert_eq!(server.connections(), 2);
+    let mut buffer = vec![0; 1 << 20];
+    for _ in 0..SIZE >> 20 {
+        slow.reader.read_exact(&mut buffer).expect("not cut off");
+    }
+    assert_eq!(slow.line(), "");
+    assert_eq!(sum(&proxy, "meltemi_downstream_cut_off"), 0);
+}
+
+#[test]
 fn a_reply_larger_than_the_cut_off_reaches_a_client_that_reads() {
     const SIZE: usize = 64 << 20;
     let server = Upstream::start(|stream| {

@@ -187,7 +187,8 @@ fn what_nobody_takes_is_answered_when_its_time_is_out() {
         client.write_all(&dubbo(1, "m", b"x")).unwrap();
         assert_ne!(read_dubbo(&mut client).unwrap().1, 20);
         let took = began.elapsed();
-        assert!((200..2000).contains(&took.as_millis()), "{took:?}");
+        // A pause that would outlast its time is not begun.
+        assert!((50..2000).contains(&took.as_millis()), "{took:?}");
         let moved = sum(&proxy, "meltemi_upstream_moved");
         assert!((2..60).contains(&moved), "{moved}");
     }

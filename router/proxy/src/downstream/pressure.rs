@@ -22,11 +22,23 @@ impl Downstream {
         self.view.borrow().listener.limits.output
     }
 
-    pub(super) fn pressure(&self, state: &mut State, seq: Option<u64>) -> Pressure {
+    /// `added`: bytes that the last message put into the output.
+    pub(super) fn pressure(&self, state: &mut State, seq: Option<u64>, added: usize) -> Pressure {
         let view = self.view.borrow();
         let limits = &view.listener.limits;
-        if state.waits() > limits.output_cut_off && !state.closed {
+        let waits = state.waits();
+        // A client that had read what came before is not at fault for one large message.
+        let behind = waits.saturating_sub(added) > limits.output.min(limits.output_cut_off);
+        if waits > limits.output_cut_off && behind && !state.closed {
             self.count(listener::CUT_OFF, 1);
+            tracing::warn!(
+                downstream = %self.peer,
+                listener = %view.listener.name,
+                bytes = waits,
+                "client cut off: it does not read its replies; `spec.limits.outputCutOff` of a \
+                 ListenerPolicy allows more, `sharing: exclusive` of a DestinationPolicy lets the \
+                 upstream wait"
+            );
             state.closed = true;
             state.wake();
         }
@@ -35,6 +47,12 @@ impl Downstream {
         } else {
             Pressure::Fine
         }
+    }
+
+    /// Whether the client is cut off if much more comes before it has read.
+    pub(crate) fn is_nearly_cut_off(&self) -> bool {
+        let limit = self.view.borrow().listener.limits.output_cut_off;
+        self.state.borrow().waits() > limit - limit / 4
     }
 
     /// Whether the upstream that sends the reply `seq`, or what answers nothing, has to wait for
