@@ -189,3 +189,32 @@ fn a_wrong_checksum_costs_its_message_alone() {
         }
     }
 }
+
+proptest::proptest! {
+    /// What servers of SOFARPC act on: the method of the content; the service of the content (old servers), or
+    /// that of the last header entry (new ones).
+    #[test]
+    fn what_is_seen_is_what_sofarpc_acts_on(
+        entries in proptest::collection::vec((0usize..4, 0usize..3), 0..5),
+        service in 0usize..3,
+        method in 0usize..3,
+    ) {
+        let names = ["service", "sofa_head_target_service", "sofa_head_method_name", "other"];
+        let values = ["a", "b", ""];
+        let entries: Vec<(&str, &str)> =
+            entries.iter().map(|(name, value)| (names[*name], values[*value])).collect();
+        let last = |name: &str| {
+            let found = entries.iter().rev().find(|(other, _)| *other == name);
+            found.map(|(_, value)| *value)
+        };
+        let (service, method) = (values[service], values[method]);
+        let newer = last("service").or(last("sofa_head_target_service"));
+        let newer = newer.filter(|value| !value.is_empty()).unwrap_or(service);
+        let bytes = request(1, SOFA_REQUEST, &entries, &object(service, method));
+        let bolt = bolt().unwrap();
+        let seen_method = seen(&bolt, &bytes, "method");
+        proptest::prop_assert!(seen_method == "?" || seen_method == method);
+        let seen_service = seen(&bolt, &bytes, "service");
+        proptest::prop_assert!(seen_service == "?" || (seen_service == service && service == newer));
+    }
+}
