@@ -121,7 +121,7 @@ impl<'r> Attach<'_, 'r> {
                 // What is said of all routes is said of the one to the host.
                 compiler.common(router, &mut Route::new("", Vec::new()), problems);
             }
-            warn_unreachable(&routes, problems);
+            warn_unreachable(&routes, protocol.spec(), problems);
         }
     }
 }

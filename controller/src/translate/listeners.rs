@@ -248,7 +248,7 @@ impl<'t, 'r> Attach<'t, 'r> {
                 route.authorization.clone_from(&authorization);
             }
         }
-        warn_unreachable(&routes, problems);
+        warn_unreachable(&routes, place.protocol.spec(), problems);
         self.protect(&routes, place.protocol.spec(), compiler.clusters, problems);
         routes
     }

@@ -305,11 +305,13 @@ fn editable(name: &str, spec: &Spec, response: bool) -> Option<String> {
         .find(|name| spec.editable(name, response))
 }
 
-/// Warns of routes that no request can reach.
-pub(super) fn warn_unreachable(routes: &[Route], problems: &mut Vec<Problem>) {
+/// Warns of routes that no request can reach. Tests that differ in case alone are the same where the protocol
+/// ignores case.
+pub(super) fn warn_unreachable(routes: &[Route], spec: &Spec, problems: &mut Vec<Problem>) {
     let mut shadows = Shadows::default();
     for route in routes {
-        let Some((first, why)) = shadows.add(&route.matches) else {
+        let tests = route.matches.iter().map(|test| test.normalised(spec));
+        let Some((first, why)) = shadows.add(&tests.collect::<Vec<_>>()) else {
             continue;
         };
         let first = routes.get(first).unwrap_or(route);
