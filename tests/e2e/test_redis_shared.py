@@ -117,3 +117,68 @@ def test_strangers_are_refused_at_once(mesh, redis_server, where, bytes, text):
         assert client.read() == Refused(text)
         with pytest.raises((ConnectionError, OSError)):
             client.read()
+
+
+@pytest.fixture
+def both(mesh, redis_server):
+    """Two clusters behind one port, and what is only in the first."""
+    users, cache, port = redis_server("users"), redis_server("cache"), free_port()
+    for server in (users, cache):
+        with Client(server.port) as admin:
+            admin("FLUSHALL")
+    deny = {"to": [{"operation": {"operations": ["append"]}}]}
+    mesh(
+        [
+            config.gateway("gw", "redis", port),
+            config.service(USERS, "redis", {"v1": users.port}),
+            config.service(CACHE, "redis", {"v1": cache.port}),
+            config.redis_service(CACHE, [("user:", USERS), (None, CACHE)]),
+            config.resource(config.META_ROUTER, "AuthorizationPolicy", "no-append", {"action": "DENY", "rules": [deny]}),
+        ]
+    )
+    return port, Client(users.port), Client(cache.port)
+
+
+ABORTED = Refused("EXECABORT Transaction discarded because of previous errors.")
+
+
+def either(client, pipelined, *lines):
+    """One after the other, or all at once."""
+    if pipelined:
+        return client.pipeline(*lines)
+    return [client(*line.split()) for line in lines]
+
+
+@pytest.mark.parametrize("pipelined", [False, True])
+def test_a_transaction_goes_where_its_keys_are(both, pipelined):
+    port, users, cache = both
+    with Client(port) as client:
+        say = lambda *lines: either(client, pipelined, *lines)  # noqa: E731
+        watched = say("WATCH user:1", "MULTI", "PING", "SET user:1 a", "EXEC", "GET other")
+        assert watched == ["OK", "OK", "QUEUED", "QUEUED", ["PONG", "OK"], None]
+        assert say("WATCH user:1", "UNWATCH", "PING") == ["OK", "OK", "PONG"]
+        # What nobody watches goes where the first command of the transaction leads.
+        assert say("MULTI", "SET user:2 b", "INCR user:n", "EXEC") == [
+            "OK", "QUEUED", "QUEUED", ["OK", 1],
+        ]  # fmt: skip
+        assert say("MULTI", "SET other c", "EXEC") == ["OK", "QUEUED", ["OK"]]
+        assert say("MULTI", "DISCARD", "MULTI", "EXEC", "GET user:1") == ["OK", "OK", "OK", [], "a"]
+        assert (users("DBSIZE"), cache("DBSIZE")) == (3, 1)
+
+
+@pytest.mark.parametrize("pipelined", [False, True])
+def test_a_transaction_is_carried_out_whole_or_not_at_all(both, pipelined):
+    port, users, cache = both
+    with Client(port) as client:
+        say = lambda *lines: either(client, pipelined, *lines)  # noqa: E731
+        for _ in range(3):
+            answers = say("MULTI", "SET user:1 a", "SET other a", "SET user:2 a", "EXEC")
+            assert answers[:2] == ["OK", "QUEUED"] and answers[3:] == ["QUEUED", ABORTED]
+            assert "another server" in str(answers[2]) and "cluster" not in str(answers[2])
+            for first in ("SET user:1 a", "APPEND user:1 a"):
+                answers = say("MULTI", first, "APPEND user:2 a", "SET user:3 a", "EXEC", "GET user:1")
+                assert "NOPERM" in f"{answers[1:3]}" and answers[3:] == ["QUEUED", ABORTED, None]
+            answers = say("MULTI", "APPEND user:1 a", "SET user:1 a", "DISCARD", "GET other")
+            assert answers[2:] == ["QUEUED", "OK", None]
+        assert say("MULTI", "SET user:1 a", "EXEC") == ["OK", "QUEUED", ["OK"]]
+        assert (users("DBSIZE"), cache("DBSIZE")) == (1, 0)

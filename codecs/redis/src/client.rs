@@ -17,6 +17,14 @@ use crate::spec;
 use crate::state::{State, write};
 use crate::subscriptions::{Subscriptions, Word, word};
 
+/// A request that no client made.
+struct Added {
+    /// Its number among those that are answered.
+    number: u64,
+    /// What follows makes no sense if it fails.
+    must: bool,
+}
+
 pub(crate) struct Client {
     limits: Limits,
     scan: Scan,
@@ -33,7 +41,7 @@ pub(crate) struct Client {
     /// Replies that began.
     answered: u64,
     /// Which replies are nobody's, because the request was added here.
-    added: VecDeque<u64>,
+    added: VecDeque<Added>,
     subscriptions: Subscriptions,
     monitor: bool,
 }
@@ -125,8 +133,9 @@ impl Client {
         head.end = whole;
         if head.kind == Kind::Response {
             self.answered += 1;
-            if self.added.front() == Some(&self.answered) {
-                return self.added(wire, whole);
+            let added = self.added.front();
+            if added.is_some_and(|added| added.number == self.answered) {
+                return self.added(wire, kind, whole);
             }
         }
         message(head, wire, kind, at)
@@ -152,8 +161,17 @@ impl Client {
     }
 
     /// A reply to a request that was added here.
-    fn added<'b>(&mut self, wire: &'b [u8], whole: bool) -> Result<Decoded<'b>, DecodeError> {
-        self.added.pop_front();
+    fn added<'b>(
+        &mut self,
+        wire: &'b [u8],
+        kind: u8,
+        whole: bool,
+    ) -> Result<Decoded<'b>, DecodeError> {
+        let must = self.added.pop_front().is_some_and(|added| added.must);
+        if must && kind == b'-' {
+            let what = "an error to MULTI, when the transaction was on its way";
+            return Err(DecodeError::lost(Violation::Invalid(what)));
+        }
         if whole {
             return Ok(Decoded::Skip(wire.len()));
         }
@@ -162,12 +180,13 @@ impl Client {
     }
 
     /// Puts a request before the one that is encoded. The reply is nobody's.
-    fn add(&mut self, words: &[&[u8]], out: &mut Output) {
+    fn add(&mut self, words: &[&[u8]], must: bool, out: &mut Output) {
         let mut request = Vec::new();
         write(&mut request, words);
         out.put(&request);
         self.sent += 1;
-        self.added.push_back(self.sent);
+        let number = self.sent;
+        self.added.push_back(Added { number, must });
     }
 
     /// A server counts from the last command on the connection, and on this one the client may not have
@@ -176,8 +195,8 @@ impl Client {
         let name = message.attributes.slot(spec::COMMAND, message.wire());
         match name {
             _ if message.head.kind != Kind::Request => {}
-            Some(b"waitaof") => self.add(&[b"WAITAOF", b"0", b"0", b"0"], out),
-            _ => self.add(&[b"WAIT", b"0", b"0"], out),
+            Some(b"waitaof") => self.add(&[b"WAITAOF", b"0", b"0", b"0"], false, out),
+            _ => self.add(&[b"WAIT", b"0", b"0"], false, out),
         }
         out.put(message.wire());
     }
@@ -319,7 +338,11 @@ impl Codec for Client {
         if message.id_changed() {
             return Err(spec::no_id());
         }
+        if message.layout[layout::OPENS] != 0 {
+            self.add(&[b"MULTI"], true, out);
+        }
         match message.layout[layout::NOTE] {
+            layout::ABORT => out.put(b"*1\r\n$7\r\nDISCARD\r\n"),
             layout::HELLO_STRIPPED | layout::HELLO_ORDERED if message.edits().is_empty() => {
                 put_hello(message, out);
             }

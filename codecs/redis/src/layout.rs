@@ -22,6 +22,9 @@ pub(crate) const KEY_END: usize = 5;
 /// Which argument the key is.
 pub(crate) const KEY_AT: usize = 6;
 
+/// 1: the `MULTI` that was kept goes before it.
+pub(crate) const OPENS: usize = 7;
+
 pub(crate) const KEY_NONE: u32 = 0;
 pub(crate) const KEY_ONE: u32 = 1;
 pub(crate) const KEY_MANY: u32 = 2;
@@ -33,6 +36,8 @@ pub(crate) const HELLO_STRIPPED: u32 = 2;
 pub(crate) const HELLO_ORDERED: u32 = 3;
 /// A `WAIT` that begins on a connection of its own: the same that waits for nothing goes before it.
 pub(crate) const WAIT: u32 = 4;
+/// An `EXEC` of a transaction of which a command was refused: it is discarded instead.
+pub(crate) const ABORT: u32 = 5;
 /// Commands of the subscribe family have notes from here on.
 const SUBSCRIBE: u32 = 8;
 

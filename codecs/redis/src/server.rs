@@ -271,7 +271,7 @@ impl Codec for Server {
         if let Some(edit) = message.edits().first() {
             return Err(spec::refused(edit, "replies cannot be edited"));
         }
-        if self.ties.is_quiet() || !self.ties.put_numbered(message, out) {
+        if self.ties.is_quiet() || !self.ties.put_own(message, out) {
             out.put(message.wire());
         }
         self.follow(message);
@@ -285,6 +285,7 @@ impl Codec for Server {
             }
             Say::Failure { to, reason, text } => {
                 words::failure(reason, text, to, out);
+                self.ties.fails();
                 Outcome::Failed
             }
             Say::Own { to } => {
@@ -325,6 +326,18 @@ impl Codec for Server {
             bits: words::bits(local, one_way),
             name,
         }
+    }
+
+    fn defer(&mut self, request: &Message<'_>) -> Option<Receipt> {
+        let kept = request.head.kind == Kind::Request && self.ties.defer();
+        kept.then(|| Receipt {
+            bits: words::bits(Local::Ok as u32, false),
+            ..Receipt::default()
+        })
+    }
+
+    fn spoiled(&mut self) -> bool {
+        self.ties.refused()
     }
 
     fn pinned(&self) -> bool {

@@ -3,6 +3,7 @@
 //! then a change holds. It knows commands and outcomes, and no bytes.
 
 mod number;
+mod refused;
 mod told;
 
 use std::collections::VecDeque;
@@ -17,6 +18,7 @@ use crate::subscriptions::Subscriptions;
 use crate::words::Local;
 
 use number::ClientNumber;
+use refused::Opening;
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,10 @@ pub(crate) struct Ruling {
     pub(crate) close: bool,
     /// It must not be sent to any other connection, nor again.
     pub(crate) tied: bool,
+    /// The `MULTI` that was kept goes before it.
+    pub(crate) opens: bool,
+    /// It ends a transaction that is not to be carried out.
+    pub(crate) aborts: bool,
 }
 
 impl Ruling {
@@ -37,6 +43,8 @@ impl Ruling {
         local: None,
         close: false,
         tied: false,
+        opens: false,
+        aborts: false,
     };
 
     pub(crate) const fn local(local: Local) -> Self {
@@ -75,6 +83,8 @@ enum Effect {
     Reset,
     /// The reply is, or starts with, the number of an upstream connection.
     Number,
+    /// The transaction was discarded in the place of `EXEC`.
+    Abort,
 }
 
 /// As the client's next request will find things, if all goes well that is under way.
@@ -85,6 +95,11 @@ struct View {
     dirty: bool,
     asking: bool,
     mute: Mute,
+    opening: Opening,
+    /// A command of the transaction was refused.
+    spoiled: bool,
+    /// Some of the transaction may be on its way without the one that was refused.
+    torn: bool,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -210,6 +225,10 @@ impl Ties {
             }
             _ => {}
         }
+        if let Some(ruling) = self.within_unsent(act) {
+            return ruling;
+        }
+        let opens = self.opens();
         let number = if self.is_muted(act, args) {
             None
         } else {
@@ -225,6 +244,7 @@ impl Ties {
             },
             bind,
             tied: bind == Bind::Pin,
+            opens,
             ..Ruling::FREE
         }
     }

@@ -21,10 +21,12 @@ pub(crate) enum Local {
     AuthArity,
     AuthSyntax,
     ReplyInMulti,
+    Queued,
+    ExecAbort,
 }
 
 impl Local {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 15] = [
         Self::Ok,
         Self::Reset,
         Self::NoAuth,
@@ -38,11 +40,13 @@ impl Local {
         Self::AuthArity,
         Self::AuthSyntax,
         Self::ReplyInMulti,
+        Self::Queued,
+        Self::ExecAbort,
     ];
 
     /// Whether it tells of a failure.
     pub(crate) const fn is_error(self) -> bool {
-        !matches!(self, Self::Ok | Self::Reset)
+        !matches!(self, Self::Ok | Self::Reset | Self::Queued)
     }
 
     pub(crate) fn of(bits: u64) -> Option<Self> {
@@ -71,10 +75,15 @@ impl Local {
             }
             Self::AuthArity => "-ERR wrong number of arguments for 'auth' command",
             Self::AuthSyntax => "-ERR syntax error",
+            Self::Queued => "+QUEUED",
+            Self::ExecAbort => EXEC_ABORT,
             Self::ReplyInMulti => "-ERR CLIENT REPLY within MULTI is not supported through a proxy",
         }
     }
 }
+
+/// What Redis says where a command of the transaction was refused.
+pub(crate) const EXEC_ABORT: &str = "-EXECABORT Transaction discarded because of previous errors.";
 
 impl From<BadHello> for Local {
     fn from(bad: BadHello) -> Self {

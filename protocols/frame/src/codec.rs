@@ -139,6 +139,22 @@ pub trait Codec: Send {
         false
     }
 
+    /// Server side: a request that ties the client ([`Bind::Pin`](crate::Bind::Pin)) and
+    /// [follows](crate::Head::follows) would be the first on its upstream connection, and several clusters
+    /// are possible. `Some`: the codec keeps it and puts it before the next request, which decides where both
+    /// belong; the router answers by [`Say::Own`] with this receipt.
+    fn defer(&mut self, request: &Message<'_>) -> Option<Receipt> {
+        let _ = request;
+        None
+    }
+
+    /// Server side: a request that is part of a tie was refused by the router, after it was answered so.
+    /// `true`: what was sent of the tie is not carried out without it. `false`: the router ends both
+    /// connections.
+    fn spoiled(&mut self) -> bool {
+        false
+    }
+
     /// Server side: the session in which this client's requests must run. It changes only by the
     /// reply to a [`Bind::Session`](crate::Bind::Session) request.
     fn session(&self) -> Session {

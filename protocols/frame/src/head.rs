@@ -151,6 +151,9 @@ pub struct Head {
     pub close: bool,
     /// How far the request ties both connections together.
     pub bind: Bind,
+    /// The request names nothing that decides where it belongs: on a connection that is tied it goes where
+    /// that leads, whatever its route says (`EXEC`).
+    pub follows: bool,
     /// How a response went.
     pub status: Status,
     /// What a retry may assume of a request.
@@ -168,6 +171,7 @@ impl Head {
             end: true,
             close: false,
             bind: Bind::Free,
+            follows: false,
             status: Status::Ok,
             safety: Safety::Unknown,
             timeout: None,

@@ -257,6 +257,16 @@ impl Ticket {
         worker.calls.recycle(self);
     }
 
+    /// The codec answers it, and sends it with the next.
+    pub(crate) fn deferred(mut self: Box<Self>, worker: &Worker, receipt: &Receipt) {
+        if let Who::Caller(caller) = &mut self.who {
+            let Caller { track, served, .. } = caller;
+            track.end(worker, served, 0, "ok", None, "");
+            caller.down.answer_deferred(caller.seq, receipt);
+        }
+        worker.calls.recycle(self);
+    }
+
     /// What became of the request says something of its endpoint.
     pub(crate) fn outcome(&mut self, worker: &Worker, outcome: Outcome) {
         if let Some(in_flight) = &mut self.in_flight {

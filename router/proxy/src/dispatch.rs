@@ -66,7 +66,8 @@ impl Errand<'_> {
                 return Sent::Ended;
             }
         };
-        let (worker, cluster) = (self.worker, self.cluster);
+        let worker = self.worker;
+        let cluster = pinned.as_ref().map_or(self.cluster, |tied| &tied.cluster);
         // What is part of a transaction is nothing elsewhere.
         if pinned.is_none() {
             self.keep(message, &mut call);
@@ -209,12 +210,13 @@ impl Errand<'_> {
         upstream: &Rc<Upstream>,
     ) -> Result<(Rc<EndpointState>, Admission), (Fault, String)> {
         if self.served.leads_elsewhere(message, upstream) {
-            let text = format!(
-                "the connection is tied to {} and this request routes to {}",
-                upstream.cluster.config.borrow().name,
-                self.cluster.config.borrow().name
+            tracing::debug!(
+                tied = upstream.cluster.config.borrow().name,
+                route = self.cluster.config.borrow().name,
+                "a request spans two clusters"
             );
-            return Err((Fault::Misrouted, text));
+            let text = "it belongs to another server than what this connection is tied to";
+            return Err((Fault::Misrouted, text.to_owned()));
         }
         Ok((Rc::clone(&upstream.endpoint), Admission::Plain))
     }

@@ -223,6 +223,11 @@ impl Downstream {
         self.put(seq, &Piece::Fault(receipt, fault.reason(), text));
     }
 
+    /// The codec's own answer to a request that has its place.
+    pub(crate) fn answer_deferred(&self, seq: u64, receipt: &Receipt) {
+        self.put(seq, &Piece::Own(receipt));
+    }
+
     /// The codec's own answer.
     pub(crate) fn answer_own(&self, receipt: &Receipt) {
         let seq = self.open_slot();

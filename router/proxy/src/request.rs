@@ -233,6 +233,11 @@ impl DownstreamTask {
             let message = message.to_owned_message();
             return parked::park(&self.worker, message, call, wait);
         }
+        if served.split
+            && let Some(receipt) = self.down.defer(message)
+        {
+            return call.deferred(&self.worker, &receipt);
+        }
         errand.copy(message, &mut call);
         match errand.run(message, call) {
             Sent::Out { upstream, full } => {

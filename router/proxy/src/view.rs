@@ -35,6 +35,8 @@ pub(crate) struct ServedView {
     pub(crate) table: Arc<Table>,
     pub(crate) interest: Interest,
     pub(crate) in_order: bool,
+    /// Its routes lead to more than one cluster.
+    pub(crate) split: bool,
     pub(crate) clusters: Rc<[Rc<ClusterState>]>,
     pub(crate) routes: Vec<Arc<Group>>,
     pub(crate) operations: Rc<Operations>,
@@ -145,6 +147,12 @@ impl ServedView {
             Arc::clone(group)
         });
         let routes = routes.collect();
+        let mut targets = compiled.table.routes().iter().flat_map(|route| {
+            let targets = route.targets();
+            targets.map(|(cluster, _)| cluster)
+        });
+        let first = targets.next();
+        let split = targets.any(|cluster| Some(cluster) != first);
         let protocol = compiled.protocol.spec().name.to_string();
         kept.operations
             .retain(|_, known| known.suits(listener, &protocol, compiled));
@@ -157,6 +165,7 @@ impl ServedView {
             table: Arc::clone(&compiled.table),
             interest: compiled.interest,
             in_order: compiled.protocol.spec().correlation.in_order(),
+            split,
             clusters: Rc::clone(clusters),
             routes,
             operations: Rc::clone(operations),
@@ -167,6 +176,9 @@ impl ServedView {
     /// Whether a request's route does not lead to the cluster of the connection that its client is tied
     /// to.
     pub(crate) fn leads_elsewhere(&self, message: &Message<'_>, pinned: &Rc<Upstream>) -> bool {
+        if message.head.follows {
+            return false;
+        }
         let found = self.table.find(message);
         let Some(route) = found.and_then(|at| self.table.routes().get(at)) else {
             return false;

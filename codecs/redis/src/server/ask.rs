@@ -80,6 +80,8 @@ impl Server {
         let command = self.subcommand(message, container, args);
         let ruling = self.rule(command, args);
         set_key(message, args, command);
+        message.head.follows = message.layout[layout::KEYS] == layout::KEY_NONE;
+        message.layout[layout::OPENS] = u32::from(ruling.opens);
 
         let head = &mut message.head;
         head.kind = ruling.kind;
@@ -96,6 +98,9 @@ impl Server {
             let category = if blocks { "blocking" } else { command.category };
             message.attributes.set_static(spec::CATEGORY, category);
             layout::note_command(&mut message.layout, command.act, args);
+            if ruling.aborts {
+                message.layout[layout::NOTE] = layout::ABORT;
+            }
             if command.act == Act::Wait && ruling.bind == Bind::Once {
                 message.layout[layout::NOTE] = layout::WAIT;
             }

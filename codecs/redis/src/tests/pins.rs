@@ -340,3 +340,82 @@ fn a_wait_counts_from_the_end_of_what_was_written() {
     dialogue.exchange("WAIT 1 500\r\n", "+QUEUED\r\n");
     assert!(dialogue.upstream.ends_with(b"MULTI\r\nWAIT 1 500\r\n"));
 }
+
+/// The router keeps the request back, if the codec agrees.
+fn defer(dialogue: &mut Dialogue, request: &str) -> bool {
+    let decoded = dialogue
+        .server
+        .decode(request.as_bytes(), Interest::Route)
+        .unwrap();
+    let Decoded::Message(message, _) = decoded else {
+        panic!()
+    };
+    let Some(to) = dialogue.server.defer(&message) else {
+        return false;
+    };
+    let mut out = meltemi_frame::Output::new();
+    let say = meltemi_frame::Say::Own { to: &to };
+    dialogue.server.synthesize(say, &mut out).unwrap();
+    assert_eq!(&*out.drain(), OK.as_bytes());
+    true
+}
+
+#[test]
+fn a_transaction_begins_with_the_command_that_decides_where() {
+    let mut dialogue = Dialogue::new();
+    assert!(!defer(&mut Dialogue::new(), "PING\r\n"));
+    assert!(defer(&mut dialogue, "MULTI\r\n") && dialogue.pinned());
+    let head = dialogue.ask("SET k v\r\n");
+    assert!(head.bind == Bind::Pin && !head.follows);
+    assert!(dialogue.ask("EXEC\r\n").follows);
+    assert_eq!(
+        dialogue.upstream,
+        b"*1\r\n$5\r\nMULTI\r\nSET k v\r\nEXEC\r\n"
+    );
+    let decoded = dialogue
+        .client
+        .decode(b"+OK\r\n+QUEUED\r\n", Interest::Route);
+    assert!(matches!(decoded, Ok(Decoded::Skip(5))));
+    dialogue.say("+QUEUED\r\n");
+    dialogue.say("*1\r\n+OK\r\n");
+    assert!(!dialogue.pinned());
+    // Nothing was sent, and nothing is.
+    dialogue.upstream.clear();
+    assert!(defer(&mut dialogue, "MULTI\r\n"));
+    assert_eq!(dialogue.local("DISCARD\r\n"), OK);
+    assert!(dialogue.upstream.is_empty() && !dialogue.pinned());
+    // A server that refuses it must not be asked for the rest.
+    assert!(defer(&mut dialogue, "MULTI\r\n"));
+    dialogue.ask("SET k v\r\n");
+    super::lost(dialogue.client.decode(b"-NOPERM\r\n", Interest::Route));
+}
+
+#[test]
+fn a_transaction_that_misses_a_command_is_aborted() {
+    // Nothing of it was sent.
+    let mut dialogue = Dialogue::new();
+    assert!(defer(&mut dialogue, "MULTI\r\n"));
+    let decoded = dialogue.server.decode(b"SET k v\r\n", Interest::Route);
+    assert!(matches!(decoded, Ok(Decoded::Message(..))));
+    dialogue.fail();
+    assert!(dialogue.server.spoiled());
+    assert_eq!(dialogue.local("SET l v\r\n"), "+QUEUED\r\n");
+    assert!(dialogue.local("EXEC\r\n").starts_with("-EXECABORT "));
+    assert!(!dialogue.pinned() && dialogue.upstream.is_empty());
+    // Some of it was sent.
+    dialogue.exchange("MULTI\r\n", OK);
+    dialogue.exchange("SET k v\r\n", "+QUEUED\r\n");
+    let decoded = dialogue.server.decode(b"SET l v\r\n", Interest::Route);
+    assert!(matches!(decoded, Ok(Decoded::Message(..))));
+    dialogue.fail();
+    assert!(dialogue.server.spoiled());
+    dialogue.downstream.clear();
+    dialogue.exchange("EXEC\r\n", OK);
+    assert!(dialogue.upstream.ends_with(b"*1\r\n$7\r\nDISCARD\r\n"));
+    assert!(dialogue.downstream.starts_with(b"-EXECABORT ") && !dialogue.pinned());
+    // Its end is on its way already.
+    dialogue.exchange("MULTI\r\n", OK);
+    dialogue.ask("SET k v\r\n");
+    dialogue.ask("EXEC\r\n");
+    assert!(!dialogue.server.spoiled());
+}

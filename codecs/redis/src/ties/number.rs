@@ -1,5 +1,5 @@
-//! The number that a client is told is its own. That of an upstream connection says nothing of a client
-//! that shares it.
+//! Replies that a client gets in the place of the server's. The number that it is told is its own: that
+//! of an upstream connection says nothing of a client that shares it.
 
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use meltemi_frame::{Kind, Message, Output, Status};
 
 use super::{Effect, Ties};
+use crate::words::EXEC_ABORT;
 
 /// Far above what a server counts to, so that no command that takes a number (`CLIENT KILL`, `UNBLOCK`,
 /// `TRACKING REDIRECT`) meets somebody else; and exact where a client takes numbers for doubles.
@@ -29,16 +30,22 @@ impl ClientNumber {
 }
 
 impl Ties {
-    /// Appends the reply with the client's own number, if it has the number of a connection that is not
-    /// the client's. Returns `false` if it has none.
-    pub(crate) fn put_numbered(&mut self, message: &Message<'_>, out: &mut Output) -> bool {
-        let due = matches!(
-            self.pending.front(),
-            Some((number, Effect::Number)) if *number == self.answered + 1
-        );
+    /// Appends what the client gets in the place of a reply: its own number in that of a connection that
+    /// is not the client's, or that a transaction was discarded. Returns `false` if it gets the reply.
+    pub(crate) fn put_own(&mut self, message: &Message<'_>, out: &mut Output) -> bool {
         let head = &message.head;
-        if !due || head.kind != Kind::Response || !head.end || head.status != Status::Ok {
+        if head.kind != Kind::Response || !head.end || head.status != Status::Ok {
             return false;
+        }
+        match self.pending.front() {
+            Some((number, _)) if *number != self.answered + 1 => return false,
+            Some((_, Effect::Number)) => {}
+            Some((_, Effect::Abort)) => {
+                out.put(EXEC_ABORT.as_bytes());
+                out.put(b"\r\n");
+                return true;
+            }
+            _ => return false,
         }
         let Some((kind, text)) = numbered(message.wire()) else {
             return false;

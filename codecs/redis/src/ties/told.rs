@@ -3,6 +3,7 @@
 
 use meltemi_frame::Session;
 
+use super::refused::Opening;
 use super::{Effect, Held, Mute, Outcome, Ties, state_of};
 use crate::subscriptions::Word;
 
@@ -67,6 +68,14 @@ impl Ties {
     fn settle(&mut self) {
         if self.view.mute == Mute::No {
             self.view.multi = self.held.multi;
+            let done = match self.view.opening {
+                Opening::Before(number) => number <= self.answered,
+                _ => false,
+            };
+            if done || !self.held.multi {
+                self.view.opening = Opening::Nothing;
+            }
+            self.view.spoiled &= self.held.multi;
         }
     }
 
@@ -78,7 +87,9 @@ impl Ties {
                 (held.multi, held.watch) = (false, false);
                 held.kept |= dirty && outcome == Outcome::Ok;
             }
-            (Effect::Discard, Outcome::Ok) => (held.multi, held.watch) = (false, false),
+            (Effect::Abort, _) | (Effect::Discard, Outcome::Ok) => {
+                (held.multi, held.watch) = (false, false);
+            }
             (Effect::Watch, Outcome::Ok) => held.watch = true,
             (Effect::Unwatch, Outcome::Ok) => held.watch = false,
             (Effect::Asking, Outcome::Ok) => held.asking = true,

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use meltemi_frame::{Bind, Fault, Head, Kind, Session};
+use meltemi_frame::{Bind, Fault, Head, Kind, Message, Receipt, Session};
 
 use super::Downstream;
 use crate::cluster::{ClusterState, Way};
@@ -92,13 +92,26 @@ impl Downstream {
     }
 
     /// A request that was refused is part of what ties the connection: what was sent of that must not be
-    /// carried out without it, as a transaction would be.
+    /// carried out without it, as a transaction would be. Where the codec cannot prevent it, both
+    /// connections end.
     pub(crate) fn spoil(&self, head: &Head) {
-        if head.bind == Bind::Pin
-            && let Some(upstream) = self.pinned()
-        {
-            upstream.close(Fault::Reset);
+        if head.bind != Bind::Pin || self.codec().is_none_or(|mut codec| codec.spoiled()) {
+            return;
         }
+        match self.pinned() {
+            Some(upstream) => upstream.close(Fault::Reset),
+            None if self.codec().is_some_and(|codec| codec.pinned()) => self.kill(),
+            None => {}
+        }
+    }
+
+    /// Lets the codec answer a request that decides nothing, until the next one tells where it belongs.
+    pub(crate) fn defer(&self, request: &Message<'_>) -> Option<Receipt> {
+        let ties = request.head.bind == Bind::Pin && request.head.follows;
+        if !ties || self.pinned().is_some() {
+            return None;
+        }
+        self.codec()?.defer(request)
     }
 
     pub(crate) fn session(&self) -> Session {
