@@ -73,7 +73,7 @@ impl DubboCodec {
         let kind = match (self.side, header.is_request()) {
             _ if header.is_event() => None,
             (Side::Server, false) => Some("response"),
-            (Side::Client, true) => Some("request"),
+            // A call from a server (a callback argument) is the router's to refuse.
             _ => None,
         };
         if let Some(kind) = kind {

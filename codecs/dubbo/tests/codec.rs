@@ -361,7 +361,7 @@ fn whoever_waits_is_answered() {
     ));
     assert_eq!(answered(&error), Some(Some(9)));
 
-    let error = failure(Side::Client, &frame(0xc2, 0, 9, b"\x40"));
+    let error = failure(Side::Server, &frame(2, 20, 9, b"\x92"));
     assert!(matches!(
         error,
         DecodeError::Message {
@@ -370,6 +370,14 @@ fn whoever_waits_is_answered() {
             answer: None
         }
     ));
+}
+
+#[test]
+fn a_call_from_a_server_is_a_request() {
+    decode(Side::Client, &call("", b"", b"HZ"), |message| {
+        assert_eq!(message.head.kind, Kind::Request);
+        assert_eq!(attribute(message, "method").as_deref(), Some("m"));
+    });
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod access_log;
 mod admin;
 mod beat;
 mod call;
+mod callbacks;
 mod calls;
 mod clock;
 mod cluster;

@@ -6,6 +6,7 @@ use meltemi_frame::{Bind, Fault, Kind, Message, Receipt, Status};
 use meltemi_router_core::{Outcome, Turn};
 
 use crate::call::{Call, Caller, Who};
+use crate::callbacks;
 use crate::calls::Calls;
 use crate::downstream::{Downstream, Pressure};
 use crate::retry;
@@ -116,9 +117,12 @@ pub(crate) fn receive(
             upstream.endpoint.forget(upstream);
             None
         }
-        // A request from a server: the codec tells of it as a malformed message where the
-        // protocol has none; where it has, there is nobody to serve it.
-        Kind::Request | Kind::OneWay | Kind::Local => {
+        // A request from a server (a callback). It is not forwarded.
+        Kind::Request | Kind::OneWay => {
+            callbacks::refuse(upstream, message);
+            None
+        }
+        Kind::Local => {
             upstream.cluster.group.add(cluster::STRAY, 1);
             None
         }
