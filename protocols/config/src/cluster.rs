@@ -32,8 +32,12 @@ pub struct Cluster {
     pub connect_timeout: Duration,
     /// How long an upstream connection may stay without a request; zero: for ever. Default 1 h.
     pub idle_timeout: Duration,
+    /// How long an upstream connection that is in a session of clients (user, database, name) may stay
+    /// without a request once no such client is connected; zero: as long as any other. Default 1 min.
+    pub session_idle_timeout: Duration,
     /// How often a silent upstream connection is asked whether it is still there, where the
-    /// protocol can ask; zero: never. Default 60 s, Dubbo's own.
+    /// protocol can ask; zero: never. Default 60 s, Dubbo's own. The answer may take three times as
+    /// long, and at most 10 s. The kernel probes silent connections after this time, too.
     pub keepalive: Duration,
     /// How often names are resolved again. Default 5 s.
     pub dns_refresh: Duration,
@@ -71,6 +75,7 @@ impl Cluster {
             login: Session::default(),
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(3600),
+            session_idle_timeout: Duration::from_secs(60),
             keepalive: Duration::from_secs(60),
             dns_refresh: Duration::from_secs(5),
             limits: ClusterLimits::default(),

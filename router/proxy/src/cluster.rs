@@ -16,7 +16,6 @@ use tokio::task::AbortHandle;
 
 use crate::clock::Clock;
 use crate::counters::Counters;
-use crate::downstream::Downstream;
 use crate::endpoint::EndpointState;
 use crate::fitness::CompiledCluster;
 use crate::stats::{Group, cluster};
@@ -47,18 +46,10 @@ pub(crate) struct Need<'a> {
     pub(crate) exclusive: bool,
     /// How deep responses must be looked at.
     pub(crate) interest: Interest,
-    /// Which of the shared connections.
-    pub(crate) way: Way<'a>,
-}
-
-/// Which of the shared connections a request takes. What one client has under way to an endpoint travels
-/// on one of them, or it could overtake itself.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Way<'a> {
-    /// Whose request it is; `None`: that is of no matter.
-    pub(crate) client: Option<&'a Downstream>,
-    /// Nothing of the client is under way: any will do.
-    pub(crate) free: bool,
+    /// The client's number: the shared connection that it uses when all are busy.
+    pub(crate) place: u64,
+    /// The first that is not busy will do, too.
+    pub(crate) packed: bool,
 }
 
 /// A connection for a request, or what to do without.
@@ -271,15 +262,17 @@ impl ClusterState {
         self.counters.connections.add_if(|open| open < most)
     }
 
-    /// Closes an idle connection, of another session or endpoint. Tells whether there was one.
+    /// Closes the connection that has been without a request for longest, of another session or endpoint.
+    /// Returns whether there was one.
     fn make_room(&self) -> bool {
         let endpoints = self.endpoints.borrow();
-        let idle = endpoints.iter().find_map(|other| other.pop_idle());
-        if let Some(idle) = &idle {
-            // What it was given and nobody waits for is still written.
-            idle.drain();
-        }
-        idle.is_some()
+        let at_rest = endpoints.iter().filter_map(|one| one.longest_at_rest());
+        let oldest = at_rest.min_by_key(|upstream| upstream.active_us());
+        let Some(oldest) = oldest else { return false };
+        oldest.endpoint.forget(&oldest);
+        // What it was given and nobody waits for is still written.
+        oldest.drain();
+        true
     }
 
     /// Idle connections make room for requests that wait on another worker: nothing ends on these

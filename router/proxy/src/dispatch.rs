@@ -4,13 +4,14 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use meltemi_frame::{Bind, Fault, Kind, Message};
+use meltemi_frame::{Bind, Fault, Message};
 use meltemi_router_core::{Admission, CompiledRoute};
 
 use crate::call::{Call, Who};
 use crate::cluster::{Acquired, ClusterState, Need, Waiting};
-use crate::downstream::Downstream;
+use crate::downstream::{Downstream, Trip, Way};
 use crate::endpoint::{EndpointState, InFlight};
+use crate::parked::Hold;
 use crate::request::{Refusal, authorize};
 use crate::retry::Kept;
 use crate::stats::cluster;
@@ -34,44 +35,37 @@ pub(crate) enum Sent {
     Out { upstream: Rc<Upstream>, full: bool },
     /// It waits for a connection.
     Waits,
+    /// It may not be sent before what its client has under way has been answered.
+    Later(Call),
     /// It has ended already.
     Ended,
+}
+
+/// Where a request goes.
+struct Goal {
+    endpoint: Rc<EndpointState>,
+    admission: Admission,
+    tie: Tie,
+}
+
+/// What ties a request to a connection.
+enum Tie {
+    /// The client is pinned to it.
+    Pinned(Rc<Upstream>),
+    /// The client has something under way on it.
+    Stays(Rc<Upstream>),
+    /// Nothing. `fresh`: the client has nothing under way anywhere.
+    None { fresh: bool },
 }
 
 impl Errand<'_> {
     /// Sends a request.
     pub(crate) fn run(&self, message: &mut Message<'_>, mut call: Call) -> Sent {
         let head = message.head;
+        let worker = self.worker;
         let copy = matches!(call.who, Who::Mirror(_));
         let pinned = if copy { None } else { self.down.pinned() };
-        let found = match &pinned {
-            Some(upstream) => self.pinned(message, upstream),
-            None => self.pick(&call),
-        };
-        // Copies have been asked about before they were counted.
-        let found = match copy {
-            true => found,
-            false => self
-                .guard(message, &mut call, pinned.as_ref())
-                .map_err(|refusal| (refusal.fault, refusal.text))
-                .and(found),
-        };
-        let (endpoint, admission) = match found {
-            Ok(found) => found,
-            Err((fault, text)) => {
-                call.refuse(self.worker, fault, &text);
-                if !copy {
-                    self.down.spoil(&head);
-                }
-                return Sent::Ended;
-            }
-        };
-        let worker = self.worker;
         let cluster = pinned.as_ref().map_or(self.cluster, |tied| &tied.cluster);
-        // What is part of a transaction is nothing elsewhere.
-        if pinned.is_none() {
-            self.keep(message, &mut call);
-        }
         let session = match head.bind {
             Bind::Login if pinned.is_none() => cluster.config.borrow().login.clone(),
             _ => self.down.upstream_session(cluster),
@@ -81,10 +75,43 @@ impl Errand<'_> {
             session: &session,
             exclusive: head.bind != Bind::Free || !head.end,
             interest: self.served.table.response_interest(),
-            way: self.down.way(head.kind, copy),
+            place: self.down.number,
+            packed: !copy,
         };
+        // Copies have been asked about before they were counted.
+        let guarded = match copy {
+            true => Ok(()),
+            false => self
+                .guard(message, &mut call, pinned.as_ref())
+                .map_err(|refusal| (refusal.fault, refusal.text)),
+        };
+        let goal = match guarded.and_then(|()| self.goal(message, &call, &need)) {
+            Ok(Some(goal)) => goal,
+            Ok(None) => return Sent::Later(call),
+            Err((fault, text)) => {
+                call.refuse(worker, fault, &text);
+                if !copy {
+                    self.down.spoil(&head);
+                }
+                return Sent::Ended;
+            }
+        };
+        let Goal {
+            endpoint,
+            admission,
+            tie,
+        } = goal;
+        // Copies leave when the request does: not before it is let through, and not with every retry.
+        let kept = call.caller().and_then(|caller| caller.kept.as_ref());
+        if !copy && kept.is_none_or(|kept| kept.retries == 0 && !kept.has_moved()) {
+            self.copy(message, &mut call);
+        }
+        let is_pinned = matches!(tie, Tie::Pinned(_));
+        // What is part of a transaction is nothing elsewhere.
+        if !is_pinned {
+            self.keep(message, &mut call);
+        }
         cluster.group.add(cluster::REQUESTS, 1);
-        let is_pinned = pinned.is_some();
         // What it holds already is not taken from it in the middle, nor what it was let in for before.
         let let_in = is_pinned || call.has_moved();
         let most = match let_in {
@@ -97,24 +124,25 @@ impl Errand<'_> {
             call.refuse(worker, Fault::Overload, &cluster.says("is at its limit"));
             return Sent::Ended;
         }
-        let acquired = match pinned {
-            Some(upstream) => Acquired::Upstream(upstream),
-            None => cluster.acquire(worker, &endpoint, &need),
-        };
-        let upstream = match acquired {
-            Acquired::Upstream(upstream) => {
-                if !copy && !is_pinned && !upstream.is_exclusive() {
-                    self.down.goes_by(&upstream, need.way.free);
-                }
-                upstream
+        let fresh = match tie {
+            Tie::Pinned(upstream) => return self.send(message, call, &upstream),
+            Tie::Stays(upstream) => {
+                upstream.set_interest(need.interest);
+                return self.send(message, call, &upstream);
             }
+            Tie::None { fresh } => fresh,
+        };
+        let upstream = match cluster.acquire(worker, &endpoint, &need) {
+            Acquired::Upstream(upstream) => upstream,
             Acquired::Busy if copy => {
                 call.refuse(worker, Fault::Overload, "");
                 return Sent::Ended;
             }
             Acquired::Busy => {
+                let message = message.to_owned_message();
                 let waiting = Waiting {
-                    message: message.to_owned_message(),
+                    hold: Hold::of(&message, &call, true),
+                    message,
                     protocol: Arc::clone(&self.served.protocol),
                     session: session.clone(),
                     interest: need.interest,
@@ -126,10 +154,73 @@ impl Errand<'_> {
                 return self.wait(waiting);
             }
         };
-        if head.bind == Bind::Pin && !is_pinned && !copy {
+        if !copy && (self.served.in_order || !upstream.is_exclusive()) {
+            self.down.goes_by(&upstream, head.kind, fresh);
+        }
+        if head.bind == Bind::Pin && !copy {
             self.down.pin(&upstream);
         }
         self.send(message, call, &upstream)
+    }
+
+    /// Where the request goes; `None`: nowhere before what is under way has been answered.
+    fn goal(
+        &self,
+        message: &Message<'_>,
+        call: &Call,
+        need: &Need<'_>,
+    ) -> Result<Option<Goal>, (Fault, String)> {
+        let copy = matches!(call.who, Who::Mirror(_));
+        if copy {
+            let (endpoint, admission) = self.pick(call)?;
+            return Ok(Some(Goal {
+                endpoint,
+                admission,
+                tie: Tie::None { fresh: false },
+            }));
+        }
+        if let Some(upstream) = self.down.pinned() {
+            let (endpoint, admission) = self.pinned(message, &upstream)?;
+            return Ok(Some(Goal {
+                endpoint,
+                admission,
+                tie: Tie::Pinned(upstream),
+            }));
+        }
+        let mut trip = Trip {
+            kind: message.head.kind,
+            cluster: self.cluster,
+            endpoint: None,
+            need,
+            tried: call.tried(),
+        };
+        // Equal endpoints are one server to a client that is answered in order.
+        let together = self.served.in_order && call.hash.is_none();
+        let mut way = together.then(|| self.down.way(&trip));
+        if let Some(Way::Wait) = way {
+            return Ok(None);
+        }
+        let (endpoint, admission) = match &way {
+            Some(Way::Stay(upstream)) => (Rc::clone(&upstream.endpoint), Admission::Plain),
+            _ => self.pick(call)?,
+        };
+        if way.is_none() {
+            trip.endpoint = Some(&endpoint);
+            way = Some(self.down.way(&trip));
+        }
+        let tie = match way {
+            Some(Way::Stay(upstream)) => Tie::Stays(upstream),
+            Some(Way::Any { fresh }) => Tie::None { fresh },
+            Some(Way::Wait) | None => {
+                endpoint.turn_down(self.cluster, admission);
+                return Ok(None);
+            }
+        };
+        Ok(Some(Goal {
+            endpoint,
+            admission,
+            tie,
+        }))
     }
 
     fn send(&self, message: &mut Message<'_>, mut call: Call, upstream: &Rc<Upstream>) -> Sent {
@@ -266,9 +357,6 @@ impl Errand<'_> {
         let refused = if may_wait {
             self.worker.something_pending();
             let refused = self.cluster.wait(waiting).err();
-            if head.bind == Bind::Once && refused.is_none() {
-                self.down.set_queued(true);
-            }
             refused.map(|waiting| waiting.call)
         } else {
             Some(waiting.call)
@@ -282,19 +370,21 @@ impl Errand<'_> {
     }
 }
 
-/// Sends a request that waited, in the background of its connection.
-pub(crate) fn resume(worker: &Rc<Worker>, message: &mut Message<'_>, mut call: Call) {
+/// Sends a request that waited, in the background of its connection. Gives the call back if it has to wait
+/// for what its client has under way.
+pub(crate) fn resume(worker: &Rc<Worker>, message: &mut Message<'_>, call: Call) -> Option<Call> {
     let (down, served, route) = match &call.who {
         Who::Caller(caller) => (&caller.down, &caller.served, caller.route),
         Who::OneWay(one_way) => (&one_way.down, &one_way.served, one_way.route),
-        Who::Mirror(_) | Who::Proxy => return,
+        Who::Mirror(_) | Who::Proxy => return None,
     };
     let (down, served) = (Rc::clone(down), Rc::clone(served));
     let (Some(route), Some(cluster)) = (
         served.table.routes().get(route),
         served.clusters.get(call.cluster),
     ) else {
-        return call.refuse(worker, Fault::NoEndpoint, "its route is gone");
+        call.refuse(worker, Fault::NoEndpoint, "its route is gone");
+        return None;
     };
     let errand = Errand {
         worker,
@@ -303,13 +393,8 @@ pub(crate) fn resume(worker: &Rc<Worker>, message: &mut Message<'_>, mut call: C
         route,
         cluster,
     };
-    if message.head.kind == Kind::Request && down.is_closed() {
-        return call.abandon(worker);
+    match errand.run(message, call) {
+        Sent::Later(call) => Some(call),
+        Sent::Out { .. } | Sent::Waits | Sent::Ended => None,
     }
-    // Copies leave when the request does: not before it is let through, and not with every retry.
-    let kept = call.caller().and_then(|caller| caller.kept.as_ref());
-    if kept.is_none_or(|kept| kept.retries == 0 && !kept.has_moved()) {
-        errand.copy(message, &mut call);
-    }
-    errand.run(message, call);
 }

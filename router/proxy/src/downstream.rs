@@ -1,11 +1,12 @@
 //! One downstream connection: its output, and the order in which its requests are answered. Upstream
 //! tasks append here; the connection's own task (`downstream_task`) moves the bytes.
 
+mod affinity;
 mod parking;
 mod pressure;
 mod ties;
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -23,8 +24,9 @@ use crate::view::ListenerView;
 use crate::watch::Watch;
 use crate::worker::Worker;
 
-use ties::Choice;
+use affinity::Affinity;
 
+pub(crate) use affinity::{Trip, Way};
 pub(crate) use pressure::Pressure;
 
 /// One downstream connection.
@@ -35,8 +37,6 @@ pub(crate) struct Downstream {
     port: u16,
     /// Spreads clients over shared upstream connections.
     pub(crate) number: u64,
-    /// The shared upstream connection that it chose when nothing was under way last.
-    choice: Cell<Choice>,
     /// When things happened on it.
     pub(crate) watch: Watch,
     /// Its listener, as of the configuration that it knows.
@@ -52,6 +52,8 @@ struct State {
     waker: Option<Waker>,
     closed: bool,
     pinned: Option<Rc<Upstream>>,
+    /// Upstream connections on which something of it is under way.
+    affinity: Affinity,
     /// Upstream connections that work for this client alone just now, and whether they block.
     exclusive: Vec<(Rc<Upstream>, bool)>,
     /// The client's session when it left.
@@ -67,15 +69,18 @@ struct State {
 struct Rare {
     /// Upstream tasks that wait until this client has read.
     waiting: Vec<Waker>,
-    /// Blocking requests that wait for a connection.
-    queued: usize,
+    /// Requests that wait before they are sent, and those of them that wait for a connection, and that
+    /// block.
+    held: usize,
+    in_queue: usize,
+    blocking: usize,
+    /// Who waits for what is under way.
+    turn: Option<Waker>,
     /// Requests that wait for something else, in their order; and whether one of them is under way.
     parked: VecDeque<Parked>,
     unparking: bool,
     /// Bytes of all that wait for something else.
     parked_bytes: usize,
-    /// Upstream connections on which something may be under way, beside the one that was chosen.
-    also_on: Vec<u32>,
     /// The upstream session of the last request, so that it is not composed again.
     composed: Option<(u64, u64, Session)>,
 }
@@ -85,9 +90,9 @@ impl Rare {
     fn is_idle(&self) -> bool {
         self.waiting.is_empty()
             && self.parked.is_empty()
-            && self.also_on.is_empty()
+            && self.turn.is_none()
             && !self.unparking
-            && self.queued + self.parked_bytes == 0
+            && self.held + self.parked_bytes == 0
     }
 }
 
@@ -104,7 +109,6 @@ impl Downstream {
             peer,
             port,
             number,
-            choice: Cell::default(),
             watch: Watch::default(),
             view: RefCell::new(Rc::clone(view)),
             state: RefCell::new(State {
@@ -115,6 +119,7 @@ impl Downstream {
                 waker: None,
                 closed: false,
                 pinned: None,
+                affinity: Affinity::default(),
                 exclusive: Vec::new(),
                 last: Session::default(),
                 rare: None,
@@ -322,15 +327,11 @@ impl Downstream {
 
     /// Gives back memory that a connection without anything to do does not need.
     pub(crate) fn trim(&self) {
-        let settled = self.choice.get().settled;
         let mut state = self.state.borrow_mut();
         if state.in_flight == 0 {
             state.out.shrink(0);
             state.replies.trim();
-            if let Some(rare) = state.rare.as_mut().filter(|_| !settled) {
-                // Nothing is under way on any of them.
-                rare.also_on.clear();
-            }
+            state.affinity.forget();
             state.rare.take_if(|rare| rare.is_idle());
             state.exclusive.shrink_to_fit();
         }
@@ -343,6 +344,7 @@ impl Downstream {
             state.closed = true;
             // Those that still work for it keep the rest alive for a while.
             state.out = Output::new();
+            state.affinity = Affinity::default();
             if let Some(codec) = state.codec.take() {
                 state.last = codec.session();
             }
@@ -369,6 +371,11 @@ impl State {
     fn wake(&self) {
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
+        }
+        if let Some(rare) = &self.rare
+            && let Some(turn) = &rare.turn
+        {
+            turn.wake_by_ref();
         }
     }
 }

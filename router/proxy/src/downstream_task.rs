@@ -74,6 +74,8 @@ pub(crate) struct Conversation {
     pub(crate) stalled: Option<Box<OwnedMessage>>,
     /// The session changes: nothing goes on until the answer is there.
     pub(crate) changing: bool,
+    /// The request that is under way has a connection of its own: nothing overtakes it.
+    pub(crate) alone: bool,
     /// An upstream has to catch up.
     pub(crate) blocked_on: Option<Rc<Upstream>>,
     /// The request whose pieces are coming.

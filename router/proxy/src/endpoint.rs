@@ -17,8 +17,8 @@ use crate::worker::Worker;
 /// there are others.
 const AVOID_US: u64 = 1_000_000;
 
-/// A request at the head of a shared in-order connection that is older than this, in
-/// microseconds, may be stuck: new requests go over another connection.
+/// A request at the head of a shared in-order connection that is older than this, in microseconds, may
+/// be stuck: clients with nothing under way take another connection.
 const STUCK_US: u64 = 100_000;
 
 /// One server, at one address.
@@ -127,6 +127,11 @@ impl EndpointState {
         }
     }
 
+    /// A request that was let in is not sent after all.
+    pub(crate) fn turn_down(&self, cluster: &ClusterState, admission: Admission) {
+        end_trial(self, cluster, admission);
+    }
+
     /// Requests in flight.
     pub(crate) const fn in_flight(&self) -> u32 {
         self.in_flight.get()
@@ -137,7 +142,7 @@ impl EndpointState {
         (self.shared.borrow().len(), self.idle.borrow().len())
     }
 
-    /// A shared connection for a request; `None` if another one should be made.
+    /// A shared connection for a client with nothing under way here; `None` if another one should be made.
     pub(crate) fn find_shared(
         &self,
         worker: &Worker,
@@ -146,27 +151,14 @@ impl EndpointState {
     ) -> Option<Rc<Upstream>> {
         let shared = self.shared.borrow();
         let now = worker.now_us();
-        // What a client has under way on a slow one must not be overtaken; all others keep away from it.
-        let stays = |upstream: &Upstream| {
-            let client = need.way.client.filter(|_| !need.way.free);
-            client.is_some_and(|client| client.is_on(upstream))
-        };
-        let fits = |upstream: &&Rc<Upstream>| {
-            upstream.fits(need) && (!upstream.is_slow() || stays(upstream))
-        };
+        // Clients keep away from a connection that waits for a slow one.
+        let fits = |upstream: &&Rc<Upstream>| upstream.fits(need) && !upstream.is_slow();
         let flows = |upstream: &&Rc<Upstream>| upstream.oldest_us(now) < STUCK_US;
-        let way = need.way;
-        let suits = |upstream: &&Rc<Upstream>| match way.free {
-            true => !upstream.is_busy(),
-            false => way.client.is_some_and(|client| client.is_on(upstream)),
-        };
-        let first = shared.iter().take(most);
-        let first = first.filter(suits).filter(fits).find(flows);
-        // A client that finds them all busy keeps to one, so that its requests travel and return together;
-        // a connection whose oldest request seems stuck is left to those who are on it already.
-        let place =
-            usize::try_from(way.client.map_or(0, |client| client.number) % most.max(1) as u64)
-                .unwrap_or(0);
+        let first = shared.iter().take(if need.packed { most } else { 0 });
+        let first = first.filter(|upstream| !upstream.is_busy());
+        let first = first.filter(fits).find(flows);
+        // A client that finds them all busy has its place, so that its requests travel and return together.
+        let place = usize::try_from(need.place % most.max(1) as u64).unwrap_or(0);
         let own = || shared.get(place).filter(fits).filter(flows);
         let chosen = match first.or_else(own) {
             Some(found) => found,
@@ -224,11 +216,12 @@ impl EndpointState {
         Some(upstream)
     }
 
-    /// Any connection that was kept.
-    pub(crate) fn pop_idle(&self) -> Option<Rc<Upstream>> {
-        let upstream = self.idle.borrow_mut().pop()?;
-        upstream.set_kept(false);
-        Some(upstream)
+    /// Of the connections on which nothing goes on, the one that has been without a request for longest.
+    pub(crate) fn longest_at_rest(&self) -> Option<Rc<Upstream>> {
+        let (shared, idle) = (self.shared.borrow(), self.idle.borrow());
+        let at_rest = shared.iter().chain(idle.iter());
+        let at_rest = at_rest.filter(|upstream| upstream.is_reusable());
+        at_rest.min_by_key(|upstream| upstream.active_us()).cloned()
     }
 
     /// The connection is in no list any more.

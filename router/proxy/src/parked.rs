@@ -48,7 +48,7 @@ pub(crate) struct Parked {
 
 /// What a request that waits takes of its client's connection, as long as it waits: a client must not
 /// fill memory with what is not sent.
-struct Hold {
+pub(crate) struct Hold {
     down: Rc<Downstream>,
     held: Held,
 }
@@ -61,19 +61,34 @@ pub(crate) struct Held {
     pub(crate) one_way: bool,
     /// It makes sense only while the client is there.
     pub(crate) blocking: bool,
+    /// It waits for a connection of its cluster.
+    pub(crate) in_queue: bool,
 }
 
 impl Hold {
-    fn of(message: &OwnedMessage, call: &Call) -> Option<Self> {
+    pub(crate) fn of(message: &OwnedMessage, call: &Call, in_queue: bool) -> Option<Self> {
         let down = Rc::clone(call.down()?);
         let head = message.head();
         let held = Held {
             bytes: message.len(),
             one_way: head.kind == Kind::OneWay,
             blocking: head.bind == Bind::Once,
+            in_queue,
         };
         down.hold(held);
         Some(Self { down, held })
+    }
+}
+
+impl Parked {
+    /// The request's place among those of its client that are answered.
+    pub(crate) fn seq(&self) -> Option<u64> {
+        self.call.caller().map(|caller| caller.seq)
+    }
+
+    /// Whether it was sent after the request `seq`.
+    pub(crate) fn is_behind(&self, seq: Option<u64>) -> bool {
+        matches!((self.seq(), seq), (Some(own), Some(seq)) if own > seq)
     }
 }
 
@@ -86,7 +101,7 @@ impl Drop for Hold {
 /// Lets a request wait.
 pub(crate) fn park(worker: &Rc<Worker>, message: OwnedMessage, call: Call, wait: Wait) {
     let parked = Parked {
-        hold: Hold::of(&message, &call),
+        hold: Hold::of(&message, &call, false),
         message,
         call,
         wait,
@@ -141,27 +156,57 @@ async fn go(worker: &Rc<Worker>, parked: Parked) {
         }
     };
     worker.tick();
-    // What nobody waits for is sent even if its client is gone.
-    let left = || head.kind == Kind::Request && call.down().is_some_and(|down| down.is_closed());
     let until = due_ms.min(call.deadline_ms);
-    while worker.now_ms() < until && !left() {
+    while worker.now_ms() < until && !has_left(&head, &call) {
         let rest = Duration::from_millis(until - worker.now_ms());
         tokio::time::sleep(rest.min(LOOK)).await;
         worker.tick();
     }
-    if left() {
-        return call.abandon(worker);
+    loop {
+        if has_left(&head, &call) {
+            return call.abandon(worker);
+        }
+        if call.deadline_ms <= worker.now_ms() {
+            let text = "the time was out before it was sent";
+            call.refuse(worker, Fault::Timeout, text);
+            return spoil(hold.as_ref(), &head);
+        }
+        if let Some((reason, text)) = abort {
+            call.answer(worker, Fault::Injected, reason, &text);
+            return spoil(hold.as_ref(), &head);
+        }
+        let down = call.down().map(Rc::clone);
+        let seq = call.caller().map(|caller| caller.seq);
+        if let Some(down) = &down
+            && down.answers_in_order()
+            && down.has_earlier(seq)
+        {
+            // Its turn comes again after those that failed in the meantime.
+            down.park(Parked {
+                message,
+                call,
+                wait: Wait::Turn,
+                hold,
+            });
+            return;
+        }
+        match dispatch::resume(worker, &mut message.message(), call) {
+            None => return,
+            Some(back) => call = back,
+        }
+        // What is before it has to be answered first.
+        let rest = call.deadline_ms.saturating_sub(worker.now_ms());
+        let rest = Duration::from_millis(rest).min(LOOK);
+        if let Some(down) = down {
+            let _ = tokio::time::timeout(rest, down.moves()).await;
+        }
+        worker.tick();
     }
-    if call.deadline_ms <= worker.now_ms() {
-        let text = "the time was out before it was sent";
-        call.refuse(worker, Fault::Timeout, text);
-        return spoil(hold.as_ref(), &head);
-    }
-    if let Some((reason, text)) = abort {
-        call.answer(worker, Fault::Injected, reason, &text);
-        return spoil(hold.as_ref(), &head);
-    }
-    dispatch::resume(worker, &mut message.message(), call);
+}
+
+/// Whether nobody waits for it any more. What is never answered is sent even if its client is gone.
+fn has_left(head: &Head, call: &Call) -> bool {
+    head.kind == Kind::Request && call.down().is_some_and(|down| down.is_closed())
 }
 
 fn spoil(hold: Option<&Hold>, head: &Head) {

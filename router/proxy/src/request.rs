@@ -42,20 +42,21 @@ impl DownstreamTask {
         self.must_wait()
     }
 
-    /// A request that changes what the connection is, or ties it, goes alone: those before it are
-    /// answered first. So does one behind a transaction that is about to end.
-    fn must_stall(&self, served: &ServedView, message: &Message<'_>) -> bool {
+    /// A request that has a connection of its own goes alone: those before it are answered first, and
+    /// those behind it wait for its answer. So do those behind a transaction that is about to end.
+    fn must_stall(&mut self, served: &ServedView, message: &Message<'_>) -> bool {
+        let head = &message.head;
+        let own = served.in_order && (head.bind == Bind::Once || !head.end);
         if self.down.in_flight() == 0 {
+            let alone = own && head.bind != Bind::Pin && self.down.pinned().is_none();
+            self.conversation.alone = alone;
             return false;
         }
-        // Pieces are forwarded as they come: they cannot wait in a line with others.
-        if !message.head.end && self.down.has_parked() {
-            return true;
-        }
-        match self.down.pinned() {
-            None => message.head.bind == Bind::Pin || message.head.bind.changes_session(),
-            Some(upstream) => served.leads_elsewhere(message, &upstream),
-        }
+        self.conversation.alone
+            || match self.down.pinned() {
+                None => own || head.bind == Bind::Pin || head.bind.changes_session(),
+                Some(upstream) => served.leads_elsewhere(message, &upstream),
+            }
     }
 
     fn count(&self, message: &Message<'_>, again: bool) {
@@ -238,7 +239,6 @@ impl DownstreamTask {
         {
             return call.deferred(&self.worker, &receipt);
         }
-        errand.copy(message, &mut call);
         match errand.run(message, call) {
             Sent::Out { upstream, full } => {
                 if full {
@@ -248,6 +248,13 @@ impl DownstreamTask {
                     upstream.set_sending(true);
                     self.conversation.streaming = Streaming::To(upstream);
                 }
+            }
+            Sent::Later(call) if message.head.end => {
+                parked::park(&self.worker, message.to_owned_message(), call, Wait::Turn);
+            }
+            Sent::Later(call) => {
+                let text = "it is too large to wait";
+                call.refuse(&self.worker, Fault::TooLarge, text);
             }
             Sent::Waits | Sent::Ended => {}
         }

@@ -142,7 +142,13 @@ fn heartbeat_answered(worker: &Rc<Worker>, upstream: &Rc<Upstream>, id: Option<i
                 }
             }
             (Calls::InOrder(fifo), _) => {
-                if matches!(fifo.front_mut(), Some(Turn::Caller(call)) if own(call)) {
+                // It may have taken longer than it was given.
+                let its = match fifo.front_mut() {
+                    Some(Turn::Caller(call)) => own(call),
+                    Some(Turn::Abandoned) => true,
+                    None => false,
+                };
+                if its {
                     fifo.pop();
                 }
             }

@@ -1,19 +1,25 @@
 //! Everything that happens because time passes: requests, slow frames, silence, heartbeats.
 
+use std::collections::HashSet;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
+use meltemi_config::Cluster;
 use meltemi_frame::Fault;
 
 use crate::beat::COARSE;
+use crate::cluster::ClusterState;
 use crate::stats::{cluster, listener};
+use crate::upstream::Upstream;
 use crate::worker::Worker;
 
-/// How long a heartbeat may take; and how long a connection may owe answers without a byte before it
-/// is asked with one.
+/// How long a heartbeat may take at most; and how long a connection may owe answers without a byte before
+/// it is asked with one.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-const HEARTBEAT_MS: u64 = HEARTBEAT.as_secs() * 1000;
+
+/// A heartbeat may take this many times as long as the silence before it.
+const HEARTBEAT_FACTOR: u32 = 3;
 
 /// A connection that has been silent for this long gives memory back, in microseconds.
 const SILENT_US: u64 = 1_000_000;
@@ -91,6 +97,7 @@ fn upstreams(worker: &Rc<Worker>) {
         .retain(|upstream| upstream.strong_count() > 0);
     let upstreams = worker.upstreams.borrow().clone();
     let now = worker.now_us();
+    let mut sessions = Sessions::default();
     for upstream in upstreams.iter().filter_map(std::rc::Weak::upgrade) {
         let config = Arc::clone(&upstream.cluster.config.borrow());
         if upstream.is_pinned() || !upstream.accepts() {
@@ -102,17 +109,61 @@ fn upstreams(worker: &Rc<Worker>) {
         if idle >= Duration::from_micros(SILENT_US) {
             upstream.trim();
         }
-        let asks = !config.keepalive.is_zero() && upstream.protocol.spec().heartbeat;
+        let heartbeat = !config.keepalive.is_zero() && upstream.protocol.spec().heartbeat;
+        // A server that answers in order answers no heartbeat before the request that it works on.
+        let asks = heartbeat && !(busy && upstream.answers_in_order());
         if !busy && !config.idle_timeout.is_zero() && idle >= config.idle_timeout {
             upstream.drain();
+        } else if !busy && is_unwanted(&upstream, &config, now) {
+            if sessions.has_client(worker, &upstream) {
+                upstream.spare(now);
+            } else {
+                upstream.endpoint.forget(&upstream);
+                upstream.drain();
+            }
         } else if asks
             && !upstream.is_asked()
             // Requests that go out keep a dead connection from looking idle.
             && unheard >= config.keepalive.min(if busy { HEARTBEAT } else { Duration::MAX })
         {
-            upstream.ping(worker.now_ms().saturating_add(HEARTBEAT_MS));
+            let patience = HEARTBEAT.min(config.keepalive.saturating_mul(HEARTBEAT_FACTOR));
+            upstream.ping(worker.after(patience));
             worker.something_pending();
         }
+    }
+}
+
+/// Whether a connection in a session of clients has been without a request for so long that it is given up
+/// unless such a client is connected.
+fn is_unwanted(upstream: &Upstream, config: &Cluster, now_us: u64) -> bool {
+    let patience = config.session_idle_timeout;
+    !patience.is_zero()
+        && Duration::from_micros(upstream.unwanted_us(now_us)) >= patience
+        && !upstream.session().same(&config.login)
+}
+
+/// The sessions of the clients that are connected, by cluster. Made where somebody asks.
+#[derive(Default)]
+struct Sessions(Vec<(Rc<ClusterState>, HashSet<u64>)>);
+
+impl Sessions {
+    /// Whether a client is connected that may come back to this connection.
+    fn has_client(&mut self, worker: &Worker, upstream: &Upstream) -> bool {
+        let cluster = &upstream.cluster;
+        let key = upstream.session().key();
+        let mut known = self.0.iter();
+        if let Some((_, keys)) = known.find(|(other, _)| Rc::ptr_eq(other, cluster)) {
+            return keys.contains(&key);
+        }
+        let downstreams = worker.downstreams.borrow();
+        let downstreams = downstreams.iter().filter_map(Weak::upgrade);
+        let keys: HashSet<u64> = downstreams
+            .filter(|down| !down.is_closed())
+            .map(|down| down.upstream_session(cluster).key())
+            .collect();
+        let has = keys.contains(&key);
+        self.0.push((Rc::clone(cluster), keys));
+        has
     }
 }
 

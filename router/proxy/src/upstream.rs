@@ -27,8 +27,6 @@ const BUSY: usize = 64;
 
 /// One upstream connection.
 pub(crate) struct Upstream {
-    /// No two of a worker have the same, within four billion; none is 0.
-    pub(crate) number: u32,
     pub(crate) cluster: Rc<ClusterState>,
     pub(crate) endpoint: Rc<EndpointState>,
     pub(crate) protocol: Arc<dyn Protocol>,
@@ -38,6 +36,7 @@ pub(crate) struct Upstream {
     /// When the last request went out, and the last byte came in.
     active_us: Cell<u64>,
     heard_us: Cell<u64>,
+    spared_us: Cell<u64>,
     /// A request's time ran out, and nothing was answered since.
     mute: Cell<bool>,
     /// It is among the idle ones of its endpoint.
@@ -95,13 +94,13 @@ impl Upstream {
         let mut out = Output::new();
         out.put(need.session.preamble());
         let upstream = Rc::new(Self {
-            number: worker.next_upstream(),
             cluster: Rc::clone(cluster),
             endpoint: Rc::clone(endpoint),
             protocol: Arc::clone(need.protocol),
             cap: config.limits.output,
             active_us: Cell::new(worker.now_us()),
             heard_us: Cell::new(worker.now_us()),
+            spared_us: Cell::new(0),
             mute: Cell::new(false),
             kept: Cell::new(false),
             slow: Cell::new(false),
@@ -345,6 +344,11 @@ impl Upstream {
         self.state.borrow().calls.len()
     }
 
+    /// Whether replies come in the order of the requests.
+    pub(crate) fn answers_in_order(&self) -> bool {
+        matches!(self.state.borrow().calls, Calls::InOrder(_))
+    }
+
     /// Whether the sweep has to look at deadlines here.
     pub(crate) fn has_deadline(&self) -> bool {
         self.state.borrow().calls.has_deadline()
@@ -370,6 +374,26 @@ impl Upstream {
     /// Microseconds since the last request.
     pub(crate) const fn idle_us(&self, now_us: u64) -> u64 {
         now_us.saturating_sub(self.active_us.get())
+    }
+
+    /// When the last request went out, in microseconds of the worker's clock.
+    pub(crate) const fn active_us(&self) -> u64 {
+        self.active_us.get()
+    }
+
+    /// Microseconds since the last request, or since it was last kept for a client that is connected.
+    pub(crate) fn unwanted_us(&self, now_us: u64) -> u64 {
+        now_us.saturating_sub(self.active_us.get().max(self.spared_us.get()))
+    }
+
+    /// A client is connected that may come back to it.
+    pub(crate) fn spare(&self, now_us: u64) {
+        self.spared_us.set(now_us);
+    }
+
+    /// The state that it is in, beyond being connected.
+    pub(crate) fn session(&self) -> Session {
+        self.state.borrow().session.clone()
     }
 
     /// It has so much to do that others had better do some of it.

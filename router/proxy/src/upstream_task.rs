@@ -24,6 +24,13 @@ use crate::worker::Worker;
 /// Reads of one turn. A bound, so that one busy connection cannot starve its worker.
 const READS: usize = 16;
 
+/// How long what was written, or a probe, may stay without an acknowledgement of the server's kernel.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+/// The longest time between probes of a silent connection, once the first is not acknowledged.
+const PROBES: Duration = Duration::from_secs(10);
+
 /// Runs a connection from connect to close.
 pub(crate) async fn run(worker: Rc<Worker>, upstream: Rc<Upstream>, connect_timeout: Duration) {
     let address = upstream.endpoint.address;
@@ -36,8 +43,7 @@ pub(crate) async fn run(worker: Rc<Worker>, upstream: Rc<Upstream>, connect_time
         }
         Ok(stream) => {
             upstream.cluster.group.add(cluster::CONNECTS, 1);
-            // Batches are made by turns of the event loop, not by waiting for acknowledgements.
-            let _ = stream.set_nodelay(true);
+            watch_over(&stream, upstream.cluster.config.borrow().keepalive);
             {
                 let mut state = upstream.state.borrow_mut();
                 if state.phase == Phase::Connecting {
@@ -124,6 +130,24 @@ async fn connect(upstream: &Rc<Upstream>, patience: Duration) -> Result<TcpStrea
         Err(_) => Err(Refused::Failed(format!(
             "connecting to {address}: no answer in {patience:?}"
         ))),
+    }
+}
+
+/// Sets what the kernel does for a connection. It notices a server that is gone without a word: a request
+/// that takes long must not be mistaken for that.
+fn watch_over(stream: &TcpStream, keepalive: Duration) {
+    // Batches are made by turns of the event loop, not by waiting for acknowledgements.
+    let _ = stream.set_nodelay(true);
+    let socket = socket2::SockRef::from(stream);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+    if !keepalive.is_zero() {
+        // The kernel counts in seconds.
+        let silence = keepalive.max(Duration::from_secs(1));
+        let probes = socket2::TcpKeepalive::new()
+            .with_time(silence)
+            .with_interval(silence.min(PROBES));
+        let _ = socket.set_tcp_keepalive(&probes);
     }
 }
 

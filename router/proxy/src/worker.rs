@@ -87,7 +87,6 @@ pub(crate) struct Worker {
     pub(crate) upstreams: RefCell<Vec<Weak<Upstream>>>,
     pub(crate) downstreams: RefCell<Vec<Weak<Downstream>>>,
     next_number: Cell<u64>,
-    next_upstream: Cell<u32>,
     pub(crate) beat: Arc<Beat>,
     /// Connections of this worker, seen by the acceptor.
     load: Arc<AtomicUsize>,
@@ -149,7 +148,6 @@ impl Worker {
             upstreams: RefCell::default(),
             downstreams: RefCell::default(),
             next_number: Cell::new(0),
-            next_upstream: Cell::new(0),
             beat: start.beat,
             load: start.load,
             leaving: Cell::new(false),
@@ -197,13 +195,6 @@ impl Worker {
         let down = Downstream::new(self, peer, port, number, &view);
         let worker = Rc::clone(self);
         tokio::task::spawn_local(serve(worker, down, view, stream, admission));
-    }
-
-    /// A number for an upstream connection.
-    pub(crate) fn next_upstream(&self) -> u32 {
-        let number = self.next_upstream.get().wrapping_add(1).max(1);
-        self.next_upstream.set(number);
-        number
     }
 
     fn configure(self: &Rc<Self>, snapshot: &Arc<Snapshot>) {

@@ -79,7 +79,13 @@ fn a_transaction_of_which_a_command_is_refused_is_not_carried_out() {
     );
     client.send(&(command(&["INCR", "b"]) + &command(&["EXEC"])));
     assert!(client.line().starts_with('-'));
-    assert_eq!(upstream.line(), "", "closed: nothing of it is carried out");
+    assert_eq!(
+        upstream.command(),
+        ["DISCARD"],
+        "nothing of it is carried out"
+    );
+    upstream.send("+OK\r\n");
+    assert!(client.line().starts_with("-EXECABORT"));
 }
 
 #[test]

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use meltemi_frame::{Bind, Interest, OwnedMessage, Protocol, Session};
 use meltemi_router_core::{Admission, Fitness};
 
-use super::{ClusterState, Need, Way};
+use super::{ClusterState, Need};
 use crate::call::Call;
 use crate::endpoint::EndpointState;
+use crate::parked::Hold;
 use crate::stats::cluster;
 use crate::upstream::Upstream;
 use crate::worker::Worker;
@@ -25,18 +26,16 @@ pub(crate) struct Waiting {
     /// When it waits no longer.
     pub(crate) give_up_ms: u64,
     pub(crate) endpoint: Rc<EndpointState>,
+    /// What it takes of its client's connection meanwhile.
+    pub(crate) hold: Option<Hold>,
 }
 
 impl Waiting {
     /// It waits no longer. Tells whether there is still somebody to serve.
-    fn leave(&self) -> bool {
-        let Some(caller) = self.call.caller() else {
-            return true;
-        };
-        if self.message.head().bind == Bind::Once {
-            caller.down.set_queued(false);
-        }
-        !caller.down.is_closed()
+    fn leave(&mut self) -> bool {
+        self.hold = None;
+        let caller = self.call.caller();
+        caller.is_none_or(|caller| !caller.down.is_closed())
     }
 
     /// Whether a connection may serve it. `fit`: others may be sent to its endpoint.
@@ -106,7 +105,8 @@ impl ClusterState {
                 session: &waiting.session,
                 exclusive: true,
                 interest: waiting.interest,
-                way: Way::default(),
+                place: 0,
+                packed: true,
             };
             let upstream = Upstream::connect(worker, self, &waiting.endpoint, &need, true);
             if !Self::serve(worker, &upstream, waiting) {
@@ -118,7 +118,7 @@ impl ClusterState {
     /// Takes out the first that `fits` of those who wait and are still there.
     fn next_waiting(&self, worker: &Worker, fits: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
         loop {
-            let waiting = {
+            let mut waiting = {
                 let mut queue = self.waiting.borrow_mut();
                 let at = queue.iter().position(&fits)?;
                 queue.remove(at)?
@@ -142,9 +142,14 @@ impl ClusterState {
         if let Some(track) = waiting.call.track_mut() {
             track.goes_to(endpoint.address, worker);
         }
+        let head = *waiting.message.head();
+        let client = waiting.call.down().map(Rc::clone);
+        if let Some(client) = client.filter(|client| client.answers_in_order()) {
+            client.goes_by(upstream, head.kind, false);
+        }
         let down = waiting.call.caller().map(|caller| Rc::clone(&caller.down));
         if let Some(down) = &down {
-            down.uses_alone(upstream, waiting.message.head().bind == Bind::Once);
+            down.uses_alone(upstream, head.bind == Bind::Once);
         }
         let message = &mut waiting.message.message();
         let sent = if waiting.call.expects_reply(message.head.kind) {
@@ -181,7 +186,7 @@ impl ClusterState {
             .iter()
             .position(|waiting| waiting.give_up_ms <= now_ms)
         {
-            let Some(waiting) = queue.remove(at) else {
+            let Some(mut waiting) = queue.remove(at) else {
                 break;
             };
             self.counters.pending.subtract();

@@ -1,6 +1,9 @@
 //! The requests of one client that wait before they are sent: their order, and what they take of the
 //! connection meanwhile. What they wait for, and what becomes of them, is told by `parked`.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use super::Downstream;
 use crate::parked::{Held, Parked};
 
@@ -17,12 +20,27 @@ impl Downstream {
         unparking && state.replies.in_order()
     }
 
-    /// Puts a request behind those that wait. Tells whether nobody takes them out yet.
+    /// Puts a request among those that wait, in the order in which the client sent them. Returns whether
+    /// nobody takes them out yet.
     pub(crate) fn park(&self, parked: Parked) -> bool {
         let mut state = self.state.borrow_mut();
         let rare = state.rare();
-        rare.parked.push_back(parked);
+        // One that is tried again was sent before those that came in the meantime.
+        let behind = |other: &Parked| other.is_behind(parked.seq());
+        let later = rare.parked.iter().rev().take_while(|other| behind(other));
+        let at = rare.parked.len() - later.count();
+        rare.parked.insert(at, parked);
         !std::mem::replace(&mut rare.unparking, true)
+    }
+
+    /// Whether one that waits was sent before the request `seq`.
+    pub(crate) fn has_earlier(&self, seq: Option<u64>) -> bool {
+        let state = self.state.borrow();
+        let first = state.rare.as_ref().and_then(|rare| rare.parked.front());
+        match (first.and_then(Parked::seq), seq) {
+            (Some(first), Some(seq)) => first < seq,
+            _ => false,
+        }
     }
 
     /// The next of those that wait; `None` when there are none any more.
@@ -40,7 +58,9 @@ impl Downstream {
         state.in_flight += usize::from(held.one_way);
         let rare = state.rare();
         rare.parked_bytes += held.bytes;
-        rare.queued += usize::from(held.blocking);
+        rare.held += 1;
+        rare.in_queue += usize::from(held.in_queue);
+        rare.blocking += usize::from(held.blocking);
     }
 
     /// A request waits no longer.
@@ -50,7 +70,24 @@ impl Downstream {
         state.in_flight = state.in_flight.saturating_sub(one_way);
         let rare = state.rare();
         rare.parked_bytes = rare.parked_bytes.saturating_sub(held.bytes);
-        rare.queued = rare.queued.saturating_sub(usize::from(held.blocking));
+        rare.held = rare.held.saturating_sub(1);
+        let in_queue = usize::from(held.in_queue);
+        rare.in_queue = rare.in_queue.saturating_sub(in_queue);
+        rare.blocking = rare.blocking.saturating_sub(usize::from(held.blocking));
         state.wake();
+    }
+
+    /// Waits until something of the client has ended.
+    pub(crate) async fn moves(&self) {
+        let mut waits = false;
+        poll_fn(|cx| {
+            let mut state = self.state.borrow_mut();
+            state.rare().turn = (!waits).then(|| cx.waker().clone());
+            match std::mem::replace(&mut waits, true) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
     }
 }

@@ -3,70 +3,13 @@
 
 use std::rc::Rc;
 
-use meltemi_frame::{Bind, Fault, Head, Kind, Message, Receipt, Session};
+use meltemi_frame::{Bind, Fault, Head, Message, Receipt, Session};
 
 use super::Downstream;
-use crate::cluster::{ClusterState, Way};
+use crate::cluster::ClusterState;
 use crate::upstream::Upstream;
 
-/// How many connections a client that always has something under way is known to be on.
-const MOST_KEPT: usize = 64;
-
-/// The upstream connection that a client chose.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Choice {
-    /// Its number; 0: none yet. Others that it has to keep to are among what is rare.
-    number: u32,
-    /// The client has sent what is not answered: nobody knows when that is not under way any more.
-    pub(super) settled: bool,
-}
-
 impl Downstream {
-    /// Which shared connection a request, or a copy of one, takes.
-    pub(crate) fn way(&self, kind: Kind, copy: bool) -> Way<'_> {
-        let mut choice = self.choice.get();
-        if kind != Kind::Request && !copy {
-            choice.settled = true;
-            self.choice.set(choice);
-        }
-        Way {
-            client: Some(self),
-            // The request itself counts already.
-            free: !copy && !choice.settled && self.in_flight() <= 1,
-        }
-    }
-
-    /// Something of it may be under way on this connection.
-    pub(crate) fn is_on(&self, upstream: &Upstream) -> bool {
-        let number = upstream.number;
-        let also = || {
-            let state = self.state.borrow();
-            let rare = state.rare.as_ref();
-            rare.is_some_and(|rare| rare.also_on.contains(&number))
-        };
-        self.choice.get().number == number || also()
-    }
-
-    /// A request goes by this connection. `free`: nothing is under way on any other.
-    pub(crate) fn goes_by(&self, upstream: &Upstream, free: bool) {
-        let Choice { number, settled } = self.choice.get();
-        if free || number == 0 {
-            let number = upstream.number;
-            self.choice.set(Choice { number, settled });
-            if let Some(rare) = &mut self.state.borrow_mut().rare {
-                rare.also_on.clear();
-            }
-        } else if !self.is_on(upstream) {
-            let mut state = self.state.borrow_mut();
-            let also_on = &mut state.rare().also_on;
-            // Those that ended long ago are still among them.
-            if also_on.len() >= MOST_KEPT {
-                also_on.remove(0);
-            }
-            also_on.push(upstream.number);
-        }
-    }
-
     /// The session of an upstream connection: what the cluster asks for, then what the client is.
     pub(crate) fn upstream_session(&self, cluster: &ClusterState) -> Session {
         let client = self.session();
@@ -151,10 +94,10 @@ impl Downstream {
 
     /// A reply of `upstream` has ended, or the request was never sent.
     pub(crate) fn after_reply(&self, upstream: &Rc<Upstream>) {
-        self.state
-            .borrow_mut()
-            .exclusive
-            .retain(|(other, _)| !Rc::ptr_eq(other, upstream));
+        if upstream.is_exclusive() && upstream.in_flight() == 0 {
+            let exclusive = &mut self.state.borrow_mut().exclusive;
+            exclusive.retain(|(other, _)| !Rc::ptr_eq(other, upstream));
+        }
         if upstream.is_pinned() && upstream.in_flight() == 0 {
             self.unpin_if_free(true);
         }
@@ -166,25 +109,20 @@ impl Downstream {
         let exclusive = &mut self.state.borrow_mut().exclusive;
         // Those that ended without a reply.
         exclusive.retain(|(other, _)| !other.is_closed());
-        exclusive.push((Rc::clone(upstream), blocking));
-    }
-
-    /// A blocking request waits for a connection, or does not any more.
-    pub(crate) fn set_queued(&self, waits: bool) {
-        let mut state = self.state.borrow_mut();
-        let queued = &mut state.rare().queued;
-        *queued = if waits {
-            *queued + 1
-        } else {
-            queued.saturating_sub(1)
-        };
+        match exclusive
+            .iter_mut()
+            .find(|(other, _)| Rc::ptr_eq(other, upstream))
+        {
+            Some((_, blocks)) => *blocks |= blocking,
+            None => exclusive.push((Rc::clone(upstream), blocking)),
+        }
     }
 
     /// Whether something goes on that makes sense only while the client is there.
     pub(crate) fn is_tied(&self) -> bool {
         let state = self.state.borrow();
         state.pinned.is_some()
-            || state.rare.as_ref().is_some_and(|rare| rare.queued > 0)
+            || state.rare.as_ref().is_some_and(|rare| rare.blocking > 0)
             || state
                 .exclusive
                 .iter()

@@ -32,19 +32,21 @@ impl Upstream {
         }
     }
 
-    /// Takes out the calls whose time has run out. An exclusive connection that owes a reply is
-    /// closed; a shared one remembers, and drops the reply if it still comes.
+    /// Takes out the calls whose time has run out. The connection remembers them, and drops the reply if it
+    /// still comes. One that nobody waits for any more, or that answers by id and does not answer a
+    /// heartbeat, is closed.
     pub(crate) fn expire(self: &Rc<Self>, now_ms: u64) -> Vec<Call> {
         let mut state = self.state.borrow_mut();
         let calls = state.calls.expired(now_ms);
         if calls.is_empty() {
             return calls;
         }
-        let heartbeat_lost = calls.iter().any(|call| call.is_keepalive());
         let in_order = matches!(state.calls, Calls::InOrder(_));
+        // A server that works on a request cannot answer what is behind it, not even a heartbeat.
+        let lost = state.exclusive || calls.iter().any(|call| call.is_keepalive());
         // With only abandoned requests before it nothing that comes would be of use to anybody.
         let useless = state.calls.are_useless();
-        if state.exclusive || heartbeat_lost || useless {
+        if (lost && !in_order) || useless {
             state.closed_for.get_or_insert(Fault::Timeout);
             state.phase = Phase::Closed;
         } else if (in_order || self.mute.replace(true)) && state.phase != Phase::Closed {
