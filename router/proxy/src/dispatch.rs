@@ -192,7 +192,6 @@ impl Errand<'_> {
             cluster: self.cluster,
             endpoint: None,
             need,
-            tried: call.tried(),
         };
         // Equal endpoints are one server to a client that is answered in order.
         let together = self.served.in_order && call.hash.is_none();

@@ -154,7 +154,7 @@ fn random_pipelines_are_executed_in_order() {
         (1, |one| one.sharing = Some(Sharing::Exclusive)),
         (2, |one| {
             one.sharing = Some(Sharing::Exclusive);
-            one.limits.connections = 3;
+            one.limits.connections = 4;
         }),
     ];
     for (seed, (endpoints, change)) in kinds.into_iter().enumerate() {
@@ -281,7 +281,7 @@ fn a_client_waits_for_what_it_has_on_a_connection_that_takes_no_more() {
     let (server, connections) = Upstream::scripted();
     let routes = vec![
         {
-            let mut short = route("command", "INCR", "one");
+            let mut short = route("key", "a", "one");
             short.timeout = Some(Duration::from_millis(50));
             short
         },

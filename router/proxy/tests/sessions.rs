@@ -33,8 +33,10 @@ fn server() -> (Upstream, Arc<AtomicUsize>) {
     (server, open)
 }
 
-/// What makes a session of its own, by number.
-fn kinds() -> [(&'static str, fn(usize) -> Vec<String>); 4] {
+/// A kind of session, and the command that makes one of its own, by number.
+type Kind = (&'static str, fn(usize) -> Vec<String>);
+
+fn kinds() -> [Kind; 4] {
     [
         ("name", |n| split(&format!("CLIENT SETNAME pod-{n}"))),
         ("user", |n| split(&format!("AUTH user-{n} secret"))),

@@ -2,7 +2,6 @@
 //! of one client that go to the same place must not overtake each other, so they travel on one connection, or
 //! wait. How a connection is made, and how requests wait, is not known here.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use meltemi_frame::Kind;
@@ -38,8 +37,6 @@ pub(crate) struct Trip<'a> {
     /// `None`: any endpoint of the cluster may serve the request.
     pub(crate) endpoint: Option<&'a Rc<EndpointState>>,
     pub(crate) need: &'a Need<'a>,
-    /// An attempt of the request has failed here.
-    pub(crate) tried: &'a [SocketAddr],
 }
 
 /// Which connection a request may take now.
@@ -122,12 +119,12 @@ impl State {
             return Way::Wait;
         }
         let free = self.is_free(trip.kind);
+        let mut count = 0;
         let Self {
             affinity,
             exclusive: own,
             ..
         } = self;
-        let mut count = 0;
         for visit in affinity.visits() {
             count += 1;
             let upstream = &visit.upstream;
@@ -139,7 +136,8 @@ impl State {
             if exclusive && !own.iter().any(|(other, _)| Rc::ptr_eq(other, upstream)) {
                 continue;
             }
-            if (exclusive || !trip.need.exclusive) && trip.may_take(upstream) {
+            // Even if an attempt of the request has failed at that endpoint: its order comes first.
+            if (exclusive || !trip.need.exclusive) && upstream.fits(trip.need) {
                 visit.silent = trip.kind != Kind::Request || (visit.silent && !in_order);
                 return Way::Stay(Rc::clone(upstream));
             }
@@ -161,10 +159,6 @@ impl Trip<'_> {
             Some(endpoint) => Rc::ptr_eq(&upstream.endpoint, endpoint),
             None => Rc::ptr_eq(&upstream.cluster, self.cluster),
         }
-    }
-
-    fn may_take(&self, upstream: &Upstream) -> bool {
-        !self.tried.contains(&upstream.endpoint.address) && upstream.fits(self.need)
     }
 }
 
