@@ -130,8 +130,8 @@ impl Question {
             let (answer, taken) = match self.codec.decode(input, Interest::Route) {
                 Ok(Decoded::Incomplete(need)) => return Ok(Heard::Nothing(need)),
                 Ok(Decoded::Skip(taken)) => (None, taken),
-                // No heartbeat and no answer to a call without arguments is as long as that.
-                Ok(Decoded::Message(message, taken)) if !message.head.end => {
+                // No answer to a heartbeat is as long as that.
+                Ok(Decoded::Message(message, taken)) if self.heartbeat && !message.head.end => {
                     return Err(ProbeError::NoAnswer(Violation::TooLarge {
                         length: taken as u64,
                         limit: HELD as u64,
