@@ -1,5 +1,6 @@
 """A Redis client that says single commands and gives back whatever is answered, errors too."""
 
+import sys
 import socket
 
 
@@ -76,3 +77,6 @@ class Client:
         if kind in (b"*", b"~", b">"):
             return None if rest == "-1" else [self.read() for _ in range(int(rest))]
         raise ConnectionError(f"what is {line!r}?")
+
+# Deep replies are read by recursion.
+sys.setrecursionlimit(20_000)
