@@ -145,7 +145,6 @@ _OUTDATED = {
     "test_an_unknown_subset": "an unknown subset is an error, not a warning",
     "test_errors_of_the_mesh_are_exceptions_at_once": "an unsent request is tried until its connect timeout",
     "test_a_server_that_is_down_is_an_error_at_once": "an unsent request is tried until its connect timeout",
-    "test_a_live_listener_does_not_close_by_mistake": "not confirmed yet",
 }
 
 
