@@ -1,3 +1,5 @@
+//! Where keys stand, held to what a Redis 7.0.15 said of the same requests. Connections are not known here.
+
 use super::*;
 
 fn keys(line: &str) -> Vec<String> {

@@ -1,3 +1,5 @@
+//! Replies by id: fresh ids, tombstones, deadlines, held to a plain model.
+
 use super::*;
 use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};

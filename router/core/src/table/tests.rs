@@ -1,3 +1,5 @@
+//! The route table, held to a scan of all routes in their written order.
+
 use std::cell::Cell;
 use std::time::Duration;
 

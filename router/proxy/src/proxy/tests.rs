@@ -1,3 +1,5 @@
+//! What a reload leaves as it was when it is refused, and what two processes must not share.
+
 use std::net::TcpListener;
 
 use meltemi_config::{Address, Cluster, Endpoint, Listener, Outlier, Served};

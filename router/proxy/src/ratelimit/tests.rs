@@ -1,3 +1,5 @@
+//! Rate-limit services that answer, refuse, hang or are gone. The data path is not known here.
+
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};

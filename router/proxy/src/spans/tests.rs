@@ -1,3 +1,5 @@
+//! Spans as a collector receives them: names, parents, attributes, and what is never sent.
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};

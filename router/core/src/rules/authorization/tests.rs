@@ -1,3 +1,5 @@
+//! Policies, held to their definition word for word. No protocol is known here but the fixture's.
+
 use std::net::SocketAddr;
 
 use meltemi_config::Origin;

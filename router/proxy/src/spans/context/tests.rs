@@ -1,3 +1,5 @@
+//! Trace contexts as peers write them: what is read, what goes on, what is ignored.
+
 use proptest::prelude::*;
 
 use super::super::keys::Carried;
