@@ -134,22 +134,3 @@ def pytest_terminal_summary(terminalreporter):
             target = ROOT / "docs" / page
             target.write_text(table)
             terminalreporter.write_line(f"written to {target.relative_to(ROOT)}")
-
-
-# Tests that describe behaviour from before requests waited for their order and for a live endpoint. Each has to be
-# rewritten for the new behaviour; until then a failure is expected.
-_OUTDATED = {
-    "test_a_new_endpoint_starts_slowly": "a client with something under way stays on its connection",
-    "test_a_low_success_rate_is_an_outlier": "a client with something under way stays on its connection",
-    "test_a_line_tells_why": "an unsent request is tried until its connect timeout",
-    "test_an_unknown_subset": "an unknown subset is an error, not a warning",
-    "test_errors_of_the_mesh_are_exceptions_at_once": "an unsent request is tried until its connect timeout",
-    "test_a_server_that_is_down_is_an_error_at_once": "an unsent request is tried until its connect timeout",
-}
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        reason = _OUTDATED.get(getattr(item, "originalname", item.name))
-        if reason:
-            item.add_marker(pytest.mark.xfail(reason=reason, strict=False))

@@ -43,6 +43,10 @@ struct Moves {
 /// must not keep a worker busy.
 const LEAST_PAUSE: Duration = Duration::from_millis(5);
 
+/// How long a request of which nothing was sent is tried again where every endpoint has failed it: long enough
+/// for a server that restarts, and shorter than the timeouts of common clients.
+const ALL_FAILED: Duration = Duration::from_secs(1);
+
 /// Counts a request among those under retry as long as it lives.
 struct Turn(Arc<Counters>);
 
@@ -115,9 +119,9 @@ pub(crate) fn after_fault(
 }
 
 /// Sends a request to another endpoint, as nothing of it was sent: at once where there is one that has not
-/// failed it, else after a pause. Gives the call back if its time is out: its own, or as long as a connection
-/// may take to be made. Without the second bound, requests with long deadlines would pile up before a cluster
-/// that is down.
+/// failed it, as long as its own time lasts. Where all have failed it, it is tried again after pauses, but no
+/// longer than [`ALL_FAILED`] after its first failure: a client must learn soon that a cluster is down. Gives
+/// the call back if its time is out.
 fn go_elsewhere(worker: &Rc<Worker>, mut call: Call, fault: Fault) -> Option<Call> {
     let failed_at = call.in_flight.as_ref().map(InFlight::address);
     let deadline_ms = call.deadline_ms;
@@ -134,19 +138,19 @@ fn go_elsewhere(worker: &Rc<Worker>, mut call: Call, fault: Fault) -> Option<Cal
     };
     let rule = &route.rules.retry;
     let give_up_ms = *kept.moves.give_up_ms.get_or_insert_with(|| {
-        let patience = state.config.borrow().connect_timeout;
+        let patience = state.config.borrow().connect_timeout.min(ALL_FAILED);
         deadline_ms.min(worker.after(patience))
     });
     let news = failed_at.filter(|address| rule.elsewhere() && !kept.tried.contains(address));
     kept.tried.extend(news);
-    let due_ms = if news.is_some() && state.has_untried(&kept.tried) {
-        worker.now_ms()
+    let (due_ms, until_ms) = if news.is_some() && state.has_untried(&kept.tried) {
+        (worker.now_ms(), deadline_ms)
     } else {
         let pause = rule.pause(kept.moves.rounds, worker.random());
         kept.moves.rounds = kept.moves.rounds.saturating_add(1);
-        worker.after(pause.max(LEAST_PAUSE))
+        (worker.after(pause.max(LEAST_PAUSE)), give_up_ms)
     };
-    if due_ms >= give_up_ms {
+    if due_ms >= until_ms {
         return Some(call);
     }
     let message = kept.message.clone();

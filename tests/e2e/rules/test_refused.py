@@ -234,3 +234,10 @@ def test_a_heartbeat_that_is_not_there(stage):
         stage, hosts=[stage.host(destination={"healthCheck": {"probe": "heartbeat"}})]
     )
     assert "heartbeat" in said and "thrift" in said, said
+
+
+@rule("Refused at load", "a mirror to an unknown subset")
+def test_an_unknown_subset(stage):
+    mirror = {"destination": {"host": HOST, "subset": "v9"}, "percentage": ALL}
+    said, line = refusal(stage, stage.route(mirrors=[mirror]))
+    assert "v9" in said and "v9" in line and "v1" in said

@@ -38,12 +38,6 @@ def test_an_unknown_host(stage):
     assert "nowhere.test" in said and "nowhere.test" in line and "ServiceEntry" in said
 
 
-@rule("Warned of at load", "a mirror to an unknown subset")
-def test_an_unknown_subset(stage):
-    said, line = warning(stage, stage.route(**copy(HOST, "v9")))
-    assert "v9" in said and "v9" in line and "v1" in said
-
-
 @rule("Warned of at load", "a mirror of nothing")
 def test_a_mirror_of_nothing(stage):
     said, _ = warning(stage, stage.route(**copy(HOST, "v1", 0)))
