@@ -129,15 +129,15 @@ impl Client {
         if self.preamble > 0 {
             return self.preamble(wire, kind);
         }
-        let mut head = Head::new(self.kind(kind, wire.get(at..).unwrap_or_default()), None);
-        head.end = whole;
-        if head.kind == Kind::Response {
+        let what = self.kind(kind, wire.get(at..).unwrap_or_default());
+        if what == Kind::Response {
             self.answered += 1;
-            let added = self.added.front();
-            if added.is_some_and(|added| added.number == self.answered) {
+            if !self.added.is_empty() && self.answers_added() {
                 return self.added(wire, kind, whole);
             }
         }
+        let mut head = Head::new(what, None);
+        head.end = whole;
         message(head, wire, kind, at)
     }
 
@@ -158,6 +158,13 @@ impl Client {
             return Err(DecodeError::lost(Violation::Invalid(what)));
         }
         Ok(Decoded::Skip(wire.len()))
+    }
+
+    /// Returns `true` if the reply that began is the answer to a request that was added here.
+    #[cold]
+    fn answers_added(&self) -> bool {
+        let added = self.added.front();
+        added.is_some_and(|added| added.number == self.answered)
     }
 
     /// A reply to a request that was added here.

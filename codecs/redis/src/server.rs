@@ -205,11 +205,11 @@ impl Server {
         }
     }
 
-    /// Follows what goes out.
-    #[inline]
-    fn follow(&mut self, message: &Message<'_>) {
+    /// Learns from a reply whether the server knows the client: only one that was given credentials, or asks
+    /// for none, answers well.
+    #[inline(never)]
+    fn recognise(&mut self, message: &Message<'_>) {
         let head = &message.head;
-        // Only a server that was given credentials, or asks for none, answers well.
         match head.status {
             Status::Failed(Fault::Denied) => {
                 self.stranger |= message.wire().starts_with(b"-NOAUTH");
@@ -217,7 +217,16 @@ impl Server {
             Status::Ok if self.stranger => self.stranger = head.kind != Kind::Response,
             _ => {}
         }
-        if head.kind == Kind::Response && head.end && self.ties.is_quiet() {
+    }
+
+    /// Follows what goes out. `quiet`: nothing ties the client.
+    #[inline]
+    fn follow(&mut self, message: &Message<'_>, quiet: bool) {
+        let head = &message.head;
+        if self.stranger || head.status != Status::Ok {
+            self.recognise(message);
+        }
+        if quiet && head.kind == Kind::Response && head.end {
             self.passing = None;
             self.ties.answer_quiet();
         } else {
@@ -271,10 +280,11 @@ impl Codec for Server {
         if let Some(edit) = message.edits().first() {
             return Err(spec::refused(edit, "replies cannot be edited"));
         }
-        if self.ties.is_quiet() || !self.ties.put_own(message, out) {
+        let quiet = self.ties.is_quiet();
+        if quiet || !self.ties.put_own(message, out) {
             out.put(message.wire());
         }
-        self.follow(message);
+        self.follow(message, quiet);
         Ok(())
     }
 

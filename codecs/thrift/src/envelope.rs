@@ -143,51 +143,43 @@ pub(crate) fn seqid_digits(encoding: Encoding, seqid: i32) -> Digits {
     }
 }
 
-/// A name as the processors of servers split it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Split {
-    /// The part in front of the first colon, if there is one.
-    pub(crate) service: Option<(usize, usize)>,
-    pub(crate) method: (usize, usize),
-    /// All servers read the same service and method. Otherwise the parts are the best guess.
-    pub(crate) sure: bool,
-}
+/// A service, if there is one, and a method: where they stand.
+pub(crate) type Split = (Option<(usize, usize)>, (usize, usize));
 
 /// Splits `Service:method`, as `TMultiplexedProtocol` writes names, at the first colon.
+#[inline]
+pub(crate) fn split_name(bytes: &[u8], name: (usize, usize)) -> Split {
+    let (start, end) = name;
+    let text = bytes.get(start..end).unwrap_or_default();
+    match text.iter().position(|byte| *byte == b':') {
+        Some(length) => (Some((start, start + length)), (start + length + 1, end)),
+        None => (None, name),
+    }
+}
+
+/// Returns `true` if a name has one part that all servers read alike, as most names. It is one pass: this is on
+/// the path of every request.
+#[inline]
+pub(crate) fn is_simple(name: &[u8]) -> bool {
+    // Neither a colon, nor a zero, nor a byte that is not ASCII.
+    name.iter()
+        .all(|byte| *byte != b':' && (1..0x80).contains(byte))
+}
+
+/// Returns `true` if the processors of all servers read the same service and method in this name.
 ///
 /// Servers differ where there is more than one colon or an empty part: Java, Python, Go and most others
 /// split at the first colon, Node takes the first two of all parts, and C++ drops empty parts, so that to it
 /// `:add` and `add:` are calls of the service without a name. A zero byte ends the name for servers in C,
 /// and bytes that are not UTF-8 are replaced by some servers and refused by others.
-#[inline]
-pub(crate) fn split_name(bytes: &[u8], name: (usize, usize)) -> Split {
-    let (start, end) = name;
-    let text = bytes.get(start..end).unwrap_or_default();
-    let (mut colons, mut first, mut zero, mut high) = (0usize, 0, false, 0);
-    for (at, byte) in text.iter().enumerate() {
-        if *byte == b':' {
-            colons += 1;
-            if colons == 1 {
-                first = at;
-            }
-        }
-        zero |= *byte == 0;
-        high |= *byte;
-    }
-    let plain = !zero && (high < 0x80 || std::str::from_utf8(text).is_ok());
-    if colons == 0 {
-        return Split {
-            service: None,
-            method: name,
-            sure: plain,
-        };
-    }
-    let method = start + first + 1;
-    Split {
-        service: Some((start, start + first)),
-        method: (method, end),
-        sure: plain && colons == 1 && first > 0 && method < end,
-    }
+pub(crate) fn servers_agree(name: &[u8]) -> bool {
+    let mut parts = name.split(|byte| *byte == b':');
+    let whole = match (parts.next(), parts.next(), parts.next()) {
+        (Some(service), Some(method), None) => !service.is_empty() && !method.is_empty(),
+        (_, None, _) => true,
+        _ => false,
+    };
+    whole && !name.contains(&0) && std::str::from_utf8(name).is_ok()
 }
 
 #[cfg(test)]
@@ -245,12 +237,8 @@ mod tests {
     #[test]
     fn a_multiplexed_name_is_split_at_its_first_colon() {
         let split = |name: &[u8]| {
-            let Split {
-                service,
-                method,
-                sure,
-            } = split_name(name, (0, name.len()));
-            (service, method, sure)
+            let (service, method) = split_name(name, (0, name.len()));
+            (service, method, servers_agree(name))
         };
         assert_eq!(split(b"Demo:add"), (Some((0, 4)), (5, 8), true));
         assert_eq!(split(b"add"), (None, (0, 3), true));
@@ -259,6 +247,19 @@ mod tests {
             (Some((0, 3)), (4, 7), true)
         );
         assert_eq!(split(b"a:b:c"), (Some((0, 1)), (2, 5), false));
+    }
+
+    #[test]
+    fn simple_names_are_whole_and_sure() {
+        for name in [&b"add"[..], b"", b"a:b", b":", b"a\0", b"\xc3\xa9"] {
+            let whole = split_name(name, (0, name.len())).0.is_none() && servers_agree(name);
+            assert_eq!(
+                is_simple(name),
+                whole && name.is_ascii(),
+                "{}",
+                name.escape_ascii()
+            );
+        }
     }
 
     #[test]
@@ -275,11 +276,7 @@ mod tests {
             b"secr\xffet",
         ];
         for name in names {
-            assert!(
-                !split_name(name, (0, name.len())).sure,
-                "{}",
-                name.escape_ascii()
-            );
+            assert!(!servers_agree(name), "{}", name.escape_ascii());
         }
     }
 }

@@ -273,10 +273,10 @@ impl Front {
     pub(crate) fn names(&self, bytes: &[u8]) -> Names {
         match &self.envelope {
             Some(envelope) if self.is_request() => {
-                let split = envelope::split_name(bytes, envelope.name);
+                let (service, method) = envelope::split_name(bytes, envelope.name);
                 Names {
-                    service: split.service.or(self.noted.service),
-                    method: Some(split.method),
+                    service: service.or(self.noted.service),
+                    method: Some(method),
                 }
             }
             // Replies repeat the method's name without the service's.
@@ -297,7 +297,7 @@ impl Front {
         if !self.is_request() {
             return Some(name);
         }
-        let (start, end) = envelope::split_name(name, (0, name.len())).method;
+        let (_, (start, end)) = envelope::split_name(name, (0, name.len()));
         name.get(start..end)
     }
 

@@ -122,8 +122,11 @@ pub(crate) fn plain<'b>(
     let (mut service, mut name, mut exception) = (None, envelope.name, None);
     let mut sure = true;
     if side == Side::Server {
-        let split = envelope::split_name(wire, name);
-        (service, name, sure) = (split.service, split.method, split.sure);
+        let text = wire.get(name.0..name.1).unwrap_or_default();
+        if !envelope::is_simple(text) {
+            sure = envelope::servers_agree(text);
+            (service, name) = envelope::split_name(wire, name);
+        }
     } else {
         let outcome = outcome::read(wire, envelope);
         (head.status, exception) = (outcome.status, outcome.exception);
@@ -222,12 +225,11 @@ fn called(
     let Some(name) = written.filter(|_| escaped || inflated.is_some()) else {
         // The name lies in the message's bytes.
         let request = side == Side::Server && front.is_request();
-        let split = place.map(|place| envelope::split_name(wire, place));
         service_of(names.service.filter(|_| side == Side::Server));
         if let Some((start, end)) = names.method {
             attributes.set_span(keys::METHOD, Span::new(start, end));
         }
-        return !request || split.is_none_or(|split| split.sure);
+        return !request || written.is_none_or(envelope::servers_agree);
     };
     let (name, sure) = if escaped {
         json::unescape(name)
@@ -239,13 +241,13 @@ fn called(
         attributes.set_kept(keys::METHOD, name);
         return true;
     }
-    let split = envelope::split_name(&name, (0, name.len()));
+    let (service, method) = envelope::split_name(&name, (0, name.len()));
     let part = |(start, end): (usize, usize)| name.get(start..end).unwrap_or_default().to_vec();
-    if let Some(service) = split.service {
+    if let Some(service) = service {
         attributes.set_kept(keys::SERVICE, part(service));
     }
-    attributes.set_kept(keys::METHOD, part(split.method));
-    sure && split.sure
+    attributes.set_kept(keys::METHOD, part(method));
+    sure && envelope::servers_agree(&name)
 }
 
 /// Marks what a server may read differently.

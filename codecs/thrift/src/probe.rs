@@ -17,7 +17,7 @@ pub(crate) fn call(
     out: &mut Output,
 ) -> Result<(), Unsupported> {
     let name = operation.as_bytes();
-    let (start, end) = envelope::split_name(name, (0, name.len())).method;
+    let (_, (start, end)) = envelope::split_name(name, (0, name.len()));
     if start == end {
         return Err(reply::unsupported("a call without a method"));
     }
