@@ -145,6 +145,13 @@ fn allowed_by_redis(reply: &Reply) -> Option<bool> {
     }
 }
 
+/// What Redis says of a request of the user `tried`; `None`: the request is no request.
+fn dry_run(server: &mut Server, words: &[String]) -> Option<bool> {
+    let asked = ["ACL", "DRYRUN", "tried"].into_iter();
+    let asked: Vec<&str> = asked.chain(words.iter().map(String::as_str)).collect();
+    allowed_by_redis(&server.ask(&asked))
+}
+
 fn exception(command: &Command) -> Option<&'static str> {
     let name = command.name.split('|').next().unwrap();
     let found = STRICTER.iter().find(|(names, _)| names.contains(&name));
@@ -171,11 +178,7 @@ fn keys_are_those_that_redis_checks() {
     let (mut asked, mut stricter) = (0, BTreeMap::<&str, usize>::new());
     for command in &commands {
         for request in requests(command) {
-            let dry: Vec<&str> = ["ACL", "DRYRUN", "tried"]
-                .into_iter()
-                .chain(request.words.iter().map(String::as_str))
-                .collect();
-            let Some(redis) = allowed_by_redis(&server.ask(&dry)) else {
+            let Some(redis) = dry_run(&mut server, &request.words) else {
                 continue;
             };
             asked += 1;
@@ -248,11 +251,7 @@ fn commands_are_those_that_redis_checks() {
         });
         for other in neighbours {
             for request in requests(other).into_iter().take(2) {
-                let dry: Vec<&str> = ["ACL", "DRYRUN", "tried"]
-                    .into_iter()
-                    .chain(request.words.iter().map(String::as_str))
-                    .collect();
-                let Some(redis) = allowed_by_redis(&server.ask(&dry)) else {
+                let Some(redis) = dry_run(&mut server, &request.words) else {
                     continue;
                 };
                 for bytes in forms(&request.words) {

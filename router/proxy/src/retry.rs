@@ -153,12 +153,8 @@ fn go_elsewhere(worker: &Rc<Worker>, mut call: Call, fault: Fault) -> Option<Cal
     if due_ms >= until_ms {
         return Some(call);
     }
-    let message = kept.message.clone();
-    caller.track.note(|entry| entry.add_retry(fault));
     state.group.add(cluster::MOVED, 1);
-    call.in_flight = None;
-    parked::park(worker, message, call, Wait::Until(due_ms));
-    None
+    send_later(worker, call, fault, due_ms)
 }
 
 /// Tries a request again whose response says that it failed, if the route wants that. Gives the call
@@ -210,9 +206,21 @@ fn try_again(worker: &Rc<Worker>, mut call: Call, fault: Fault) -> Option<Call> 
     if rule.elsewhere() {
         kept.tried.extend(failed_at);
     }
+    state.group.add(cluster::RETRIES, 1);
+    send_later(worker, call, fault, due_ms)
+}
+
+/// Sends the request once more that is kept, at `due_ms` of the worker's clock. Gives the call back if none is
+/// kept.
+fn send_later(worker: &Rc<Worker>, mut call: Call, fault: Fault, due_ms: u64) -> Option<Call> {
+    let Who::Caller(caller) = &mut call.who else {
+        return Some(call);
+    };
+    let Some(kept) = &caller.kept else {
+        return Some(call);
+    };
     let message = kept.message.clone();
     caller.track.note(|entry| entry.add_retry(fault));
-    state.group.add(cluster::RETRIES, 1);
     call.in_flight = None;
     parked::park(worker, message, call, Wait::Until(due_ms));
     None

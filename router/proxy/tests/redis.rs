@@ -358,26 +358,33 @@ fn a_connection_that_answers_nobody_any_more_is_closed() {
     }
 }
 
-#[test]
-fn a_slow_reader_of_a_large_reply_is_waited_for_and_others_go_another_way() {
-    const SIZE: usize = 64 << 20;
-    let server = Upstream::start(|stream| {
+/// The size of a reply that is several times larger than the cut-off of these tests, in bytes.
+const LARGE: usize = 64 << 20;
+
+/// Answers `GET large` with that much, and everything else with `x`.
+fn large_and_small() -> Upstream {
+    Upstream::start(|stream| {
         let mut line = Line::new(stream);
         while line.reader.fill_buf().is_ok_and(|bytes| !bytes.is_empty()) {
             if line.command()[1] != "large" {
                 line.send("$1\r\nx\r\n");
                 continue;
             }
-            line.send(&format!("${SIZE}\r\n"));
+            line.send(&format!("${LARGE}\r\n"));
             let chunk = vec![b'x'; 1 << 20];
-            for _ in 0..SIZE >> 20 {
+            for _ in 0..LARGE >> 20 {
                 if line.reader.get_mut().write_all(&chunk).is_err() {
                     return;
                 }
             }
             line.send("\r\n");
         }
-    });
+    })
+}
+
+#[test]
+fn a_slow_reader_of_a_large_reply_is_waited_for_and_others_go_another_way() {
+    let server = large_and_small();
     let limits = meltemi_config::ListenerLimits {
         output_cut_off: 4 << 20,
         ..Default::default()
@@ -391,7 +398,7 @@ fn a_slow_reader_of_a_large_reply_is_waited_for_and_others_go_another_way() {
     ));
     let mut slow = Line::new(connect(address));
     slow.send(&command(&["GET", "large"]));
-    assert_eq!(slow.line(), format!("${SIZE}"));
+    assert_eq!(slow.line(), format!("${LARGE}"));
     // Longer than any patience with a client that holds others up.
     std::thread::sleep(std::time::Duration::from_millis(1500));
     let mut other = Line::new(connect(address));
@@ -401,7 +408,7 @@ fn a_slow_reader_of_a_large_reply_is_waited_for_and_others_go_another_way() {
     }
     assert_eq!(server.connections(), 2);
     let mut buffer = vec![0; 1 << 20];
-    for _ in 0..SIZE >> 20 {
+    for _ in 0..LARGE >> 20 {
         slow.reader.read_exact(&mut buffer).expect("not cut off");
     }
     assert_eq!(slow.line(), "");
@@ -410,21 +417,7 @@ fn a_slow_reader_of_a_large_reply_is_waited_for_and_others_go_another_way() {
 
 #[test]
 fn a_reply_larger_than_the_cut_off_reaches_a_client_that_reads() {
-    const SIZE: usize = 64 << 20;
-    let server = Upstream::start(|stream| {
-        let mut line = Line::new(stream);
-        while line.reader.fill_buf().is_ok_and(|bytes| !bytes.is_empty()) {
-            line.command();
-            line.send(&format!("${SIZE}\r\n"));
-            let chunk = vec![b'x'; 1 << 20];
-            for _ in 0..SIZE >> 20 {
-                if line.reader.get_mut().write_all(&chunk).is_err() {
-                    return;
-                }
-            }
-            line.send("\r\n");
-        }
-    });
+    let server = large_and_small();
     let limits = meltemi_config::ListenerLimits {
         output_cut_off: 4 << 20,
         ..Default::default()
@@ -437,10 +430,10 @@ fn a_reply_larger_than_the_cut_off_reaches_a_client_that_reads() {
         0,
     ));
     let mut client = Line::new(connect(address));
-    client.send(&command(&["GET", "k"]));
-    assert_eq!(client.line(), format!("${SIZE}"));
+    client.send(&command(&["GET", "large"]));
+    assert_eq!(client.line(), format!("${LARGE}"));
     let mut buffer = vec![0; 1 << 20];
-    for _ in 0..SIZE >> 20 {
+    for _ in 0..LARGE >> 20 {
         client.reader.read_exact(&mut buffer).expect("not cut off");
         // Well, but not as fast as it comes.
         std::thread::sleep(Duration::from_millis(2));
