@@ -16,9 +16,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use crate::acceptor::Lane;
+use crate::proxy::acceptor::Lane;
 use crate::proxy::{Proxy, gather_clusters};
-use crate::stats::Stats;
+use crate::telemetry::stats::Stats;
 
 /// The admin server of a proxy.
 #[derive(Clone)]

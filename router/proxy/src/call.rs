@@ -7,14 +7,14 @@ use std::rc::Rc;
 use meltemi_frame::{Bind, Fault, Kind, Reason, Receipt, Status};
 use meltemi_router_core::{CompiledRoute, Outcome};
 
-use crate::access_log::Entry;
+use crate::cluster::endpoint::InFlight;
+use crate::config::view::ServedView;
+use crate::dispatch::mirror::{Compared, Comparison};
+use crate::dispatch::retry::{self, Kept};
 use crate::downstream::Downstream;
-use crate::endpoint::InFlight;
-use crate::mirror::{Compared, Comparison};
-use crate::retry::{self, Kept};
-use crate::spans::{Active, Finished};
-use crate::stats::operation;
-use crate::view::ServedView;
+use crate::telemetry::access_log::Entry;
+use crate::telemetry::spans::{Active, Finished};
+use crate::telemetry::stats::operation;
 use crate::worker::Worker;
 
 /// A request in flight, or about to be. Boxed, as it is handed on often and large; boxes are used again.

@@ -1,7 +1,11 @@
 //! A cluster as one worker sees it: endpoints, balancer, connections, and who waits for one.
 
+pub(crate) mod counters;
+pub(crate) mod endpoint;
+pub(crate) mod fitness;
 mod pick;
 mod queue;
+pub(crate) mod resolver;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -14,11 +18,11 @@ use meltemi_frame::{Interest, Protocol, Session, Sharing};
 use meltemi_router_core::{Admission, Balancer, Fleet, Outcome, Vitals};
 use tokio::task::AbortHandle;
 
-use crate::clock::Clock;
-use crate::counters::Counters;
-use crate::endpoint::EndpointState;
-use crate::fitness::CompiledCluster;
-use crate::stats::{Group, cluster};
+use crate::cluster::counters::Counters;
+use crate::cluster::endpoint::EndpointState;
+use crate::cluster::fitness::CompiledCluster;
+use crate::context::clock::Clock;
+use crate::telemetry::stats::{Group, cluster};
 use crate::upstream::Upstream;
 use crate::worker::Worker;
 
@@ -127,7 +131,7 @@ impl ClusterState {
         let vitals = endpoint.vitals.borrow();
         let Some(vitals) = &*vitals else { return };
         if let Some(ejection) = fleet.report(vitals, admission, outcome, now_us) {
-            crate::fitness::tell_ejection(&self.group, endpoint.address, &ejection);
+            crate::cluster::fitness::tell_ejection(&self.group, endpoint.address, &ejection);
         }
     }
 
@@ -155,7 +159,9 @@ impl ClusterState {
             if !balanced {
                 self.balance();
             }
-            let task = tokio::task::spawn_local(crate::dns::keep_resolved(Rc::downgrade(self)));
+            let task = tokio::task::spawn_local(crate::cluster::resolver::keep_resolved(
+                Rc::downgrade(self),
+            ));
             *self.resolver.borrow_mut() = Some(task.abort_handle());
             return;
         }

@@ -1,6 +1,9 @@
 //! From a route to an endpoint and a connection: for first attempts, retries, requests that had to wait,
 //! and copies. What happens before, and when it fails, is told elsewhere (`request`, `retry`).
 
+pub(crate) mod mirror;
+pub(crate) mod parked;
+pub(crate) mod retry;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -8,15 +11,15 @@ use meltemi_frame::{Bind, Fault, Message};
 use meltemi_router_core::{Admission, CompiledRoute};
 
 use crate::call::{Call, Who};
+use crate::cluster::endpoint::{EndpointState, InFlight};
 use crate::cluster::{Acquired, ClusterState, Need, Waiting};
+use crate::config::view::ServedView;
+use crate::dispatch::parked::Hold;
+use crate::dispatch::retry::Kept;
 use crate::downstream::{Downstream, Trip, Way};
-use crate::endpoint::{EndpointState, InFlight};
-use crate::parked::Hold;
-use crate::request::{Refusal, authorize};
-use crate::retry::Kept;
-use crate::stats::cluster;
+use crate::tasks::request::{Refusal, authorize};
+use crate::telemetry::stats::cluster;
 use crate::upstream::Upstream;
-use crate::view::ServedView;
 use crate::worker::Worker;
 
 /// A request on its way to a cluster.

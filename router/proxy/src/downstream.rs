@@ -4,7 +4,9 @@
 mod affinity;
 mod parking;
 mod pressure;
+pub(crate) mod replies;
 mod ties;
+pub(crate) mod watch;
 
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
@@ -16,12 +18,12 @@ use meltemi_frame::{Codec, Fault, Message, Output, Reason, Receipt, Say, Session
 use meltemi_router_core::{CompiledRoute, Facts, Peer};
 
 use crate::call::Caller;
-use crate::parked::Parked;
-use crate::replies::{Piece, Replies};
-use crate::stats::listener;
+use crate::config::view::ListenerView;
+use crate::dispatch::parked::Parked;
+use crate::downstream::replies::{Piece, Replies};
+use crate::downstream::watch::Watch;
+use crate::telemetry::stats::listener;
 use crate::upstream::Upstream;
-use crate::view::ListenerView;
-use crate::watch::Watch;
 use crate::worker::Worker;
 
 use affinity::Affinity;
@@ -264,7 +266,7 @@ impl Downstream {
             let before = state.out.len();
             let State { codec, out, .. } = &mut *state;
             if let Some(codec) = codec {
-                crate::replies::write(&Piece::Message(message), codec.as_mut(), out);
+                crate::downstream::replies::write(&Piece::Message(message), codec.as_mut(), out);
             }
             added = state.out.len() - before;
             self.count(listener::TX_BYTES, added as u64);

@@ -1,5 +1,8 @@
 //! Starts, reconfigures and ends a proxy: its threads, and what they are told.
 
+pub(crate) mod acceptor;
+pub(crate) mod probing;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,15 +13,15 @@ use meltemi_config::Config;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::acceptor::{Acceptor, Lane, Wanted};
-use crate::access_log::AccessLog;
-use crate::beat::Beat;
-use crate::clock::Clock;
-use crate::probing::Probing;
+use crate::config::snapshot::{Lasting, Snapshot};
+use crate::context::beat::Beat;
+use crate::context::clock::Clock;
+use crate::proxy::acceptor::{Acceptor, Lane, Wanted};
+use crate::proxy::probing::Probing;
 use crate::ratelimit::{self, RateLimits};
-use crate::snapshot::{Lasting, Snapshot};
-use crate::spans::{Tracer, Tracing};
-use crate::stats::Stats;
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::spans::{Tracer, Tracing};
+use crate::telemetry::stats::Stats;
 use crate::worker::{ClusterReport, Command, Start};
 
 /// How a proxy runs.

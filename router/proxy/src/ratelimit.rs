@@ -13,7 +13,7 @@ use meltemi_config::{Cluster, Config};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::stats::{GLOBAL_LIMIT, Group, Stats, global_limit};
+use crate::telemetry::stats::{GLOBAL_LIMIT, Group, Stats, global_limit};
 use service::Service;
 
 /// The rate limit services of a process. Without any, it is a few empty maps.

@@ -1,6 +1,7 @@
 //! One upstream connection: its output, and who waits for what on it. Downstream tasks append here;
 //! the connection's own task (`upstream_task`) moves the bytes.
 
+pub(crate) mod calls;
 mod ending;
 mod heartbeat;
 
@@ -14,11 +15,11 @@ use meltemi_frame::{
 };
 
 use crate::call::{Call, Place};
-use crate::calls::{Calls, Unsent};
+use crate::cluster::endpoint::EndpointState;
 use crate::cluster::{ClusterState, Need};
 use crate::downstream::Downstream;
-use crate::endpoint::EndpointState;
-use crate::stats::cluster;
+use crate::telemetry::stats::cluster;
+use crate::upstream::calls::{Calls, Unsent};
 use crate::worker::Worker;
 
 /// Requests in flight from which a shared connection is busy: clients share one as long as it is not, as
@@ -126,7 +127,7 @@ impl Upstream {
         });
         cluster.group.add(cluster::ACTIVE, 1);
         worker.watch_upstream(&upstream);
-        tokio::task::spawn_local(crate::upstream_task::run(
+        tokio::task::spawn_local(crate::tasks::upstream::run(
             Rc::clone(worker),
             Rc::clone(&upstream),
             config.connect_timeout,

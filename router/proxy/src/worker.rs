@@ -1,5 +1,7 @@
 //! A worker: one thread, one event loop, and everything its connections share.
 
+pub(crate) mod sweep;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpStream as StdStream};
@@ -13,21 +15,22 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
-use crate::acceptor::Admission;
-use crate::access_log::AccessLog;
-use crate::beat::Beat;
 use crate::call::Pool;
-use crate::clock::Clock;
 use crate::cluster::ClusterState;
+use crate::cluster::counters::Counted;
+use crate::config::snapshot::Snapshot;
+use crate::config::view::{Kept, ListenerView, View};
+use crate::context::beat::Beat;
+use crate::context::clock::Clock;
 use crate::downstream::Downstream;
-use crate::downstream_task::serve;
-use crate::io::ReadBuffer;
+use crate::proxy::acceptor::Admission;
 use crate::ratelimit::RateLimits;
-use crate::snapshot::Snapshot;
-use crate::spans::Tracer;
-use crate::stats::{FAULTS, Group, Stats, faults, listener};
+use crate::tasks::downstream::serve;
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::spans::Tracer;
+use crate::telemetry::stats::{FAULTS, Group, Stats, faults, listener};
+use crate::transport::io::ReadBuffer;
 use crate::upstream::Upstream;
-use crate::view::{Kept, ListenerView, View};
 
 /// What a worker is told.
 pub(crate) enum Command {
@@ -52,19 +55,6 @@ pub struct ClusterReport {
     pub endpoints: Vec<(SocketAddr, u32, usize, usize)>,
     /// What counts against its limits now, of all workers.
     pub counted: Counted,
-}
-
-/// What counts against the limits of a cluster.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
-    /// Requests in flight.
-    pub requests: usize,
-    /// Connections open or being made.
-    pub connections: usize,
-    /// Requests that wait for a connection.
-    pub pending: usize,
-    /// Requests under retry.
-    pub retries: usize,
 }
 
 pub(crate) struct Worker {
@@ -155,7 +145,7 @@ impl Worker {
             retired: RefCell::default(),
         });
         worker.configure(&start.snapshot);
-        let sweep = tokio::task::spawn_local(crate::sweep::run(Rc::clone(&worker)));
+        let sweep = tokio::task::spawn_local(crate::worker::sweep::run(Rc::clone(&worker)));
         while let Some(command) = commands.recv().await {
             match command {
                 Command::Accept(stream, peer, listener, admission) => {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use meltemi_router_core::{Admission, Ask, Balancer, Endpoints, Fitness, Member};
 
 use super::ClusterState;
-use crate::endpoint::EndpointState;
+use crate::cluster::endpoint::EndpointState;
 use crate::worker::Worker;
 
 /// The endpoints, as a balancer asks about them.

@@ -9,9 +9,9 @@ use meltemi_router_core::{Admission, Fitness};
 
 use super::{ClusterState, Need};
 use crate::call::Call;
-use crate::endpoint::EndpointState;
-use crate::parked::Hold;
-use crate::stats::cluster;
+use crate::cluster::endpoint::EndpointState;
+use crate::dispatch::parked::Hold;
+use crate::telemetry::stats::cluster;
 use crate::upstream::Upstream;
 use crate::worker::Worker;
 

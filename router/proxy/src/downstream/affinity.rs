@@ -7,8 +7,8 @@ use std::rc::Rc;
 use meltemi_frame::Kind;
 
 use super::{Downstream, State};
+use crate::cluster::endpoint::EndpointState;
 use crate::cluster::{ClusterState, Need};
-use crate::endpoint::EndpointState;
 use crate::upstream::Upstream;
 
 /// How many further connections a client that always has something under way may be on.

@@ -6,7 +6,7 @@ use std::task::Waker;
 use meltemi_frame::Output;
 
 use super::{Downstream, State};
-use crate::stats::listener;
+use crate::telemetry::stats::listener;
 
 /// How well the client reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

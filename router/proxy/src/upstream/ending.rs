@@ -8,7 +8,7 @@ use meltemi_frame::Fault;
 
 use super::{Phase, Upstream};
 use crate::call::{Call, Place};
-use crate::calls::Calls;
+use crate::upstream::calls::Calls;
 
 impl Upstream {
     /// Takes no new requests; closes when nothing is in flight.

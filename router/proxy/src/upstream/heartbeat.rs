@@ -5,7 +5,7 @@ use meltemi_frame::{Receipt, Say};
 
 use super::{State, Upstream};
 use crate::call::Ticket;
-use crate::calls::Calls;
+use crate::upstream::calls::Calls;
 
 impl Upstream {
     /// Asks the upstream whether it is there.

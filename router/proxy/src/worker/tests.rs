@@ -16,13 +16,13 @@ use meltemi_dubbo::Dubbo;
 use tokio::sync::mpsc;
 
 use super::{Command, Start, run};
-use crate::acceptor::Admission;
-use crate::beat::Beat;
-use crate::clock::Clock;
+use crate::config::snapshot::{Lasting, Snapshot};
+use crate::config::view::{Kept, View};
+use crate::context::beat::Beat;
+use crate::context::clock::Clock;
+use crate::proxy::acceptor::Admission;
 use crate::ratelimit::RateLimits;
-use crate::snapshot::{Lasting, Snapshot};
-use crate::stats::Stats;
-use crate::view::{Kept, View};
+use crate::telemetry::stats::Stats;
 
 /// A one-argument call; what it holds is of no matter here.
 fn request() -> Vec<u8> {

@@ -1,0 +1,99 @@
+//! A configuration compiled for the data path: made off the path, swapped whole, shared by all workers.
+
+use std::sync::Arc;
+
+use meltemi_config::{Config, Listener};
+use meltemi_frame::{Interest, Lookup, Protocol};
+use meltemi_router_core::{LimitStore, Table};
+
+use crate::cluster::fitness::{CompiledCluster, Shared};
+use crate::telemetry::spans::TraceKeys;
+
+/// A compiled configuration.
+pub(crate) struct Snapshot {
+    pub(crate) listeners: Vec<CompiledListener>,
+    pub(crate) clusters: Vec<CompiledCluster>,
+}
+
+/// What outlives configurations and is shared by all workers.
+pub(crate) struct Lasting {
+    pub(crate) shared: Shared,
+    pub(crate) limits: LimitStore,
+}
+
+impl Lasting {
+    /// Nothing yet. `seed`: a number that clients do not know (see [`LimitStore::new`]).
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            shared: Shared::default(),
+            limits: LimitStore::new(seed),
+        }
+    }
+}
+
+/// A listener and the compiled routes of its protocols.
+pub(crate) struct CompiledListener {
+    /// The listener, without the routes that `served` was compiled from: they are several times as large.
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) served: Vec<CompiledProtocol>,
+}
+
+/// A protocol on a listener.
+pub(crate) struct CompiledProtocol {
+    pub(crate) protocol: Arc<dyn Protocol>,
+    pub(crate) table: Arc<Table>,
+    /// How deep requests must be looked at: for the routes, and for the operation's name.
+    pub(crate) interest: Interest,
+    pub(crate) operation: Option<Lookup>,
+    pub(crate) service: Option<Lookup>,
+    /// Where traces are found in it.
+    pub(crate) trace_keys: Arc<TraceKeys>,
+}
+
+impl Snapshot {
+    /// Compiles a configuration. Nothing else knows of it before [`Shared::commit`].
+    /// `traced`: requests carry traces, which have to be found in them.
+    pub(crate) fn compile(config: &Config, lasting: &Lasting, traced: bool) -> Self {
+        let listeners = config
+            .listeners()
+            .iter()
+            .map(|listener| CompiledListener {
+                listener: Arc::new(listener.without_routes()),
+                served: listener
+                    .served
+                    .iter()
+                    .map(|served| {
+                        let spec = served.protocol.spec();
+                        let table = Table::compile(served, config, &lasting.limits);
+                        let trace_keys = TraceKeys::of(spec);
+                        let mut interest = table.interest();
+                        if traced {
+                            interest = interest.max(trace_keys.interest());
+                        }
+                        if table.holds_requests() {
+                            interest = Interest::Body;
+                        }
+                        // Names for metrics are taken where they are cheap; nothing is looked at
+                        // deeper for their sake.
+                        let cheap = |name: &str| {
+                            let (lookup, interest) = spec.lookup(name)?;
+                            (interest == Interest::Route).then_some(lookup)
+                        };
+                        CompiledProtocol {
+                            interest,
+                            operation: cheap(&spec.operation),
+                            service: spec.service.as_deref().and_then(cheap),
+                            protocol: Arc::clone(&served.protocol),
+                            trace_keys: Arc::new(trace_keys),
+                            table: Arc::new(table),
+                        }
+                    })
+                    .collect(),
+            })
+            .collect();
+        Self {
+            listeners,
+            clusters: lasting.shared.compile(config.clusters()),
+        }
+    }
+}

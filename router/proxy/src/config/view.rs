@@ -1,0 +1,192 @@
+//! A configuration as one worker sees it: the shared snapshot, with this worker's clusters and counters.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use meltemi_config::Listener;
+use meltemi_frame::{Interest, Message, Protocol};
+use meltemi_router_core::Table;
+
+use crate::cluster::ClusterState;
+use crate::config::snapshot::{CompiledListener, CompiledProtocol, Snapshot};
+use crate::telemetry::operations::Operations;
+use crate::telemetry::spans::TraceKeys;
+use crate::telemetry::stats::{CLUSTER, Group, LISTENER, ROUTE, Stats};
+use crate::upstream::Upstream;
+
+/// A configuration as one worker sees it.
+pub(crate) struct View {
+    pub(crate) listeners: HashMap<String, Rc<ListenerView>>,
+}
+
+/// A listener as one worker sees it.
+pub(crate) struct ListenerView {
+    /// Without its routes.
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) served: Vec<Rc<ServedView>>,
+    pub(crate) candidates: Vec<Arc<dyn Protocol>>,
+    pub(crate) group: Arc<Group>,
+}
+
+/// A protocol on a listener, as one worker sees it.
+pub(crate) struct ServedView {
+    pub(crate) protocol: Arc<dyn Protocol>,
+    pub(crate) table: Arc<Table>,
+    pub(crate) interest: Interest,
+    pub(crate) in_order: bool,
+    /// Its routes lead to more than one cluster.
+    pub(crate) split: bool,
+    pub(crate) clusters: Rc<[Rc<ClusterState>]>,
+    pub(crate) routes: Vec<Arc<Group>>,
+    pub(crate) operations: Rc<Operations>,
+    pub(crate) trace_keys: Arc<TraceKeys>,
+}
+
+/// Counters that outlive configurations, by their labels.
+#[derive(Default)]
+pub(crate) struct Kept {
+    pub(crate) listeners: HashMap<String, Arc<Group>>,
+    pub(crate) routes: HashMap<(Arc<str>, Arc<str>), Arc<Group>>,
+    pub(crate) operations: HashMap<(String, String), Rc<Operations>>,
+    pub(crate) clusters: HashMap<String, Arc<Group>>,
+}
+
+impl Kept {
+    /// Lets go of the counters that nobody counts with any more, neither a view nor a request in flight.
+    pub(crate) fn prune(&mut self) {
+        // The list of all counters holds each of them, too.
+        let used = |group: &Arc<Group>| Arc::strong_count(group) > 2;
+        self.listeners.retain(|_, group| used(group));
+        self.routes.retain(|_, group| used(group));
+        self.clusters.retain(|_, group| used(group));
+        self.operations
+            .retain(|_, known| Rc::strong_count(known) > 1);
+    }
+
+    /// The counters of a cluster.
+    pub(crate) fn cluster(&mut self, name: &str, stats: &Stats) -> Arc<Group> {
+        let group = self
+            .clusters
+            .entry(name.to_owned())
+            .or_insert_with_key(|name| stats.group(&CLUSTER, vec![name.clone()]));
+        Arc::clone(group)
+    }
+}
+
+impl View {
+    pub(crate) fn new(
+        snapshot: &Snapshot,
+        clusters: &Rc<[Rc<ClusterState>]>,
+        kept: &mut Kept,
+        stats: &Stats,
+    ) -> Self {
+        let listeners = snapshot
+            .listeners
+            .iter()
+            .map(|compiled| {
+                let view = ListenerView::new(compiled, clusters, kept, stats);
+                (compiled.listener.name.clone(), Rc::new(view))
+            })
+            .collect();
+        Self { listeners }
+    }
+
+    /// Whether a listener serves this very protocol.
+    pub(crate) fn speaks(&self, protocol: &Arc<dyn Protocol>) -> bool {
+        self.listeners.values().any(|listener| {
+            let mut candidates = listener.candidates.iter();
+            candidates.any(|candidate| Arc::ptr_eq(candidate, protocol))
+        })
+    }
+}
+
+impl ListenerView {
+    fn new(
+        compiled: &CompiledListener,
+        clusters: &Rc<[Rc<ClusterState>]>,
+        kept: &mut Kept,
+        stats: &Stats,
+    ) -> Self {
+        let name = &compiled.listener.name;
+        let group = kept
+            .listeners
+            .entry(name.clone())
+            .or_insert_with(|| stats.group(&LISTENER, vec![name.clone()]));
+        let group = Arc::clone(group);
+        let served = compiled.served.iter();
+        Self {
+            listener: Arc::clone(&compiled.listener),
+            candidates: served
+                .clone()
+                .map(|one| Arc::clone(&one.protocol))
+                .collect(),
+            served: served
+                .map(|one| Rc::new(ServedView::new(name, one, clusters, kept, stats)))
+                .collect(),
+            group,
+        }
+    }
+}
+
+impl ServedView {
+    fn new(
+        listener: &str,
+        compiled: &CompiledProtocol,
+        clusters: &Rc<[Rc<ClusterState>]>,
+        kept: &mut Kept,
+        stats: &Stats,
+    ) -> Self {
+        let name: Arc<str> = listener.into();
+        let routes = compiled.table.routes().iter().map(|route| {
+            let labels = (Arc::clone(&name), Arc::clone(&route.name));
+            let group = kept.routes.entry(labels).or_insert_with_key(|labels| {
+                let (listener, route) = labels.clone();
+                stats.group(&ROUTE, [listener, route])
+            });
+            Arc::clone(group)
+        });
+        let routes = routes.collect();
+        let mut targets = compiled.table.routes().iter().flat_map(|route| {
+            let targets = route.targets();
+            targets.map(|(cluster, _)| cluster)
+        });
+        let first = targets.next();
+        let split = targets.any(|cluster| Some(cluster) != first);
+        let protocol = compiled.protocol.spec().name.to_string();
+        kept.operations
+            .retain(|_, known| known.suits(listener, &protocol, compiled));
+        let operations = kept
+            .operations
+            .entry((listener.to_owned(), protocol))
+            .or_insert_with(|| Rc::new(Operations::new(listener, compiled, stats)));
+        Self {
+            protocol: Arc::clone(&compiled.protocol),
+            table: Arc::clone(&compiled.table),
+            interest: compiled.interest,
+            in_order: compiled.protocol.spec().correlation.in_order(),
+            split,
+            clusters: Rc::clone(clusters),
+            routes,
+            operations: Rc::clone(operations),
+            trace_keys: Arc::clone(&compiled.trace_keys),
+        }
+    }
+
+    /// Whether a request's route does not lead to the cluster of the connection that its client is tied
+    /// to.
+    pub(crate) fn leads_elsewhere(&self, message: &Message<'_>, pinned: &Rc<Upstream>) -> bool {
+        if message.head.follows {
+            return false;
+        }
+        let found = self.table.find(message);
+        let Some(route) = found.and_then(|at| self.table.routes().get(at)) else {
+            return false;
+        };
+        let pinned_to = |at: usize| {
+            let cluster = self.clusters.get(at);
+            cluster.is_some_and(|cluster| Rc::ptr_eq(cluster, &pinned.cluster))
+        };
+        !route.targets().any(|(at, _)| pinned_to(at))
+    }
+}

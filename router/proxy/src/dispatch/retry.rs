@@ -1,0 +1,258 @@
+//! Requests that failed and are sent once more. A request of which nothing was sent goes elsewhere, within
+//! its time. A request that was sent is retried, within the attempts of its route and the budget of its cluster.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use meltemi_frame::{Decoded, Fault, Head, Kind, Message, OwnedMessage, Session, Side};
+
+use crate::call::{Call, Who};
+use crate::cluster::counters::Counters;
+use crate::cluster::endpoint::InFlight;
+use crate::dispatch::parked::{self, Wait};
+use crate::telemetry::stats::cluster;
+use crate::upstream::Upstream;
+use crate::worker::Worker;
+
+/// What is needed to send a request again.
+pub(crate) struct Kept {
+    pub(crate) message: OwnedMessage,
+    /// Endpoints that failed.
+    pub(crate) tried: Vec<SocketAddr>,
+    /// Retries made.
+    pub(crate) retries: u32,
+    /// How it goes elsewhere, if it had to.
+    moves: Moves,
+    /// It may be sent again even if it has been sent.
+    copy: bool,
+    /// Counts it among the retries of its cluster.
+    turn: Option<Turn>,
+}
+
+/// How a request that was never sent goes from endpoint to endpoint.
+struct Moves {
+    /// How often it waited because no other endpoint was left.
+    rounds: u32,
+    /// When it goes nowhere any more, in milliseconds of the worker's clock. `None`: it never had to move.
+    give_up_ms: Option<u64>,
+}
+
+/// The least pause before a request goes where it has failed already: connections that are refused at once
+/// must not keep a worker busy.
+const LEAST_PAUSE: Duration = Duration::from_millis(5);
+
+/// How long a request of which nothing was sent is tried again where every endpoint has failed it: long enough
+/// for a server that restarts, and shorter than the timeouts of common clients.
+const ALL_FAILED: Duration = Duration::from_secs(1);
+
+/// Counts a request among those under retry as long as it lives.
+struct Turn(Arc<Counters>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.retries.subtract();
+    }
+}
+
+impl Kept {
+    /// A copy of a request that may be sent again.
+    pub(crate) fn of(message: &Message<'_>) -> Self {
+        Self {
+            copy: true,
+            ..Self::unsent(message.to_owned_message())
+        }
+    }
+
+    /// Whether it left a connection before anything of it was sent.
+    pub(crate) const fn has_moved(&self) -> bool {
+        self.moves.give_up_ms.is_some()
+    }
+
+    const fn unsent(message: OwnedMessage) -> Self {
+        Self {
+            message,
+            tried: Vec::new(),
+            retries: 0,
+            moves: Moves {
+                rounds: 0,
+                give_up_ms: None,
+            },
+            copy: false,
+            turn: None,
+        }
+    }
+}
+
+/// Sends a request once more that failed on its way, if that may be. `unsent`: no byte of it was sent, and
+/// this is it. Gives the call back otherwise.
+pub(crate) fn after_fault(
+    worker: &Rc<Worker>,
+    mut call: Call,
+    fault: Fault,
+    unsent: Option<OwnedMessage>,
+) -> Option<Call> {
+    let Who::Caller(caller) = &mut call.who else {
+        return Some(call);
+    };
+    if caller.down.is_closed() {
+        return Some(call);
+    }
+    let sent = unsent.is_none();
+    if let Some(message) = unsent
+        && caller.kept.is_none()
+    {
+        caller.kept = Some(Box::new(Kept::unsent(message)));
+    }
+    let (Some(kept), Some(route)) = (&caller.kept, caller.route()) else {
+        return Some(call);
+    };
+    let rule = &route.rules.retry;
+    if !sent && rule.moves(fault) {
+        go_elsewhere(worker, call, fault)
+    } else if sent && rule.again(kept.retries, fault, kept.copy) {
+        try_again(worker, call, fault)
+    } else {
+        Some(call)
+    }
+}
+
+/// Sends a request to another endpoint, as nothing of it was sent: at once where there is one that has not
+/// failed it, as long as its own time lasts. Where all have failed it, it is tried again after pauses, but no
+/// longer than [`ALL_FAILED`] after its first failure: a client must learn soon that a cluster is down. Gives
+/// the call back if its time is out.
+fn go_elsewhere(worker: &Rc<Worker>, mut call: Call, fault: Fault) -> Option<Call> {
+    let failed_at = call.in_flight.as_ref().map(InFlight::address);
+    let deadline_ms = call.deadline_ms;
+    let Who::Caller(caller) = &mut call.who else {
+        return Some(call);
+    };
+    let served = Rc::clone(&caller.served);
+    let (Some(state), Some(route), Some(kept)) = (
+        served.clusters.get(call.cluster),
+        served.table.routes().get(caller.route),
+        &mut caller.kept,
+    ) else {
+        return Some(call);
+    };
+    let rule = &route.rules.retry;
+    let give_up_ms = *kept.moves.give_up_ms.get_or_insert_with(|| {
+        let patience = state.config.borrow().connect_timeout.min(ALL_FAILED);
+        deadline_ms.min(worker.after(patience))
+    });
+    let news = failed_at.filter(|address| rule.elsewhere() && !kept.tried.contains(address));
+    kept.tried.extend(news);
+    let (due_ms, until_ms) = if news.is_some() && state.has_untried(&kept.tried) {
+        (worker.now_ms(), deadline_ms)
+    } else {
+        let pause = rule.pause(kept.moves.rounds, worker.random());
+        kept.moves.rounds = kept.moves.rounds.saturating_add(1);
+        (worker.after(pause.max(LEAST_PAUSE)), give_up_ms)
+    };
+    if due_ms >= until_ms {
+        return Some(call);
+    }
+    state.group.add(cluster::MOVED, 1);
+    send_later(worker, call, fault, due_ms)
+}
+
+/// Tries a request again whose response says that it failed, if the route wants that. Gives the call
+/// back if it is not tried again.
+pub(crate) fn after_response(
+    worker: &Rc<Worker>,
+    call: Call,
+    message: &Message<'_>,
+) -> Option<Call> {
+    let failed = call.caller().and_then(|caller| {
+        let kept = caller.kept.as_ref().filter(|kept| kept.copy)?;
+        let rule = &caller.route()?.rules.retry;
+        rule.fails(message.head.status, message)
+            .filter(|_| rule.again_after_response(kept.retries, true))
+    });
+    match failed {
+        Some(fault) => try_again(worker, call, fault),
+        None => Some(call),
+    }
+}
+
+fn try_again(worker: &Rc<Worker>, mut call: Call, fault: Fault) -> Option<Call> {
+    let failed_at = call.in_flight.as_ref().map(InFlight::address);
+    let Who::Caller(caller) = &mut call.who else {
+        return Some(call);
+    };
+    let served = Rc::clone(&caller.served);
+    let (Some(state), Some(route), Some(kept)) = (
+        served.clusters.get(call.cluster),
+        served.table.routes().get(caller.route),
+        &mut caller.kept,
+    ) else {
+        return Some(call);
+    };
+    let rule = &route.rules.retry;
+    let due_ms = worker.after(rule.pause(kept.retries, worker.random()));
+    if due_ms >= call.deadline_ms {
+        return Some(call);
+    }
+    if kept.turn.is_none() {
+        let counters = &state.counters;
+        if !counters.add_retry(&state.config.borrow()) {
+            state.group.add(cluster::RETRY_OVERFLOW, 1);
+            return Some(call);
+        }
+        kept.turn = Some(Turn(Arc::clone(counters)));
+    }
+    kept.retries += 1;
+    if rule.elsewhere() {
+        kept.tried.extend(failed_at);
+    }
+    state.group.add(cluster::RETRIES, 1);
+    send_later(worker, call, fault, due_ms)
+}
+
+/// Sends the request once more that is kept, at `due_ms` of the worker's clock. Gives the call back if none is
+/// kept.
+fn send_later(worker: &Rc<Worker>, mut call: Call, fault: Fault, due_ms: u64) -> Option<Call> {
+    let Who::Caller(caller) = &mut call.who else {
+        return Some(call);
+    };
+    let Some(kept) = &caller.kept else {
+        return Some(call);
+    };
+    let message = kept.message.clone();
+    caller.track.note(|entry| entry.add_retry(fault));
+    call.in_flight = None;
+    parked::park(worker, message, call, Wait::Until(due_ms));
+    None
+}
+
+/// A request whose bytes still wait in the output of a connection that is gone, as it can be sent again.
+/// `None`: it cannot.
+pub(crate) fn unsent(upstream: &Upstream, call: &Call, bytes: &[u8]) -> Option<OwnedMessage> {
+    let Who::Caller(caller) = &call.who else {
+        return None;
+    };
+    if let Some(kept) = &caller.kept {
+        return Some(kept.message.clone());
+    }
+    caller
+        .route()
+        .filter(|route| route.rules.retry.attempts() > 0)?;
+    let protocol = &upstream.protocol;
+    if protocol.spec().correlation.id_bits().is_some() {
+        // It may go out with another id: the codec knows where things lie in what it wrote.
+        let limits = caller.down.worker.codec_limits();
+        let mut codec = protocol.codec(Side::Server, &limits, &Session::default());
+        let interest = caller.served.interest;
+        return match codec.decode(bytes, interest) {
+            Ok(Decoded::Message(message, length)) if length == bytes.len() => {
+                (message.head.bind == caller.bind).then(|| message.to_owned_message())
+            }
+            _ => None,
+        };
+    }
+    // Without ids, bytes are all there is: nothing in them has to be found again.
+    let mut head = Head::new(Kind::Request, call.id);
+    head.bind = caller.bind;
+    Some(Message::new(head, bytes).to_owned_message())
+}

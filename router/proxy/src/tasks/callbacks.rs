@@ -1,0 +1,57 @@
+//! Requests from servers to clients (callbacks). They are not forwarded, and operators must know.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use meltemi_frame::Message;
+
+use crate::telemetry::stats::cluster;
+use crate::upstream::Upstream;
+
+/// How many operations are named in the log. A server may call any.
+const NAMED: usize = 256;
+
+/// The clusters and operations that were named, for the process.
+static SEEN: Mutex<Option<HashSet<(String, String)>>> = Mutex::new(None);
+
+/// Counts a request that a server sent, and warns once for each cluster and operation.
+pub(crate) fn refuse(upstream: &Upstream, message: &Message<'_>) {
+    upstream.cluster.group.add(cluster::SERVER_REQUESTS, 1);
+    let spec = upstream.protocol.spec();
+    let operation = spec
+        .lookup(&spec.operation)
+        .and_then(|(lookup, _)| message.attribute(&lookup))
+        .map(|name| String::from_utf8_lossy(&name).into_owned())
+        .unwrap_or_default();
+    let name = upstream.cluster.config.borrow().name.to_string();
+    if first((name.clone(), operation.clone())) {
+        let endpoint = upstream.endpoint.address;
+        tracing::warn!(
+            cluster = name,
+            %endpoint,
+            operation,
+            "a server calls its client (a callback): such requests are not forwarded"
+        );
+    }
+}
+
+fn first(call: (String, String)) -> bool {
+    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let seen = seen.get_or_insert_default();
+    seen.len() < NAMED && seen.insert(call)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_is_named_once_and_not_all_are() {
+        let call = |at: usize| ("callbacks-test".to_owned(), at.to_string());
+        assert!(first(call(0)) && !first(call(0)) && first(call(1)));
+        for at in 0..NAMED {
+            first(call(at));
+        }
+        assert!(!first(call(NAMED + 1)));
+    }
+}

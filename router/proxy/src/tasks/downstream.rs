@@ -1,0 +1,355 @@
+//! The task of one downstream connection: hands its messages on (`request`), writes what upstreams
+//! appended, and decides when the connection ends.
+
+mod reading;
+
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use meltemi_frame::{Bind, Fault, Kind, Message, OwnedMessage, Session, Side};
+use tokio::net::TcpStream;
+
+use crate::config::view::{ListenerView, ServedView};
+use crate::downstream::Downstream;
+use crate::proxy::acceptor::Admission;
+use crate::telemetry::stats::listener;
+use crate::transport::io::{Input, KEEP};
+use crate::transport::linger::linger;
+use crate::upstream::Upstream;
+use crate::worker::Worker;
+
+/// Reads of one turn. A bound, so that one busy connection cannot starve its worker.
+const READS: usize = 16;
+
+/// Serves a connection until it ends.
+pub(crate) fn serve(
+    worker: Rc<Worker>,
+    down: Rc<Downstream>,
+    view: Rc<ListenerView>,
+    stream: TcpStream,
+    admission: Admission,
+) -> DownstreamTask {
+    // Batches are made by turns of the event loop, not by waiting for acknowledgements.
+    let _ = stream.set_nodelay(true);
+    worker.watch_downstream(&down);
+    let mut task = DownstreamTask {
+        version: worker.version(),
+        served: None,
+        stream: Some(stream),
+        input: Input::default(),
+        conversation: Conversation::default(),
+        worker,
+        down,
+        view,
+        _admission: admission,
+        farewell: None,
+    };
+    task.begin();
+    task
+}
+
+/// The task. A future by hand: one that is written as `async` takes half as much memory again.
+pub(crate) struct DownstreamTask {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) down: Rc<Downstream>,
+    pub(crate) view: Rc<ListenerView>,
+    version: u64,
+    pub(crate) served: Option<Rc<ServedView>>,
+    stream: Option<TcpStream>,
+    input: Input,
+    pub(crate) conversation: Conversation,
+    /// Counts the connection as long as it lives.
+    _admission: Admission,
+    /// The conversation is over, and the client may still have to read the end of it.
+    farewell: Option<Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+/// What the connection waits for before it goes on.
+#[derive(Default)]
+pub(crate) struct Conversation {
+    /// A request that has to wait until those before it are answered.
+    pub(crate) stalled: Option<Box<OwnedMessage>>,
+    /// The session changes: nothing goes on until the answer is there.
+    pub(crate) changing: bool,
+    /// The request that is under way has a connection of its own: nothing overtakes it.
+    pub(crate) alone: bool,
+    /// An upstream has to catch up.
+    pub(crate) blocked_on: Option<Rc<Upstream>>,
+    /// The request whose pieces are coming.
+    pub(crate) streaming: Streaming,
+    /// No more is read; the connection closes when everything is answered.
+    pub(crate) closing: bool,
+    /// The client has closed its sending half.
+    eof: bool,
+}
+
+/// Where further pieces of a request go.
+#[derive(Default)]
+pub(crate) enum Streaming {
+    #[default]
+    None,
+    To(Rc<Upstream>),
+    /// The request has failed already.
+    Nowhere,
+}
+
+impl Future for DownstreamTask {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.farewell.is_none() {
+            let end = ready!(self.turn(cx));
+            self.farewell = self.end(end);
+        }
+        if let Some(farewell) = &mut self.farewell {
+            ready!(farewell.as_mut().poll(cx));
+        }
+        self.view.group.subtract(listener::ACTIVE, 1);
+        Poll::Ready(())
+    }
+}
+
+impl DownstreamTask {
+    /// The conversation is over. What is left to do, if the client can still hear.
+    fn end(&mut self, end: io::Result<()>) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
+        if let Err(error) = end {
+            tracing::debug!(downstream = %self.down.peer, %error, "connection lost");
+        }
+        // Half of a request is of no use to an upstream, and the other half does not come any more.
+        if let Streaming::To(upstream) = &self.conversation.streaming {
+            upstream.close(Fault::Reset);
+        }
+        let last_words = !self.down.is_closed() && !self.conversation.eof;
+        self.down.gone();
+        let stream = self.stream.take().filter(|_| last_words)?;
+        let worker = Rc::clone(&self.worker);
+        Some(Box::pin(
+            async move { linger(stream, &worker.buffer).await },
+        ))
+    }
+
+    /// With one protocol there is nothing to detect.
+    fn begin(&mut self) {
+        if let [only] = self.view.served.as_slice() {
+            let only = Rc::clone(only);
+            self.speak(only);
+        } else {
+            self.down.watch.detecting.set(true);
+            self.down.watch.partial_since_us.set(self.worker.now_us());
+        }
+    }
+
+    fn speak(&mut self, served: Rc<ServedView>) {
+        self.down.watch.detecting.set(false);
+        let limits = self.view.listener.limits.codec;
+        let codec = served
+            .protocol
+            .codec(Side::Server, &limits, &Session::default());
+        self.down.speak(codec, served.in_order);
+        self.served = Some(served);
+    }
+
+    /// One turn of the conversation; ready when it is over.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.refresh();
+        if self.down.is_closed() {
+            return Poll::Ready(Ok(()));
+        }
+        for _ in 0..READS {
+            if !self.may_go_on(cx.waker()) {
+                // What is not written yet may be all that it waits for.
+                if let Poll::Ready(end) = self.flush(cx) {
+                    return Poll::Ready(end);
+                }
+                if !self.may_go_on(cx.waker()) {
+                    self.notice_leaving(cx);
+                    return self.flush(cx);
+                }
+            }
+            self.down.watch.unread.set(false);
+            match self.read(cx) {
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) => {
+                    self.half_closed();
+                    return self.flush(cx);
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return self.flush(cx),
+            }
+        }
+        cx.waker().wake_by_ref();
+        self.flush(cx)
+    }
+
+    /// The client sends no more. It still gets its answers, except for what only makes sense while
+    /// it is there: a server would drop a blocked command or a subscription, too.
+    fn half_closed(&mut self) {
+        self.conversation.eof = true;
+        if self.down.is_tied() {
+            self.down.kill();
+        }
+    }
+
+    /// While the connection is not read, the end of its client must be seen all the same if
+    /// something blocks for it. The sweep wakes such connections now and then.
+    fn notice_leaving(&mut self, cx: &mut Context<'_>) {
+        let blocks = !self.conversation.eof && self.down.is_tied();
+        self.down.watch.unread.set(blocks);
+        if !blocks {
+            return;
+        }
+        let Some(stream) = &self.stream else { return };
+        let closed = pin!(stream.ready(tokio::io::Interest::READABLE)).poll(cx);
+        if matches!(closed, Poll::Ready(Ok(ready)) if ready.is_read_closed()) {
+            self.half_closed();
+        }
+    }
+
+    /// Writes what waits; ready when the connection is at its end.
+    fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(Ok(()));
+        };
+        if self.down.is_closed() {
+            return Poll::Ready(Ok(()));
+        }
+        let now = self.worker.now_us();
+        let watch = &self.down.watch;
+        let written = self.down.flush(cx.waker(), |out| {
+            if out.is_empty() {
+                return Ok(true);
+            }
+            watch.active_us.set(now);
+            match crate::transport::io::write(stream, out, cx) {
+                Poll::Ready(Ok(())) => {
+                    out.shrink(KEEP);
+                    Ok(true)
+                }
+                Poll::Ready(Err(error)) => Err(error),
+                Poll::Pending => Ok(false),
+            }
+        });
+        let all = match written {
+            Ok(all) => all,
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        let talk = &self.conversation;
+        let answered = self.down.in_flight() == 0 && talk.stalled.is_none();
+        let at_rest = self.input.is_empty() && matches!(talk.streaming, Streaming::None);
+        let over = (talk.closing || talk.eof) && answered
+            || self.down.watch.may_end(now) && answered && at_rest
+            || self.down.is_ending();
+        if all && over {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Whether more may be read now; if not, something will wake the task when it may.
+    fn may_go_on(&mut self, waker: &Waker) -> bool {
+        loop {
+            let talk = &mut self.conversation;
+            let limits = &self.view.listener.limits;
+            let Some(in_flight) = self.down.may_read(limits.output) else {
+                return false;
+            };
+            if talk.eof || talk.closing {
+                return false;
+            }
+            if (talk.changing || talk.stalled.is_some()) && in_flight > 0 {
+                return false;
+            }
+            talk.changing = false;
+            // The rest of a request that counts already must come, or it is never answered.
+            let more = matches!(talk.streaming, Streaming::None);
+            if more && in_flight >= limits.in_flight {
+                return false;
+            }
+            if talk
+                .blocked_on
+                .as_ref()
+                .is_some_and(|upstream| upstream.is_full(waker))
+            {
+                return false;
+            }
+            talk.blocked_on = None;
+            if let Some(stalled) = talk.stalled.take() {
+                self.message(&mut stalled.message(), true);
+                continue;
+            }
+            if !self.again() {
+                return true;
+            }
+        }
+    }
+
+    /// Takes one message of the client. Tells whether the connection has to wait before the next.
+    /// `again`: it was stalled before.
+    fn message(&mut self, message: &mut Message<'_>, again: bool) -> bool {
+        match message.head.kind {
+            Kind::Request | Kind::OneWay => self.request(message, again),
+            Kind::Data => self.further_piece(message),
+            // Ends what ties the connection: those before it are answered first.
+            Kind::Local if message.head.bind == Bind::Session && self.down.in_flight() > 0 => {
+                self.conversation.stalled = Some(Box::new(message.to_owned_message()));
+                true
+            }
+            Kind::Local => {
+                let receipt = self.down.codec().map(|codec| codec.receipt(message));
+                self.conversation.closing |= message.head.close;
+                if let Some(receipt) = receipt {
+                    self.down.answer_own(&receipt);
+                    self.down.unpin_if_free(false);
+                }
+                self.conversation.closing
+            }
+            Kind::Ping => {
+                self.view.group.add(listener::HEARTBEATS, 1);
+                if let Some(receipt) = self.down.codec().map(|codec| codec.receipt(message)) {
+                    self.down.answer_ping(&receipt);
+                }
+                false
+            }
+            // Nothing is asked.
+            Kind::Pong | Kind::GoAway => false,
+            // Codecs tell of these as malformed messages; nobody waits for one.
+            Kind::Response | Kind::Push => {
+                self.view.group.add(listener::MALFORMED, 1);
+                false
+            }
+        }
+    }
+
+    /// Takes over a new configuration for the messages that follow.
+    fn refresh(&mut self) {
+        if self.version == self.worker.version() {
+            return;
+        }
+        self.version = self.worker.version();
+        let Some(view) = self.worker.listener(&self.view.listener.name) else {
+            return;
+        };
+        if let Some(served) = &self.served {
+            let spoken = &served.protocol.spec().name;
+            let same = view
+                .served
+                .iter()
+                .find(|other| other.protocol.spec().name == *spoken);
+            match same {
+                Some(same) => self.served = Some(Rc::clone(same)),
+                // The protocol is not served here any more: the old routes hold until it closes.
+                None => {
+                    if self.down.watch.drain(self.worker.now_us()) {
+                        self.down.go_away();
+                    }
+                }
+            }
+        }
+        self.down.set_view(&view);
+        self.view = view;
+    }
+}

@@ -1,0 +1,376 @@
+//! What comes from an upstream: whom it is for, and whether it can be trusted.
+
+use std::rc::Rc;
+
+use meltemi_frame::{Bind, Fault, Kind, Message, Receipt, Status};
+use meltemi_router_core::{Outcome, Turn};
+
+use crate::call::{Call, Caller, Who};
+use crate::dispatch::retry;
+use crate::downstream::{Downstream, Pressure};
+use crate::tasks::callbacks;
+use crate::telemetry::stats::cluster;
+use crate::upstream::calls::Calls;
+use crate::upstream::{State, Upstream};
+use crate::worker::Worker;
+
+/// The one client of a connection that does not read fast enough.
+pub(crate) struct Paused {
+    pub(crate) down: Rc<Downstream>,
+    /// The reply that it has to read; `None`: what answers nothing.
+    pub(crate) seq: Option<u64>,
+    /// Others wait with it: not for long.
+    pub(crate) shared: bool,
+}
+
+/// A message that cannot be decoded. `answer`: that it was a response, and to what.
+pub(crate) fn malformed(
+    worker: &Rc<Worker>,
+    upstream: &Rc<Upstream>,
+    answer: Option<&Receipt>,
+    what: &str,
+) {
+    upstream.cluster.group.add(cluster::STRAY, 1);
+    let call = {
+        let mut state = upstream.state.borrow_mut();
+        let State {
+            calls, streaming, ..
+        } = &mut *state;
+        *streaming = None;
+        match (calls, answer) {
+            (Calls::ById(pending), Some(answer)) => answer.id.and_then(|id| {
+                let call = pending.remove(id);
+                pending.settle(id);
+                call
+            }),
+            (Calls::ById(_), None) => None,
+            (Calls::InOrder(fifo), Some(answer)) => match fifo.pop() {
+                Some(Turn::Caller(call)) if call.id == answer.id => Some(call),
+                Some(Turn::Caller(call)) => {
+                    drop(state);
+                    out_of_step(upstream);
+                    return fail(worker, upstream, call, what);
+                }
+                Some(Turn::Abandoned) => None,
+                None => {
+                    drop(state);
+                    return out_of_step(upstream);
+                }
+            },
+            // It may have been an answer, or not: whose is the next?
+            (Calls::InOrder(_), None) => {
+                drop(state);
+                return out_of_step(upstream);
+            }
+        }
+    };
+    if let Some(call) = call {
+        fail(worker, upstream, call, what);
+    }
+    upstream.done(worker);
+}
+
+/// Nothing that follows on an in-order connection could be trusted.
+fn out_of_step(upstream: &Upstream) {
+    upstream.close(Fault::BadResponse);
+}
+
+/// The upstream answered, but what it said is of no use.
+fn fail(worker: &Rc<Worker>, upstream: &Rc<Upstream>, call: Call, what: &str) {
+    let down = call.down().map(Rc::clone);
+    call.fail(worker, Fault::BadResponse, what);
+    if let Some(down) = down {
+        down.after_reply(upstream);
+    }
+}
+
+/// Takes one message from the upstream. Returns the client that cannot take more, if the connection
+/// is that client's alone.
+pub(crate) fn receive(
+    worker: &Rc<Worker>,
+    upstream: &Rc<Upstream>,
+    message: &mut Message<'_>,
+) -> Option<Paused> {
+    match message.head.kind {
+        Kind::Response | Kind::Data => response(worker, upstream, message),
+        Kind::Push => match upstream.pinned_to() {
+            Some(down) => {
+                let pressure = down.push(message);
+                slow(upstream, down, None, pressure, false)
+            }
+            None => {
+                upstream.cluster.group.add(cluster::STRAY, 1);
+                None
+            }
+        },
+        Kind::Ping => {
+            let receipt = upstream.state.borrow().codec.receipt(message);
+            upstream.pong(&receipt);
+            None
+        }
+        Kind::Pong => {
+            heartbeat_answered(worker, upstream, message.head.id);
+            None
+        }
+        Kind::GoAway => {
+            upstream.drain();
+            upstream.endpoint.forget(upstream);
+            None
+        }
+        // A request from a server (a callback). It is not forwarded.
+        Kind::Request | Kind::OneWay => {
+            callbacks::refuse(upstream, message);
+            None
+        }
+        Kind::Local => {
+            upstream.cluster.group.add(cluster::STRAY, 1);
+            None
+        }
+    }
+}
+
+/// The answer to the connection's own heartbeat.
+fn heartbeat_answered(worker: &Rc<Worker>, upstream: &Rc<Upstream>, id: Option<i64>) {
+    let own = |call: &Call| call.is_keepalive();
+    {
+        let mut state = upstream.state.borrow_mut();
+        match (&mut state.calls, id) {
+            // With the id of somebody's request it answers nothing.
+            (Calls::ById(pending), Some(id)) => {
+                if pending.peek(id).is_some_and(own) {
+                    pending.remove(id);
+                }
+            }
+            (Calls::InOrder(fifo), _) => {
+                // It may have taken longer than it was given.
+                let its = match fifo.front_mut() {
+                    Some(Turn::Caller(call)) => own(call),
+                    Some(Turn::Abandoned) => true,
+                    None => false,
+                };
+                if its {
+                    fifo.pop();
+                }
+            }
+            (Calls::ById(_), None) => {}
+        }
+    }
+    upstream.done(worker);
+}
+
+/// Whom a response is for.
+enum Found {
+    /// All of it, or its last piece: the call has ended.
+    Last(Call),
+    /// A piece: more will come.
+    Piece(Rc<Downstream>, u64, Option<i64>),
+    /// Nobody waits for it any more.
+    Nobody,
+    /// Nobody ever did.
+    Stray,
+    /// The ids of an in-order protocol are a check: this is somebody else's reply.
+    Mismatch,
+}
+
+fn find(worker: &Worker, state: &mut State, cluster: &str, message: &mut Message<'_>) -> Found {
+    let end = message.head.end;
+    let State {
+        calls, streaming, ..
+    } = state;
+    let first = message.head.kind == Kind::Response;
+    let id = if first { message.head.id } else { *streaming };
+    *streaming = if end { None } else { Some(id.unwrap_or(0)) };
+    match calls {
+        Calls::ById(pending) => {
+            let Some(id) = id else { return Found::Stray };
+            if !end {
+                return pending.get_mut(id).map_or(Found::Nobody, |call| {
+                    piece_of(worker, call, cluster, message)
+                });
+            }
+            match pending.remove(id) {
+                Some(call) => Found::Last(call),
+                None if pending.settle(id) => Found::Nobody,
+                None => Found::Stray,
+            }
+        }
+        Calls::InOrder(fifo) => match fifo.front_mut() {
+            Some(Turn::Caller(call)) if first && !call.is_keepalive() && call.id != id => {
+                Found::Mismatch
+            }
+            Some(Turn::Caller(call)) if !end => piece_of(worker, call, cluster, message),
+            Some(Turn::Abandoned) if !end => Found::Nobody,
+            _ => match fifo.pop() {
+                Some(Turn::Caller(call)) => Found::Last(call),
+                Some(Turn::Abandoned) => Found::Nobody,
+                None => Found::Stray,
+            },
+        },
+    }
+}
+
+fn piece_of(worker: &Worker, call: &mut Call, cluster: &str, message: &mut Message<'_>) -> Found {
+    let id = call.id;
+    // What is answered is not taken back.
+    call.place.length = 0;
+    call.caller_mut().map_or(Found::Nobody, |caller| {
+        caller.track.add_bytes(message.wire().len());
+        begin(worker, caller, cluster, message);
+        Found::Piece(Rc::clone(&caller.down), caller.seq, id)
+    })
+}
+
+/// What there is to do at the front of a response, whether it comes in pieces or whole.
+fn begin(worker: &Worker, caller: &mut Caller, cluster: &str, message: &mut Message<'_>) {
+    if message.head.kind != Kind::Response {
+        return;
+    }
+    caller.status = message.head.status;
+    caller.track.hears(worker);
+    // What the caller gets cannot be taken back from here on.
+    caller.kept = None;
+    if let Some(compared) = &caller.compared {
+        compared.answered(message);
+    }
+    let route = caller.served.table.routes().get(caller.route);
+    if let Some(route) = route.filter(|route| !route.response_changes.is_empty()) {
+        let view = caller.down.view();
+        let facts = caller.down.facts(&view.listener.name, route, cluster);
+        route.response_changes.apply(message, &facts);
+    }
+}
+
+fn response(
+    worker: &Rc<Worker>,
+    upstream: &Rc<Upstream>,
+    message: &mut Message<'_>,
+) -> Option<Paused> {
+    let found = {
+        let cluster = upstream.cluster.config.borrow();
+        find(
+            worker,
+            &mut upstream.state.borrow_mut(),
+            &cluster.name,
+            message,
+        )
+    };
+    if matches!(found, Found::Last(_) | Found::Nobody) {
+        upstream.set_slow(false);
+    }
+    match found {
+        Found::Last(call) => finish(worker, upstream, call, message),
+        Found::Piece(down, seq, id) => {
+            restore_id(upstream, message, id);
+            let pressure = down.piece(seq, message);
+            slow(upstream, down, Some(seq), pressure, true)
+        }
+        Found::Nobody => {
+            upstream.cluster.group.add(cluster::STRAY, 1);
+            upstream.done(worker);
+            None
+        }
+        Found::Stray => {
+            upstream.cluster.group.add(cluster::STRAY, 1);
+            // On a pinned connection the client sees what a direct connection would show.
+            if let Some(down) = upstream.pinned_to() {
+                let pressure = down.push(message);
+                return slow(upstream, down, None, pressure, false);
+            }
+            if matches!(upstream.state.borrow().calls, Calls::InOrder(_)) {
+                out_of_step(upstream);
+            }
+            None
+        }
+        Found::Mismatch => {
+            upstream.cluster.group.add(cluster::STRAY, 1);
+            out_of_step(upstream);
+            None
+        }
+    }
+}
+
+fn finish(
+    worker: &Rc<Worker>,
+    upstream: &Rc<Upstream>,
+    mut call: Call,
+    message: &mut Message<'_>,
+) -> Option<Paused> {
+    let whole = message.head.kind == Kind::Response;
+    let status = match (&call.who, whole) {
+        (Who::Caller(caller), false) => caller.status,
+        _ => message.head.status,
+    };
+    call.outcome(worker, Outcome::of_answer(status));
+    let failed = matches!(status, Status::Failed(_));
+    let answers = if failed { cluster::FAILED } else { cluster::OK };
+    upstream.cluster.group.add(answers, 1);
+    if failed && whole {
+        let down = call.down().map(Rc::clone);
+        match retry::after_response(worker, call, message) {
+            Some(back) => call = back,
+            None => {
+                if let Some(down) = down {
+                    down.after_reply(upstream);
+                }
+                upstream.done(worker);
+                return None;
+            }
+        }
+    }
+    let id = call.id;
+    let mut paused = None;
+    match &mut call.who {
+        Who::Caller(caller) => {
+            let cluster = &upstream.cluster.config;
+            begin(worker, caller, &cluster.borrow().name, message);
+            restore_id(upstream, message, id);
+            let down = Rc::clone(&caller.down);
+            // What the client was is not true of a connection that was fresh.
+            let fresh =
+                caller.bind == Bind::Login && !upstream.is_pinned() && !down.session().is_plain();
+            let pressure = down.last_piece(caller, message);
+            if fresh && status == Status::Ok {
+                upstream.drain();
+            } else if caller.bind.changes_session() && !fresh {
+                // A success makes the connection one of another session.
+                let login = upstream.cluster.config.borrow().login.clone();
+                upstream.adopt(down.session().behind(&login));
+            }
+            down.after_reply(upstream);
+            upstream.done(worker);
+            // One that is not tied to the client has nothing more to do for it, and works for others now.
+            if upstream.is_pinned() {
+                paused = slow(upstream, down, None, pressure, false);
+            }
+        }
+        Who::Mirror(comparison) => {
+            if let Some(comparison) = comparison {
+                comparison.answered(message);
+            }
+            upstream.done(worker);
+        }
+        Who::OneWay(_) | Who::Proxy => upstream.done(worker),
+    }
+    worker.calls.recycle(call);
+    paused
+}
+
+/// The id that the caller wrote, where the connection used another.
+fn restore_id(upstream: &Upstream, message: &mut Message<'_>, id: Option<i64>) {
+    if let (Calls::ById(_), Some(id)) = (&upstream.state.borrow().calls, id) {
+        message.set_id(id);
+    }
+}
+
+/// Whether the connection has to wait for its client. A shared one waits only if there is `more` of
+/// the response to come, and not for long.
+fn slow(
+    upstream: &Upstream,
+    down: Rc<Downstream>,
+    seq: Option<u64>,
+    pressure: Pressure,
+    more: bool,
+) -> Option<Paused> {
+    let shared = !(upstream.is_pinned() || upstream.is_exclusive());
+    (pressure == Pressure::Slow && (more || !shared)).then_some(Paused { down, seq, shared })
+}

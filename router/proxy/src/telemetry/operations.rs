@@ -1,0 +1,152 @@
+//! Counters of operations by name: what a client can make up must not grow metrics without bound.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use meltemi_frame::{Lookup, Message, same};
+
+use crate::config::snapshot::CompiledProtocol;
+use crate::telemetry::stats::{Group, OPERATION, Stats};
+
+/// Operations of one protocol on one listener that are counted by name. The rest is counted as `other`.
+const OPERATIONS: usize = 512;
+
+/// The longest name of an operation or service that is counted by name, in bytes.
+const OPERATION_LENGTH: usize = 128;
+
+/// Operations that are found without hashing: most clients use few. A power of two.
+const RECENT: usize = 16;
+
+/// Counters of the operations of one protocol on one listener. They outlive configurations.
+pub(crate) struct Operations {
+    listener: String,
+    protocol: String,
+    operation: Option<Lookup>,
+    service: Option<Lookup>,
+    known: RefCell<HashMap<Box<[u8]>, usize, foldhash::fast::RandomState>>,
+    /// The first is `other`.
+    groups: RefCell<Vec<Arc<Group>>>,
+    /// Names lately seen, with their places, found by a look at the operation's name.
+    recent: [RefCell<Recent>; RECENT],
+    key: RefCell<Vec<u8>>,
+    stats: Stats,
+}
+
+#[derive(Default)]
+struct Recent {
+    service: Box<[u8]>,
+    operation: Box<[u8]>,
+    place: Cell<usize>,
+}
+
+impl Operations {
+    pub(crate) fn new(listener: &str, compiled: &CompiledProtocol, stats: &Stats) -> Self {
+        let protocol = compiled.protocol.spec().name.to_string();
+        let labels = vec![
+            listener.to_owned(),
+            protocol.clone(),
+            String::new(),
+            "other".to_owned(),
+        ];
+        Self {
+            listener: listener.to_owned(),
+            protocol,
+            operation: compiled.operation.clone(),
+            service: compiled.service.clone(),
+            known: RefCell::default(),
+            groups: RefCell::new(vec![stats.group(&OPERATION, labels)]),
+            recent: Default::default(),
+            key: RefCell::default(),
+            stats: stats.clone(),
+        }
+    }
+
+    /// Whether these count another protocol, or look for names where this one has them: what is
+    /// declared may have changed.
+    pub(crate) fn suits(
+        &self,
+        listener: &str,
+        protocol: &str,
+        compiled: &CompiledProtocol,
+    ) -> bool {
+        let other = self.listener != listener || self.protocol != protocol;
+        other || self.operation == compiled.operation && self.service == compiled.service
+    }
+
+    /// The service and operation that a request names.
+    pub(crate) fn names(&self, message: &Message<'_>) -> (String, String) {
+        let text = |lookup: &Option<Lookup>| {
+            let value = lookup.as_ref().and_then(|lookup| message.attribute(lookup));
+            value
+                .map(|value| String::from_utf8_lossy(&value).into_owned())
+                .unwrap_or_default()
+        };
+        (text(&self.service), text(&self.operation))
+    }
+
+    /// The place of the counters of the operation that a request names.
+    pub(crate) fn of(&self, message: &Message<'_>) -> usize {
+        let slot = |lookup: &Option<Lookup>| match lookup {
+            Some(Lookup::Slot(id)) => message.attributes.slot(*id, message.wire()),
+            _ => None,
+        };
+        let service = slot(&self.service).unwrap_or_default();
+        let operation = slot(&self.operation).unwrap_or_default();
+        let last = operation.last().copied().unwrap_or(0);
+        let at = (operation.len() ^ usize::from(last)) % RECENT;
+        let Some(recent) = self.recent.get(at) else {
+            return 0;
+        };
+        {
+            let recent = recent.borrow();
+            if same(&recent.operation, operation) && same(&recent.service, service) {
+                return recent.place.get();
+            }
+        }
+        let place = self.find(service, operation, message);
+        if place > 0 {
+            *recent.borrow_mut() = Recent {
+                service: service.into(),
+                operation: operation.into(),
+                place: Cell::new(place),
+            };
+        }
+        place
+    }
+
+    fn find(&self, service: &[u8], operation: &[u8], message: &Message<'_>) -> usize {
+        let mut key = self.key.borrow_mut();
+        key.clear();
+        key.extend_from_slice(service);
+        // No protocol has this byte in a name that is text; where one has, two names share a count.
+        key.push(0xff);
+        key.extend_from_slice(operation);
+        if let Some(place) = self.known.borrow().get(key.as_slice()) {
+            return *place;
+        }
+        let mut known = self.known.borrow_mut();
+        if known.len() >= OPERATIONS || key.len() > OPERATION_LENGTH {
+            return 0;
+        }
+        let (service, operation) = self.names(message);
+        let labels = vec![
+            self.listener.clone(),
+            self.protocol.clone(),
+            service,
+            operation,
+        ];
+        let mut groups = self.groups.borrow_mut();
+        let place = groups.len();
+        groups.push(self.stats.group(&OPERATION, labels));
+        known.insert(key.as_slice().into(), place);
+        place
+    }
+
+    /// Runs `count` on the counters at a place.
+    pub(crate) fn with(&self, place: usize, count: impl FnOnce(&Group)) {
+        if let Some(group) = self.groups.borrow().get(place) {
+            count(group);
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The end of a connection whose client may still be sending.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use tokio::io::AsyncWrite as _;
+use tokio::net::TcpStream;
+
+use crate::transport::io::{Consumed, Input, Read, ReadBuffer};
+
+/// How long a client that was told why its connection ends may go on sending.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Closes a connection whose client may still be sending. To close it with bytes unread would reset it,
+/// and the client would lose what it was told last.
+pub(crate) async fn linger(mut stream: TcpStream, buffer: &ReadBuffer) {
+    let mut rest = Input::default();
+    let drained = poll_fn(|cx| {
+        if let Err(error) = ready!(Pin::new(&mut stream).poll_shutdown(cx)) {
+            return Poll::Ready(Err(error));
+        }
+        loop {
+            match ready!(rest.read(&mut stream, buffer, cx))? {
+                Read::Eof => return Poll::Ready(Ok(())),
+                Read::Data(_, None) => {}
+                Read::Data(_, Some(lent)) => {
+                    let all = Consumed {
+                        bytes: lent.bytes().len(),
+                        ..Consumed::default()
+                    };
+                    rest.give_back(lent, all, buffer);
+                }
+            }
+        }
+    });
+    // Whether the client has read it or not: it had the time.
+    let _ = tokio::time::timeout(LINGER, drained).await;
+}

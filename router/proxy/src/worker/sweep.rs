@@ -1,0 +1,206 @@
+//! Everything that happens because time passes: requests, slow frames, silence, heartbeats.
+
+use std::collections::HashSet;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use meltemi_config::Cluster;
+use meltemi_frame::Fault;
+
+use crate::cluster::ClusterState;
+use crate::context::beat::COARSE;
+use crate::telemetry::stats::{cluster, listener};
+use crate::upstream::Upstream;
+use crate::worker::Worker;
+
+/// How long a heartbeat may take at most; and how long a connection may owe answers without a byte before
+/// it is asked with one.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// A heartbeat may take this many times as long as the silence before it.
+const HEARTBEAT_FACTOR: u32 = 3;
+
+/// A connection that has been silent for this long gives memory back, in microseconds.
+const SILENT_US: u64 = 1_000_000;
+
+pub(crate) async fn run(worker: Rc<Worker>) {
+    let mut last_coarse = tokio::time::Instant::now();
+    loop {
+        worker.beat.due().await;
+        worker.tick();
+        requests(&worker);
+        if last_coarse.elapsed() >= COARSE {
+            last_coarse = tokio::time::Instant::now();
+            upstreams(&worker);
+            downstreams(&worker);
+            fitness(&worker);
+            if !worker.beat.is_pending() {
+                worker.calls.trim();
+            }
+            worker.finish_drain();
+        }
+    }
+}
+
+/// Requests whose time is out are answered.
+fn requests(worker: &Rc<Worker>) {
+    let now = worker.now_ms();
+    let upstreams = worker.upstreams.borrow().clone();
+    let mut pending = false;
+    // Whatever is sent from here on says so itself.
+    worker.beat.set_calm();
+    for upstream in upstreams.iter().filter_map(std::rc::Weak::upgrade) {
+        for call in upstream.expire(now) {
+            upstream.cluster.group.add(cluster::TIMEOUTS, 1);
+            call.fail(
+                worker,
+                Fault::Timeout,
+                &format!("no answer from {} in time", upstream.endpoint.address),
+            );
+        }
+        pending |= upstream.has_deadline();
+    }
+    for state in worker.clusters() {
+        for call in state.expired(now) {
+            state.group.add(cluster::TIMEOUTS, 1);
+            let text = "no upstream connection became free in time";
+            call.refuse(worker, Fault::Timeout, text);
+        }
+        if state.has_waiting() {
+            // Another worker may have made room.
+            state.serve_waiting(worker);
+            pending |= state.has_waiting();
+        }
+        state.make_way();
+    }
+    if pending || worker.is_draining() {
+        worker.beat.set_pending();
+    }
+}
+
+/// Endpoints that stand out are ejected, and those that were long enough let in again.
+fn fitness(worker: &Worker) {
+    for state in worker.clusters() {
+        let Some(fleet) = state.fleet() else { continue };
+        for (address, ejection) in fleet.sweep(worker.now_us()) {
+            crate::cluster::fitness::tell_ejection(&state.group, address, &ejection);
+        }
+    }
+}
+
+/// Silent connections are asked whether they are there, or closed.
+fn upstreams(worker: &Rc<Worker>) {
+    worker
+        .upstreams
+        .borrow_mut()
+        .retain(|upstream| upstream.strong_count() > 0);
+    let upstreams = worker.upstreams.borrow().clone();
+    let now = worker.now_us();
+    let mut sessions = Sessions::default();
+    for upstream in upstreams.iter().filter_map(std::rc::Weak::upgrade) {
+        let config = Arc::clone(&upstream.cluster.config.borrow());
+        if upstream.is_pinned() || !upstream.accepts() {
+            continue;
+        }
+        let idle = Duration::from_micros(upstream.idle_us(now));
+        let unheard = Duration::from_micros(upstream.unheard_us(now));
+        let busy = upstream.in_flight() > 0;
+        if idle >= Duration::from_micros(SILENT_US) {
+            upstream.trim();
+        }
+        let heartbeat = !config.keepalive.is_zero() && upstream.protocol.spec().heartbeat;
+        // A server that answers in order answers no heartbeat before the request that it works on.
+        let asks = heartbeat && !(busy && upstream.answers_in_order());
+        if !busy && !config.idle_timeout.is_zero() && idle >= config.idle_timeout {
+            upstream.drain();
+        } else if !busy && is_unwanted(&upstream, &config, now) {
+            if sessions.has_client(worker, &upstream) {
+                upstream.spare(now);
+            } else {
+                upstream.endpoint.forget(&upstream);
+                upstream.drain();
+            }
+        } else if asks
+            && !upstream.is_asked()
+            // Requests that go out keep a dead connection from looking idle.
+            && unheard >= config.keepalive.min(if busy { HEARTBEAT } else { Duration::MAX })
+        {
+            let patience = HEARTBEAT.min(config.keepalive.saturating_mul(HEARTBEAT_FACTOR));
+            upstream.ping(worker.after(patience));
+            worker.something_pending();
+        }
+    }
+}
+
+/// Whether a connection in a session of clients has been without a request for so long that it is given up
+/// unless such a client is connected.
+fn is_unwanted(upstream: &Upstream, config: &Cluster, now_us: u64) -> bool {
+    let patience = config.session_idle_timeout;
+    !patience.is_zero()
+        && Duration::from_micros(upstream.unwanted_us(now_us)) >= patience
+        && !upstream.session().same(&config.login)
+}
+
+/// The sessions of the clients that are connected, by cluster. Made where somebody asks.
+#[derive(Default)]
+struct Sessions(Vec<(Rc<ClusterState>, HashSet<u64>)>);
+
+impl Sessions {
+    /// Whether a client is connected that may come back to this connection.
+    fn has_client(&mut self, worker: &Worker, upstream: &Upstream) -> bool {
+        let cluster = &upstream.cluster;
+        let key = upstream.session().key();
+        let mut known = self.0.iter();
+        if let Some((_, keys)) = known.find(|(other, _)| Rc::ptr_eq(other, cluster)) {
+            return keys.contains(&key);
+        }
+        let downstreams = worker.downstreams.borrow();
+        let downstreams = downstreams.iter().filter_map(Weak::upgrade);
+        let keys: HashSet<u64> = downstreams
+            .filter(|down| !down.is_closed())
+            .map(|down| down.upstream_session(cluster).key())
+            .collect();
+        let has = keys.contains(&key);
+        self.0.push((Rc::clone(cluster), keys));
+        has
+    }
+}
+
+/// Clients that are too slow, or silent for too long, are let go.
+fn downstreams(worker: &Rc<Worker>) {
+    worker
+        .downstreams
+        .borrow_mut()
+        .retain(|down| down.strong_count() > 0);
+    let downstreams = worker.downstreams.borrow().clone();
+    let now = worker.now_us();
+    for down in downstreams.iter().filter_map(Weak::upgrade) {
+        let watch = &down.watch;
+        let view = down.view();
+        let limits = &view.listener.limits;
+        let since = watch.partial_since_us.get();
+        let (patience, counter) = if watch.detecting.get() {
+            (limits.detect, listener::UNDETECTED)
+        } else {
+            (limits.slow_frame, listener::SLOW)
+        };
+        let slow = since > 0 && Duration::from_micros(now.saturating_sub(since)) >= patience;
+        let silent_us = now.saturating_sub(watch.active_us.get());
+        let idle = !limits.idle.is_zero()
+            && Duration::from_micros(silent_us) >= limits.idle
+            && down.in_flight() == 0
+            && !down.is_tied();
+        if slow {
+            down.count(counter, 1);
+            down.kill();
+        } else if idle {
+            down.kill();
+        } else if watch.unread.get() || watch.may_end(now) {
+            // Its task sees whether the client is still there, or whether all is done.
+            down.wake();
+        } else if silent_us >= SILENT_US {
+            down.trim();
+        }
+    }
+}
