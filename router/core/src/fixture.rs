@@ -10,19 +10,14 @@ use meltemi_config::{
 use meltemi_frame::{
     Attributes, Codec, Correlation, DecodeError, Decoded, Detect, EncodeError, Head, Interest,
     KeySpec, Kind, Limits, Lookup, Message, Open, OpenKeys, Output, Protocol, Reason, Say, Session,
-    Sharing, Side, Spec, Unsupported, Violation,
+    Side, Spec, Unsupported, Violation,
 };
 
 use crate::{Endpoints, Fitness};
 
 pub(crate) fn spec() -> Spec {
-    Spec {
-        name: "test".into(),
-        correlation: Correlation::Id { bits: 32 },
-        sharing: Sharing::Multiplexed,
-        heartbeat: false,
-        probes: false,
-        keys: vec![
+    Spec::new("test", "method", Correlation::Id { bits: 32 })
+        .keys([
             KeySpec::request("service", "the service"),
             KeySpec::request("method", "the method"),
             KeySpec::request("note", "costs more")
@@ -32,20 +27,11 @@ pub(crate) fn spec() -> Spec {
             KeySpec::response("result", "the result")
                 .at(Interest::Body)
                 .editable(),
-        ],
-        open: vec![OpenKeys {
-            prefix: "header.".into(),
-            doc: "headers".into(),
-            interest: Interest::Headers,
-            edit_requests: true,
-            edit_responses: true,
-            blind: "".into(),
-        }],
-        replies: Reason::ALL,
-        operation: "method".into(),
-        service: Some("service".into()),
-        system: meltemi_frame::System::Rpc("toy".into()),
-    }
+        ])
+        .open([OpenKeys::new("header.", "headers").editable(true, true)])
+        .replies(Reason::ALL)
+        .service("service")
+        .system(meltemi_frame::System::Rpc("toy".into()))
 }
 
 struct Test(Spec);

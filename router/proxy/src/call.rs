@@ -1,5 +1,9 @@
 //! A request in flight: who asked, and what to do when it ends. Where it goes is `dispatch`'s affair.
 
+pub(crate) mod comparison;
+pub(crate) mod delayed;
+pub(crate) mod kept;
+
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -9,13 +13,13 @@ use meltemi_router_core::{CompiledRoute, Outcome};
 
 use crate::cluster::endpoint::InFlight;
 use crate::config::view::ServedView;
-use crate::dispatch::mirror::{Compared, Comparison};
-use crate::dispatch::retry::{self, Kept};
+use crate::context::WorkerContext;
 use crate::downstream::Downstream;
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::spans::{Active, Finished};
 use crate::telemetry::stats::operation;
-use crate::worker::Worker;
+use comparison::{Compared, Comparison};
+use kept::Kept;
 
 /// A request in flight, or about to be. Boxed, as it is handed on often and large; boxes are used again.
 pub(crate) type Call = Box<Ticket>;
@@ -113,10 +117,7 @@ impl Pool {
         }
     }
 
-    /// The request has ended.
-    pub(crate) fn recycle(&self, mut call: Call) {
-        call.in_flight = None;
-        call.who = Who::Proxy;
+    fn put(&self, call: Call) {
         let mut kept = self.0.borrow_mut();
         if kept.len() < KEPT {
             kept.push(call);
@@ -205,37 +206,41 @@ impl Ticket {
         !matches!(self.who, Who::OneWay(_)) && matches!(kind, Kind::Request)
     }
 
-    /// It has failed on its way to the endpoint or there: it is tried again, or answered with the fault.
-    pub(crate) fn fail(mut self: Box<Self>, worker: &Rc<Worker>, fault: Fault, text: &str) {
-        self.outcome(worker, Outcome::of_fault(fault));
-        if let Some(call) = retry::after_fault(worker, self, fault, None) {
-            call.refuse(worker, fault, text);
-        }
+    /// The request has ended.
+    pub(crate) fn recycle(mut self: Box<Self>) {
+        self.in_flight = None;
+        let served = match &self.who {
+            Who::Caller(caller) => Rc::clone(&caller.served),
+            Who::OneWay(one_way) => Rc::clone(&one_way.served),
+            Who::Mirror(_) | Who::Proxy => return,
+        };
+        self.who = Who::Proxy;
+        served.calls.put(self);
     }
 
     /// It was sent, and nobody waits for an answer.
-    pub(crate) fn sent(mut self: Box<Self>, worker: &Worker) {
+    pub(crate) fn sent(mut self: Box<Self>, worker: &WorkerContext) {
         if let Who::OneWay(one_way) = &mut self.who {
             let OneWay { track, served, .. } = one_way;
             track.end(worker, served, 0, "ok", None, "");
         }
-        worker.calls.recycle(self);
+        self.recycle();
     }
 
     /// Its client is gone before it was sent: nobody is answered, but it is told of.
-    pub(crate) fn abandon(self: Box<Self>, worker: &Worker) {
+    pub(crate) fn abandon(self: Box<Self>, worker: &WorkerContext) {
         self.refuse(worker, Fault::Reset, "the client has left");
     }
 
     /// Answers with a fault. Nothing is tried again.
-    pub(crate) fn refuse(self: Box<Self>, worker: &Worker, fault: Fault, text: &str) {
+    pub(crate) fn refuse(self: Box<Self>, worker: &WorkerContext, fault: Fault, text: &str) {
         self.answer(worker, fault, fault.reason(), text);
     }
 
     /// Answers with a fault that says something else than usual.
     pub(crate) fn answer(
         mut self: Box<Self>,
-        worker: &Worker,
+        worker: &WorkerContext,
         fault: Fault,
         reason: Reason,
         text: &str,
@@ -254,21 +259,21 @@ impl Ticket {
             }
             Who::Proxy => {}
         }
-        worker.calls.recycle(self);
+        self.recycle();
     }
 
     /// The codec answers it, and sends it with the next.
-    pub(crate) fn deferred(mut self: Box<Self>, worker: &Worker, receipt: &Receipt) {
+    pub(crate) fn deferred(mut self: Box<Self>, worker: &WorkerContext, receipt: &Receipt) {
         if let Who::Caller(caller) = &mut self.who {
             let Caller { track, served, .. } = caller;
             track.end(worker, served, 0, "ok", None, "");
             caller.down.answer_deferred(caller.seq, receipt);
         }
-        worker.calls.recycle(self);
+        self.recycle();
     }
 
     /// What became of the request says something of its endpoint.
-    pub(crate) fn outcome(&mut self, worker: &Worker, outcome: Outcome) {
+    pub(crate) fn outcome(&mut self, worker: &WorkerContext, outcome: Outcome) {
         if let Some(in_flight) = &mut self.in_flight {
             in_flight.end(outcome, worker.now_us());
         }
@@ -281,7 +286,7 @@ impl Caller {
         self.served.table.routes().get(self.route)
     }
 
-    fn fail(&mut self, worker: &Worker, fault: Fault, reason: Reason, text: &str) {
+    fn fail(&mut self, worker: &WorkerContext, fault: Fault, reason: Reason, text: &str) {
         if let Some(compared) = &self.compared {
             compared.lost();
         }
@@ -313,7 +318,7 @@ impl Track {
     /// The request has ended.
     pub(crate) fn end(
         &mut self,
-        worker: &Worker,
+        worker: &WorkerContext,
         served: &ServedView,
         bytes: usize,
         status: &'static str,
@@ -344,7 +349,7 @@ impl Track {
     }
 
     /// The request goes out to an endpoint.
-    pub(crate) fn goes_to(&mut self, endpoint: SocketAddr, worker: &Worker) {
+    pub(crate) fn goes_to(&mut self, endpoint: SocketAddr, worker: &WorkerContext) {
         self.note(|entry| {
             entry.add_endpoint(endpoint);
             entry.sent_us = worker.now_us();
@@ -352,7 +357,7 @@ impl Track {
     }
 
     /// The front of the response is there.
-    pub(crate) fn hears(&mut self, worker: &Worker) {
+    pub(crate) fn hears(&mut self, worker: &WorkerContext) {
         self.note(|entry| {
             let since = worker.now_us().saturating_sub(entry.sent_us);
             entry.upstream_duration_us = Some(since);
@@ -368,7 +373,7 @@ impl Track {
 }
 
 impl Told {
-    fn end(self, worker: &Worker, fault: Option<Fault>) {
+    fn end(self, worker: &WorkerContext, fault: Option<Fault>) {
         let Self { entry, span } = self;
         if let Some(span) = span {
             span.finish(Finished {
@@ -381,7 +386,7 @@ impl Told {
                 details: &entry.details,
             });
         }
-        if let Some(log) = &worker.access_log {
+        if let Some(log) = &worker.services.access_log {
             log.write(&entry);
         }
     }

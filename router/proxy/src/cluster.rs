@@ -21,10 +21,11 @@ use tokio::task::AbortHandle;
 use crate::cluster::counters::Counters;
 use crate::cluster::endpoint::EndpointState;
 use crate::cluster::fitness::CompiledCluster;
+use crate::context::WorkerContext;
 use crate::context::clock::Clock;
 use crate::telemetry::stats::{Group, cluster};
 use crate::upstream::Upstream;
-use crate::worker::Worker;
+use crate::upstream::connector::Connector;
 
 pub(crate) use queue::Waiting;
 
@@ -40,6 +41,7 @@ pub(crate) struct ClusterState {
     pub(crate) group: Arc<Group>,
     resolver: RefCell<Option<AbortHandle>>,
     clock: Clock,
+    pub(crate) connector: Rc<Connector>,
 }
 
 /// What a request needs of a connection.
@@ -64,7 +66,12 @@ pub(crate) enum Acquired {
 }
 
 impl ClusterState {
-    pub(crate) fn new(worker: &Worker, compiled: &CompiledCluster, group: Arc<Group>) -> Rc<Self> {
+    pub(crate) fn new(
+        worker: &WorkerContext,
+        connector: &Rc<Connector>,
+        compiled: &CompiledCluster,
+        group: Arc<Group>,
+    ) -> Rc<Self> {
         let config = &compiled.config;
         let state = Rc::new(Self {
             config: RefCell::new(Arc::clone(config)),
@@ -76,6 +83,7 @@ impl ClusterState {
             group,
             resolver: RefCell::default(),
             clock: worker.clock(),
+            connector: Rc::clone(connector),
         });
         state.configure(false);
         state
@@ -221,7 +229,7 @@ impl ClusterState {
     /// A connection to `endpoint`.
     pub(crate) fn acquire(
         self: &Rc<Self>,
-        worker: &Rc<Worker>,
+        worker: &Rc<WorkerContext>,
         endpoint: &Rc<EndpointState>,
         need: &Need<'_>,
     ) -> Acquired {
@@ -294,7 +302,11 @@ impl ClusterState {
     }
 
     /// A connection is gone, so there is room for another.
-    pub(crate) fn connection_closed(self: &Rc<Self>, worker: &Rc<Worker>, upstream: &Rc<Upstream>) {
+    pub(crate) fn connection_closed(
+        self: &Rc<Self>,
+        worker: &Rc<WorkerContext>,
+        upstream: &Rc<Upstream>,
+    ) {
         self.counters.connections.subtract();
         self.group.subtract(cluster::ACTIVE, 1);
         upstream.endpoint.forget(upstream);

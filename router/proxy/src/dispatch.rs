@@ -1,6 +1,7 @@
 //! From a route to an endpoint and a connection: for first attempts, retries, requests that had to wait,
 //! and copies. What happens before, and when it fails, is told elsewhere (`request`, `retry`).
 
+pub(crate) mod authorize;
 pub(crate) mod mirror;
 pub(crate) mod parked;
 pub(crate) mod retry;
@@ -10,21 +11,21 @@ use std::sync::Arc;
 use meltemi_frame::{Bind, Fault, Message};
 use meltemi_router_core::{Admission, CompiledRoute};
 
+use crate::call::delayed::Hold;
+use crate::call::kept::Kept;
 use crate::call::{Call, Who};
 use crate::cluster::endpoint::{EndpointState, InFlight};
 use crate::cluster::{Acquired, ClusterState, Need, Waiting};
 use crate::config::view::ServedView;
-use crate::dispatch::parked::Hold;
-use crate::dispatch::retry::Kept;
+use crate::context::WorkerContext;
+use crate::dispatch::authorize::{Refusal, authorize};
 use crate::downstream::{Downstream, Trip, Way};
-use crate::tasks::request::{Refusal, authorize};
 use crate::telemetry::stats::cluster;
 use crate::upstream::Upstream;
-use crate::worker::Worker;
 
 /// A request on its way to a cluster.
 pub(crate) struct Errand<'a> {
-    pub(crate) worker: &'a Rc<Worker>,
+    pub(crate) worker: &'a Rc<WorkerContext>,
     /// Whose request it is, or a copy of whose.
     pub(crate) down: &'a Rc<Downstream>,
     pub(crate) served: &'a Rc<ServedView>,
@@ -374,7 +375,11 @@ impl Errand<'_> {
 
 /// Sends a request that waited, in the background of its connection. Gives the call back if it has to wait
 /// for what its client has under way.
-pub(crate) fn resume(worker: &Rc<Worker>, message: &mut Message<'_>, call: Call) -> Option<Call> {
+pub(crate) fn resume(
+    worker: &Rc<WorkerContext>,
+    message: &mut Message<'_>,
+    call: Call,
+) -> Option<Call> {
     let (down, served, route) = match &call.who {
         Who::Caller(caller) => (&caller.down, &caller.served, caller.route),
         Who::OneWay(one_way) => (&one_way.down, &one_way.served, one_way.route),

@@ -1,6 +1,7 @@
 //! One downstream connection: its output, and the order in which its requests are answered. Upstream
 //! tasks append here; the connection's own task (`downstream_task`) moves the bytes.
 
+pub(crate) mod admission;
 mod affinity;
 mod parking;
 mod pressure;
@@ -18,13 +19,13 @@ use meltemi_frame::{Codec, Fault, Message, Output, Reason, Receipt, Say, Session
 use meltemi_router_core::{CompiledRoute, Facts, Peer};
 
 use crate::call::Caller;
+use crate::call::delayed::Parked;
 use crate::config::view::ListenerView;
-use crate::dispatch::parked::Parked;
+use crate::context::WorkerContext;
 use crate::downstream::replies::{Piece, Replies};
 use crate::downstream::watch::Watch;
 use crate::telemetry::stats::listener;
 use crate::upstream::Upstream;
-use crate::worker::Worker;
 
 use affinity::Affinity;
 
@@ -33,7 +34,7 @@ pub(crate) use pressure::Pressure;
 
 /// One downstream connection.
 pub(crate) struct Downstream {
-    pub(crate) worker: Rc<Worker>,
+    pub(crate) worker: Rc<WorkerContext>,
     pub(crate) peer: SocketAddr,
     /// The port that it came to.
     port: u16,
@@ -100,7 +101,7 @@ impl Rare {
 
 impl Downstream {
     pub(crate) fn new(
-        worker: &Rc<Worker>,
+        worker: &Rc<WorkerContext>,
         peer: SocketAddr,
         port: u16,
         number: u64,
@@ -132,6 +133,12 @@ impl Downstream {
 
     pub(crate) fn view(&self) -> Rc<ListenerView> {
         Rc::clone(&self.view.borrow())
+    }
+
+    /// The listener's configuration, if it is not `known`.
+    pub(crate) fn other_view(&self, known: &Rc<ListenerView>) -> Option<Rc<ListenerView>> {
+        let view = self.view.borrow();
+        (!Rc::ptr_eq(&view, known)).then(|| Rc::clone(&view))
     }
 
     /// The listener has a new configuration.

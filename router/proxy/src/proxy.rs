@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::snapshot::{Lasting, Snapshot};
+use crate::context::Services;
 use crate::context::beat::Beat;
 use crate::context::clock::Clock;
 use crate::proxy::acceptor::{Acceptor, Lane, Wanted};
@@ -151,12 +152,14 @@ impl Proxy {
             let (commands, receiver) = mpsc::unbounded_channel();
             let load = Arc::new(AtomicUsize::new(0));
             let start = Start {
-                stats: stats.clone(),
-                access_log: options.access_log.clone(),
-                rate_limits: Arc::clone(&rate_limits),
-                tracer: tracer.clone(),
-                beat: Beat::start(&runtime),
-                clock,
+                services: Services {
+                    stats: stats.clone(),
+                    access_log: options.access_log.clone(),
+                    rate_limits: Arc::clone(&rate_limits),
+                    tracer: tracer.clone(),
+                    beat: Beat::start(&runtime),
+                    clock,
+                },
                 snapshot: Arc::clone(&snapshot),
                 load: Arc::clone(&load),
             };

@@ -2,6 +2,7 @@
 //! the connection's own task (`upstream_task`) moves the bytes.
 
 pub(crate) mod calls;
+pub(crate) mod connector;
 mod ending;
 mod heartbeat;
 
@@ -17,10 +18,10 @@ use meltemi_frame::{
 use crate::call::{Call, Place};
 use crate::cluster::endpoint::EndpointState;
 use crate::cluster::{ClusterState, Need};
+use crate::context::WorkerContext;
 use crate::downstream::Downstream;
 use crate::telemetry::stats::cluster;
 use crate::upstream::calls::{Calls, Unsent};
-use crate::worker::Worker;
 
 /// Requests in flight from which a shared connection is busy: clients share one as long as it is not, as
 /// what travels together costs less, and spread over several when it is.
@@ -83,7 +84,7 @@ impl Upstream {
     /// Starts a connection, which is counted already. Requests can be sent at once: they wait in the
     /// output.
     pub(crate) fn connect(
-        worker: &Rc<Worker>,
+        worker: &Rc<WorkerContext>,
         cluster: &Rc<ClusterState>,
         endpoint: &Rc<EndpointState>,
         need: &Need<'_>,
@@ -126,12 +127,9 @@ impl Upstream {
             }),
         });
         cluster.group.add(cluster::ACTIVE, 1);
-        worker.watch_upstream(&upstream);
-        tokio::task::spawn_local(crate::tasks::upstream::run(
-            Rc::clone(worker),
-            Rc::clone(&upstream),
-            config.connect_timeout,
-        ));
+        cluster
+            .connector
+            .start(worker, &upstream, config.connect_timeout);
         upstream
     }
 
@@ -142,7 +140,7 @@ impl Upstream {
     /// The fault to answer with, and the call to answer.
     pub(crate) fn send(
         self: &Rc<Self>,
-        worker: &Worker,
+        worker: &WorkerContext,
         message: &mut Message<'_>,
         call: Option<Call>,
         deadline_ms: u64,
@@ -234,7 +232,7 @@ impl Upstream {
 
     /// Something has ended here: if nothing else goes on, and the connection is nobody's, it goes
     /// back to its cluster.
-    pub(crate) fn done(self: &Rc<Self>, worker: &Rc<Worker>) {
+    pub(crate) fn done(self: &Rc<Self>, worker: &Rc<WorkerContext>) {
         self.mute.set(false);
         let free = {
             let state = self.state.borrow();
@@ -306,7 +304,7 @@ impl Upstream {
     }
 
     /// Unties it. One that is not clean is closed.
-    pub(crate) fn unpin(self: &Rc<Self>, worker: &Rc<Worker>, clean: bool) {
+    pub(crate) fn unpin(self: &Rc<Self>, worker: &Rc<WorkerContext>, clean: bool) {
         self.state.borrow_mut().pinned_to = None;
         if clean {
             self.done(worker);

@@ -8,29 +8,22 @@ use std::net::{SocketAddr, TcpStream as StdStream};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use meltemi_frame::{Fault, Limits};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
-use crate::call::Pool;
 use crate::cluster::ClusterState;
 use crate::cluster::counters::Counted;
 use crate::config::snapshot::Snapshot;
 use crate::config::view::{Kept, ListenerView, View};
-use crate::context::beat::Beat;
-use crate::context::clock::Clock;
+use crate::context::{Services, WorkerContext};
 use crate::downstream::Downstream;
-use crate::proxy::acceptor::Admission;
-use crate::ratelimit::RateLimits;
+use crate::downstream::admission::Admission;
 use crate::tasks::downstream::serve;
-use crate::telemetry::access_log::AccessLog;
-use crate::telemetry::spans::Tracer;
-use crate::telemetry::stats::{FAULTS, Group, Stats, faults, listener};
-use crate::transport::io::ReadBuffer;
-use crate::upstream::Upstream;
+use crate::tasks::upstream::run as run_upstream;
+use crate::telemetry::stats::listener;
+use crate::upstream::connector::Connector;
 
 /// What a worker is told.
 pub(crate) enum Command {
@@ -57,27 +50,15 @@ pub struct ClusterReport {
     pub counted: Counted,
 }
 
+/// A worker: what its connections share, and the lists of them.
 pub(crate) struct Worker {
-    pub(crate) buffer: ReadBuffer,
-    pub(crate) stats: Stats,
-    pub(crate) access_log: Option<AccessLog>,
-    /// Traces requests, if traces are exported.
-    pub(crate) tracer: Option<Arc<Tracer>>,
-    pub(crate) rate_limits: Arc<RateLimits>,
-    /// Boxes for requests.
-    pub(crate) calls: Pool,
-    clock: Clock,
-    now_us: Cell<u64>,
-    version: Cell<u64>,
+    pub(crate) context: Rc<WorkerContext>,
     view: RefCell<Rc<View>>,
     kept: RefCell<Kept>,
     clusters: RefCell<HashMap<String, Rc<ClusterState>>>,
-    faults: RefCell<HashMap<(String, Fault), Arc<Group>>>,
-    random: RefCell<fastrand::Rng>,
-    pub(crate) upstreams: RefCell<Vec<Weak<Upstream>>>,
+    pub(crate) connector: Rc<Connector>,
     pub(crate) downstreams: RefCell<Vec<Weak<Downstream>>>,
     next_number: Cell<u64>,
-    pub(crate) beat: Arc<Beat>,
     /// Connections of this worker, seen by the acceptor.
     load: Arc<AtomicUsize>,
     /// The process ends: nobody is let in any more.
@@ -90,12 +71,7 @@ pub(crate) struct Worker {
 
 /// How a worker is started.
 pub(crate) struct Start {
-    pub(crate) stats: Stats,
-    pub(crate) access_log: Option<AccessLog>,
-    pub(crate) tracer: Option<Arc<Tracer>>,
-    pub(crate) rate_limits: Arc<RateLimits>,
-    pub(crate) beat: Arc<Beat>,
-    pub(crate) clock: Clock,
+    pub(crate) services: Services,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) load: Arc<AtomicUsize>,
 }
@@ -119,33 +95,22 @@ pub(crate) fn run(start: Start, commands: mpsc::UnboundedReceiver<Command>) -> s
 impl Worker {
     async fn main(start: Start, mut commands: mpsc::UnboundedReceiver<Command>) {
         let worker = Rc::new(Self {
-            buffer: ReadBuffer::new(),
-            stats: start.stats,
-            access_log: start.access_log,
-            tracer: start.tracer,
-            rate_limits: start.rate_limits,
-            calls: Pool::default(),
-            clock: start.clock,
-            now_us: Cell::new(1),
-            version: Cell::new(0),
+            context: Rc::new(WorkerContext::new(start.services)),
             view: RefCell::new(Rc::new(View {
                 listeners: HashMap::new(),
             })),
             kept: RefCell::default(),
             clusters: RefCell::default(),
-            faults: RefCell::default(),
-            random: RefCell::new(fastrand::Rng::new()),
-            upstreams: RefCell::default(),
+            connector: Rc::new(Connector::new(run_upstream)),
             downstreams: RefCell::default(),
             next_number: Cell::new(0),
-            beat: start.beat,
             load: start.load,
             leaving: Cell::new(false),
             draining: RefCell::default(),
             retired: RefCell::default(),
         });
         worker.configure(&start.snapshot);
-        let sweep = tokio::task::spawn_local(crate::worker::sweep::run(Rc::clone(&worker)));
+        let sweep = tokio::task::spawn_local(sweep::run(Rc::clone(&worker)));
         while let Some(command) = commands.recv().await {
             match command {
                 Command::Accept(stream, peer, listener, admission) => {
@@ -182,12 +147,15 @@ impl Worker {
         view.group.add(listener::CONNECTIONS, 1);
         view.group.add(listener::ACTIVE, 1);
         let port = stream.local_addr().map_or(0, |address| address.port());
-        let down = Downstream::new(self, peer, port, number, &view);
-        let worker = Rc::clone(self);
-        tokio::task::spawn_local(serve(worker, down, view, stream, admission));
+        let down = Downstream::new(&self.context, peer, port, number, &view);
+        down.watch.active_us.set(self.context.now_us());
+        self.downstreams.borrow_mut().push(Rc::downgrade(&down));
+        let context = Rc::clone(&self.context);
+        tokio::task::spawn_local(serve(context, down, view, stream, admission));
     }
 
     fn configure(self: &Rc<Self>, snapshot: &Arc<Snapshot>) {
+        let stats = &self.context.services.stats;
         let mut known = self.clusters.borrow_mut();
         let mut next = HashMap::new();
         let mut in_order = Vec::with_capacity(snapshot.clusters.len());
@@ -199,8 +167,8 @@ impl Worker {
                     state
                 }
                 None => {
-                    let group = self.kept.borrow_mut().cluster(name, &self.stats);
-                    ClusterState::new(self, compiled, group)
+                    let group = self.kept.borrow_mut().cluster(name, stats);
+                    ClusterState::new(&self.context, &self.connector, compiled, group)
                 }
             };
             next.insert(name.clone(), Rc::clone(&state));
@@ -218,29 +186,27 @@ impl Worker {
             snapshot,
             &in_order.into(),
             &mut self.kept.borrow_mut(),
-            &self.stats,
+            stats,
         );
+        self.context.set_codec_limits(view.codec_limits());
         *self.view.borrow_mut() = Rc::new(view);
         self.kept.borrow_mut().prune();
         let view = Rc::clone(&self.view.borrow());
-        let served = |listener: &String| view.listeners.contains_key(listener);
-        self.faults
-            .borrow_mut()
-            .retain(|(listener, _), _| served(listener));
-        self.stats.sweep();
-        self.version.set(self.version.get() + 1);
-        let view = Rc::clone(&self.view.borrow());
-        for upstream in self.upstreams.borrow().iter().filter_map(Weak::upgrade) {
+        self.context
+            .prune_faults(|listener| view.listeners.contains_key(listener));
+        stats.sweep();
+        for upstream in self.connector.all() {
             if !view.speaks(&upstream.protocol) {
                 upstream.endpoint.forget(&upstream);
                 upstream.drain();
             }
         }
         for down in self.downstreams.borrow().iter().filter_map(Weak::upgrade) {
-            // Connections of listeners that are gone end when they have nothing to do.
-            let gone = !view.listeners.contains_key(&down.view().listener.name);
-            if gone && down.watch.drain(self.now_us()) {
-                down.go_away();
+            match view.listeners.get(&down.view().listener.name) {
+                Some(next) => down.set_view(next),
+                // Connections of listeners that are gone end when they have nothing to do.
+                None if down.watch.drain(self.context.now_us()) => down.go_away(),
+                None => {}
             }
             // The others let go of what was.
             down.wake();
@@ -249,15 +215,15 @@ impl Worker {
 
     fn drain(&self, done: oneshot::Sender<()>) {
         self.leaving.set(true);
-        self.tick();
+        self.context.tick();
         for down in self.downstreams.borrow().iter().filter_map(Weak::upgrade) {
-            if down.watch.drain(self.now_us()) {
+            if down.watch.drain(self.context.now_us()) {
                 down.go_away();
             }
         }
         *self.draining.borrow_mut() = Some(done);
         self.finish_drain();
-        self.something_pending();
+        self.context.something_pending();
     }
 
     /// Tells whoever asked for it when the last connection has ended.
@@ -297,80 +263,13 @@ impl Worker {
         all
     }
 
-    pub(crate) fn listener(&self, name: &str) -> Option<Rc<ListenerView>> {
+    fn listener(&self, name: &str) -> Option<Rc<ListenerView>> {
         self.view.borrow().listeners.get(name).cloned()
     }
 
-    pub(crate) fn version(&self) -> u64 {
-        self.version.get()
-    }
-
-    /// What upstream codecs may hold. Responses are not limited by the listeners, as one connection
-    /// may serve several.
-    pub(crate) fn codec_limits(&self) -> Limits {
-        let view = self.view.borrow();
-        let mut limits = Limits::default();
-        for listener in view.listeners.values() {
-            let codec = listener.listener.limits.codec;
-            limits.frame = limits.frame.max(codec.frame);
-            limits.depth = limits.depth.max(codec.depth);
-            limits.entries = limits.entries.max(codec.entries);
-        }
-        limits
-    }
-
-    /// Reads the clock, once per turn of a task.
-    pub(crate) fn tick(&self) {
-        self.now_us.set(self.clock.now_us());
-    }
-
-    pub(crate) const fn clock(&self) -> Clock {
-        self.clock
-    }
-
-    /// When this time will be over, in milliseconds, and at least one from now.
-    pub(crate) fn after(&self, time: Duration) -> u64 {
-        let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        self.now_ms().saturating_add(time.max(1))
-    }
-
-    /// Microseconds since the proxy started, as of the last tick.
-    pub(crate) fn now_us(&self) -> u64 {
-        self.now_us.get()
-    }
-
-    /// Milliseconds since the proxy started, as of the last tick.
-    pub(crate) fn now_ms(&self) -> u64 {
-        self.now_us.get() / 1000
-    }
-
-    pub(crate) fn random(&self) -> u64 {
-        self.random.borrow_mut().u64(..)
-    }
-
-    /// The sweep must run soon: somebody waits for something that has a deadline.
-    pub(crate) fn something_pending(&self) {
-        self.beat.set_pending();
-    }
-
-    pub(crate) fn watch_upstream(&self, upstream: &Rc<Upstream>) {
-        self.upstreams.borrow_mut().push(Rc::downgrade(upstream));
-    }
-
-    pub(crate) fn watch_downstream(&self, down: &Rc<Downstream>) {
-        down.watch.active_us.set(self.now_us());
-        self.downstreams.borrow_mut().push(Rc::downgrade(down));
-    }
-
-    pub(crate) fn count_fault(&self, listener: &str, fault: Fault) {
-        let mut groups = self.faults.borrow_mut();
-        let group = groups
-            .entry((listener.to_owned(), fault))
-            .or_insert_with(|| {
-                self.stats
-                    .group(&FAULTS, vec![listener.to_owned(), fault.name().to_owned()])
-            });
-        group.add(faults::REPLIES, 1);
+    /// Gives back memory that nothing in flight needs.
+    pub(crate) fn trim(&self) {
+        self.view.borrow().trim();
     }
 }
 

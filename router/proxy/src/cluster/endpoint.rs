@@ -10,8 +10,8 @@ use meltemi_config::Endpoint;
 use meltemi_router_core::{Admission, Fitness, Outcome, Vitals};
 
 use crate::cluster::{ClusterState, Need};
+use crate::context::WorkerContext;
 use crate::upstream::Upstream;
-use crate::worker::Worker;
 
 /// An endpoint that could not be connected to is left alone this long, in microseconds, as long as
 /// there are others.
@@ -145,7 +145,7 @@ impl EndpointState {
     /// A shared connection for a client with nothing under way here; `None` if another one should be made.
     pub(crate) fn find_shared(
         &self,
-        worker: &Worker,
+        worker: &WorkerContext,
         need: &Need<'_>,
         most: usize,
     ) -> Option<Rc<Upstream>> {
@@ -244,7 +244,7 @@ impl EndpointState {
     }
 
     /// It could not be connected to.
-    pub(crate) fn avoid(&self, worker: &Worker) {
+    pub(crate) fn avoid(&self, worker: &WorkerContext) {
         self.avoid_until_us.set(worker.now_us() + AVOID_US);
     }
 

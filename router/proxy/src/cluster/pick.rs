@@ -8,7 +8,7 @@ use meltemi_router_core::{Admission, Ask, Balancer, Endpoints, Fitness, Member};
 
 use super::ClusterState;
 use crate::cluster::endpoint::EndpointState;
-use crate::worker::Worker;
+use crate::context::WorkerContext;
 
 /// The endpoints, as a balancer asks about them.
 struct Fit<'a> {
@@ -60,7 +60,7 @@ impl ClusterState {
     /// The endpoint for a request, and how it is let in there. `tried`: endpoints that failed it before.
     pub(crate) fn pick(
         &self,
-        worker: &Worker,
+        worker: &WorkerContext,
         hash: Option<u64>,
         tried: &[SocketAddr],
     ) -> Option<(Rc<EndpointState>, Admission)> {

@@ -9,11 +9,11 @@ use meltemi_router_core::{Admission, Fitness};
 
 use super::{ClusterState, Need};
 use crate::call::Call;
+use crate::call::delayed::Hold;
 use crate::cluster::endpoint::EndpointState;
-use crate::dispatch::parked::Hold;
+use crate::context::WorkerContext;
 use crate::telemetry::stats::cluster;
 use crate::upstream::Upstream;
-use crate::worker::Worker;
 
 /// A request that waits for an exclusive connection.
 pub(crate) struct Waiting {
@@ -63,7 +63,7 @@ impl ClusterState {
     }
 
     /// An exclusive connection has nothing to do: gives it to who waits, or keeps it.
-    pub(crate) fn release(self: &Rc<Self>, worker: &Rc<Worker>, upstream: &Rc<Upstream>) {
+    pub(crate) fn release(self: &Rc<Self>, worker: &Rc<WorkerContext>, upstream: &Rc<Upstream>) {
         // One-way requests leave it free at once: a loop, as many of them may wait.
         while upstream.is_reusable() && !upstream.endpoint.retired.get() {
             let fit = upstream.endpoint.fitness(worker.now_us()) == Fitness::Fit;
@@ -85,7 +85,7 @@ impl ClusterState {
 
     /// Makes connections for those who wait, as many as there is room for: there may be more than
     /// the limit, as it may have been lowered, or room made before this.
-    pub(crate) fn serve_waiting(self: &Rc<Self>, worker: &Rc<Worker>) {
+    pub(crate) fn serve_waiting(self: &Rc<Self>, worker: &Rc<WorkerContext>) {
         while self.has_waiting() && self.take_room() {
             let Some(mut waiting) = self.next_waiting(worker, |_| true) else {
                 self.counters.connections.subtract();
@@ -116,7 +116,11 @@ impl ClusterState {
     }
 
     /// Takes out the first that `fits` of those who wait and are still there.
-    fn next_waiting(&self, worker: &Worker, fits: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
+    fn next_waiting(
+        &self,
+        worker: &WorkerContext,
+        fits: impl Fn(&Waiting) -> bool,
+    ) -> Option<Waiting> {
         loop {
             let mut waiting = {
                 let mut queue = self.waiting.borrow_mut();
@@ -132,7 +136,7 @@ impl ClusterState {
     }
 
     /// Sends a request that waited. Tells whether its answer is owed now.
-    fn serve(worker: &Rc<Worker>, upstream: &Rc<Upstream>, mut waiting: Waiting) -> bool {
+    fn serve(worker: &Rc<WorkerContext>, upstream: &Rc<Upstream>, mut waiting: Waiting) -> bool {
         let endpoint = &upstream.endpoint;
         if !Rc::ptr_eq(endpoint, &waiting.endpoint)
             && let Some(in_flight) = &mut waiting.call.in_flight

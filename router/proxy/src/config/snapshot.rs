@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use meltemi_config::{Config, Listener};
-use meltemi_frame::{Interest, Lookup, Protocol};
+use meltemi_frame::{Interest, Protocol};
 use meltemi_router_core::{LimitStore, Table};
 
 use crate::cluster::fitness::{CompiledCluster, Shared};
+use crate::telemetry::operations::Names;
 use crate::telemetry::spans::TraceKeys;
 
 /// A compiled configuration.
@@ -44,8 +45,7 @@ pub(crate) struct CompiledProtocol {
     pub(crate) table: Arc<Table>,
     /// How deep requests must be looked at: for the routes, and for the operation's name.
     pub(crate) interest: Interest,
-    pub(crate) operation: Option<Lookup>,
-    pub(crate) service: Option<Lookup>,
+    pub(crate) names: Names,
     /// Where traces are found in it.
     pub(crate) trace_keys: Arc<TraceKeys>,
 }
@@ -81,8 +81,11 @@ impl Snapshot {
                         };
                         CompiledProtocol {
                             interest,
-                            operation: cheap(&spec.operation),
-                            service: spec.service.as_deref().and_then(cheap),
+                            names: Names {
+                                protocol: spec.name.to_string(),
+                                operation: cheap(&spec.operation),
+                                service: spec.service.as_deref().and_then(cheap),
+                            },
                             protocol: Arc::clone(&served.protocol),
                             trace_keys: Arc::new(trace_keys),
                             table: Arc::new(table),

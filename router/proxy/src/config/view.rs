@@ -5,9 +5,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use meltemi_config::Listener;
-use meltemi_frame::{Interest, Message, Protocol};
+use meltemi_frame::{Interest, Limits, Message, Protocol};
 use meltemi_router_core::Table;
 
+use crate::call::Pool;
 use crate::cluster::ClusterState;
 use crate::config::snapshot::{CompiledListener, CompiledProtocol, Snapshot};
 use crate::telemetry::operations::Operations;
@@ -41,6 +42,8 @@ pub(crate) struct ServedView {
     pub(crate) routes: Vec<Arc<Group>>,
     pub(crate) operations: Rc<Operations>,
     pub(crate) trace_keys: Arc<TraceKeys>,
+    /// Boxes for requests.
+    pub(crate) calls: Pool,
 }
 
 /// Counters that outlive configurations, by their labels.
@@ -90,6 +93,27 @@ impl View {
             })
             .collect();
         Self { listeners }
+    }
+
+    /// The limits of upstream codecs: the largest of all listeners, as one connection may serve several.
+    pub(crate) fn codec_limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        for listener in self.listeners.values() {
+            let codec = listener.listener.limits.codec;
+            limits.frame = limits.frame.max(codec.frame);
+            limits.depth = limits.depth.max(codec.depth);
+            limits.entries = limits.entries.max(codec.entries);
+        }
+        limits
+    }
+
+    /// Gives back memory that no request in flight needs.
+    pub(crate) fn trim(&self) {
+        for listener in self.listeners.values() {
+            for served in &listener.served {
+                served.calls.trim();
+            }
+        }
     }
 
     /// Whether a listener serves this very protocol.
@@ -155,11 +179,11 @@ impl ServedView {
         let split = targets.any(|cluster| Some(cluster) != first);
         let protocol = compiled.protocol.spec().name.to_string();
         kept.operations
-            .retain(|_, known| known.suits(listener, &protocol, compiled));
+            .retain(|_, known| known.suits(listener, &compiled.names));
         let operations = kept
             .operations
             .entry((listener.to_owned(), protocol))
-            .or_insert_with(|| Rc::new(Operations::new(listener, compiled, stats)));
+            .or_insert_with(|| Rc::new(Operations::new(listener, &compiled.names, stats)));
         Self {
             protocol: Arc::clone(&compiled.protocol),
             table: Arc::clone(&compiled.table),
@@ -170,6 +194,7 @@ impl ServedView {
             routes,
             operations: Rc::clone(operations),
             trace_keys: Arc::clone(&compiled.trace_keys),
+            calls: Pool::default(),
         }
     }
 

@@ -1,34 +1,17 @@
-//! Copies of requests for other clusters, and whether these answer the same. Nothing here waits, fails
-//! or slows the request that is copied.
+//! Copies of requests for other clusters. Nothing here waits, fails or slows the request that is copied.
 
-use std::cell::Cell;
-use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
-use meltemi_frame::{Limits, Message, Output, Protocol, Session, Side};
-use meltemi_router_core::{Mirrors, stable_hash};
+use meltemi_frame::Message;
+use meltemi_router_core::Mirrors;
 
-use crate::call::{Call, Who};
+use crate::call::comparison::{Compared, Comparison};
+use crate::call::{Call, Ticket, Who};
 use crate::dispatch::Errand;
-use crate::telemetry::stats::{Group, cluster};
+use crate::telemetry::stats::cluster;
 
 /// How long a copy may take where its original may take for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The comparisons of one request.
-pub(crate) struct Compared(Vec<Rc<Comparison>>);
-
-/// The answer to a request beside the answer to its copy.
-pub(crate) struct Comparison {
-    protocol: Arc<dyn Protocol>,
-    /// Of the cluster of the copy.
-    group: Arc<Group>,
-    /// The digest of the answer that came first.
-    first: Cell<Option<u64>>,
-    /// One of them will not come, or the comparison is done.
-    over: Cell<bool>,
-}
 
 impl Errand<'_> {
     /// Sends copies of a request to the mirrors of its route that are drawn.
@@ -51,16 +34,11 @@ impl Errand<'_> {
             let Some(cluster) = self.served.clusters.get(target.cluster) else {
                 continue;
             };
-            let comparison = target.compare.then(|| {
-                Rc::new(Comparison {
-                    protocol: Arc::clone(&self.served.protocol),
-                    group: Arc::clone(&cluster.group),
-                    first: Cell::new(None),
-                    over: Cell::new(false),
-                })
-            });
+            let comparison = target
+                .compare
+                .then(|| Comparison::new(&self.served.protocol, &cluster.group));
             let who = Who::Mirror(comparison.clone());
-            let mut call = self.worker.calls.call(who, message.head.id);
+            let mut call = Box::new(Ticket::new(who, message.head.id));
             call.cluster = target.cluster;
             if let Err(refusal) = self.guard(message, &mut call, None) {
                 call.refuse(self.worker, refusal.fault, &refusal.text);
@@ -82,68 +60,4 @@ impl Errand<'_> {
             caller.compared = Some(Box::new(Compared(compared)));
         }
     }
-}
-
-impl Compared {
-    /// The caller gets this answer.
-    pub(crate) fn answered(&self, message: &Message<'_>) {
-        for comparison in &self.0 {
-            comparison.answered(message);
-        }
-    }
-
-    /// The caller gets no answer of its upstream.
-    pub(crate) fn lost(&self) {
-        for comparison in &self.0 {
-            comparison.lost();
-        }
-    }
-}
-
-impl Comparison {
-    /// An answer is there.
-    pub(crate) fn answered(&self, message: &Message<'_>) {
-        if self.over.get() {
-            return;
-        }
-        let Some(digest) = digest(&self.protocol, message) else {
-            return self.lost();
-        };
-        match self.first.replace(Some(digest)) {
-            None => {}
-            Some(first) => {
-                self.over.set(true);
-                let same = first == digest;
-                let what = if same {
-                    cluster::MIRROR_SAME
-                } else {
-                    cluster::MIRROR_DIFFERENT
-                };
-                self.group.add(what, 1);
-            }
-        }
-    }
-
-    /// One of the answers will not come, or cannot be compared.
-    pub(crate) fn lost(&self) {
-        if !self.over.replace(true) {
-            self.group.add(cluster::MIRROR_LOST, 1);
-        }
-    }
-}
-
-/// A digest of an answer that does not depend on its correlation id. `None`: it is not whole.
-fn digest(protocol: &Arc<dyn Protocol>, message: &Message<'_>) -> Option<u64> {
-    if !message.head.end {
-        return None;
-    }
-    if protocol.spec().correlation.id_bits().is_none() {
-        return Some(stable_hash(message.wire()));
-    }
-    let mut same_id = message.without_edits();
-    same_id.set_id(0);
-    let mut out = Output::new();
-    let mut codec = protocol.codec(Side::Server, &Limits::default(), &Session::default());
-    codec.encode(&same_id, &mut out).ok()?;
-    Some(stable_hash(&out.drain()))
 }

@@ -6,100 +6,18 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use meltemi_frame::{Bind, Fault, Head, Kind, OwnedMessage, Reason};
-use tokio::sync::oneshot;
+use meltemi_frame::{Fault, Head, Kind, OwnedMessage};
 
 use crate::call::Call;
+use crate::call::delayed::{Hold, Parked, Wait};
+use crate::context::WorkerContext;
 use crate::dispatch;
-use crate::downstream::Downstream;
-use crate::ratelimit::Answer;
-use crate::worker::Worker;
-
-/// What a request waits for.
-pub(crate) enum Wait {
-    /// A moment, in milliseconds of the worker's clock.
-    Until(u64),
-    /// The answers of rate-limit services.
-    Words(Vec<Word>, Option<u64>),
-    /// Those before it.
-    Turn,
-    /// A moment; then it is answered with this, and not sent.
-    Abort(u64, Reason, String),
-}
 
 /// Clients that leave are noticed at least as often.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The word of a service.
-pub(crate) struct Word {
-    pub(crate) limit: std::sync::Arc<str>,
-    pub(crate) answer: oneshot::Receiver<Answer>,
-    /// Without an answer the request is refused.
-    pub(crate) deny_on_failure: bool,
-}
-
-/// A request that waits.
-pub(crate) struct Parked {
-    message: OwnedMessage,
-    call: Call,
-    wait: Wait,
-    hold: Option<Hold>,
-}
-
-/// What a request that waits takes of its client's connection, as long as it waits: a client must not
-/// fill memory with what is not sent.
-pub(crate) struct Hold {
-    down: Rc<Downstream>,
-    held: Held,
-}
-
-/// What a request takes that waits.
-#[derive(Clone, Copy)]
-pub(crate) struct Held {
-    pub(crate) bytes: usize,
-    /// Nothing else counts it among those in flight.
-    pub(crate) one_way: bool,
-    /// It makes sense only while the client is there.
-    pub(crate) blocking: bool,
-    /// It waits for a connection of its cluster.
-    pub(crate) in_queue: bool,
-}
-
-impl Hold {
-    pub(crate) fn of(message: &OwnedMessage, call: &Call, in_queue: bool) -> Option<Self> {
-        let down = Rc::clone(call.down()?);
-        let head = message.head();
-        let held = Held {
-            bytes: message.len(),
-            one_way: head.kind == Kind::OneWay,
-            blocking: head.bind == Bind::Once,
-            in_queue,
-        };
-        down.hold(held);
-        Some(Self { down, held })
-    }
-}
-
-impl Parked {
-    /// The request's place among those of its client that are answered.
-    pub(crate) fn seq(&self) -> Option<u64> {
-        self.call.caller().map(|caller| caller.seq)
-    }
-
-    /// Whether it was sent after the request `seq`.
-    pub(crate) fn is_behind(&self, seq: Option<u64>) -> bool {
-        matches!((self.seq(), seq), (Some(own), Some(seq)) if own > seq)
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        self.down.let_go(self.held);
-    }
-}
-
 /// Lets a request wait.
-pub(crate) fn park(worker: &Rc<Worker>, message: OwnedMessage, call: Call, wait: Wait) {
+pub(crate) fn park(worker: &Rc<WorkerContext>, message: OwnedMessage, call: Call, wait: Wait) {
     let parked = Parked {
         hold: Hold::of(&message, &call, false),
         message,
@@ -125,7 +43,7 @@ pub(crate) fn park(worker: &Rc<Worker>, message: OwnedMessage, call: Call, wait:
 }
 
 /// Waits, and sends the request or answers it.
-async fn go(worker: &Rc<Worker>, parked: Parked) {
+async fn go(worker: &Rc<WorkerContext>, parked: Parked) {
     let Parked {
         message,
         mut call,
@@ -212,28 +130,5 @@ fn has_left(head: &Head, call: &Call) -> bool {
 fn spoil(hold: Option<&Hold>, head: &Head) {
     if let Some(hold) = hold {
         hold.down.spoil(head);
-    }
-}
-
-impl Word {
-    /// What the service says; an error is the limit's name and a text for the client.
-    async fn heard(self) -> Result<(), (Fault, (String, String))> {
-        let Self {
-            limit,
-            answer,
-            deny_on_failure,
-        } = self;
-        let answer = answer
-            .await
-            .unwrap_or_else(|_| Answer::Failed("it is gone".to_owned()));
-        let refused = |text: String| Err((Fault::RateLimited, (limit.to_string(), text)));
-        match answer {
-            Answer::Pass => Ok(()),
-            Answer::Over => refused(format!("over the limit {limit}")),
-            Answer::Failed(why) if deny_on_failure => refused(format!(
-                "the rate limit service of {limit} does not answer: {why}"
-            )),
-            Answer::Failed(_) => Ok(()),
-        }
     }
 }

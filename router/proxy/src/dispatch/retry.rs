@@ -1,43 +1,21 @@
 //! Requests that failed and are sent once more. A request of which nothing was sent goes elsewhere, within
 //! its time. A request that was sent is retried, within the attempts of its route and the budget of its cluster.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use meltemi_frame::{Decoded, Fault, Head, Kind, Message, OwnedMessage, Session, Side};
+use meltemi_router_core::Outcome;
 
+use crate::call::delayed::Wait;
+use crate::call::kept::{Kept, Turn};
 use crate::call::{Call, Who};
-use crate::cluster::counters::Counters;
 use crate::cluster::endpoint::InFlight;
-use crate::dispatch::parked::{self, Wait};
+use crate::context::WorkerContext;
+use crate::dispatch::parked;
 use crate::telemetry::stats::cluster;
 use crate::upstream::Upstream;
-use crate::worker::Worker;
-
-/// What is needed to send a request again.
-pub(crate) struct Kept {
-    pub(crate) message: OwnedMessage,
-    /// Endpoints that failed.
-    pub(crate) tried: Vec<SocketAddr>,
-    /// Retries made.
-    pub(crate) retries: u32,
-    /// How it goes elsewhere, if it had to.
-    moves: Moves,
-    /// It may be sent again even if it has been sent.
-    copy: bool,
-    /// Counts it among the retries of its cluster.
-    turn: Option<Turn>,
-}
-
-/// How a request that was never sent goes from endpoint to endpoint.
-struct Moves {
-    /// How often it waited because no other endpoint was left.
-    rounds: u32,
-    /// When it goes nowhere any more, in milliseconds of the worker's clock. `None`: it never had to move.
-    give_up_ms: Option<u64>,
-}
 
 /// The least pause before a request goes where it has failed already: connections that are refused at once
 /// must not keep a worker busy.
@@ -47,48 +25,18 @@ const LEAST_PAUSE: Duration = Duration::from_millis(5);
 /// for a server that restarts, and shorter than the timeouts of common clients.
 const ALL_FAILED: Duration = Duration::from_secs(1);
 
-/// Counts a request among those under retry as long as it lives.
-struct Turn(Arc<Counters>);
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.0.retries.subtract();
-    }
-}
-
-impl Kept {
-    /// A copy of a request that may be sent again.
-    pub(crate) fn of(message: &Message<'_>) -> Self {
-        Self {
-            copy: true,
-            ..Self::unsent(message.to_owned_message())
-        }
-    }
-
-    /// Whether it left a connection before anything of it was sent.
-    pub(crate) const fn has_moved(&self) -> bool {
-        self.moves.give_up_ms.is_some()
-    }
-
-    const fn unsent(message: OwnedMessage) -> Self {
-        Self {
-            message,
-            tried: Vec::new(),
-            retries: 0,
-            moves: Moves {
-                rounds: 0,
-                give_up_ms: None,
-            },
-            copy: false,
-            turn: None,
-        }
+/// Ends a request that failed on its way to the endpoint, or there: it is sent again, or answered with the fault.
+pub(crate) fn fail(worker: &Rc<WorkerContext>, mut call: Call, fault: Fault, text: &str) {
+    call.outcome(worker, Outcome::of_fault(fault));
+    if let Some(call) = after_fault(worker, call, fault, None) {
+        call.refuse(worker, fault, text);
     }
 }
 
 /// Sends a request once more that failed on its way, if that may be. `unsent`: no byte of it was sent, and
 /// this is it. Gives the call back otherwise.
 pub(crate) fn after_fault(
-    worker: &Rc<Worker>,
+    worker: &Rc<WorkerContext>,
     mut call: Call,
     fault: Fault,
     unsent: Option<OwnedMessage>,
@@ -122,7 +70,7 @@ pub(crate) fn after_fault(
 /// failed it, as long as its own time lasts. Where all have failed it, it is tried again after pauses, but no
 /// longer than [`ALL_FAILED`] after its first failure: a client must learn soon that a cluster is down. Gives
 /// the call back if its time is out.
-fn go_elsewhere(worker: &Rc<Worker>, mut call: Call, fault: Fault) -> Option<Call> {
+fn go_elsewhere(worker: &Rc<WorkerContext>, mut call: Call, fault: Fault) -> Option<Call> {
     let failed_at = call.in_flight.as_ref().map(InFlight::address);
     let deadline_ms = call.deadline_ms;
     let Who::Caller(caller) = &mut call.who else {
@@ -160,7 +108,7 @@ fn go_elsewhere(worker: &Rc<Worker>, mut call: Call, fault: Fault) -> Option<Cal
 /// Tries a request again whose response says that it failed, if the route wants that. Gives the call
 /// back if it is not tried again.
 pub(crate) fn after_response(
-    worker: &Rc<Worker>,
+    worker: &Rc<WorkerContext>,
     call: Call,
     message: &Message<'_>,
 ) -> Option<Call> {
@@ -176,7 +124,7 @@ pub(crate) fn after_response(
     }
 }
 
-fn try_again(worker: &Rc<Worker>, mut call: Call, fault: Fault) -> Option<Call> {
+fn try_again(worker: &Rc<WorkerContext>, mut call: Call, fault: Fault) -> Option<Call> {
     let failed_at = call.in_flight.as_ref().map(InFlight::address);
     let Who::Caller(caller) = &mut call.who else {
         return Some(call);
@@ -212,7 +160,12 @@ fn try_again(worker: &Rc<Worker>, mut call: Call, fault: Fault) -> Option<Call> 
 
 /// Sends the request once more that is kept, at `due_ms` of the worker's clock. Gives the call back if none is
 /// kept.
-fn send_later(worker: &Rc<Worker>, mut call: Call, fault: Fault, due_ms: u64) -> Option<Call> {
+fn send_later(
+    worker: &Rc<WorkerContext>,
+    mut call: Call,
+    fault: Fault,
+    due_ms: u64,
+) -> Option<Call> {
     let Who::Caller(caller) = &mut call.who else {
         return Some(call);
     };

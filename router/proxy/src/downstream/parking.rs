@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use super::Downstream;
-use crate::dispatch::parked::{Held, Parked};
+use crate::call::delayed::{Held, Parked};
 
 impl Downstream {
     /// Whether replies, and so requests, have an order here.

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use crate::downstream::admission::Admission;
 use crate::telemetry::stats::{Group, LISTENER, Stats, listener};
 use crate::worker::Command;
 
@@ -22,30 +23,6 @@ const BACKLOG: i32 = 1024;
 pub(crate) struct Lane {
     pub(crate) commands: mpsc::UnboundedSender<Command>,
     pub(crate) load: Arc<AtomicUsize>,
-}
-
-/// A connection that was let in: counted as long as this lives.
-pub(crate) struct Admission {
-    load: Arc<AtomicUsize>,
-    listener: Arc<AtomicUsize>,
-}
-
-impl Admission {
-    pub(crate) fn new(load: &Arc<AtomicUsize>, listener: &Arc<AtomicUsize>) -> Self {
-        load.fetch_add(1, Ordering::Relaxed);
-        listener.fetch_add(1, Ordering::Relaxed);
-        Self {
-            load: Arc::clone(load),
-            listener: Arc::clone(listener),
-        }
-    }
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        self.load.fetch_sub(1, Ordering::Relaxed);
-        self.listener.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// A listening socket that is being accepted on.

@@ -13,20 +13,20 @@ use meltemi_frame::{Bind, Fault, Kind, Message, OwnedMessage, Session, Side};
 use tokio::net::TcpStream;
 
 use crate::config::view::{ListenerView, ServedView};
+use crate::context::WorkerContext;
 use crate::downstream::Downstream;
-use crate::proxy::acceptor::Admission;
+use crate::downstream::admission::Admission;
 use crate::telemetry::stats::listener;
 use crate::transport::io::{Input, KEEP};
 use crate::transport::linger::linger;
 use crate::upstream::Upstream;
-use crate::worker::Worker;
 
 /// Reads of one turn. A bound, so that one busy connection cannot starve its worker.
 const READS: usize = 16;
 
 /// Serves a connection until it ends.
 pub(crate) fn serve(
-    worker: Rc<Worker>,
+    worker: Rc<WorkerContext>,
     down: Rc<Downstream>,
     view: Rc<ListenerView>,
     stream: TcpStream,
@@ -34,9 +34,7 @@ pub(crate) fn serve(
 ) -> DownstreamTask {
     // Batches are made by turns of the event loop, not by waiting for acknowledgements.
     let _ = stream.set_nodelay(true);
-    worker.watch_downstream(&down);
     let mut task = DownstreamTask {
-        version: worker.version(),
         served: None,
         stream: Some(stream),
         input: Input::default(),
@@ -53,10 +51,9 @@ pub(crate) fn serve(
 
 /// The task. A future by hand: one that is written as `async` takes half as much memory again.
 pub(crate) struct DownstreamTask {
-    pub(crate) worker: Rc<Worker>,
+    pub(crate) worker: Rc<WorkerContext>,
     pub(crate) down: Rc<Downstream>,
     pub(crate) view: Rc<ListenerView>,
-    version: u64,
     pub(crate) served: Option<Rc<ServedView>>,
     stream: Option<TcpStream>,
     input: Input,
@@ -326,11 +323,7 @@ impl DownstreamTask {
 
     /// Takes over a new configuration for the messages that follow.
     fn refresh(&mut self) {
-        if self.version == self.worker.version() {
-            return;
-        }
-        self.version = self.worker.version();
-        let Some(view) = self.worker.listener(&self.view.listener.name) else {
+        let Some(view) = self.down.other_view(&self.view) else {
             return;
         };
         if let Some(served) = &self.served {
@@ -349,7 +342,6 @@ impl DownstreamTask {
                 }
             }
         }
-        self.down.set_view(&view);
         self.view = view;
     }
 }

@@ -9,16 +9,16 @@ use std::time::Duration;
 use meltemi_config::Abort;
 use meltemi_frame::{Bind, Fault, Kind, Message};
 
+use crate::call::delayed::Wait;
 use crate::call::{Call, Caller, OneWay, Told, Track, Who};
 use crate::config::view::ServedView;
-use crate::dispatch::parked::{self, Wait};
+use crate::dispatch::authorize::Refusal;
+use crate::dispatch::parked;
 use crate::dispatch::{Errand, Sent};
 use crate::tasks::downstream::{DownstreamTask, Streaming};
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::stats::{listener, operation, route};
 use crate::upstream::Upstream;
-
-pub(crate) use policies::{Refusal, authorize};
 
 impl DownstreamTask {
     /// Takes one request. Tells whether the connection has to wait before the next.
@@ -81,7 +81,6 @@ impl DownstreamTask {
             told: self.told(served, message),
         };
         let down = Rc::clone(&self.down);
-        let served = Rc::clone(served);
         let route = usize::MAX;
         let who = if message.head.kind == Kind::Request {
             let (seq, receipt) = self.down.open(message);
@@ -89,7 +88,7 @@ impl DownstreamTask {
                 down,
                 seq,
                 receipt,
-                served,
+                served: Rc::clone(served),
                 route,
                 status: meltemi_frame::Status::Ok,
                 bind: message.head.bind,
@@ -100,18 +99,18 @@ impl DownstreamTask {
         } else {
             Who::OneWay(OneWay {
                 down,
-                served,
+                served: Rc::clone(served),
                 route,
                 track,
             })
         };
-        self.worker.calls.call(who, message.head.id)
+        served.calls.call(who, message.head.id)
     }
 
     /// What is told of the request, if anybody wants to know.
     fn told(&self, served: &ServedView, message: &Message<'_>) -> Option<Box<Told>> {
-        let tracer = self.worker.tracer.as_ref();
-        if tracer.is_none() && self.worker.access_log.is_none() {
+        let tracer = self.worker.services.tracer.as_ref();
+        if tracer.is_none() && self.worker.services.access_log.is_none() {
             return None;
         }
         let span = tracer.map(|tracer| {

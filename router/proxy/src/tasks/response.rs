@@ -6,13 +6,13 @@ use meltemi_frame::{Bind, Fault, Kind, Message, Receipt, Status};
 use meltemi_router_core::{Outcome, Turn};
 
 use crate::call::{Call, Caller, Who};
+use crate::context::WorkerContext;
 use crate::dispatch::retry;
 use crate::downstream::{Downstream, Pressure};
 use crate::tasks::callbacks;
 use crate::telemetry::stats::cluster;
 use crate::upstream::calls::Calls;
 use crate::upstream::{State, Upstream};
-use crate::worker::Worker;
 
 /// The one client of a connection that does not read fast enough.
 pub(crate) struct Paused {
@@ -25,7 +25,7 @@ pub(crate) struct Paused {
 
 /// A message that cannot be decoded. `answer`: that it was a response, and to what.
 pub(crate) fn malformed(
-    worker: &Rc<Worker>,
+    worker: &Rc<WorkerContext>,
     upstream: &Rc<Upstream>,
     answer: Option<&Receipt>,
     what: &str,
@@ -76,9 +76,9 @@ fn out_of_step(upstream: &Upstream) {
 }
 
 /// The upstream answered, but what it said is of no use.
-fn fail(worker: &Rc<Worker>, upstream: &Rc<Upstream>, call: Call, what: &str) {
+fn fail(worker: &Rc<WorkerContext>, upstream: &Rc<Upstream>, call: Call, what: &str) {
     let down = call.down().map(Rc::clone);
-    call.fail(worker, Fault::BadResponse, what);
+    retry::fail(worker, call, Fault::BadResponse, what);
     if let Some(down) = down {
         down.after_reply(upstream);
     }
@@ -87,7 +87,7 @@ fn fail(worker: &Rc<Worker>, upstream: &Rc<Upstream>, call: Call, what: &str) {
 /// Takes one message from the upstream. Returns the client that cannot take more, if the connection
 /// is that client's alone.
 pub(crate) fn receive(
-    worker: &Rc<Worker>,
+    worker: &Rc<WorkerContext>,
     upstream: &Rc<Upstream>,
     message: &mut Message<'_>,
 ) -> Option<Paused> {
@@ -130,7 +130,7 @@ pub(crate) fn receive(
 }
 
 /// The answer to the connection's own heartbeat.
-fn heartbeat_answered(worker: &Rc<Worker>, upstream: &Rc<Upstream>, id: Option<i64>) {
+fn heartbeat_answered(worker: &Rc<WorkerContext>, upstream: &Rc<Upstream>, id: Option<i64>) {
     let own = |call: &Call| call.is_keepalive();
     {
         let mut state = upstream.state.borrow_mut();
@@ -172,7 +172,12 @@ enum Found {
     Mismatch,
 }
 
-fn find(worker: &Worker, state: &mut State, cluster: &str, message: &mut Message<'_>) -> Found {
+fn find(
+    worker: &WorkerContext,
+    state: &mut State,
+    cluster: &str,
+    message: &mut Message<'_>,
+) -> Found {
     let end = message.head.end;
     let State {
         calls, streaming, ..
@@ -209,7 +214,12 @@ fn find(worker: &Worker, state: &mut State, cluster: &str, message: &mut Message
     }
 }
 
-fn piece_of(worker: &Worker, call: &mut Call, cluster: &str, message: &mut Message<'_>) -> Found {
+fn piece_of(
+    worker: &WorkerContext,
+    call: &mut Call,
+    cluster: &str,
+    message: &mut Message<'_>,
+) -> Found {
     let id = call.id;
     // What is answered is not taken back.
     call.place.length = 0;
@@ -221,7 +231,7 @@ fn piece_of(worker: &Worker, call: &mut Call, cluster: &str, message: &mut Messa
 }
 
 /// What there is to do at the front of a response, whether it comes in pieces or whole.
-fn begin(worker: &Worker, caller: &mut Caller, cluster: &str, message: &mut Message<'_>) {
+fn begin(worker: &WorkerContext, caller: &mut Caller, cluster: &str, message: &mut Message<'_>) {
     if message.head.kind != Kind::Response {
         return;
     }
@@ -241,7 +251,7 @@ fn begin(worker: &Worker, caller: &mut Caller, cluster: &str, message: &mut Mess
 }
 
 fn response(
-    worker: &Rc<Worker>,
+    worker: &Rc<WorkerContext>,
     upstream: &Rc<Upstream>,
     message: &mut Message<'_>,
 ) -> Option<Paused> {
@@ -290,7 +300,7 @@ fn response(
 }
 
 fn finish(
-    worker: &Rc<Worker>,
+    worker: &Rc<WorkerContext>,
     upstream: &Rc<Upstream>,
     mut call: Call,
     message: &mut Message<'_>,
@@ -351,7 +361,7 @@ fn finish(
         }
         Who::OneWay(_) | Who::Proxy => upstream.done(worker),
     }
-    worker.calls.recycle(call);
+    call.recycle();
     paused
 }
 

@@ -1,9 +1,9 @@
 //! The task of one upstream connection: connects, writes what downstreams appended, and decodes what
 //! comes (`response` tells whom it is for).
 
-use std::future::{Future as _, poll_fn};
+use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -13,13 +13,13 @@ use meltemi_router_core::Outcome;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+use crate::context::WorkerContext;
 use crate::dispatch::retry;
 use crate::tasks::patience::{self, Patience};
 use crate::tasks::response::{self, Paused};
 use crate::telemetry::stats::cluster;
 use crate::transport::io::{Consumed, Input, KEEP_UPSTREAM, Lent, Read};
 use crate::upstream::{Phase, State, Upstream};
-use crate::worker::Worker;
 
 /// Reads of one turn. A bound, so that one busy connection cannot starve its worker.
 const READS: usize = 16;
@@ -32,7 +32,15 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 const PROBES: Duration = Duration::from_secs(10);
 
 /// Runs a connection from connect to close.
-pub(crate) async fn run(worker: Rc<Worker>, upstream: Rc<Upstream>, connect_timeout: Duration) {
+pub(crate) fn run(
+    worker: Rc<WorkerContext>,
+    upstream: Rc<Upstream>,
+    connect_timeout: Duration,
+) -> Pin<Box<dyn Future<Output = ()>>> {
+    Box::pin(serve(worker, upstream, connect_timeout))
+}
+
+async fn serve(worker: Rc<WorkerContext>, upstream: Rc<Upstream>, connect_timeout: Duration) {
     let address = upstream.endpoint.address;
     let (fault, text) = match connect(&upstream, connect_timeout).await {
         Err(Refused::Closed(fault)) => (fault, format!("connecting to {address} took too long")),
@@ -152,7 +160,7 @@ fn watch_over(stream: &TcpStream, keepalive: Duration) {
 }
 
 struct UpstreamTask {
-    worker: Rc<Worker>,
+    worker: Rc<WorkerContext>,
     upstream: Rc<Upstream>,
     stream: TcpStream,
     input: Input,

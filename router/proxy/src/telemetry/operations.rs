@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use meltemi_frame::{Lookup, Message, same};
 
-use crate::config::snapshot::CompiledProtocol;
 use crate::telemetry::stats::{Group, OPERATION, Stats};
 
 /// Operations of one protocol on one listener that are counted by name. The rest is counted as `other`.
@@ -18,12 +17,18 @@ const OPERATION_LENGTH: usize = 128;
 /// Operations that are found without hashing: most clients use few. A power of two.
 const RECENT: usize = 16;
 
+/// Where a protocol has the names of operations.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Names {
+    pub(crate) protocol: String,
+    pub(crate) operation: Option<Lookup>,
+    pub(crate) service: Option<Lookup>,
+}
+
 /// Counters of the operations of one protocol on one listener. They outlive configurations.
 pub(crate) struct Operations {
     listener: String,
-    protocol: String,
-    operation: Option<Lookup>,
-    service: Option<Lookup>,
+    names: Names,
     known: RefCell<HashMap<Box<[u8]>, usize, foldhash::fast::RandomState>>,
     /// The first is `other`.
     groups: RefCell<Vec<Arc<Group>>>,
@@ -41,19 +46,16 @@ struct Recent {
 }
 
 impl Operations {
-    pub(crate) fn new(listener: &str, compiled: &CompiledProtocol, stats: &Stats) -> Self {
-        let protocol = compiled.protocol.spec().name.to_string();
+    pub(crate) fn new(listener: &str, names: &Names, stats: &Stats) -> Self {
         let labels = vec![
             listener.to_owned(),
-            protocol.clone(),
+            names.protocol.clone(),
             String::new(),
             "other".to_owned(),
         ];
         Self {
             listener: listener.to_owned(),
-            protocol,
-            operation: compiled.operation.clone(),
-            service: compiled.service.clone(),
+            names: names.clone(),
             known: RefCell::default(),
             groups: RefCell::new(vec![stats.group(&OPERATION, labels)]),
             recent: Default::default(),
@@ -64,14 +66,9 @@ impl Operations {
 
     /// Whether these count another protocol, or look for names where this one has them: what is
     /// declared may have changed.
-    pub(crate) fn suits(
-        &self,
-        listener: &str,
-        protocol: &str,
-        compiled: &CompiledProtocol,
-    ) -> bool {
-        let other = self.listener != listener || self.protocol != protocol;
-        other || self.operation == compiled.operation && self.service == compiled.service
+    pub(crate) fn suits(&self, listener: &str, names: &Names) -> bool {
+        let other = self.listener != listener || self.names.protocol != names.protocol;
+        other || self.names == *names
     }
 
     /// The service and operation that a request names.
@@ -82,7 +79,7 @@ impl Operations {
                 .map(|value| String::from_utf8_lossy(&value).into_owned())
                 .unwrap_or_default()
         };
-        (text(&self.service), text(&self.operation))
+        (text(&self.names.service), text(&self.names.operation))
     }
 
     /// The place of the counters of the operation that a request names.
@@ -91,8 +88,8 @@ impl Operations {
             Some(Lookup::Slot(id)) => message.attributes.slot(*id, message.wire()),
             _ => None,
         };
-        let service = slot(&self.service).unwrap_or_default();
-        let operation = slot(&self.operation).unwrap_or_default();
+        let service = slot(&self.names.service).unwrap_or_default();
+        let operation = slot(&self.names.operation).unwrap_or_default();
         let last = operation.last().copied().unwrap_or(0);
         let at = (operation.len() ^ usize::from(last)) % RECENT;
         let Some(recent) = self.recent.get(at) else {
@@ -132,7 +129,7 @@ impl Operations {
         let (service, operation) = self.names(message);
         let labels = vec![
             self.listener.clone(),
-            self.protocol.clone(),
+            self.names.protocol.clone(),
             service,
             operation,
         ];

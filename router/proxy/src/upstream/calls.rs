@@ -6,8 +6,8 @@ use meltemi_frame::{Correlation, Fault, Spec};
 use meltemi_router_core::{Fifo, Pending, Turn};
 
 use crate::call::Call;
+use crate::context::WorkerContext;
 use crate::downstream::Downstream;
-use crate::worker::Worker;
 
 /// Who waits for what.
 pub(crate) enum Calls {
@@ -118,7 +118,7 @@ impl Unsent {
     }
 
     /// Answers whoever waits.
-    pub(crate) fn answer(self, worker: &Worker) {
+    pub(crate) fn answer(self, worker: &WorkerContext) {
         if let Some(call) = self.call {
             call.refuse(worker, self.fault, &self.text);
         }

@@ -10,6 +10,7 @@ use meltemi_frame::Fault;
 
 use crate::cluster::ClusterState;
 use crate::context::beat::COARSE;
+use crate::dispatch::retry;
 use crate::telemetry::stats::{cluster, listener};
 use crate::upstream::Upstream;
 use crate::worker::Worker;
@@ -27,16 +28,16 @@ const SILENT_US: u64 = 1_000_000;
 pub(crate) async fn run(worker: Rc<Worker>) {
     let mut last_coarse = tokio::time::Instant::now();
     loop {
-        worker.beat.due().await;
-        worker.tick();
+        worker.context.services.beat.due().await;
+        worker.context.tick();
         requests(&worker);
         if last_coarse.elapsed() >= COARSE {
             last_coarse = tokio::time::Instant::now();
             upstreams(&worker);
             downstreams(&worker);
             fitness(&worker);
-            if !worker.beat.is_pending() {
-                worker.calls.trim();
+            if !worker.context.services.beat.is_pending() {
+                worker.trim();
             }
             worker.finish_drain();
         }
@@ -45,16 +46,17 @@ pub(crate) async fn run(worker: Rc<Worker>) {
 
 /// Requests whose time is out are answered.
 fn requests(worker: &Rc<Worker>) {
-    let now = worker.now_ms();
-    let upstreams = worker.upstreams.borrow().clone();
+    let now = worker.context.now_ms();
+    let upstreams = worker.connector.all();
     let mut pending = false;
     // Whatever is sent from here on says so itself.
-    worker.beat.set_calm();
-    for upstream in upstreams.iter().filter_map(std::rc::Weak::upgrade) {
+    worker.context.services.beat.set_calm();
+    for upstream in upstreams {
         for call in upstream.expire(now) {
             upstream.cluster.group.add(cluster::TIMEOUTS, 1);
-            call.fail(
-                worker,
+            retry::fail(
+                &worker.context,
+                call,
                 Fault::Timeout,
                 &format!("no answer from {} in time", upstream.endpoint.address),
             );
@@ -65,17 +67,17 @@ fn requests(worker: &Rc<Worker>) {
         for call in state.expired(now) {
             state.group.add(cluster::TIMEOUTS, 1);
             let text = "no upstream connection became free in time";
-            call.refuse(worker, Fault::Timeout, text);
+            call.refuse(&worker.context, Fault::Timeout, text);
         }
         if state.has_waiting() {
             // Another worker may have made room.
-            state.serve_waiting(worker);
+            state.serve_waiting(&worker.context);
             pending |= state.has_waiting();
         }
         state.make_way();
     }
     if pending || worker.is_draining() {
-        worker.beat.set_pending();
+        worker.context.services.beat.set_pending();
     }
 }
 
@@ -83,7 +85,7 @@ fn requests(worker: &Rc<Worker>) {
 fn fitness(worker: &Worker) {
     for state in worker.clusters() {
         let Some(fleet) = state.fleet() else { continue };
-        for (address, ejection) in fleet.sweep(worker.now_us()) {
+        for (address, ejection) in fleet.sweep(worker.context.now_us()) {
             crate::cluster::fitness::tell_ejection(&state.group, address, &ejection);
         }
     }
@@ -91,14 +93,11 @@ fn fitness(worker: &Worker) {
 
 /// Silent connections are asked whether they are there, or closed.
 fn upstreams(worker: &Rc<Worker>) {
-    worker
-        .upstreams
-        .borrow_mut()
-        .retain(|upstream| upstream.strong_count() > 0);
-    let upstreams = worker.upstreams.borrow().clone();
-    let now = worker.now_us();
+    worker.connector.prune();
+    let upstreams = worker.connector.all();
+    let now = worker.context.now_us();
     let mut sessions = Sessions::default();
-    for upstream in upstreams.iter().filter_map(std::rc::Weak::upgrade) {
+    for upstream in upstreams {
         let config = Arc::clone(&upstream.cluster.config.borrow());
         if upstream.is_pinned() || !upstream.accepts() {
             continue;
@@ -127,8 +126,8 @@ fn upstreams(worker: &Rc<Worker>) {
             && unheard >= config.keepalive.min(if busy { HEARTBEAT } else { Duration::MAX })
         {
             let patience = HEARTBEAT.min(config.keepalive.saturating_mul(HEARTBEAT_FACTOR));
-            upstream.ping(worker.after(patience));
-            worker.something_pending();
+            upstream.ping(worker.context.after(patience));
+            worker.context.something_pending();
         }
     }
 }
@@ -174,7 +173,7 @@ fn downstreams(worker: &Rc<Worker>) {
         .borrow_mut()
         .retain(|down| down.strong_count() > 0);
     let downstreams = worker.downstreams.borrow().clone();
-    let now = worker.now_us();
+    let now = worker.context.now_us();
     for down in downstreams.iter().filter_map(Weak::upgrade) {
         let watch = &down.watch;
         let view = down.view();

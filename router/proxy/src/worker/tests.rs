@@ -18,9 +18,10 @@ use tokio::sync::mpsc;
 use super::{Command, Start, run};
 use crate::config::snapshot::{Lasting, Snapshot};
 use crate::config::view::{Kept, View};
+use crate::context::Services;
 use crate::context::beat::Beat;
 use crate::context::clock::Clock;
-use crate::proxy::acceptor::Admission;
+use crate::downstream::admission::Admission;
 use crate::ratelimit::RateLimits;
 use crate::telemetry::stats::Stats;
 
@@ -106,12 +107,14 @@ fn allocated(connections: usize, requests: usize) -> AllocationInfo {
         .build()
         .unwrap();
     let start = Start {
-        clock: Clock::start(),
-        stats: Stats::default(),
-        access_log: None,
-        rate_limits: RateLimits::new(background.handle().clone(), Stats::default()),
-        tracer: None,
-        beat: Beat::start(background.handle()),
+        services: Services {
+            clock: Clock::start(),
+            stats: Stats::default(),
+            access_log: None,
+            rate_limits: RateLimits::new(background.handle().clone(), Stats::default()),
+            tracer: None,
+            beat: Beat::start(background.handle()),
+        },
         snapshot: snapshot(upstream),
         load: Arc::clone(&load),
     };

@@ -159,7 +159,7 @@ impl Recording {
                 add("messaging.system", system);
                 add("messaging.operation.name", &self.operation);
             }
-            System::Other => {}
+            _ => {}
         }
         add("meltemi.protocol", &self.protocol);
         add("meltemi.listener", &self.listener);
