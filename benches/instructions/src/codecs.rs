@@ -30,6 +30,7 @@ const NEW_ID: i64 = 0x5eed;
 enum Operation {
     DecodeRoute,
     DecodeHeaders,
+    DecodeBody,
     Encode,
     EncodeId,
     EncodeEdit,
@@ -37,9 +38,10 @@ enum Operation {
     EncodeReply,
 }
 
-const OPERATIONS: [(Operation, &str); 7] = [
+const OPERATIONS: [(Operation, &str); 8] = [
     (Operation::DecodeRoute, "decode"),
     (Operation::DecodeHeaders, "decode-headers"),
+    (Operation::DecodeBody, "decode-body"),
     (Operation::Encode, "encode"),
     (Operation::EncodeId, "encode-id"),
     (Operation::EncodeEdit, "encode-edit"),
@@ -202,16 +204,15 @@ impl Bench {
     fn round(&mut self, count: Option<Operation>) -> Result<()> {
         use Operation as O;
         let counts = |operations: &[O]| count.is_some_and(|one| operations.contains(&one));
-        let deep = matches!(self.operation, O::DecodeHeaders | O::EncodeEdit);
-        let want = if deep {
-            Interest::Headers
-        } else {
-            Interest::Route
+        let want = match self.operation {
+            O::DecodeHeaders | O::EncodeEdit => Interest::Headers,
+            O::DecodeBody => Interest::Body,
+            _ => Interest::Route,
         };
         let (server, client) = (&mut self.server, &mut self.client);
         let (sent, returned) = (&mut self.sent, &mut self.returned);
 
-        let decoded = counted(counts(&[O::DecodeRoute, O::DecodeHeaders]), || {
+        let decoded = counted(counts(&[O::DecodeRoute, O::DecodeHeaders, O::DecodeBody]), || {
             server.decode(&self.request, want)
         });
         let mut request = whole(decoded)?;

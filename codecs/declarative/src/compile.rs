@@ -90,27 +90,20 @@ impl<'d> Compiler<'d> {
         let pong = self.templates("pong", &all.replies.pong, &variants);
         let go_away = self.templates("goAway", &all.replies.go_away, &variants);
         let keep = self.keep();
-        let replies = if all.replies.failure.is_empty() {
-            &[]
-        } else {
-            Reason::ALL
-        };
         let (operation, service) = self.roles();
+        let mut spec = Spec::new(all.name.clone(), operation, correlation)
+            .sharing(sharing)
+            .heartbeat(!ping.is_empty())
+            .keys(keys)
+            .open(open)
+            .system(System::Rpc(all.name.clone().into()));
+        spec.service = service.map(Into::into);
+        if !all.replies.failure.is_empty() {
+            spec = spec.replies(Reason::ALL);
+        }
         Plan {
             name: intern(&all.name),
-            spec: Spec {
-                name: all.name.clone().into(),
-                correlation,
-                sharing,
-                heartbeat: !ping.is_empty(),
-                probes: false,
-                keys,
-                open,
-                replies,
-                operation: operation.into(),
-                service: service.map(Into::into),
-                system: System::Rpc(all.name.clone().into()),
-            },
+            spec,
             line,
             max_length: all.max_length.unwrap_or(u64::MAX),
             variants: variants.into(),

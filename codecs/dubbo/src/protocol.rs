@@ -1,8 +1,8 @@
 //! What Dubbo says of itself: keys, edits, replies, detection.
 
 use meltemi_frame::{
-    Codec, Correlation, Detect, Interest, KeySpec, Limits, OpenKeys, Protocol, Session, Sharing,
-    Side, Spec, System,
+    Codec, Correlation, Detect, Interest, KeySpec, Limits, OpenKeys, Protocol, Session, Side, Spec,
+    System,
 };
 
 use crate::codec::DubboCodec;
@@ -89,13 +89,9 @@ const OPEN: &str = "the body is neither hessian2 nor fastjson2, arguments are to
 
 fn spec() -> Spec {
     let headers = Interest::Headers;
-    Spec {
-        name: "dubbo".into(),
-        correlation: Correlation::Id { bits: 64 },
-        sharing: Sharing::Multiplexed,
-        heartbeat: true,
-        probes: false,
-        keys: vec![
+    Spec::new("dubbo", "method", Correlation::Id { bits: 64 })
+        .heartbeat(true)
+        .keys([
             KeySpec::request("interface", "the service's interface: the path")
                 .authoritative_at(headers)
                 .blind(SERVICE),
@@ -139,28 +135,20 @@ fn spec() -> Spec {
                 "result",
                 "`value`, `null` or `exception`, where the status is 20",
             ),
-        ],
-        open: vec![
-            OpenKeys {
-                prefix: "".into(),
-                doc: "an attachment".into(),
-                interest: headers,
-                edit_requests: true,
-                edit_responses: true,
-                blind: OPEN.into(),
-            },
-            OpenKeys {
-                prefix: ATTACHMENT.into(),
-                doc: "an attachment, also where the name alone is a key of its own".into(),
-                interest: headers,
-                edit_requests: true,
-                edit_responses: true,
-                blind: OPEN.into(),
-            },
-        ],
-        replies: reply::REASONS,
-        operation: "method".into(),
-        service: Some("interface".into()),
-        system: System::Rpc("dubbo".into()),
-    }
+        ])
+        .open([
+            OpenKeys::new("", "an attachment")
+                .editable(true, true)
+                .blind(OPEN),
+            OpenKeys::new(
+                ATTACHMENT,
+                "an attachment, also where the name alone is a key of its own",
+            )
+            .editable(true, true)
+            .blind(OPEN),
+        ])
+        .replies(reply::REASONS)
+        .generic_operation("generic.method")
+        .service("interface")
+        .system(System::Rpc("dubbo".into()))
 }

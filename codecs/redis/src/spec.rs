@@ -18,13 +18,10 @@ const BLIND: &str = "scripts, SORT with BY or GET, DEBUG, TS.MGET and its like, 
                      does not know, malformed counts of keys";
 
 pub(crate) fn spec() -> Spec {
-    Spec {
-        name: NAME.into(),
-        correlation: Correlation::InOrder { id_bits: None },
-        sharing: Sharing::Pipelined,
-        heartbeat: true,
-        probes: false,
-        keys: vec![
+    Spec::new(NAME, "command", Correlation::InOrder { id_bits: None })
+        .sharing(Sharing::Pipelined)
+        .heartbeat(true)
+        .keys([
             KeySpec::request("command", "the command in lower case, such as `get`").ignore_case(),
             KeySpec::request(
                 "subcommand",
@@ -57,13 +54,9 @@ pub(crate) fn spec() -> Spec {
             )
             .many()
             .blind(BLIND),
-        ],
-        open: Vec::new(),
-        replies: Reason::ALL,
-        operation: "command".into(),
-        service: None,
-        system: System::Database(NAME.into()),
-    }
+        ])
+        .replies(Reason::ALL)
+        .system(System::Database(NAME.into()))
 }
 
 pub(crate) fn refused(edit: &Edit, why: &'static str) -> EncodeError {

@@ -22,14 +22,12 @@ const UNREAD: &str = "servers split the name differently (`a::b`), or the payloa
 
 pub(crate) fn spec() -> Spec {
     let request = KeySpec::request;
-    Spec {
-        name: "thrift".into(),
-        // Servers answer in order unless they are asynchronous, but repeat the sequence id.
-        correlation: Correlation::InOrder { id_bits: Some(32) },
-        sharing: Sharing::Exclusive,
-        heartbeat: false,
-        probes: true,
-        keys: vec![
+    // Servers answer in order unless they are asynchronous, but repeat the sequence id.
+    let correlation = Correlation::InOrder { id_bits: Some(32) };
+    Spec::new("thrift", "method", correlation)
+        .sharing(Sharing::Exclusive)
+        .probes(true)
+        .keys([
             request(
                 "method",
                 "the method, without the service of a multiplexed name",
@@ -63,20 +61,15 @@ pub(crate) fn spec() -> Spec {
                 "exception",
                 "declared, business, or a TApplicationException's type, as unknown_method",
             ),
-        ],
-        open: vec![OpenKeys {
-            prefix: HEADER_PREFIX.into(),
-            doc: "a header of THeader or TTHeader; TTHeader's numbers are named in decimal".into(),
-            interest: Interest::Headers,
-            edit_requests: true,
-            edit_responses: true,
-            blind: "the block has entries for the whole connection, or a kind that is not known"
-                .into(),
-        }],
-        replies: Reason::ALL,
-        operation: "method".into(),
-        service: Some("service".into()),
+        ])
+        .open([OpenKeys::new(
+            HEADER_PREFIX,
+            "a header of THeader or TTHeader; TTHeader's numbers are named in decimal",
+        )
+        .editable(true, true)
+        .blind("the block has entries for the whole connection, or a kind that is not known")])
+        .replies(Reason::ALL)
+        .service("service")
         // The conventions have no name for it.
-        system: System::Rpc("thrift".into()),
-    }
+        .system(System::Rpc("thrift".into()))
 }

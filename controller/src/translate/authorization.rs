@@ -238,7 +238,7 @@ fn compile_rule(
 /// stands for is denied, too, and not allowed where it is excepted. To be allowed by what it stands for
 /// is not enough.
 fn see_through(alternatives: &mut Vec<Vec<Clause>>, action: Action, spec: &Spec) {
-    let Some(meant) = spec.generic_operation() else {
+    let Some(meant) = spec.generic_key() else {
         return;
     };
     let operation = Subject::Attribute(spec.operation.to_string());

@@ -59,33 +59,22 @@ impl Fake {
         keys: Vec<KeySpec>,
         open: Option<&'static str>,
     ) -> Self {
+        let has = |name: &str| keys.iter().any(|key| key.name == name);
+        let (service, generic) = (has("interface"), has("generic.method"));
+        let open = open.map(|prefix| OpenKeys::new(prefix, "o").editable(true, false));
+        let mut spec = Spec::new(name, "method", correlation)
+            .sharing(Sharing::Exclusive)
+            .probes(true)
+            .keys(keys)
+            .open(open);
+        if service {
+            spec = spec.service("interface");
+        }
+        if generic {
+            spec = spec.generic_operation("generic.method");
+        }
         Self {
-            spec: Spec {
-                name: name.into(),
-                correlation,
-                sharing: Sharing::Exclusive,
-                heartbeat: false,
-                probes: true,
-                service: keys
-                    .iter()
-                    .find(|key| key.name == "interface")
-                    .map(|key| key.name.clone()),
-                keys,
-                open: open
-                    .map(|prefix| OpenKeys {
-                        prefix: prefix.into(),
-                        doc: "o".into(),
-                        interest: Interest::Headers,
-                        edit_requests: true,
-                        edit_responses: false,
-                        blind: "".into(),
-                    })
-                    .into_iter()
-                    .collect(),
-                replies: &[],
-                operation: "method".into(),
-                system: meltemi_frame::System::Other,
-            },
+            spec,
             credentials: false,
         }
     }

@@ -8,9 +8,9 @@ use crate::same;
 
 /// The state of a connection that can be replayed on another one (`HELLO 3`, `AUTH`, `SELECT 5`).
 ///
-/// Upstream connections are shared between clients of the same session only. A codec on the client
-/// side that is made for a session writes [`Session::preamble`] first and takes the replies to it
-/// for itself; clients never see them.
+/// Upstream connections are shared between clients of the same session only. The router writes
+/// [`Session::preamble`] to a new connection before anything else. The codec on the client side that is made
+/// for the session takes the replies to it for itself; clients never see them.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Session(Option<Arc<Inner>>);
 

@@ -57,8 +57,9 @@ impl Sharing {
     }
 }
 
-/// An attribute that a protocol declares.
+/// An attribute that a protocol declares. Made by [`KeySpec::request`] and its like.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KeySpec {
     /// The name in configuration.
     pub name: Cow<'static, str>,
@@ -100,6 +101,14 @@ impl KeySpec {
             ignore_case: false,
             blind: Cow::Borrowed(""),
         }
+    }
+
+    /// A key of requests whose name or text is made at run time; otherwise as [`KeySpec::request`].
+    pub fn named(name: impl Into<Cow<'static, str>>, doc: impl Into<Cow<'static, str>>) -> Self {
+        let mut key = Self::request("", "");
+        key.name = name.into();
+        key.doc = doc.into();
+        key
     }
 
     /// A key of responses, found at [`Interest::Route`], that cannot be edited.
@@ -162,8 +171,9 @@ impl KeySpec {
     }
 }
 
-/// Metadata whose names the protocol does not know beforehand.
+/// Metadata whose names the protocol does not know beforehand. Made by [`OpenKeys::new`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OpenKeys {
     /// What stands before the name in configuration (`header.`); empty if any name that is not
     /// declared is one.
@@ -180,10 +190,47 @@ pub struct OpenKeys {
     pub blind: Cow<'static, str>,
 }
 
+impl OpenKeys {
+    /// Open metadata of requests and responses, found at [`Interest::Headers`], that cannot be edited.
+    pub fn new(prefix: impl Into<Cow<'static, str>>, doc: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            prefix: prefix.into(),
+            doc: doc.into(),
+            interest: Interest::Headers,
+            edit_requests: false,
+            edit_responses: false,
+            blind: Cow::Borrowed(""),
+        }
+    }
+
+    /// The same metadata, found only from this depth on.
+    #[must_use]
+    pub const fn at(mut self, interest: Interest) -> Self {
+        self.interest = interest;
+        self
+    }
+
+    /// The same metadata, which can be edited on requests, on responses, or on both.
+    #[must_use]
+    pub const fn editable(mut self, requests: bool, responses: bool) -> Self {
+        self.edit_requests = requests;
+        self.edit_responses = responses;
+        self
+    }
+
+    /// The same metadata, which the codec cannot determine in the case that `when` describes.
+    #[must_use]
+    pub fn blind(mut self, when: impl Into<Cow<'static, str>>) -> Self {
+        self.blind = when.into();
+        self
+    }
+}
+
 /// What kind of system a protocol belongs to, for traces: the names are those of OpenTelemetry's
 /// semantic conventions (`rpc.system.name`, `db.system.name`, `messaging.system`), or the protocol's own
 /// where they have none for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum System {
     /// Remote calls.
     Rpc(Cow<'static, str>),
@@ -195,8 +242,10 @@ pub enum System {
     Other,
 }
 
-/// What a protocol says of itself.
+/// What a protocol says of itself. Made by [`Spec::new`] and the methods that are named like its fields; a field
+/// that is added later has a default.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Spec {
     /// The name in configuration, as in the port name `tcp-<name>-x`: lower case.
     pub name: Cow<'static, str>,
@@ -217,10 +266,12 @@ pub struct Spec {
     pub open: Vec<OpenKeys>,
     /// The reasons that a local reply can give. A codec that is not able to answer at all
     /// has none, and its clients are disconnected instead.
-    pub replies: &'static [Reason],
-    /// The attribute that names the operation (method, command) in metrics and logs. Where a request can
-    /// call one operation by another (a generic call), `generic.<operation>` names the one that is meant.
+    pub replies: Cow<'static, [Reason]>,
+    /// The attribute that names the operation (method, command) in metrics and logs.
     pub operation: Cow<'static, str>,
+    /// The attribute that names the operation that is meant, where a request can call one operation by
+    /// another (a generic call). Rules about operations look at both.
+    pub generic_operation: Option<Cow<'static, str>>,
     /// The attribute that names the service in metrics and logs, if there is one.
     pub service: Option<Cow<'static, str>>,
     /// What kind of system it is, for traces.
@@ -228,17 +279,106 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// A protocol without heartbeats, probes, attributes and local replies.
+    ///
+    /// `name` is the name in configuration, in lower case; `operation` the attribute that names the operation.
+    /// Requests share connections as `correlation` allows: multiplexed where responses name their request,
+    /// one at a time where they come in order.
+    pub fn new(
+        name: impl Into<Cow<'static, str>>,
+        operation: impl Into<Cow<'static, str>>,
+        correlation: Correlation,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            correlation,
+            sharing: match correlation {
+                Correlation::Id { .. } => Sharing::Multiplexed,
+                Correlation::InOrder { .. } => Sharing::Exclusive,
+            },
+            heartbeat: false,
+            probes: false,
+            keys: Vec::new(),
+            open: Vec::new(),
+            replies: Cow::Borrowed(&[]),
+            operation: operation.into(),
+            generic_operation: None,
+            service: None,
+            system: System::Other,
+        }
+    }
+
+    /// Sets [`Spec::sharing`].
+    #[must_use]
+    pub const fn sharing(mut self, sharing: Sharing) -> Self {
+        self.sharing = sharing;
+        self
+    }
+
+    /// Sets [`Spec::heartbeat`].
+    #[must_use]
+    pub const fn heartbeat(mut self, heartbeat: bool) -> Self {
+        self.heartbeat = heartbeat;
+        self
+    }
+
+    /// Sets [`Spec::probes`].
+    #[must_use]
+    pub const fn probes(mut self, probes: bool) -> Self {
+        self.probes = probes;
+        self
+    }
+
+    /// Adds to [`Spec::keys`].
+    #[must_use]
+    pub fn keys(mut self, keys: impl IntoIterator<Item = KeySpec>) -> Self {
+        self.keys.extend(keys);
+        self
+    }
+
+    /// Adds to [`Spec::open`].
+    #[must_use]
+    pub fn open(mut self, open: impl IntoIterator<Item = OpenKeys>) -> Self {
+        self.open.extend(open);
+        self
+    }
+
+    /// Sets [`Spec::replies`].
+    #[must_use]
+    pub fn replies(mut self, reasons: impl Into<Cow<'static, [Reason]>>) -> Self {
+        self.replies = reasons.into();
+        self
+    }
+
+    /// Sets [`Spec::generic_operation`].
+    #[must_use]
+    pub fn generic_operation(mut self, attribute: impl Into<Cow<'static, str>>) -> Self {
+        self.generic_operation = Some(attribute.into());
+        self
+    }
+
+    /// Sets [`Spec::service`].
+    #[must_use]
+    pub fn service(mut self, attribute: impl Into<Cow<'static, str>>) -> Self {
+        self.service = Some(attribute.into());
+        self
+    }
+
+    /// Sets [`Spec::system`].
+    #[must_use]
+    pub fn system(mut self, system: System) -> Self {
+        self.system = system;
+        self
+    }
+
     /// The declared key of that name.
     pub fn key(&self, name: &str) -> Option<&KeySpec> {
         self.keys.iter().find(|key| key.name == name)
     }
 
     /// The declared key that names the operation that a generic call means, if there are generic calls.
-    pub fn generic_operation(&self) -> Option<&KeySpec> {
-        let operation = &*self.operation;
-        self.keys
-            .iter()
-            .find(|key| key.request && key.name.strip_prefix("generic.") == Some(operation))
+    pub fn generic_key(&self) -> Option<&KeySpec> {
+        self.key(self.generic_operation.as_deref()?)
     }
 
     fn open_keys<'n>(&self, name: &'n str) -> Option<(&OpenKeys, &'n str)> {
@@ -345,32 +485,19 @@ mod tests {
     use super::*;
 
     fn spec() -> Spec {
-        Spec {
-            name: "test".into(),
-            correlation: Correlation::Id { bits: 32 },
-            sharing: Sharing::Multiplexed,
-            heartbeat: true,
-            probes: false,
-            keys: vec![
+        Spec::new("test", "method", Correlation::Id { bits: 32 })
+            .heartbeat(true)
+            .keys([
                 KeySpec::request("method", "m"),
                 KeySpec::request("keys", "k").many(),
                 KeySpec::request("note", "n")
                     .editable()
                     .at(Interest::Headers),
-            ],
-            open: vec![OpenKeys {
-                prefix: "header.".into(),
-                doc: "h".into(),
-                interest: Interest::Headers,
-                edit_requests: true,
-                edit_responses: false,
-                blind: "the header block is compressed".into(),
-            }],
-            replies: Reason::ALL,
-            operation: "method".into(),
-            service: None,
-            system: System::Other,
-        }
+            ])
+            .open([OpenKeys::new("header.", "h")
+                .editable(true, false)
+                .blind("the header block is compressed")])
+            .replies(Reason::ALL)
     }
 
     #[test]

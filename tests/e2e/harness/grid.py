@@ -94,6 +94,9 @@ def markdown():
         "(`MELTEMI_WRITE_INTEROP=1 make test`). Servers answer, fail, stall and vanish as each test needs;",
         "clients of Thrift and Redis are Apache Thrift's and redis-py. A number in brackets: also tried",
         "between the software that is listed below, as its makers ship it.",
+        "",
+        "What rules can see of each protocol, and what they do about the rest, is in",
+        "[authorization.md](authorization.md).",
     ]
     peers = sorted({who for row in REAL.values() for names in row.values() for who in names})
     for group in sorted({group for group, _ in ROWS}, key=GROUPS.index):

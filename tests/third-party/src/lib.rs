@@ -30,22 +30,13 @@ impl Pigeon {
     /// The protocol.
     pub fn new() -> Self {
         Self {
-            spec: Spec {
-                name: "pigeon".into(),
-                correlation: Correlation::Id { bits: 32 },
-                sharing: Sharing::Multiplexed,
-                heartbeat: false,
-                probes: false,
-                keys: vec![
+            spec: Spec::new("pigeon", "topic", Correlation::Id { bits: 32 })
+                .keys([
                     KeySpec::request("topic", "What the letter is about.").both(),
                     KeySpec::request("letter", "`ask` or `tell`."),
-                ],
-                open: Vec::new(),
-                replies: Reason::ALL,
-                operation: "topic".into(),
-                service: None,
-                system: System::Messaging("pigeon".into()),
-            },
+                ])
+                .replies(Reason::ALL)
+                .system(System::Messaging("pigeon".into())),
         }
     }
 }

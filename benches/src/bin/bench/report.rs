@@ -49,6 +49,7 @@ pub(crate) fn write(parts: &Parts, docs: &Path) -> Result<()> {
     let scale = "\n## Scale\n\nThousands of connections, routes, clusters and listeners; messages \
                  of megabytes.\n";
     text.push_str(&tables::checks(scale, &parts.scale));
+    text.push_str(&tables::depth(include_str!("../../../instructions.json"))?);
     text.push_str(&tables::method(parts));
     std::fs::write(docs.join("performance.md"), text)?;
     Ok(())

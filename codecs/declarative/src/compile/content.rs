@@ -11,29 +11,22 @@ impl Compiler<'_> {
     pub(super) fn spec(attribute: &Attribute) -> KeySpec {
         let depth = interest(attribute.interest);
         let from_entry = !attribute.entry.is_empty();
-        KeySpec {
-            name: attribute.name.clone().into(),
-            doc: text_or(&attribute.doc, "as described").into(),
-            interest: depth,
-            request: attribute.on != On::Responses,
-            response: attribute.on != On::Requests,
-            editable: false,
-            many: false,
-            authoritative: if attribute.content.is_some() {
-                Interest::Body
-            } else {
-                depth
-            },
-            ignore_case: false,
-            blind: match (&attribute.content, from_entry) {
-                (Some(_), _) => {
-                    "its entry comes twice with two values, or the content says something else or cannot be read"
-                }
-                (None, true) => "its entry comes twice with two values",
-                (None, false) => "",
-            }
-            .into(),
+        let name = attribute.name.clone();
+        let mut key = KeySpec::named(name, text_or(&attribute.doc, "as described")).at(depth);
+        key.request = attribute.on != On::Responses;
+        key.response = attribute.on != On::Requests;
+        if attribute.content.is_some() {
+            key.authoritative = Interest::Body;
         }
+        key.blind = match (&attribute.content, from_entry) {
+            (Some(_), _) => {
+                "its entry comes twice with two values, or the content says something else or cannot be read"
+            }
+            (None, true) => "its entry comes twice with two values",
+            (None, false) => "",
+        }
+        .into();
+        key
     }
 
     /// Where the server looks for the attribute in messages of this variant.

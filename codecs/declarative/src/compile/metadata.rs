@@ -240,14 +240,12 @@ impl Compiler<'_> {
                     .add("open", &open.prefix, problem, "give exactly one");
             }
         }
-        vec![OpenKeys {
-            prefix: open.prefix.clone().into(),
-            doc: text_or(&open.doc, "an entry of the message's metadata").into(),
-            interest: at,
-            edit_requests: matches!(open.edit, Some(On::Both | On::Requests)),
-            edit_responses: matches!(open.edit, Some(On::Both | On::Responses)),
-            blind: "".into(),
-        }]
+        let doc = text_or(&open.doc, "an entry of the message's metadata");
+        let keys = OpenKeys::new(open.prefix.clone(), doc).at(at).editable(
+            matches!(open.edit, Some(On::Both | On::Requests)),
+            matches!(open.edit, Some(On::Both | On::Responses)),
+        );
+        vec![keys]
     }
 
     fn open_section(

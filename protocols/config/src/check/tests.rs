@@ -27,29 +27,15 @@ struct Fake(Spec);
 
 impl Fake {
     fn new() -> Self {
-        Self(Spec {
-            name: "fake".into(),
-            correlation: Correlation::Id { bits: 32 },
-            sharing: Sharing::Multiplexed,
-            heartbeat: false,
-            keys: vec![
+        let spec = Spec::new("fake", "method", Correlation::Id { bits: 32 })
+            .keys([
                 KeySpec::request("method", "m"),
                 KeySpec::response("status", "s"),
-            ],
-            open: vec![OpenKeys {
-                prefix: "header.".into(),
-                doc: "h".into(),
-                interest: Interest::Headers,
-                edit_requests: true,
-                edit_responses: false,
-                blind: "".into(),
-            }],
-            replies: Reason::ALL,
-            operation: "method".into(),
-            service: None,
-            system: meltemi_frame::System::Rpc("fake".into()),
-            probes: false,
-        })
+            ])
+            .open([OpenKeys::new("header.", "h").editable(true, false)])
+            .replies(Reason::ALL)
+            .system(meltemi_frame::System::Rpc("fake".into()));
+        Self(spec)
     }
 }
 

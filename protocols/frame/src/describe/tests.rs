@@ -3,36 +3,20 @@
 use super::*;
 use crate::{
     Correlation, Detect, EncodeError, Entry, Fault, Head, KeySpec, Open, OpenKeys, Output, Say,
-    Sharing, Span, Unsupported, Violation,
+    Span, Unsupported, Violation,
 };
 
 struct Verbs(Spec);
 
 fn protocol() -> Verbs {
-    Verbs(Spec {
-        name: "verbs".into(),
-        correlation: Correlation::Id { bits: 8 },
-        sharing: Sharing::Multiplexed,
-        heartbeat: false,
-        probes: false,
-        keys: vec![
+    let spec = Spec::new("verbs", "verb", Correlation::Id { bits: 8 })
+        .keys([
             KeySpec::request("verb", "the verb").both(),
             KeySpec::request("k", "keys").many(),
             KeySpec::request("d", "declared, never there"),
-        ],
-        open: vec![OpenKeys {
-            prefix: "".into(),
-            doc: "pairs".into(),
-            interest: Interest::Route,
-            edit_requests: false,
-            edit_responses: false,
-            blind: "".into(),
-        }],
-        replies: &[],
-        operation: "verb".into(),
-        service: None,
-        system: crate::System::Other,
-    })
+        ])
+        .open([OpenKeys::new("", "pairs").at(Interest::Route)]);
+    Verbs(spec)
 }
 
 impl Protocol for Verbs {

@@ -44,7 +44,7 @@ pub fn claimed_replies_reach_the_client(subject: &Subject) -> Verdict {
 
 /// A reason that the protocol does not claim is refused, and nothing is written.
 pub fn unclaimed_replies_are_refused(subject: &Subject) -> Verdict {
-    let claimed = subject.spec().replies;
+    let claimed = &subject.spec().replies;
     for reason in Reason::ALL
         .iter()
         .filter(|reason| !claimed.contains(reason))

@@ -58,6 +58,7 @@ pub fn spec_is_sound(subject: &Subject) -> Verdict {
     }
     for (role, name) in [
         ("operation", Some(&spec.operation)),
+        ("generic operation", spec.generic_operation.as_ref()),
         ("service", spec.service.as_ref()),
     ] {
         if let Some(name) = name {

@@ -99,37 +99,19 @@ impl Chat {
         } else {
             "operation"
         };
-        Self {
-            bug,
-            spec: Spec {
-                name: "chat".into(),
-                correlation: if bug == Bug::HidesItsIds {
-                    Correlation::InOrder { id_bits: None }
-                } else {
-                    Correlation::Id { bits: 32 }
-                },
-                sharing: if bug == Bug::HidesItsIds {
-                    Sharing::Exclusive
-                } else {
-                    Sharing::Multiplexed
-                },
-                heartbeat: bug != Bug::PingsWithoutClaim,
-                probes: bug != Bug::ProbesWithoutClaim,
-                keys: vec![KeySpec::request("operation", "The verb.")],
-                open: vec![OpenKeys {
-                    prefix: "tag.".into(),
-                    doc: "A tag.".into(),
-                    interest: Interest::Route,
-                    edit_requests: true,
-                    edit_responses: false,
-                    blind: "".into(),
-                }],
-                replies: &CLAIMED,
-                operation: operation.into(),
-                service: None,
-                system: meltemi_frame::System::Other,
-            },
-        }
+        let correlation = if bug == Bug::HidesItsIds {
+            Correlation::InOrder { id_bits: None }
+        } else {
+            Correlation::Id { bits: 32 }
+        };
+        let tags = OpenKeys::new("tag.", "A tag.").at(Interest::Route);
+        let spec = Spec::new("chat", operation, correlation)
+            .heartbeat(bug != Bug::PingsWithoutClaim)
+            .probes(bug != Bug::ProbesWithoutClaim)
+            .keys([KeySpec::request("operation", "The verb.")])
+            .open([tags.editable(true, false)])
+            .replies(&CLAIMED[..]);
+        Self { bug, spec }
     }
 }
 

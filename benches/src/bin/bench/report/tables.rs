@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use anyhow::Result;
 use meltemi_bench::load::Outcome;
 use meltemi_bench::wire::Protocol;
 
@@ -194,6 +195,29 @@ pub(super) fn checks(head: &str, checks: &[Check]) -> String {
         );
     }
     text
+}
+
+/// What a codec's look at a request costs, by depth. `baseline`: the counted instructions, as JSON.
+pub(super) fn depth(baseline: &str) -> Result<String> {
+    let baseline: serde_json::Value = serde_json::from_str(baseline)?;
+    let counts = baseline["counts"].as_object();
+    let mut text = String::from(
+        "\n## How deep a request is looked at\n\nInstructions of the codec for one request, from \
+         `benches/instructions.json`. Routes by what is cheap look only at the first. A rule that asks for \
+         headers or attachments needs the second, and so does authorization of Dubbo: the provider goes by \
+         them. Authorization of Thrift needs the third: it reads what is compressed, and looks for a second \
+         call behind the first. What no rule asks for is not looked at.\n\n\
+         | request | route | headers | body |\n|---|---|---|---|\n",
+    );
+    for (name, route) in counts.into_iter().flatten() {
+        let Some(subject) = name.strip_suffix("/decode") else {
+            continue;
+        };
+        let deep = |depth: &str| &baseline["counts"][format!("{subject}/decode-{depth}")];
+        let (headers, body) = (deep("headers"), deep("body"));
+        let _ = writeln!(text, "| {subject} | {route} | {headers} | {body} |");
+    }
+    Ok(text)
 }
 
 pub(super) fn method(parts: &Parts) -> String {
