@@ -23,6 +23,7 @@ use crate::ratelimit::{self, RateLimits};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::spans::{Tracer, Tracing};
 use crate::telemetry::stats::Stats;
+use crate::transport::stream::Stream;
 use crate::worker::{ClusterReport, Command, Start};
 
 /// How a proxy runs.
@@ -159,6 +160,7 @@ impl Proxy {
                     tracer: tracer.clone(),
                     beat: Beat::start(&runtime),
                     clock,
+                    wrap: Stream::from,
                 },
                 snapshot: Arc::clone(&snapshot),
                 load: Arc::clone(&load),
