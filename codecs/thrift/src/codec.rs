@@ -1,6 +1,7 @@
 //! One side of one connection: where messages start and end, and what is presented whole or in
 //! pieces. What the bytes of a message say is told by the other modules.
 
+mod one_way;
 mod unframed;
 
 use meltemi_frame::{
@@ -50,6 +51,8 @@ pub(crate) struct ThriftCodec {
     spoken: Option<u32>,
     /// The dialect of what is said to a server first.
     probe: Dialect,
+    /// The sequence id of one-way calls on this connection, once there was one.
+    one_way: Option<i32>,
 }
 
 impl ThriftCodec {
@@ -68,6 +71,7 @@ impl ThriftCodec {
             probe: spoken
                 .checked_sub(1)
                 .map_or(Dialect::ORDINARY, Dialect::from_bits),
+            one_way: None,
         }
     }
 
@@ -228,8 +232,20 @@ impl ThriftCodec {
     ) -> Result<Decoded<'b>, DecodeError> {
         if self.side == Side::Server {
             self.note_dialect(front.dialect.bits());
+        } else if self.one_way == Some(front.seqid()) {
+            return one_way::unasked(present::message(front, bytes, self.side, end));
         }
         present::message(front, bytes, self.side, end)
+    }
+
+    /// A further piece of the message of this id.
+    fn data<'b>(&self, piece: &'b [u8], id: Option<i64>, end: bool) -> Decoded<'b> {
+        if self.is_unasked(id) {
+            return Decoded::Skip(piece.len());
+        }
+        let mut head = Head::new(Kind::Data, id);
+        head.end = end;
+        Decoded::Message(Message::new(head, piece), piece.len())
     }
 
     fn rest<'b>(&mut self, input: &'b [u8], left: usize, id: Option<i64>) -> Decoded<'b> {
@@ -242,19 +258,13 @@ impl ThriftCodec {
             0 => At::Message,
             left => At::Rest { left, id },
         };
-        data(piece, id, left == 0)
+        self.data(piece, id, left == 0)
     }
 }
 
 /// The session of connections that speak a dialect: its bits, past 0, which is any dialect.
 pub(crate) fn session(dialect: Dialect) -> Session {
     Session::dialect(dialect.bits() + 1)
-}
-
-fn data(piece: &[u8], id: Option<i64>, end: bool) -> Decoded<'_> {
-    let mut head = Head::new(Kind::Data, id);
-    head.end = end;
-    Decoded::Message(Message::new(head, piece), piece.len())
 }
 
 fn unanswered(violation: Violation, length: usize) -> DecodeError {
@@ -283,6 +293,9 @@ impl Codec for ThriftCodec {
         self.framed = Some(framed);
         if framed && let Some((wire, envelope)) = self.plain(input, want) {
             if self.side == Side::Client {
+                if self.one_way == Some(envelope.seqid) {
+                    return one_way::unasked(plain::reply(&envelope, wire));
+                }
                 return plain::reply(&envelope, wire);
             }
             self.note_dialect(plain::BITS);
@@ -300,8 +313,12 @@ impl Codec for ThriftCodec {
     }
 
     fn encode(&mut self, message: &Message<'_>, out: &mut Output) -> Result<(), EncodeError> {
-        rewrite::message(message, out)?;
         let head = message.head.kind;
+        if self.side == Side::Client && head == Kind::OneWay {
+            self.put_one_way(message, out)?;
+        } else {
+            rewrite::message(message, out)?;
+        }
         if self.side == Side::Client && matches!(head, Kind::Request | Kind::OneWay) {
             // Connections serve one client after the other, so the last one counts.
             self.framed = Some(present::transport(message) != Transport::Unframed);

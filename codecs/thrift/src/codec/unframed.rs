@@ -2,7 +2,7 @@
 
 use meltemi_frame::{DecodeError, Decoded, Interest, Violation};
 
-use super::{At, ThriftCodec, data, unanswered};
+use super::{At, ThriftCodec, unanswered};
 use crate::cursor::Stop;
 use crate::dialect::{Encoding, Transport};
 use crate::envelope::{self, MAX_NAME};
@@ -99,7 +99,7 @@ impl ThriftCodec {
         match progress {
             Progress::Done(end) => {
                 self.at = At::Message;
-                Ok(data(input.get(..end).unwrap_or(input), id, true))
+                Ok(self.data(input.get(..end).unwrap_or(input), id, true))
             }
             // The scanner reads the bytes of a number again when there are more of them.
             Progress::More(need) if reached == 0 || input.is_empty() => {
@@ -110,7 +110,7 @@ impl ThriftCodec {
                 self.scanner.get_or_insert_default().consumed(piece.len());
                 let sent = sent.saturating_add(piece.len());
                 self.at = At::Scan { sent, id };
-                Ok(data(piece, id, false))
+                Ok(self.data(piece, id, false))
             }
         }
     }
