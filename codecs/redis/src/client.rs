@@ -1,6 +1,8 @@
 //! The side that talks to servers: writes requests, reads replies, and tells replies from what the
 //! server says unasked. It knows neither clients nor routes.
 
+mod nobody;
+
 use std::collections::VecDeque;
 
 use meltemi_frame::{
@@ -14,16 +16,10 @@ use crate::quick;
 use crate::reply::{Scan, Step};
 use crate::rewrite::{put_edited, put_hello};
 use crate::spec;
-use crate::state::{State, write};
+use crate::state::State;
 use crate::subscriptions::{Subscriptions, Word, word};
 
-/// A request that no client made.
-struct Added {
-    /// Its number among those that are answered.
-    number: u64,
-    /// What follows makes no sense if it fails.
-    must: bool,
-}
+use nobody::Added;
 
 pub(crate) struct Client {
     limits: Limits,
@@ -44,6 +40,8 @@ pub(crate) struct Client {
     added: VecDeque<Added>,
     subscriptions: Subscriptions,
     monitor: bool,
+    /// Every whole reply answers the request that is next: see [`Client::is_plain`].
+    plain: bool,
 }
 
 impl Client {
@@ -61,6 +59,55 @@ impl Client {
             added: VecDeque::new(),
             subscriptions: Subscriptions::default(),
             monitor: false,
+            plain: session.replies() == 0,
+        }
+    }
+
+    /// Returns `true` if nothing on the connection needs a look at its replies. [`Client::plain`] remembers
+    /// the answer: whatever may make it false clears the flag, and a reply that was looked at sets it again.
+    fn is_plain(&self) -> bool {
+        self.preamble == 0
+            && !self.passing
+            && self.added.is_empty()
+            && !self.monitor
+            && !self.subscriptions.is_active()
+    }
+
+    /// The reply at the front of the input, whatever it is.
+    #[inline(never)]
+    fn any<'b>(&mut self, input: &'b [u8], want: Interest) -> Result<Decoded<'b>, DecodeError> {
+        if self.passing {
+            return self.piece(input);
+        }
+        if want == Interest::Body || self.preamble > 0 {
+            self.window = usize::MAX;
+        }
+        loop {
+            let view = input.get(..self.window).unwrap_or(input);
+            let need = match self
+                .scan
+                .scan(view, self.limits.depth)
+                .map_err(DecodeError::lost)?
+            {
+                Step::Whole(length) => {
+                    return self.scanned(view.get(..length).unwrap_or_default(), true);
+                }
+                Step::Short(need) => need,
+            };
+            if view.len() < self.window {
+                let need = need.min(self.window);
+                self.within(need)?;
+                return Ok(Decoded::Incomplete(need));
+            }
+            // Not before it is known what the reply is.
+            if self.scan.proper().is_some() && self.scan.at() > 0 {
+                return self.scanned(view.get(..self.scan.at()).unwrap_or_default(), false);
+            }
+            self.within(need)?;
+            self.window = need.max(self.window.saturating_mul(2));
+            if input.len() < need {
+                return Ok(Decoded::Incomplete(need));
+            }
         }
     }
 
@@ -117,8 +164,19 @@ impl Client {
     }
 
     /// A reply, whole or its front, which is of the type `kind` and stands at `at`.
-    #[inline]
     fn reply<'b>(
+        &mut self,
+        wire: &'b [u8],
+        kind: u8,
+        at: usize,
+        whole: bool,
+    ) -> Result<Decoded<'b>, DecodeError> {
+        let decoded = self.look(wire, kind, at, whole);
+        self.plain = self.is_plain();
+        decoded
+    }
+
+    fn look<'b>(
         &mut self,
         wire: &'b [u8],
         kind: u8,
@@ -141,75 +199,7 @@ impl Client {
         message(head, wire, kind, at)
     }
 
-    /// A reply to the preamble, which is nobody's. The preamble subscribes to nothing, and its replies are
-    /// none of those that are counted.
-    fn preamble<'b>(&mut self, wire: &'b [u8], kind: u8) -> Result<Decoded<'b>, DecodeError> {
-        if kind == b'>' {
-            return Ok(Decoded::Skip(wire.len()));
-        }
-        let place = self.session.replies().saturating_sub(self.preamble);
-        let refused = matches!(kind, b'-' | b'!') && !self.session.may_fail(place);
-        self.preamble -= 1;
-        if self.preamble == 0 {
-            self.session = Session::default();
-        }
-        if refused {
-            let what = "the server refused what brings the connection into its session (AUTH, HELLO, SELECT, CLIENT)";
-            return Err(DecodeError::lost(Violation::Invalid(what)));
-        }
-        Ok(Decoded::Skip(wire.len()))
-    }
-
-    /// Returns `true` if the reply that began is the answer to a request that was added here.
-    #[cold]
-    fn answers_added(&self) -> bool {
-        let added = self.added.front();
-        added.is_some_and(|added| added.number == self.answered)
-    }
-
-    /// A reply to a request that was added here.
-    fn added<'b>(
-        &mut self,
-        wire: &'b [u8],
-        kind: u8,
-        whole: bool,
-    ) -> Result<Decoded<'b>, DecodeError> {
-        let must = self.added.pop_front().is_some_and(|added| added.must);
-        if must && kind == b'-' {
-            let what = "an error to MULTI, when the transaction was on its way";
-            return Err(DecodeError::lost(Violation::Invalid(what)));
-        }
-        if whole {
-            return Ok(Decoded::Skip(wire.len()));
-        }
-        let what = "more than a line was answered to what has one";
-        Err(DecodeError::lost(Violation::Invalid(what)))
-    }
-
-    /// Puts a request before the one that is encoded. The reply is nobody's.
-    fn add(&mut self, words: &[&[u8]], must: bool, out: &mut Output) {
-        let mut request = Vec::new();
-        write(&mut request, words);
-        out.put(&request);
-        self.sent += 1;
-        let number = self.sent;
-        self.added.push_back(Added { number, must });
-    }
-
-    /// A server counts from the last command on the connection, and on this one the client may not have
-    /// written anything. The same command makes it current, which whoever may wait may say.
-    fn put_wait(&mut self, message: &Message<'_>, out: &mut Output) {
-        let name = message.attributes.slot(spec::COMMAND, message.wire());
-        match name {
-            _ if message.head.kind != Kind::Request => {}
-            Some(b"waitaof") => self.add(&[b"WAITAOF", b"0", b"0", b"0"], false, out),
-            _ => self.add(&[b"WAIT", b"0", b"0"], false, out),
-        }
-        out.put(message.wire());
-    }
-
     /// Whether a frame answers a request.
-    #[inline]
     fn kind(&mut self, kind: u8, proper: &[u8]) -> Kind {
         if kind != b'>' && !self.monitor && !self.subscriptions.is_active() {
             return Kind::Response;
@@ -217,7 +207,6 @@ impl Client {
         self.tell(kind, proper)
     }
 
-    #[inline(never)]
     fn tell(&mut self, kind: u8, proper: &[u8]) -> Kind {
         let next = self.answered + 1;
         if self.monitor && kind == b'+' && is_monitored(proper) {
@@ -275,12 +264,28 @@ impl Client {
         if message.layout[layout::NOTE] == 0 {
             return;
         }
+        self.plain = false;
         self.monitor |= message.layout[layout::NOTE] == layout::MONITOR;
         if let Some((family, subscribe)) = layout::subscription(&message.layout) {
             self.subscriptions
                 .ask(family, subscribe, message.layout[layout::CHANNELS], number);
         }
     }
+}
+
+/// The message of a reply that [`quick::reply`] found: the same as [`message`] makes of it.
+#[inline(never)]
+fn success(wire: &[u8], kind: u8) -> Result<Decoded<'_>, DecodeError> {
+    let name = match kind {
+        b'+' => "simple",
+        b':' => "integer",
+        _ if wire.get(1) == Some(&b'-') => "null",
+        _ => "bulk",
+    };
+    let head = Head::new(Kind::Response, None);
+    let attributes = Attributes::of_words([(spec::TYPE, name)]);
+    let message = Message::of(head, attributes, Layout::default(), wire);
+    Ok(Decoded::Message(message, wire.len()))
 }
 
 /// The message of a reply. It is made last, when everything is known, so that it is not moved.
@@ -299,46 +304,16 @@ fn message(mut head: Head, wire: &[u8], kind: u8, at: usize) -> Result<Decoded<'
 
 impl Codec for Client {
     fn decode<'b>(&mut self, input: &'b [u8], want: Interest) -> Result<Decoded<'b>, DecodeError> {
-        if self.passing {
-            return self.piece(input);
+        if self.plain
+            && self.scan.is_new()
+            && let Some((kind, length)) = quick::reply(input)
+            && length <= self.limits.hold
+            && let Some(wire) = input.get(..length)
+        {
+            self.answered += 1;
+            return success(wire, kind);
         }
-        if want == Interest::Body || self.preamble > 0 {
-            self.window = usize::MAX;
-        }
-        if self.scan.is_new() {
-            let view = input.get(..self.window).unwrap_or(input);
-            if let Some((kind, length)) = quick::reply(view) {
-                let wire = view.get(..length).unwrap_or_default();
-                return self.reply(wire, kind, 0, true);
-            }
-        }
-        loop {
-            let view = input.get(..self.window).unwrap_or(input);
-            let need = match self
-                .scan
-                .scan(view, self.limits.depth)
-                .map_err(DecodeError::lost)?
-            {
-                Step::Whole(length) => {
-                    return self.scanned(view.get(..length).unwrap_or_default(), true);
-                }
-                Step::Short(need) => need,
-            };
-            if view.len() < self.window {
-                let need = need.min(self.window);
-                self.within(need)?;
-                return Ok(Decoded::Incomplete(need));
-            }
-            // Not before it is known what the reply is.
-            if self.scan.proper().is_some() && self.scan.at() > 0 {
-                return self.scanned(view.get(..self.scan.at()).unwrap_or_default(), false);
-            }
-            self.within(need)?;
-            self.window = need.max(self.window.saturating_mul(2));
-            if input.len() < need {
-                return Ok(Decoded::Incomplete(need));
-            }
-        }
+        self.any(input, want)
     }
 
     fn encode(&mut self, message: &Message<'_>, out: &mut Output) -> Result<(), EncodeError> {
@@ -376,3 +351,6 @@ impl Codec for Client {
         self.resp3 = State::of(session).resp3;
     }
 }
+
+#[cfg(test)]
+mod tests;
