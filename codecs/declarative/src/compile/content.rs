@@ -1,6 +1,6 @@
 //! What authorization may believe of attributes: entries that come twice, and contents that say otherwise.
 
-use meltemi_frame::{Interest, KeySpec};
+use meltemi_frame::{Interest, KeySpec, ValueSet};
 
 use super::Compiler;
 use super::metadata::{interest, section_of, text_or};
@@ -17,14 +17,11 @@ impl Compiler<'_> {
             interest: depth,
             request: attribute.on != On::Responses,
             response: attribute.on != On::Requests,
-            editable: false,
-            many: false,
             authoritative: if attribute.content.is_some() {
                 Interest::Body
             } else {
                 depth
             },
-            ignore_case: false,
             blind: match (&attribute.content, from_entry) {
                 (Some(_), _) => {
                     "its entry comes twice with two values, or the content says something else or cannot be read"
@@ -33,6 +30,13 @@ impl Compiler<'_> {
                 (None, false) => "",
             }
             .into(),
+            values: if attribute.values.is_empty() {
+                ValueSet::Any
+            } else {
+                let words = attribute.values.values();
+                ValueSet::WordsOrNumbers(words.map(|word| word.clone().into()).collect())
+            },
+            ..KeySpec::request("", "")
         }
     }
 
