@@ -2,7 +2,7 @@
 
 use super::common::{LABELS, TEXT, TEXTS};
 use super::own;
-use crate::schema::{Field, Kind, Shape};
+use crate::schema::{Field, Kind, Reader, Shape};
 
 pub(super) static AUTHORIZATION_POLICY: Kind = Kind {
     group: "security.istio.io",
@@ -31,7 +31,7 @@ pub(super) static AUTHORIZATION_POLICY: Kind = Kind {
         "The policy.",
     )
     .required()],
-    enforced: true,
+    reader: Reader::IstioAuthorization,
 };
 
 pub(super) static OWN_AUTHORIZATION_POLICY: Kind = Kind {
@@ -64,7 +64,7 @@ pub(super) static OWN_AUTHORIZATION_POLICY: Kind = Kind {
         "The policy.",
     )
     .required()],
-    enforced: true,
+    reader: Reader::OwnAuthorization,
 };
 
 pub(super) static DUBBO_AUTHORIZATION_POLICY: Kind = Kind {
@@ -86,7 +86,7 @@ pub(super) static DUBBO_AUTHORIZATION_POLICY: Kind = Kind {
         "The policy.",
     )
     .required()],
-    enforced: true,
+    reader: Reader::DubboAuthorization,
 };
 
 const RULES_DOC: &str =

@@ -57,11 +57,14 @@ impl<'a> Cursor<'a> {
     /// The field of that name.
     pub(crate) fn at(&self, key: &str) -> Self {
         let entry = self.node.and_then(|node| node.field(key));
+        let path = self.below(key);
+        #[cfg(test)]
+        super::record::note(self.document, &path);
         Self {
             document: self.document,
             node: entry.map(|entry| &entry.node).filter(|node| !is_null(node)),
             line: entry.map_or(self.line, |entry| entry.line),
-            path: self.below(key),
+            path,
         }
     }
 
@@ -75,6 +78,8 @@ impl<'a> Cursor<'a> {
 
     /// The items of a list.
     pub(crate) fn items(&self) -> Vec<Self> {
+        #[cfg(test)]
+        super::record::note(self.document, &self.path);
         let Some(Value::List(items)) = self.node.map(|node| &node.value) else {
             return Vec::new();
         };
@@ -95,6 +100,8 @@ impl<'a> Cursor<'a> {
         let Some(Value::Map(entries)) = self.node.map(|node| &node.value) else {
             return Vec::new();
         };
+        #[cfg(test)]
+        super::record::note(self.document, &self.path);
         entries
             .iter()
             .filter(|entry| !is_null(&entry.node))
@@ -122,6 +129,8 @@ impl<'a> Cursor<'a> {
 
     /// A scalar's text.
     pub(crate) fn text(&self) -> Option<&'a str> {
+        #[cfg(test)]
+        super::record::note(self.document, &self.path);
         self.node.and_then(Node::text)
     }
 
@@ -210,10 +219,15 @@ impl<'a> Cursor<'a> {
         Problem::warning(&self.origin(), &self.path, &self.shown()).says(what)
     }
 
+    /// A note here.
+    pub(crate) fn note(&self, what: impl Into<String>) -> Problem {
+        Problem::note(&self.origin(), &self.path, &self.shown()).says(what)
+    }
+
     /// The value as it may be shown: secrets never are.
     fn shown(&self) -> String {
         const LONGEST: usize = 80;
-        if self.document.kind == "Secret" || self.path.contains("auth.") {
+        if self.node.is_some_and(|node| node.secret) {
             return String::new();
         }
         let text = self.text().unwrap_or("");
@@ -225,6 +239,8 @@ impl<'a> Cursor<'a> {
 
     /// What stands here, as JSON.
     pub(crate) fn json(&self) -> serde_json::Value {
+        #[cfg(test)]
+        super::record::note(self.document, &self.path);
         self.node.map_or(serde_json::Value::Null, json)
     }
 }
