@@ -34,7 +34,7 @@ const ORDER: &[(&str, &[&str])] = &[
     ),
     (
         "yaml",
-        &["node", "scalar", "parse", "write", "cursor", "record"],
+        &["node", "scalar", "parse", "write", "record", "cursor"],
     ),
     (
         "reference",

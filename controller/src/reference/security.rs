@@ -26,7 +26,7 @@ pub(super) static AUTHORIZATION_POLICY: Kind = Kind {
             )
             .default("ALLOW"),
             Field::new("rules", &Shape::List(&RULE), RULES_DOC),
-            Field::new("provider", &PROVIDER, "Of CUSTOM, which is refused."),
+            Field::new("provider", &PROVIDER, "Of CUSTOM, which is refused.").unused(),
         ]),
         "The policy.",
     )
@@ -104,7 +104,7 @@ const SELECTOR: Field = Field::new(
 );
 
 static TARGET_FIELDS: Shape = Shape::Object(&[
-    Field::new("group", &TEXT, "The kind's group; not looked at."),
+    Field::new("group", &TEXT, "The kind's group; not looked at.").unused(),
     Field::new(
         "kind",
         &Shape::Choice(&["Gateway", "Service", "ServiceEntry", "GatewayClass"]),

@@ -45,8 +45,10 @@ pub(super) fn document(kind: &Kind, choices: &mut Choices) -> Value {
 
 fn object(fields: &[Field], choices: &mut Choices) -> Value {
     let mut made = Map::new();
+    // Few of the optional fields, or most.
+    let few = choices.below(3) == 0;
     for field in fields {
-        if field.required || choices.below(6) > 0 {
+        if field.required || (choices.below(6) == 0) == few {
             made.insert(field.name.to_owned(), value(field, choices));
         }
     }

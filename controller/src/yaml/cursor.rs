@@ -33,6 +33,11 @@ impl Document {
         }
     }
 
+    #[cfg(test)]
+    fn note_read(&self, path: &str) {
+        super::record::note((self.group.clone(), self.kind.clone(), path.to_owned()));
+    }
+
     /// Where the document stands.
     pub(crate) fn origin(&self) -> Origin {
         Origin {
@@ -59,7 +64,7 @@ impl<'a> Cursor<'a> {
         let entry = self.node.and_then(|node| node.field(key));
         let path = self.below(key);
         #[cfg(test)]
-        super::record::note(self.document, &path);
+        self.document.note_read(&path);
         Self {
             document: self.document,
             node: entry.map(|entry| &entry.node).filter(|node| !is_null(node)),
@@ -79,7 +84,7 @@ impl<'a> Cursor<'a> {
     /// The items of a list.
     pub(crate) fn items(&self) -> Vec<Self> {
         #[cfg(test)]
-        super::record::note(self.document, &self.path);
+        self.document.note_read(&self.path);
         let Some(Value::List(items)) = self.node.map(|node| &node.value) else {
             return Vec::new();
         };
@@ -101,7 +106,7 @@ impl<'a> Cursor<'a> {
             return Vec::new();
         };
         #[cfg(test)]
-        super::record::note(self.document, &self.path);
+        self.document.note_read(&self.path);
         entries
             .iter()
             .filter(|entry| !is_null(&entry.node))
@@ -130,7 +135,7 @@ impl<'a> Cursor<'a> {
     /// A scalar's text.
     pub(crate) fn text(&self) -> Option<&'a str> {
         #[cfg(test)]
-        super::record::note(self.document, &self.path);
+        self.document.note_read(&self.path);
         self.node.and_then(Node::text)
     }
 
@@ -163,6 +168,8 @@ impl<'a> Cursor<'a> {
 
     /// A flag.
     pub(crate) fn flag(&self) -> Option<bool> {
+        #[cfg(test)]
+        self.document.note_read(&self.path);
         self.node.and_then(boolean)
     }
 
@@ -240,7 +247,7 @@ impl<'a> Cursor<'a> {
     /// What stands here, as JSON.
     pub(crate) fn json(&self) -> serde_json::Value {
         #[cfg(test)]
-        super::record::note(self.document, &self.path);
+        self.document.note_read(&self.path);
         self.node.map_or(serde_json::Value::Null, json)
     }
 }

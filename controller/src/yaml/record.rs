@@ -17,14 +17,11 @@ pub(crate) fn reads(what: impl FnOnce()) -> BTreeSet<Read> {
     READS.take().unwrap_or_default()
 }
 
-pub(super) fn note(document: &super::Document, path: &str) {
+/// Records what was read, if somebody asks.
+pub(super) fn note(read: Read) {
     READS.with_borrow_mut(|reads| {
         if let Some(reads) = reads {
-            reads.insert((
-                document.group.clone(),
-                document.kind.clone(),
-                path.to_owned(),
-            ));
+            reads.insert(read);
         }
     });
 }
