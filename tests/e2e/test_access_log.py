@@ -79,22 +79,6 @@ def test_every_line_is_written_before_the_end(mesh, redis_server, pipe):
     assert operations.count("echo") == count
 
 
-def test_requests_that_are_cut_off_have_a_line(mesh, redis_server, tmp_path):
-    port = free_port()
-    log = tmp_path / "access.log"
-    router = mesh(
-        documents(port, redis_server("a").port),
-        args=["--access-log", "json", "--access-log-file", log, "--drain-timeout", "300ms"],
-    )
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
-        client.sendall(command("BLPOP", "nothing-comes", "0"))
-        time.sleep(0.3)
-        router.signal(signal.SIGTERM)
-        router.wait()
-    operations = [json.loads(line)["operation"] for line in log.read_text().splitlines()]
-    assert operations == ["blpop"]
-
-
 def test_lines_that_nobody_takes_are_counted(mesh, redis_server, pipe):
     path, _ = pipe
     port = free_port()

@@ -298,7 +298,7 @@ impl Drop for Proxy {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
-        // The workers have written a line for each request that they cut off.
+        // Requests that ended after the drain have lines, too.
         if let Some(log) = &self.access_log
             && !log.flush(LAST_LINES)
         {
