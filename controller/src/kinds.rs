@@ -81,7 +81,7 @@ impl<'a> Resources<'a> {
                     all.workloads.push(WorkloadEntry::read(document, problems));
                 }
                 Reader::DestinationRule => {
-                    all.rules.push(DestinationRule::read(document, problems))
+                    all.rules.push(DestinationRule::read(document, problems));
                 }
                 Reader::VirtualService => {
                     all.routers.push(virtual_service::read(document, problems));
