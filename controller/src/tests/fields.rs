@@ -94,9 +94,7 @@ fn held(path: &str) -> [(String, String); 2] {
         .filter(|name| !name.is_empty() && *name != "<name>")
         .collect();
     let at = |back: usize| names.len().checked_sub(back).map_or("", |at| names[at]);
-    [2, 3]
-        .map(|back| (at(back).to_owned(), at(1).to_owned()))
-        .into()
+    [2, 3].map(|back| (at(back).to_owned(), at(1).to_owned()))
 }
 
 /// What reading and translating these documents reads.
