@@ -294,11 +294,11 @@ def carried_out(oracle, port, frames, last):
     ]
 
 
-def seen(frames, directory):
+def seen(frames, directory, protocol="dubbo"):
     """What `meltemi decode` shows of frames, by tag."""
     file = directory / "frames.bin"
     file.write_bytes(b"".join(frames))
-    shown = command("decode", "--protocol", "dubbo", "--format", "json", file, timeout=60)
+    shown = command("decode", "--protocol", protocol, "--format", "json", file, timeout=60)
     lines = map(json.loads, shown.stdout.decode().splitlines())
     return {line["id"]: line for line in lines if "id" in line}
 
