@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use meltemi_frame::{
     Codec, Correlation, DecodeError, Decoded, Detect, EncodeError, Fault, Interest, KeySpec,
-    Limits, Message, OpenKeys, Output, Protocol, Reason, Say, Session, Sharing, Side, Spec,
-    Unsupported,
+    Limits, Message, OpenKeys, Output, Protocol, Reason, Say, Session, Side, Spec, Unsupported,
 };
 
 use crate::{

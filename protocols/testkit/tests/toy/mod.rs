@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use meltemi_frame::{
     Codec, Correlation, DecodeError, Decoded, Detect, Edit, EncodeError, Entry, Fault, Head,
     Interest, KeyId, KeySpec, Kind, Limits, Message, Open, OpenKeys, Output, Protocol, Reason,
-    Receipt, Safety, Say, Session, Sharing, Side, Span, Spec, Status, Unsupported, Violation,
+    Receipt, Safety, Say, Session, Side, Span, Spec, Status, Unsupported, Violation,
 };
 
 /// How to get it wrong.
