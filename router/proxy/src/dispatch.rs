@@ -78,6 +78,7 @@ impl Errand<'_> {
             protocol: &self.served.protocol,
             session: &session,
             exclusive: head.bind != Bind::Free || !head.end,
+            apart: !copy && self.served.in_order && self.down.watch.is_apart(worker.now_us()),
             interest: self.served.table.response_interest(),
             place: self.down.number,
             packed: !copy,

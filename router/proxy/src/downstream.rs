@@ -1,6 +1,7 @@
 //! One downstream connection: its output, and the order in which its requests are answered. Upstream
 //! tasks append here; the connection's own task (`downstream_task`) moves the bytes.
 
+mod account;
 pub(crate) mod admission;
 mod affinity;
 mod parking;
@@ -13,6 +14,7 @@ use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 
 use meltemi_frame::{Codec, Fault, Message, Output, Reason, Receipt, Say, Session, Status};
@@ -22,6 +24,7 @@ use crate::call::Caller;
 use crate::call::delayed::Parked;
 use crate::config::view::ListenerView;
 use crate::context::WorkerContext;
+use crate::context::memory::Share;
 use crate::downstream::replies::{Piece, Replies};
 use crate::downstream::watch::Watch;
 use crate::telemetry::stats::listener;
@@ -42,6 +45,8 @@ pub(crate) struct Downstream {
     pub(crate) number: u64,
     /// When things happened on it.
     pub(crate) watch: Watch,
+    /// What it has reported of the bytes that it holds.
+    share: Share,
     /// Its listener, as of the configuration that it knows.
     view: RefCell<Rc<ListenerView>>,
     state: RefCell<State>,
@@ -50,6 +55,8 @@ pub(crate) struct Downstream {
 struct State {
     codec: Option<Box<dyn Codec>>,
     out: Output,
+    /// Bytes that the client has taken.
+    taken: u64,
     replies: Replies,
     in_flight: usize,
     waker: Option<Waker>,
@@ -113,10 +120,12 @@ impl Downstream {
             port,
             number,
             watch: Watch::default(),
+            share: Share::new(Arc::clone(&worker.services.memory)),
             view: RefCell::new(Rc::clone(view)),
             state: RefCell::new(State {
                 codec: None,
                 out: Output::new(),
+                taken: 0,
                 replies: Replies::new(false),
                 in_flight: 0,
                 waker: None,
@@ -358,6 +367,8 @@ impl Downstream {
                 state.last = codec.session();
             }
             state.replies = Replies::new(false);
+            self.watch.input.set(0);
+            self.account(&state);
             if let Some(rare) = &mut state.rare {
                 for waker in rare.waiting.drain(..) {
                     waker.wake();

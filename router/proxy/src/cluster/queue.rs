@@ -104,6 +104,7 @@ impl ClusterState {
                 protocol: &waiting.protocol,
                 session: &waiting.session,
                 exclusive: true,
+                apart: false,
                 interest: waiting.interest,
                 place: 0,
                 packed: true,

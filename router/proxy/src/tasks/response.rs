@@ -348,9 +348,9 @@ fn finish(
             }
             down.after_reply(upstream);
             upstream.done(worker);
-            // One that is not tied to the client has nothing more to do for it, and works for others now.
-            if upstream.is_pinned() {
-                paused = slow(upstream, down, None, pressure, false);
+            // One that has nothing more to do for the client works for others now.
+            if pressure == Pressure::Slow && (upstream.is_pinned() || upstream.goes_on_for(&down)) {
+                paused = slow(upstream, down, None, pressure, true);
             }
         }
         Who::Mirror(comparison) => {

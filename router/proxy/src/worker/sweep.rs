@@ -13,7 +13,7 @@ use crate::context::beat::COARSE;
 use crate::dispatch::retry;
 use crate::telemetry::stats::{cluster, listener};
 use crate::upstream::Upstream;
-use crate::worker::Worker;
+use crate::worker::{Worker, relief};
 
 /// How long a heartbeat may take at most; and how long a connection may owe answers without a byte before
 /// it is asked with one.
@@ -35,6 +35,7 @@ pub(crate) async fn run(worker: Rc<Worker>) {
             last_coarse = tokio::time::Instant::now();
             upstreams(&worker);
             downstreams(&worker);
+            worker.context.services.memory.refresh();
             fitness(&worker);
             if !worker.context.services.beat.is_pending() {
                 worker.trim();
@@ -76,6 +77,7 @@ fn requests(worker: &Rc<Worker>) {
         }
         state.make_way();
     }
+    pending |= relief::relieve(worker);
     if pending || worker.is_draining() {
         worker.context.services.beat.set_pending();
     }
@@ -175,6 +177,7 @@ fn downstreams(worker: &Rc<Worker>) {
     let downstreams = worker.downstreams.borrow().clone();
     let now = worker.context.now_us();
     for down in downstreams.iter().filter_map(Weak::upgrade) {
+        down.report();
         let watch = &down.watch;
         let view = down.view();
         let limits = &view.listener.limits;

@@ -21,6 +21,7 @@ use crate::config::view::{Kept, View};
 use crate::context::Services;
 use crate::context::beat::Beat;
 use crate::context::clock::Clock;
+use crate::context::memory::Memory;
 use crate::downstream::admission::Admission;
 use crate::ratelimit::RateLimits;
 use crate::telemetry::stats::Stats;
@@ -122,9 +123,11 @@ impl Bench {
                 access_log: None,
                 rate_limits: RateLimits::new(background.handle().clone(), Stats::default()),
                 tracer: None,
+                memory: Memory::new(usize::MAX, 1),
                 beat: Beat::start(background.handle()),
                 wrap,
             },
+            number: 0,
             snapshot: snapshot(upstream),
             load: Arc::clone(&load),
         };
