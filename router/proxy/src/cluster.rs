@@ -228,6 +228,12 @@ impl ClusterState {
             .unwrap_or(protocol.spec().sharing)
     }
 
+    /// Whether each client has connections of its own here, over which servers may call it.
+    #[inline]
+    pub(crate) fn is_owned(&self, protocol: &Arc<dyn Protocol>) -> bool {
+        self.sharing(protocol) == Sharing::Exclusive && protocol.calls_back()
+    }
+
     /// A connection to `endpoint`.
     pub(crate) fn acquire(
         self: &Rc<Self>,

@@ -4,6 +4,7 @@
 mod account;
 pub(crate) mod admission;
 mod affinity;
+mod own;
 mod parking;
 mod pressure;
 pub(crate) mod replies;
@@ -31,6 +32,7 @@ use crate::telemetry::stats::listener;
 use crate::upstream::Upstream;
 
 use affinity::Affinity;
+use own::Own;
 
 pub(crate) use affinity::{Trip, Way};
 pub(crate) use pressure::Pressure;
@@ -91,6 +93,8 @@ struct Rare {
     unparking: bool,
     /// Bytes of all that wait for something else.
     parked_bytes: usize,
+    /// Upstream connections of its own, and what servers ask over them.
+    own: Own,
     /// The upstream session of the last request, so that it is not composed again.
     composed: Option<(u64, u64, Session)>,
 }
@@ -103,6 +107,7 @@ impl Rare {
             && self.turn.is_none()
             && !self.unparking
             && self.held + self.parked_bytes == 0
+            && self.own.is_empty()
     }
 }
 
@@ -357,7 +362,7 @@ impl Downstream {
 
     /// The connection is gone: upstreams that work for it alone have nobody to work for.
     pub(crate) fn gone(&self) {
-        let (pinned, exclusive) = {
+        let (pinned, exclusive, own) = {
             let mut state = self.state.borrow_mut();
             state.closed = true;
             // Those that still work for it keep the rest alive for a while.
@@ -374,10 +379,12 @@ impl Downstream {
                     waker.wake();
                 }
             }
-            (state.pinned.take(), std::mem::take(&mut state.exclusive))
+            let own = state.rare.as_mut().map(|rare| rare.own.take());
+            let exclusive = std::mem::take(&mut state.exclusive);
+            (state.pinned.take(), exclusive, own.unwrap_or_default())
         };
         let exclusive = exclusive.into_iter().map(|(upstream, _)| upstream);
-        for upstream in pinned.into_iter().chain(exclusive) {
+        for upstream in pinned.into_iter().chain(exclusive).chain(own) {
             upstream.close(Fault::Reset);
         }
     }

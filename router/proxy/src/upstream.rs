@@ -73,6 +73,8 @@ pub(crate) struct State {
     /// A request is going out in pieces.
     sending: bool,
     pinned_to: Option<Weak<Downstream>>,
+    /// The client that it belongs to as long as that is connected.
+    owner: Option<Weak<Downstream>>,
     /// Why it was closed from this side.
     pub(crate) closed_for: Option<Fault>,
 }
@@ -131,6 +133,7 @@ impl Upstream {
                 exclusive,
                 sending: false,
                 pinned_to: None,
+                owner: None,
                 closed_for: None,
             }),
         });
@@ -245,7 +248,8 @@ impl Upstream {
         self.mute.set(false);
         let free = {
             let state = self.state.borrow();
-            state.exclusive && state.is_at_rest() && !self.kept.get()
+            let free = state.exclusive && state.owner.is_none();
+            free && state.is_at_rest() && !self.kept.get()
         };
         if free {
             self.cluster.release(worker, self);
@@ -310,6 +314,16 @@ impl Upstream {
             .pinned_to
             .as_ref()
             .and_then(Weak::upgrade)
+    }
+
+    /// Gives the connection to one client. Calls of the server go there.
+    pub(crate) fn set_owner(&self, down: &Rc<Downstream>) {
+        self.state.borrow_mut().owner = Some(Rc::downgrade(down));
+    }
+
+    /// The client that it belongs to.
+    pub(crate) fn owner(&self) -> Option<Rc<Downstream>> {
+        self.state.borrow().owner.as_ref().and_then(Weak::upgrade)
     }
 
     /// Unties it. One that is not clean is closed.

@@ -152,6 +152,11 @@ impl ClusterState {
         if let Some(client) = client.filter(|client| client.answers_in_order()) {
             client.goes_by(upstream, head.kind, false);
         }
+        if let Some(client) = waiting.call.down()
+            && upstream.cluster.is_owned(&waiting.protocol)
+        {
+            client.own(upstream);
+        }
         let down = waiting.call.caller().map(|caller| Rc::clone(&caller.down));
         if let Some(down) = &down {
             down.uses_alone(upstream, head.bind == Bind::Once);

@@ -325,12 +325,25 @@ impl DownstreamTask {
             }
             // Nothing is asked.
             Kind::Pong | Kind::GoAway => false,
+            Kind::Response => self.answer_to_server(message),
             // Codecs tell of these as malformed messages; nobody waits for one.
-            Kind::Response | Kind::Push => {
+            Kind::Push => {
                 self.view.group.add(listener::MALFORMED, 1);
                 false
             }
         }
+    }
+
+    /// The client answers a call of a server.
+    fn answer_to_server(&mut self, message: &mut Message<'_>) -> bool {
+        let id = message.head.id;
+        let Some((upstream, id)) = id.and_then(|id| self.down.answers_call(id)) else {
+            self.view.group.add(listener::MALFORMED, 1);
+            return false;
+        };
+        message.set_id(id);
+        self.send_piece(&upstream, message);
+        self.must_wait()
     }
 
     /// Takes over a new configuration for the messages that follow.

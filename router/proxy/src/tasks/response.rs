@@ -117,11 +117,8 @@ pub(crate) fn receive(
             upstream.endpoint.forget(upstream);
             None
         }
-        // A request from a server (a callback). It is not forwarded.
-        Kind::Request | Kind::OneWay => {
-            callbacks::refuse(upstream, message);
-            None
-        }
+        // A request from a server (a callback).
+        Kind::Request | Kind::OneWay => callbacks::called(upstream, message),
         Kind::Local => {
             upstream.cluster.group.add(cluster::STRAY, 1);
             None
@@ -374,7 +371,7 @@ fn restore_id(upstream: &Upstream, message: &mut Message<'_>, id: Option<i64>) {
 
 /// Whether the connection has to wait for its client. A shared one waits only if there is `more` of
 /// the response to come, and not for long.
-fn slow(
+pub(super) fn slow(
     upstream: &Upstream,
     down: Rc<Downstream>,
     seq: Option<u64>,

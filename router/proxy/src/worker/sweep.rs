@@ -113,9 +113,11 @@ fn upstreams(worker: &Rc<Worker>) {
         let heartbeat = !config.keepalive.is_zero() && upstream.protocol.spec().heartbeat;
         // A server that answers in order answers no heartbeat before the request that it works on.
         let asks = heartbeat && !(busy && upstream.answers_in_order());
-        if !busy && !config.idle_timeout.is_zero() && idle >= config.idle_timeout {
+        // What belongs to a client stays, as the server may call.
+        let owned = upstream.owner().is_some();
+        if !owned && !busy && !config.idle_timeout.is_zero() && idle >= config.idle_timeout {
             upstream.drain();
-        } else if !busy && is_unwanted(&upstream, &config, now) {
+        } else if !owned && !busy && is_unwanted(&upstream, &config, now) {
             if sessions.has_client(worker, &upstream) {
                 upstream.spare(now);
             } else {

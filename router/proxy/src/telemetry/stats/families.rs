@@ -63,7 +63,8 @@ family! {
     TIMEOUTS = counter("meltemi_upstream_timeouts", "Requests whose time ran out");
     RESETS = counter("meltemi_upstream_resets", "Requests whose connection ended before the response");
     STRAY = counter("meltemi_upstream_stray_responses", "Responses that answer nothing, or come too late");
-    SERVER_REQUESTS = counter("meltemi_upstream_server_requests", "Requests from servers to clients, which are not forwarded");
+    SERVER_REQUESTS = counter("meltemi_upstream_server_requests", "Requests from servers to clients that were not forwarded, as no client has the connection for itself");
+    CALLBACKS = counter("meltemi_upstream_callbacks", "Requests from servers that were forwarded to the client that has the connection for itself");
     CONNECTS = counter("meltemi_upstream_connections", "Upstream connections made");
     CONNECT_FAILURES = counter("meltemi_upstream_connect_failures", "Upstream connections that could not be made");
     ACTIVE = gauge("meltemi_upstream_connections_active", "Upstream connections open or being made now");
