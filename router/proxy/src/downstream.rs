@@ -15,7 +15,6 @@ use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Waker;
 
 use meltemi_frame::{Codec, Fault, Message, Output, Reason, Receipt, Say, Session, Status};
@@ -57,8 +56,6 @@ pub(crate) struct Downstream {
 struct State {
     codec: Option<Box<dyn Codec>>,
     out: Output,
-    /// Bytes that the client has taken.
-    taken: u64,
     replies: Replies,
     in_flight: usize,
     waker: Option<Waker>,
@@ -81,6 +78,8 @@ struct State {
 struct Rare {
     /// Upstream tasks that wait until this client has read.
     waiting: Vec<Waker>,
+    /// Bytes that the client has read since there is somebody to wait for it.
+    taken: u64,
     /// Requests that wait before they are sent, and those of them that wait for a connection, and that
     /// block.
     held: usize,
@@ -125,12 +124,11 @@ impl Downstream {
             port,
             number,
             watch: Watch::default(),
-            share: Share::new(Arc::clone(&worker.services.memory)),
+            share: Share::default(),
             view: RefCell::new(Rc::clone(view)),
             state: RefCell::new(State {
                 codec: None,
                 out: Output::new(),
-                taken: 0,
                 replies: Replies::new(false),
                 in_flight: 0,
                 waker: None,

@@ -20,7 +20,7 @@ use crate::call::{Call, Place};
 use crate::cluster::endpoint::EndpointState;
 use crate::cluster::{ClusterState, Need};
 use crate::context::WorkerContext;
-use crate::context::memory::Share;
+use crate::context::memory::{Memory, Share};
 use crate::downstream::Downstream;
 use crate::telemetry::stats::cluster;
 use crate::upstream::calls::{Calls, Unsent};
@@ -53,6 +53,7 @@ pub(crate) struct Upstream {
     input: Cell<usize>,
     /// What it has reported of the bytes that it holds.
     share: Share,
+    memory: Arc<Memory>,
 }
 
 pub(crate) struct State {
@@ -116,7 +117,8 @@ impl Upstream {
             slow: Cell::new(false),
             asked: Cell::new(false),
             input: Cell::new(0),
-            share: Share::new(Arc::clone(&worker.services.memory)),
+            share: Share::default(),
+            memory: Arc::clone(&worker.services.memory),
             state: RefCell::new(State {
                 codec: need
                     .protocol

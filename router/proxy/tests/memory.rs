@@ -118,7 +118,7 @@ fn whoever_holds_most_is_cut_off_where_others_cannot_wait() {
     for (client, mebibytes) in clients.iter_mut().zip([40, 24, 1]) {
         client.send(&get(mebibytes));
         // In this order.
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(10));
     }
     let mut upstream = Line::new(connections.recv_timeout(PATIENCE).unwrap());
     for mebibytes in [40, 24, 1] {

@@ -133,53 +133,33 @@ impl Memory {
     }
 }
 
-/// What one connection has reported of what it holds.
-#[derive(Debug)]
-pub(crate) struct Share {
-    memory: Arc<Memory>,
-    reported: Cell<usize>,
-}
+/// What one connection has reported of what it holds. Its owner reports 0 before it is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Share(Cell<usize>);
 
 impl Share {
-    pub(crate) const fn new(memory: Arc<Memory>) -> Self {
-        Self {
-            memory,
-            reported: Cell::new(0),
-        }
-    }
-
     /// Reports `bytes` if they differ much from what was reported last. Returns by how much the reported
     /// number has grown; wraps where it fell.
     #[inline]
-    pub(crate) fn report_roughly(&self, bytes: usize) -> usize {
-        if bytes.abs_diff(self.reported.get()) < STEP {
+    pub(crate) fn report_roughly(&self, memory: &Memory, bytes: usize) -> usize {
+        if bytes.abs_diff(self.0.get()) < STEP {
             return 0;
         }
-        self.report(bytes)
+        self.report(memory, bytes)
     }
 
     /// Reports `bytes`. Returns by how much the reported number has grown; wraps where it fell.
-    pub(crate) fn report(&self, bytes: usize) -> usize {
-        let more = bytes.wrapping_sub(self.reported.replace(bytes));
+    pub(crate) fn report(&self, memory: &Memory, bytes: usize) -> usize {
+        let more = bytes.wrapping_sub(self.0.replace(bytes));
         if more != 0 {
-            self.memory.change(more);
+            memory.change(more);
         }
         more
     }
 
-    pub(crate) fn memory(&self) -> &Memory {
-        &self.memory
-    }
-
     #[cfg(test)]
-    pub(crate) const fn reported(&self) -> usize {
-        self.reported.get()
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.report(0);
+    const fn reported(&self) -> usize {
+        self.0.get()
     }
 }
 
@@ -192,23 +172,20 @@ mod tests {
     #[test]
     fn whoever_holds_most_is_stopped_first_and_the_others_when_less_is_left() {
         let memory = Memory::new(256 * MIB, 1);
-        let (large, small) = (
-            Share::new(Arc::clone(&memory)),
-            Share::new(Arc::clone(&memory)),
-        );
-        large.report(120 * MIB);
-        small.report(5 * MIB);
+        let (large, small) = (Share::default(), Share::default());
+        large.report(&memory, 120 * MIB);
+        small.report(&memory, 5 * MIB);
         assert_eq!(memory.allowance(), usize::MAX);
-        large.report(160 * MIB);
+        large.report(&memory, 160 * MIB);
         let allowance = memory.allowance();
         assert!(allowance < large.reported() && allowance > small.reported());
-        large.report(250 * MIB);
+        large.report(&memory, 250 * MIB);
         assert!(memory.allowance() < small.reported());
         assert_eq!(memory.shortage(), Shortage::Tight);
-        small.report(20 * MIB);
+        small.report(&memory, 20 * MIB);
         assert_eq!(memory.shortage(), Shortage::Over);
         assert_eq!(memory.allowance(), LEAST);
-        drop(large);
+        large.report(&memory, 0);
         assert_eq!(memory.allowance(), usize::MAX);
         assert_eq!(memory.total(), 20 * MIB);
     }
@@ -217,14 +194,12 @@ mod tests {
     fn connections_that_obey_stay_below_the_bound_however_many_they_are() {
         for count in [1, 10, 1000] {
             let memory = Memory::new(256 * MIB, 1);
-            let shares: Vec<_> = (0..count)
-                .map(|_| Share::new(Arc::clone(&memory)))
-                .collect();
+            let shares: Vec<_> = (0..count).map(|_| Share::default()).collect();
             for _ in 0..300 * MIB / STEP {
                 let mut grew = false;
                 for share in &shares {
                     if share.reported() < memory.allowance() {
-                        share.report(share.reported() + STEP);
+                        share.report(&memory, share.reported() + STEP);
                         grew = true;
                     }
                 }
@@ -239,11 +214,11 @@ mod tests {
     #[test]
     fn small_changes_are_not_reported() {
         let memory = Memory::new(256 * MIB, 1);
-        let share = Share::new(Arc::clone(&memory));
-        assert_eq!(share.report_roughly(1000), 0);
+        let share = Share::default();
+        assert_eq!(share.report_roughly(&memory, 1000), 0);
         assert_eq!(memory.total(), 0);
-        assert_eq!(share.report_roughly(STEP), STEP);
-        assert_eq!(share.report_roughly(0), STEP.wrapping_neg());
+        assert_eq!(share.report_roughly(&memory, STEP), STEP);
+        assert_eq!(share.report_roughly(&memory, 0), STEP.wrapping_neg());
         assert_eq!(memory.total(), 0);
     }
 

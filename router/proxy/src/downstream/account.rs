@@ -12,13 +12,15 @@ impl Downstream {
     /// Bytes that wait for the client, or of it.
     fn holds(&self, state: &State) -> usize {
         let parked = state.rare.as_ref().map_or(0, |rare| rare.parked_bytes);
-        state.waits() + parked + self.watch.input.get()
+        state.waits() + parked + self.watch.input.get() as usize
     }
 
     /// Reports what the connection holds, if that has changed much.
     #[inline]
     pub(super) fn account(&self, state: &State) {
-        let more = self.share.report_roughly(self.holds(state));
+        let more = self
+            .share
+            .report_roughly(&self.worker.services.memory, self.holds(state));
         if more != 0 {
             self.note_change(more);
         }
@@ -34,7 +36,10 @@ impl Downstream {
 
     /// Reports what the connection holds.
     pub(crate) fn report(&self) {
-        let more = self.share.report(self.holds(&self.state.borrow()));
+        let more = {
+            let held = self.holds(&self.state.borrow());
+            self.share.report(&self.worker.services.memory, held)
+        };
         if more != 0 {
             self.note_change(more);
         }
@@ -43,8 +48,8 @@ impl Downstream {
     /// Bytes of the client wait that make no whole message yet, or that nobody takes.
     #[inline]
     pub(crate) fn note_input(&self, bytes: usize) {
-        let before = self.watch.input.replace(bytes);
-        if before != bytes {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        if self.watch.input.replace(bytes) != bytes {
             self.account(&self.state.borrow());
         }
     }
@@ -87,7 +92,7 @@ impl Downstream {
 
 impl Drop for Downstream {
     fn drop(&mut self) {
-        let rest = self.share.report(0);
+        let rest = self.share.report(&self.worker.services.memory, 0);
         if rest != 0 {
             self.count(listener::WAITING, rest as u64);
         }

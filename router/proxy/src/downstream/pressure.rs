@@ -59,9 +59,13 @@ impl Downstream {
         self.state.borrow().waits() > limit - limit / 4
     }
 
-    /// Bytes that the client has taken since it connected.
+    /// Bytes that the client has read, since upstreams wait for it.
     pub(crate) fn taken(&self) -> u64 {
-        self.state.borrow().taken
+        self.state
+            .borrow()
+            .rare
+            .as_ref()
+            .map_or(0, |rare| rare.taken)
     }
 
     /// Whether the upstream that sends the reply `seq`, or what answers nothing, has to wait for
@@ -86,7 +90,10 @@ impl Downstream {
         }
         let before = state.out.len();
         let result = write(&mut state.out);
-        state.taken += (before - state.out.len()) as u64;
+        let taken = before - state.out.len();
+        if let Some(rare) = &mut state.rare {
+            rare.taken += taken as u64;
+        }
         self.account(&state);
         // What is held may leave only after what they send: they find out themselves.
         let State { rare, out, .. } = &mut *state;

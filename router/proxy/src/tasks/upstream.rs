@@ -240,11 +240,7 @@ impl UpstreamTask {
         if self.upstream.serves_only(&paused.down) {
             return true;
         }
-        paused
-            .down
-            .watch
-            .held_up_us
-            .set(self.worker.now_us().max(1));
+        paused.down.watch.note_held_up(self.worker.now_us());
         if self.patience.lasts(cx) {
             return true;
         }

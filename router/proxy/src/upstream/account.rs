@@ -11,16 +11,18 @@ use crate::telemetry::stats::cluster;
 impl Upstream {
     /// Bytes that may wait to be written before downstreams have to wait.
     pub(super) fn cap(&self) -> usize {
-        self.cap.min(self.share.memory().allowance())
+        self.cap.min(self.memory.allowance())
     }
 
     /// Reports what the connection holds, of which `out` bytes are in its output, if that has changed much.
     #[inline]
     pub(crate) fn account(&self, worker: &WorkerContext, out: usize) {
-        let more = self.share.report_roughly(out + self.input.get());
+        let more = self
+            .share
+            .report_roughly(&self.memory, out + self.input.get());
         if more != 0 {
             self.note_change(more);
-            if worker.services.memory.shortage() > Shortage::None {
+            if self.memory.shortage() > Shortage::None {
                 worker.something_pending();
             }
         }
@@ -38,7 +40,7 @@ impl Upstream {
 
     /// Reports what the connection holds.
     pub(crate) fn report(&self) {
-        let more = self.share.report(self.held_bytes());
+        let more = self.share.report(&self.memory, self.held_bytes());
         if more != 0 {
             self.note_change(more);
         }
@@ -57,7 +59,7 @@ impl Upstream {
     /// The connection holds nothing any more.
     pub(super) fn report_nothing(&self) {
         self.input.set(0);
-        let more = self.share.report(0);
+        let more = self.share.report(&self.memory, 0);
         if more != 0 {
             self.note_change(more);
         }
@@ -70,7 +72,7 @@ impl Upstream {
             endpoint = %self.endpoint.address,
             cluster = %self.cluster.config.borrow().name,
             bytes = self.held_bytes(),
-            bound = self.share.memory().bound(),
+            bound = self.memory.bound(),
             "upstream connection closed: memory is short, and more waits here than elsewhere; \
              `--memory` allows more"
         );

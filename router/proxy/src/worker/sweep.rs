@@ -100,6 +100,7 @@ fn upstreams(worker: &Rc<Worker>) {
     let now = worker.context.now_us();
     let mut sessions = Sessions::default();
     for upstream in upstreams {
+        upstream.report();
         let config = Arc::clone(&upstream.cluster.config.borrow());
         if upstream.is_pinned() || !upstream.accepts() {
             continue;
