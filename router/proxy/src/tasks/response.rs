@@ -379,5 +379,10 @@ pub(super) fn slow(
     more: bool,
 ) -> Option<Paused> {
     let shared = !(upstream.is_pinned() || upstream.is_exclusive());
-    (pressure == Pressure::Slow && (more || !shared)).then_some(Paused { down, seq, shared })
+    let waits = pressure == Pressure::Slow && (more || !shared);
+    if waits && shared {
+        // At once: requests of others must not come here and wait, too.
+        upstream.set_slow(true);
+    }
+    waits.then_some(Paused { down, seq, shared })
 }

@@ -88,11 +88,12 @@ impl Calls {
             }
     }
 
-    /// Whether the next answer is for this client; where answers come as they like, whether one of them is.
+    /// Whether the next answer is for this client; where answers come as they like,
+    /// whether all of them are.
     pub(crate) fn go_on_for(&mut self, down: &Rc<Downstream>) -> bool {
         let is_of = |call: &Call| call.down().is_some_and(|other| Rc::ptr_eq(other, down));
         match self {
-            Self::ById(pending) => pending.iter().any(is_of),
+            Self::ById(_) => self.are_all_of(down),
             Self::InOrder(fifo) => {
                 matches!(fifo.front_mut(), Some(Turn::Caller(call)) if is_of(call))
             }
