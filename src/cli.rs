@@ -51,6 +51,11 @@ pub(crate) struct RunArguments {
     /// Worker threads; 0: one per core.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) workers: usize,
+    /// How much memory bytes that wait for clients and upstreams may take, such as `256MiB` or `2GiB`. Above it
+    /// those that hold most are cut off. Default: a quarter of the memory of the machine or of its control
+    /// group, whichever is less.
+    #[arg(long, value_name = "SIZE", env = "MELTEMI_MEMORY", value_parser = size)]
+    pub(crate) memory: Option<u64>,
     /// Where the admin server listens (`/ready`, `/stats/prometheus`, `/config_dump`, `/clusters`);
     /// port 0: one that is free; `off`: nowhere.
     #[arg(long, default_value = "127.0.0.1:15000", value_name = "ADDRESS", value_parser = admin)]
@@ -214,6 +219,25 @@ fn pair(text: &str) -> Result<(String, String), String> {
         .ok_or_else(|| "not of the form NAME=VALUE".to_owned())
 }
 
+/// The least bound on memory that leaves room for a few large messages.
+const LEAST_MEMORY: u64 = 16 << 20;
+
+fn size(text: &str) -> Result<u64, String> {
+    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40)];
+    let unit = units.iter().find_map(|(unit, shift)| {
+        let number = text.strip_suffix(unit)?;
+        Some((number, *shift))
+    });
+    let (number, shift) = unit.unwrap_or((text, 0));
+    let bytes = number.parse::<u64>().ok();
+    let bytes = bytes.and_then(|number| number.checked_mul(1 << shift));
+    let bytes = bytes.ok_or_else(|| "not a size such as 268435456, 256MiB or 2GiB".to_owned())?;
+    if bytes < LEAST_MEMORY {
+        return Err("less than 16MiB, which some messages take alone".to_owned());
+    }
+    Ok(bytes)
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     meltemi_config::parse_duration(text)
         .ok_or_else(|| "not a duration such as 250ms, 30s or 1h30m".to_owned())
@@ -239,6 +263,24 @@ mod tests {
         assert!(
             locality("a/b/c/d").is_err() && locality("a//c").is_err() && locality("/").is_err()
         );
+    }
+
+    #[test]
+    fn sizes_have_units_and_a_least_value() {
+        assert_eq!(size("256MiB"), Ok(256 << 20));
+        assert_eq!(size("2GiB"), Ok(2 << 30));
+        assert_eq!(size("33554432"), Ok(32 << 20));
+        for wrong in [
+            "",
+            "5",
+            "1MiB",
+            "256MB",
+            "-1GiB",
+            "99999999999TiB",
+            "1.5GiB",
+        ] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::time::Duration;
 use meltemi_config::{Config, Severity};
 use meltemi_controller::{Builtins, Outcome, Watch, WatchOptions, dump};
 use meltemi_proxy::{
-    AccessLog, Admin, AdminOptions, LogFormat, LogTarget, Options, Proxy, Tracing,
+    AccessLog, Admin, AdminOptions, LogFormat, LogTarget, MemoryBound, Options, Proxy, Tracing,
+    default_bound,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -118,7 +119,20 @@ fn start(arguments: &RunArguments, builtins: &Builtins) -> Result<(Proxy, Admin)
     let Some(config) = &outcome.config else {
         return Err("the configuration is refused; `meltemi check` tells the same".to_owned());
     };
+    let memory = match arguments.memory {
+        Some(bytes) => MemoryBound {
+            bytes,
+            origin: "--memory".to_owned(),
+        },
+        None => default_bound(),
+    };
+    tracing::info!(
+        bytes = memory.bytes,
+        from = memory.origin,
+        "memory: the bound of bytes that wait for clients and upstreams"
+    );
     let options = Options {
+        memory: Some(memory.bytes),
         workers: arguments.workers,
         access_log: access_log(arguments)?,
         tracing: tracing(arguments),

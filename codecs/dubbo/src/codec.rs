@@ -70,24 +70,8 @@ impl DubboCodec {
             })
         })?;
         let length = body.saturating_add(LENGTH);
-        let kind = match (self.side, header.is_request()) {
-            _ if header.is_event() => None,
-            (Side::Server, false) => Some("response"),
-            // A call from a server (a callback argument) is the router's to refuse.
-            _ => None,
-        };
-        if let Some(kind) = kind {
-            return Err(DecodeError::Message {
-                violation: Violation::WrongSide {
-                    kind,
-                    from: self.side.peer(),
-                },
-                length,
-                answer: None,
-            });
-        }
         // Responses of any size stream through; everything else must fit.
-        let streams = self.side == Side::Client && !header.is_event();
+        let streams = self.side == Side::Client && !header.is_event() && !header.is_request();
         if length > self.limits.frame && !streams {
             return Err(lost(Violation::TooLarge {
                 length: length as u64,
@@ -238,7 +222,9 @@ impl Codec for DubboCodec {
         };
         let length = self.extent(header)?;
 
-        let holds = if want >= Interest::Headers || header.is_event() {
+        // A call from a server (a callback argument) and its answer come whole.
+        let backwards = header.is_request() == (self.side == Side::Client);
+        let holds = if want >= Interest::Headers || header.is_event() || backwards {
             self.limits.frame.max(self.limits.hold)
         } else {
             self.limits.hold

@@ -61,6 +61,10 @@ impl Default for Dubbo {
 }
 
 impl Protocol for Dubbo {
+    fn calls_back(&self) -> bool {
+        true
+    }
+
     fn spec(&self) -> &Spec {
         &self.spec
     }

@@ -360,16 +360,22 @@ fn whoever_waits_is_answered() {
         }
     ));
     assert_eq!(answered(&error), Some(Some(9)));
+}
 
-    let error = failure(Side::Server, &frame(2, 20, 9, b"\x92"));
-    assert!(matches!(
-        error,
-        DecodeError::Message {
-            violation: Violation::WrongSide { .. },
-            length: 17,
-            answer: None
-        }
-    ));
+#[test]
+fn an_answer_of_a_client_is_a_response() {
+    decode(Side::Server, &frame(2, 20, 9, b"\x91\x92"), |message| {
+        assert_eq!(message.head.kind, Kind::Response);
+        assert_eq!(message.head.id, Some(9));
+    });
+    // It is held whole, however large, up to the limit.
+    let large = frame(
+        2,
+        20,
+        9,
+        &[&[0x91, b'B', 0xff, 0xff][..], &[0; 0xffff]].concat(),
+    );
+    decode(Side::Server, &large, |message| assert!(message.head.end));
 }
 
 #[test]

@@ -126,7 +126,7 @@ pub(super) static DESTINATION_POLICY: Kind = Kind {
             Field::new(
                 "sharing",
                 &Shape::Choice(&["exclusive", "pipelined", "multiplexed"]),
-                "How requests share connections: one at a time, many answered in order, many told apart by id.",
+                "How requests share connections: one at a time, many answered in order, many told apart by id. Where servers may call their clients (Dubbo), `exclusive` gives each client a connection of its own for each endpoint, over which they can.",
             )
             .default("as the protocol declares"),
             Field::new(

@@ -62,6 +62,14 @@ pub trait Protocol: Send + Sync + 'static {
         ))
     }
 
+    /// Whether servers call their clients over the connections that the clients have made (callbacks). Such
+    /// calls are forwarded where a client has connections of its own
+    /// ([`Sharing::Exclusive`](crate::Sharing::Exclusive)). The codec decodes them on
+    /// [`Side::Client`], and their answers on [`Side::Server`], whole.
+    fn calls_back(&self) -> bool {
+        false
+    }
+
     /// How one request is split over several endpoints, if the protocol can.
     fn fanout(&self) -> Option<&dyn Fanout> {
         None

@@ -50,6 +50,8 @@ pub(crate) struct Need<'a> {
     pub(crate) session: &'a Session,
     /// Nobody else may use the connection at the same time.
     pub(crate) exclusive: bool,
+    /// Nobody else should use it: others would wait for the client.
+    pub(crate) apart: bool,
     /// How deep responses must be looked at.
     pub(crate) interest: Interest,
     /// The client's number: the shared connection that it uses when all are busy.
@@ -226,6 +228,12 @@ impl ClusterState {
             .unwrap_or(protocol.spec().sharing)
     }
 
+    /// Whether each client has connections of its own here, over which servers may call it.
+    #[inline]
+    pub(crate) fn is_owned(&self, protocol: &Arc<dyn Protocol>) -> bool {
+        self.sharing(protocol) == Sharing::Exclusive && protocol.calls_back()
+    }
+
     /// A connection to `endpoint`.
     pub(crate) fn acquire(
         self: &Rc<Self>,
@@ -235,13 +243,14 @@ impl ClusterState {
     ) -> Acquired {
         let limits = self.config.borrow().limits;
         let exclusive = need.exclusive || self.sharing(need.protocol) == Sharing::Exclusive;
-        if !exclusive
+        let alone = exclusive || need.apart;
+        if !alone
             && let Some(upstream) = endpoint.find_shared(worker, need, limits.shared_connections)
         {
             return Acquired::Upstream(upstream);
         }
         if let Some(upstream) = endpoint.take_idle(need) {
-            if !exclusive {
+            if !alone {
                 upstream.become_shared();
                 endpoint.share(&upstream);
             }
@@ -263,8 +272,8 @@ impl ClusterState {
             }
             self.counters.connections.add();
         }
-        let upstream = Upstream::connect(worker, self, endpoint, need, exclusive);
-        if !exclusive {
+        let upstream = Upstream::connect(worker, self, endpoint, need, alone);
+        if !alone {
             endpoint.share(&upstream);
         }
         Acquired::Upstream(upstream)

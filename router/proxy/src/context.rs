@@ -3,6 +3,7 @@
 
 pub(crate) mod beat;
 pub(crate) mod clock;
+pub(crate) mod memory;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ use crate::transport::stream::Wrap;
 
 use beat::Beat;
 use clock::Clock;
+use memory::{Memory, Relief};
 
 /// What a process gives each of its workers.
 pub(crate) struct Services {
@@ -30,6 +32,8 @@ pub(crate) struct Services {
     pub(crate) rate_limits: Arc<RateLimits>,
     pub(crate) beat: Arc<Beat>,
     pub(crate) clock: Clock,
+    /// The memory for bytes that wait, of the process.
+    pub(crate) memory: Arc<Memory>,
     /// What connections travel through.
     pub(crate) wrap: Wrap,
 }
@@ -38,6 +42,8 @@ pub(crate) struct Services {
 pub(crate) struct WorkerContext {
     pub(crate) services: Services,
     pub(crate) buffer: ReadBuffer,
+    /// What the worker knows of a shortage of memory.
+    pub(crate) relief: Relief,
     now_us: Cell<u64>,
     random: RefCell<fastrand::Rng>,
     codec_limits: Cell<Limits>,
@@ -45,10 +51,12 @@ pub(crate) struct WorkerContext {
 }
 
 impl WorkerContext {
-    pub(crate) fn new(services: Services) -> Self {
+    /// `number`: which of the workers it is.
+    pub(crate) fn new(services: Services, number: usize) -> Self {
         Self {
             services,
             buffer: ReadBuffer::new(),
+            relief: Relief::new(number),
             now_us: Cell::new(1),
             random: RefCell::new(fastrand::Rng::new()),
             codec_limits: Cell::default(),

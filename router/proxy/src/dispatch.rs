@@ -78,6 +78,7 @@ impl Errand<'_> {
             protocol: &self.served.protocol,
             session: &session,
             exclusive: head.bind != Bind::Free || !head.end,
+            apart: !copy && self.served.in_order && self.down.watch.is_apart(worker.now_us()),
             interest: self.served.table.response_interest(),
             place: self.down.number,
             packed: !copy,
@@ -136,6 +137,11 @@ impl Errand<'_> {
             }
             Tie::None { fresh } => fresh,
         };
+        let owned = !copy && cluster.is_owned(&self.served.protocol);
+        if owned && let Some(upstream) = self.down.own_at(&endpoint, &need) {
+            upstream.set_interest(need.interest);
+            return self.send(message, call, &upstream);
+        }
         let upstream = match cluster.acquire(worker, &endpoint, &need) {
             Acquired::Upstream(upstream) => upstream,
             Acquired::Busy if copy => {
@@ -160,6 +166,9 @@ impl Errand<'_> {
         };
         if !copy && (self.served.in_order || !upstream.is_exclusive()) {
             self.down.goes_by(&upstream, head.kind, fresh);
+        }
+        if owned {
+            self.down.own(&upstream);
         }
         if head.bind == Bind::Pin && !copy {
             self.down.pin(&upstream);

@@ -1,8 +1,10 @@
 //! One downstream connection: its output, and the order in which its requests are answered. Upstream
 //! tasks append here; the connection's own task (`downstream_task`) moves the bytes.
 
+mod account;
 pub(crate) mod admission;
 mod affinity;
+mod own;
 mod parking;
 mod pressure;
 pub(crate) mod replies;
@@ -22,12 +24,14 @@ use crate::call::Caller;
 use crate::call::delayed::Parked;
 use crate::config::view::ListenerView;
 use crate::context::WorkerContext;
+use crate::context::memory::Share;
 use crate::downstream::replies::{Piece, Replies};
 use crate::downstream::watch::Watch;
 use crate::telemetry::stats::listener;
 use crate::upstream::Upstream;
 
 use affinity::Affinity;
+use own::Own;
 
 pub(crate) use affinity::{Trip, Way};
 pub(crate) use pressure::Pressure;
@@ -42,6 +46,8 @@ pub(crate) struct Downstream {
     pub(crate) number: u64,
     /// When things happened on it.
     pub(crate) watch: Watch,
+    /// What it has reported of the bytes that it holds.
+    share: Share,
     /// Its listener, as of the configuration that it knows.
     view: RefCell<Rc<ListenerView>>,
     state: RefCell<State>,
@@ -72,6 +78,8 @@ struct State {
 struct Rare {
     /// Upstream tasks that wait until this client has read.
     waiting: Vec<Waker>,
+    /// Bytes that the client has read since there is somebody to wait for it.
+    taken: u64,
     /// Requests that wait before they are sent, and those of them that wait for a connection, and that
     /// block.
     held: usize,
@@ -84,6 +92,8 @@ struct Rare {
     unparking: bool,
     /// Bytes of all that wait for something else.
     parked_bytes: usize,
+    /// Upstream connections of its own, and what servers ask over them.
+    own: Own,
     /// The upstream session of the last request, so that it is not composed again.
     composed: Option<(u64, u64, Session)>,
 }
@@ -96,6 +106,7 @@ impl Rare {
             && self.turn.is_none()
             && !self.unparking
             && self.held + self.parked_bytes == 0
+            && self.own.is_empty()
     }
 }
 
@@ -113,6 +124,7 @@ impl Downstream {
             port,
             number,
             watch: Watch::default(),
+            share: Share::default(),
             view: RefCell::new(Rc::clone(view)),
             state: RefCell::new(State {
                 codec: None,
@@ -348,7 +360,7 @@ impl Downstream {
 
     /// The connection is gone: upstreams that work for it alone have nobody to work for.
     pub(crate) fn gone(&self) {
-        let (pinned, exclusive) = {
+        let (pinned, exclusive, own) = {
             let mut state = self.state.borrow_mut();
             state.closed = true;
             // Those that still work for it keep the rest alive for a while.
@@ -358,15 +370,19 @@ impl Downstream {
                 state.last = codec.session();
             }
             state.replies = Replies::new(false);
+            self.watch.input.set(0);
+            self.account(&state);
             if let Some(rare) = &mut state.rare {
                 for waker in rare.waiting.drain(..) {
                     waker.wake();
                 }
             }
-            (state.pinned.take(), std::mem::take(&mut state.exclusive))
+            let own = state.rare.as_mut().map(|rare| rare.own.take());
+            let exclusive = std::mem::take(&mut state.exclusive);
+            (state.pinned.take(), exclusive, own.unwrap_or_default())
         };
         let exclusive = exclusive.into_iter().map(|(upstream, _)| upstream);
-        for upstream in pinned.into_iter().chain(exclusive) {
+        for upstream in pinned.into_iter().chain(exclusive).chain(own) {
             upstream.close(Fault::Reset);
         }
     }

@@ -24,6 +24,7 @@ mod worker;
 
 pub use admin::{Admin, AdminError, AdminOptions};
 pub use cluster::counters::Counted;
+pub use context::memory::{MemoryBound, default_bound};
 pub use health::{ProbeError, ProbeTarget, Prober, probe};
 pub use proxy::{Options, Proxy, StartError};
 pub use telemetry::access_log::{AccessLog, LogFormat, LogTarget};

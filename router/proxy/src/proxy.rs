@@ -17,6 +17,7 @@ use crate::config::snapshot::{Lasting, Snapshot};
 use crate::context::Services;
 use crate::context::beat::Beat;
 use crate::context::clock::Clock;
+use crate::context::memory::{Memory, default_bound};
 use crate::proxy::acceptor::{Acceptor, Lane, Wanted};
 use crate::proxy::probing::Probing;
 use crate::ratelimit::{self, RateLimits};
@@ -35,6 +36,8 @@ pub struct Options {
     pub access_log: Option<AccessLog>,
     /// Where traces go, if they go anywhere.
     pub tracing: Option<Tracing>,
+    /// How much memory bytes that wait may take, in bytes; `None`: see [`default_bound`].
+    pub memory: Option<u64>,
 }
 
 /// How long the last spans may take to reach the collector when the proxy has drained.
@@ -154,6 +157,8 @@ impl Proxy {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             count => count,
         };
+        let bound = options.memory.unwrap_or_else(|| default_bound().bytes);
+        let memory = Memory::new(usize::try_from(bound).unwrap_or(usize::MAX), count);
         let mut lanes = Vec::with_capacity(count);
         let mut threads = Vec::with_capacity(count);
         for number in 0..count {
@@ -165,10 +170,12 @@ impl Proxy {
                     access_log: options.access_log.clone(),
                     rate_limits: Arc::clone(&rate_limits),
                     tracer: tracer.clone(),
+                    memory: Arc::clone(&memory),
                     beat: Beat::start(&runtime),
                     clock,
                     wrap: Stream::from,
                 },
+                number,
                 snapshot: Arc::clone(&snapshot),
                 load: Arc::clone(&load),
             };

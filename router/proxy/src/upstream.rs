@@ -1,6 +1,7 @@
 //! One upstream connection: its output, and who waits for what on it. Downstream tasks append here;
 //! the connection's own task (`upstream_task`) moves the bytes.
 
+mod account;
 pub(crate) mod calls;
 pub(crate) mod connector;
 mod ending;
@@ -19,6 +20,7 @@ use crate::call::{Call, Place};
 use crate::cluster::endpoint::EndpointState;
 use crate::cluster::{ClusterState, Need};
 use crate::context::WorkerContext;
+use crate::context::memory::{Memory, Share};
 use crate::downstream::Downstream;
 use crate::telemetry::stats::cluster;
 use crate::upstream::calls::{Calls, Unsent};
@@ -47,6 +49,11 @@ pub(crate) struct Upstream {
     slow: Cell<bool>,
     /// A heartbeat is not answered yet.
     asked: Cell<bool>,
+    /// Bytes of messages that are not whole yet, or not taken.
+    input: Cell<usize>,
+    /// What it has reported of the bytes that it holds.
+    share: Share,
+    memory: Arc<Memory>,
 }
 
 pub(crate) struct State {
@@ -67,6 +74,8 @@ pub(crate) struct State {
     /// A request is going out in pieces.
     sending: bool,
     pinned_to: Option<Weak<Downstream>>,
+    /// The client that it belongs to as long as that is connected.
+    owner: Option<Weak<Downstream>>,
     /// Why it was closed from this side.
     pub(crate) closed_for: Option<Fault>,
 }
@@ -107,6 +116,9 @@ impl Upstream {
             kept: Cell::new(false),
             slow: Cell::new(false),
             asked: Cell::new(false),
+            input: Cell::new(0),
+            share: Share::default(),
+            memory: Arc::clone(&worker.services.memory),
             state: RefCell::new(State {
                 codec: need
                     .protocol
@@ -123,6 +135,7 @@ impl Upstream {
                 exclusive,
                 sending: false,
                 pinned_to: None,
+                owner: None,
                 closed_for: None,
             }),
         });
@@ -227,7 +240,8 @@ impl Upstream {
         {
             waker.wake_by_ref();
         }
-        Ok(after > self.cap)
+        self.account(worker, after);
+        Ok(after > self.cap())
     }
 
     /// Something has ended here: if nothing else goes on, and the connection is nobody's, it goes
@@ -236,7 +250,8 @@ impl Upstream {
         self.mute.set(false);
         let free = {
             let state = self.state.borrow();
-            state.exclusive && state.is_at_rest() && !self.kept.get()
+            let free = state.exclusive && state.owner.is_none();
+            free && state.is_at_rest() && !self.kept.get()
         };
         if free {
             self.cluster.release(worker, self);
@@ -303,6 +318,16 @@ impl Upstream {
             .and_then(Weak::upgrade)
     }
 
+    /// Gives the connection to one client. Calls of the server go there.
+    pub(crate) fn set_owner(&self, down: &Rc<Downstream>) {
+        self.state.borrow_mut().owner = Some(Rc::downgrade(down));
+    }
+
+    /// The client that it belongs to.
+    pub(crate) fn owner(&self) -> Option<Rc<Downstream>> {
+        self.state.borrow().owner.as_ref().and_then(Weak::upgrade)
+    }
+
     /// Unties it. One that is not clean is closed.
     pub(crate) fn unpin(self: &Rc<Self>, worker: &Rc<WorkerContext>, clean: bool) {
         self.state.borrow_mut().pinned_to = None;
@@ -356,7 +381,7 @@ impl Upstream {
     /// The downstream is woken when there is room in the output again. Tells whether it has to wait.
     pub(crate) fn is_full(&self, waker: &Waker) -> bool {
         let mut state = self.state.borrow_mut();
-        if state.phase == Phase::Closed || state.out.len() <= self.cap {
+        if state.phase == Phase::Closed || state.out.len() <= self.cap() {
             return false;
         }
         if !state.blocked.iter().any(|other| other.will_wake(waker)) {
@@ -415,9 +440,14 @@ impl Upstream {
         self.state.borrow().calls.are_all_of(down)
     }
 
+    /// Whether the next answer is for this client, as far as is known.
+    pub(crate) fn goes_on_for(&self, down: &Rc<Downstream>) -> bool {
+        self.state.borrow_mut().calls.go_on_for(down)
+    }
+
     /// More waits to be written than may.
     pub(crate) fn is_over_cap(&self) -> bool {
-        self.state.borrow().out.len() > self.cap
+        self.state.borrow().out.len() > self.cap()
     }
 }
 

@@ -1,5 +1,6 @@
 //! A worker: one thread, one event loop, and everything its connections share.
 
+pub(crate) mod relief;
 pub(crate) mod sweep;
 
 use std::cell::{Cell, RefCell};
@@ -72,6 +73,8 @@ pub(crate) struct Worker {
 /// How a worker is started.
 pub(crate) struct Start {
     pub(crate) services: Services,
+    /// Which of the workers it is.
+    pub(crate) number: usize,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) load: Arc<AtomicUsize>,
 }
@@ -95,7 +98,7 @@ pub(crate) fn run(start: Start, commands: mpsc::UnboundedReceiver<Command>) -> s
 impl Worker {
     async fn main(start: Start, mut commands: mpsc::UnboundedReceiver<Command>) {
         let worker = Rc::new(Self {
-            context: Rc::new(WorkerContext::new(start.services)),
+            context: Rc::new(WorkerContext::new(start.services, start.number)),
             view: RefCell::new(Rc::new(View {
                 listeners: HashMap::new(),
             })),

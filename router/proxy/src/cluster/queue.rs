@@ -104,6 +104,7 @@ impl ClusterState {
                 protocol: &waiting.protocol,
                 session: &waiting.session,
                 exclusive: true,
+                apart: false,
                 interest: waiting.interest,
                 place: 0,
                 packed: true,
@@ -150,6 +151,11 @@ impl ClusterState {
         let client = waiting.call.down().map(Rc::clone);
         if let Some(client) = client.filter(|client| client.answers_in_order()) {
             client.goes_by(upstream, head.kind, false);
+        }
+        if let Some(client) = waiting.call.down()
+            && upstream.cluster.is_owned(&waiting.protocol)
+        {
+            client.own(upstream);
         }
         let down = waiting.call.caller().map(|caller| Rc::clone(&caller.down));
         if let Some(down) = &down {

@@ -61,6 +61,7 @@ impl Downstream {
         rare.held += 1;
         rare.in_queue += usize::from(held.in_queue);
         rare.blocking += usize::from(held.blocking);
+        self.account(&state);
     }
 
     /// A request waits no longer.
@@ -74,6 +75,7 @@ impl Downstream {
         let in_queue = usize::from(held.in_queue);
         rare.in_queue = rare.in_queue.saturating_sub(in_queue);
         rare.blocking = rare.blocking.saturating_sub(usize::from(held.blocking));
+        self.account(&state);
         state.wake();
     }
 

@@ -19,13 +19,15 @@ pub(crate) enum Pressure {
 impl Downstream {
     /// Bytes that may wait to be written before upstreams, or requests, have to wait.
     fn cap(&self) -> usize {
-        self.view.borrow().listener.limits.output
+        let limit = self.view.borrow().listener.limits.output;
+        limit.min(self.worker.services.memory.allowance())
     }
 
     /// `added`: bytes that the last message put into the output.
     pub(super) fn pressure(&self, state: &mut State, seq: Option<u64>, added: usize) -> Pressure {
         let view = self.view.borrow();
         let limits = &view.listener.limits;
+        self.account(state);
         let waits = state.waits();
         // A client that had read what came before is not at fault for one large message.
         let behind = waits.saturating_sub(added) > limits.output.min(limits.output_cut_off);
@@ -42,7 +44,9 @@ impl Downstream {
             state.closed = true;
             state.wake();
         }
-        if !state.closed && state.waits_before(seq) > limits.output {
+        let before = state.waits_before(seq);
+        if !state.closed && before > limits.output.min(self.worker.services.memory.allowance()) {
+            self.note_stop(before, limits.output);
             Pressure::Slow
         } else {
             Pressure::Fine
@@ -53,6 +57,15 @@ impl Downstream {
     pub(crate) fn is_nearly_cut_off(&self) -> bool {
         let limit = self.view.borrow().listener.limits.output_cut_off;
         self.state.borrow().waits() > limit - limit / 4
+    }
+
+    /// Bytes that the client has read, since upstreams wait for it.
+    pub(crate) fn taken(&self) -> u64 {
+        self.state
+            .borrow()
+            .rare
+            .as_ref()
+            .map_or(0, |rare| rare.taken)
     }
 
     /// Whether the upstream that sends the reply `seq`, or what answers nothing, has to wait for
@@ -75,7 +88,13 @@ impl Downstream {
         if !state.waker.as_ref().is_some_and(|own| own.will_wake(waker)) {
             state.waker = Some(waker.clone());
         }
+        let before = state.out.len();
         let result = write(&mut state.out);
+        let taken = before - state.out.len();
+        if let Some(rare) = &mut state.rare {
+            rare.taken += taken as u64;
+        }
+        self.account(&state);
         // What is held may leave only after what they send: they find out themselves.
         let State { rare, out, .. } = &mut *state;
         if let Some(rare) = rare
@@ -95,13 +114,18 @@ impl Downstream {
         let state = self.state.borrow();
         let parked = state.rare.as_ref().map_or(0, |rare| rare.parked_bytes);
         let waits = state.waits() + parked;
-        (waits <= cap && !state.ending).then_some(state.in_flight)
+        if waits > cap.min(self.worker.services.memory.allowance()) {
+            self.note_stop(waits, cap);
+            return None;
+        }
+        self.watch.stopped.set(false);
+        (!state.ending).then_some(state.in_flight)
     }
 }
 
 impl State {
     /// Bytes that wait to be written, now or when their turn comes.
-    fn waits(&self) -> usize {
+    pub(super) fn waits(&self) -> usize {
         self.out.len() + self.replies.held_bytes()
     }
 

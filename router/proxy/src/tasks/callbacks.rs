@@ -1,10 +1,13 @@
-//! Requests from servers to clients (callbacks). They are not forwarded, and operators must know.
+//! Requests from servers to clients (callbacks): forwarded over connections of one client; elsewhere operators
+//! must know that they are not.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 
 use meltemi_frame::Message;
 
+use crate::tasks::response::{self, Paused};
 use crate::telemetry::stats::cluster;
 use crate::upstream::Upstream;
 
@@ -14,8 +17,19 @@ const NAMED: usize = 256;
 /// The clusters and operations that were named, for the process.
 static SEEN: Mutex<Option<HashSet<(String, String)>>> = Mutex::new(None);
 
+/// A server calls its client. The call is forwarded if the connection belongs to one client.
+pub(crate) fn called(upstream: &Rc<Upstream>, message: &mut Message<'_>) -> Option<Paused> {
+    let Some(down) = upstream.owner() else {
+        refuse(upstream, message);
+        return None;
+    };
+    upstream.cluster.group.add(cluster::CALLBACKS, 1);
+    let pressure = down.called(upstream, message);
+    response::slow(upstream, down, None, pressure, false)
+}
+
 /// Counts a request that a server sent, and warns once for each cluster and operation.
-pub(crate) fn refuse(upstream: &Upstream, message: &Message<'_>) {
+fn refuse(upstream: &Upstream, message: &Message<'_>) {
     upstream.cluster.group.add(cluster::SERVER_REQUESTS, 1);
     let spec = upstream.protocol.spec();
     let operation = spec
@@ -30,7 +44,9 @@ pub(crate) fn refuse(upstream: &Upstream, message: &Message<'_>) {
             cluster = name,
             %endpoint,
             operation,
-            "a server calls its client (a callback): such requests are not forwarded"
+            "a server calls its client (a callback) over a connection that clients share: the call is \
+             not forwarded; `sharing: exclusive` of a DestinationPolicy gives each client connections \
+             of its own, over which it is"
         );
     }
 }

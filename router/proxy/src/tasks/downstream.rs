@@ -13,6 +13,7 @@ use meltemi_frame::{Bind, Fault, Kind, Message, OwnedMessage, Session, Side};
 
 use crate::config::view::{ListenerView, ServedView};
 use crate::context::WorkerContext;
+use crate::context::memory::{LEAST, Shortage};
 use crate::downstream::Downstream;
 use crate::downstream::admission::Admission;
 use crate::telemetry::stats::listener;
@@ -278,9 +279,21 @@ impl DownstreamTask {
                 continue;
             }
             if !self.again() {
-                return true;
+                return self.has_memory(waker);
             }
         }
+    }
+
+    /// Whether there is memory for the rest of a large message that has begun; if not, the task is woken
+    /// when there is.
+    fn has_memory(&self, waker: &Waker) -> bool {
+        if self.input.len() < LEAST || self.worker.services.memory.shortage() == Shortage::None {
+            return true;
+        }
+        self.worker.relief.wait(waker);
+        // It is not the client that takes long.
+        self.down.watch.partial_since_us.set(0);
+        false
     }
 
     /// Takes one message of the client. Tells whether the connection has to wait before the next.
@@ -312,12 +325,25 @@ impl DownstreamTask {
             }
             // Nothing is asked.
             Kind::Pong | Kind::GoAway => false,
+            Kind::Response => self.answer_to_server(message),
             // Codecs tell of these as malformed messages; nobody waits for one.
-            Kind::Response | Kind::Push => {
+            Kind::Push => {
                 self.view.group.add(listener::MALFORMED, 1);
                 false
             }
         }
+    }
+
+    /// The client answers a call of a server.
+    fn answer_to_server(&mut self, message: &mut Message<'_>) -> bool {
+        let id = message.head.id;
+        let Some((upstream, id)) = id.and_then(|id| self.down.answers_call(id)) else {
+            self.view.group.add(listener::MALFORMED, 1);
+            return false;
+        };
+        message.set_id(id);
+        self.send_piece(&upstream, message);
+        self.must_wait()
     }
 
     /// Takes over a new configuration for the messages that follow.

@@ -58,6 +58,13 @@ impl Patience {
         timer.as_mut().poll(cx).is_pending()
     }
 
+    /// There is as much of it as at first.
+    pub(crate) fn renew(&mut self) {
+        self.left = self.most;
+        self.since = Instant::now();
+        self.timer = None;
+    }
+
     /// It need not wait any more, or will not.
     pub(crate) fn rest(&mut self) {
         if self.timer.take().is_some() {
@@ -96,6 +103,9 @@ mod tests {
             assert!(first >= MOST.mul_f32(0.9), "{first:?}");
             let second = wait(&mut patience).await;
             assert!(second < MOST / 5, "{second:?}");
+            patience.renew();
+            let third = wait(&mut patience).await;
+            assert!(third >= MOST.mul_f32(0.9), "{third:?}");
         });
     }
 }

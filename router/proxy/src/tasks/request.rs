@@ -219,7 +219,11 @@ impl DownstreamTask {
     }
 
     /// Sends a further piece of a large request. If it cannot be sent, whoever waits has been told.
-    fn send_piece(&mut self, upstream: &Rc<Upstream>, message: &mut Message<'_>) -> bool {
+    pub(crate) fn send_piece(
+        &mut self,
+        upstream: &Rc<Upstream>,
+        message: &mut Message<'_>,
+    ) -> bool {
         match upstream.send(&self.worker, message, None, u64::MAX) {
             Ok(full) => {
                 if full {

@@ -117,11 +117,8 @@ pub(crate) fn receive(
             upstream.endpoint.forget(upstream);
             None
         }
-        // A request from a server (a callback). It is not forwarded.
-        Kind::Request | Kind::OneWay => {
-            callbacks::refuse(upstream, message);
-            None
-        }
+        // A request from a server (a callback).
+        Kind::Request | Kind::OneWay => callbacks::called(upstream, message),
         Kind::Local => {
             upstream.cluster.group.add(cluster::STRAY, 1);
             None
@@ -348,9 +345,9 @@ fn finish(
             }
             down.after_reply(upstream);
             upstream.done(worker);
-            // One that is not tied to the client has nothing more to do for it, and works for others now.
-            if upstream.is_pinned() {
-                paused = slow(upstream, down, None, pressure, false);
+            // One that has nothing more to do for the client works for others now.
+            if pressure == Pressure::Slow && (upstream.is_pinned() || upstream.goes_on_for(&down)) {
+                paused = slow(upstream, down, None, pressure, true);
             }
         }
         Who::Mirror(comparison) => {
@@ -374,7 +371,7 @@ fn restore_id(upstream: &Upstream, message: &mut Message<'_>, id: Option<i64>) {
 
 /// Whether the connection has to wait for its client. A shared one waits only if there is `more` of
 /// the response to come, and not for long.
-fn slow(
+pub(super) fn slow(
     upstream: &Upstream,
     down: Rc<Downstream>,
     seq: Option<u64>,
@@ -382,5 +379,10 @@ fn slow(
     more: bool,
 ) -> Option<Paused> {
     let shared = !(upstream.is_pinned() || upstream.is_exclusive());
-    (pressure == Pressure::Slow && (more || !shared)).then_some(Paused { down, seq, shared })
+    let waits = pressure == Pressure::Slow && (more || !shared);
+    if waits && shared {
+        // At once: requests of others must not come here and wait, too.
+        upstream.set_slow(true);
+    }
+    waits.then_some(Paused { down, seq, shared })
 }

@@ -13,7 +13,9 @@ use meltemi_router_core::Outcome;
 use tokio::net::TcpStream;
 
 use crate::context::WorkerContext;
+use crate::context::memory::Shortage;
 use crate::dispatch::retry;
+use crate::downstream::Downstream;
 use crate::tasks::patience::{self, Patience};
 use crate::tasks::response::{self, Paused};
 use crate::telemetry::stats::cluster;
@@ -23,6 +25,9 @@ use crate::upstream::{Phase, State, Upstream};
 
 /// Reads of one turn. A bound, so that one busy connection cannot starve its worker.
 const READS: usize = 16;
+
+/// A client that reads this many bytes while it is waited for is waited for once more.
+const ENOUGH: u64 = 1 << 20;
 
 /// How long what was written, or a probe, may stay without an acknowledgement of the server's kernel.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -67,6 +72,7 @@ async fn serve(worker: Rc<WorkerContext>, upstream: Rc<Upstream>, connect_timeou
                 paused_by: None,
                 patience: Patience::new(patience::MOST),
                 last_patience: Patience::new(patience::LAST),
+                progress: (u64::MAX, 0),
                 lost: None,
             };
             let end = poll_fn(|cx| task.poll(cx)).await;
@@ -84,9 +90,9 @@ async fn serve(worker: Rc<WorkerContext>, upstream: Rc<Upstream>, connect_timeou
             }
         }
     };
-    // Closed on behalf of a client that is gone: that says nothing of the endpoint.
+    // Closed on behalf of a client that is gone, or for want of memory: that says nothing of the endpoint.
     let outcome = match upstream.state.borrow().closed_for {
-        Some(Fault::Reset) => Outcome::Unknown,
+        Some(Fault::Reset | Fault::Overload) => Outcome::Unknown,
         _ => Outcome::of_fault(fault),
     };
     let calls = upstream.drain_calls();
@@ -101,7 +107,8 @@ async fn serve(worker: Rc<WorkerContext>, upstream: Rc<Upstream>, connect_timeou
     upstream.cluster.connection_closed(&worker, &upstream);
     for (mut call, bytes) in calls {
         call.outcome(&worker, outcome);
-        let bytes = bytes.filter(|_| whole);
+        // What was too much here would be too much elsewhere.
+        let bytes = bytes.filter(|_| whole && fault != Fault::Overload);
         let unsent = bytes.and_then(|bytes| retry::unsent(&upstream, &call, &bytes));
         if let Some(call) = retry::after_fault(&worker, call, fault, unsent) {
             call.refuse(&worker, fault, &text);
@@ -169,6 +176,8 @@ struct UpstreamTask {
     patience: Patience,
     /// For a client that would be cut off otherwise.
     last_patience: Patience,
+    /// The client that it waited for last, by number, and what that had read then.
+    progress: (u64, u64),
     /// Framing is lost: what was found.
     lost: Option<String>,
 }
@@ -194,6 +203,7 @@ impl UpstreamTask {
             if let Some(lent) = self.input.again() {
                 self.take(lent);
             }
+            self.upstream.note_input(&self.worker, self.input.len());
         }
         // Read first: what has not been written when the end of the connection is seen was never sent.
         for _ in 0..READS {
@@ -222,9 +232,35 @@ impl UpstreamTask {
             return true;
         }
         self.upstream.set_slow(true);
-        self.upstream.serves_only(&paused.down)
-            || self.patience.lasts(cx)
-            || paused.down.is_nearly_cut_off() && self.last_patience.lasts(cx)
+        // Until somebody has been cut off, which takes a moment.
+        if self.worker.services.memory.shortage() == Shortage::Over {
+            self.worker.relief.wait(cx.waker());
+            return true;
+        }
+        if self.upstream.serves_only(&paused.down) {
+            return true;
+        }
+        paused.down.watch.note_held_up(self.worker.now_us());
+        if self.patience.lasts(cx) {
+            return true;
+        }
+        if !paused.down.is_nearly_cut_off() {
+            return false;
+        }
+        self.note_progress(&paused.down);
+        self.last_patience.lasts(cx)
+    }
+
+    /// A client that reads is waited for, however slowly it does so.
+    fn note_progress(&mut self, down: &Downstream) {
+        let (number, taken) = self.progress;
+        let now = down.taken();
+        if number != down.number {
+            self.progress = (down.number, now);
+        } else if now.saturating_sub(taken) >= ENOUGH {
+            self.progress = (number, now);
+            self.last_patience.renew();
+        }
     }
 
     /// The turn ends while there may be more to read. If the end of the connection is behind it, nothing is
@@ -269,6 +305,7 @@ impl UpstreamTask {
                 result?;
                 out.shrink(KEEP_UPSTREAM);
             }
+            self.upstream.account(&self.worker, out.len());
             for waker in blocked.drain(..) {
                 waker.wake();
             }
@@ -289,6 +326,7 @@ impl UpstreamTask {
         if let Some(lent) = lent {
             self.take(lent);
         }
+        self.upstream.note_input(&self.worker, self.input.len());
         Poll::Ready(Ok(true))
     }
 

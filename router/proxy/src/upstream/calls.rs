@@ -88,6 +88,18 @@ impl Calls {
             }
     }
 
+    /// Whether the next answer is for this client; where answers come as they like,
+    /// whether all of them are.
+    pub(crate) fn go_on_for(&mut self, down: &Rc<Downstream>) -> bool {
+        let is_of = |call: &Call| call.down().is_some_and(|other| Rc::ptr_eq(other, down));
+        match self {
+            Self::ById(_) => self.are_all_of(down),
+            Self::InOrder(fifo) => {
+                matches!(fifo.front_mut(), Some(Turn::Caller(call)) if is_of(call))
+            }
+        }
+    }
+
     /// Takes out everything, because the connection is gone.
     pub(crate) fn drain(&mut self) -> Vec<Call> {
         match self {

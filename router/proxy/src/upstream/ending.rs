@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use meltemi_frame::Fault;
+use meltemi_frame::{Fault, Output};
 
 use super::{Phase, Upstream};
 use crate::call::{Call, Place};
@@ -76,6 +76,8 @@ impl Upstream {
         if calls.iter().any(|call| call.place.start >= written) {
             left = state.out.drain();
         }
+        state.out = Output::new();
+        self.report_nothing();
         let bytes = |place: Place| {
             let start = usize::try_from(place.start.checked_sub(written)?).ok()?;
             let end = start

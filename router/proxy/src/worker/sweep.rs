@@ -13,7 +13,7 @@ use crate::context::beat::COARSE;
 use crate::dispatch::retry;
 use crate::telemetry::stats::{cluster, listener};
 use crate::upstream::Upstream;
-use crate::worker::Worker;
+use crate::worker::{Worker, relief};
 
 /// How long a heartbeat may take at most; and how long a connection may owe answers without a byte before
 /// it is asked with one.
@@ -35,6 +35,7 @@ pub(crate) async fn run(worker: Rc<Worker>) {
             last_coarse = tokio::time::Instant::now();
             upstreams(&worker);
             downstreams(&worker);
+            worker.context.services.memory.refresh();
             fitness(&worker);
             if !worker.context.services.beat.is_pending() {
                 worker.trim();
@@ -76,6 +77,7 @@ fn requests(worker: &Rc<Worker>) {
         }
         state.make_way();
     }
+    pending |= relief::relieve(worker);
     if pending || worker.is_draining() {
         worker.context.services.beat.set_pending();
     }
@@ -98,6 +100,7 @@ fn upstreams(worker: &Rc<Worker>) {
     let now = worker.context.now_us();
     let mut sessions = Sessions::default();
     for upstream in upstreams {
+        upstream.report();
         let config = Arc::clone(&upstream.cluster.config.borrow());
         if upstream.is_pinned() || !upstream.accepts() {
             continue;
@@ -111,9 +114,11 @@ fn upstreams(worker: &Rc<Worker>) {
         let heartbeat = !config.keepalive.is_zero() && upstream.protocol.spec().heartbeat;
         // A server that answers in order answers no heartbeat before the request that it works on.
         let asks = heartbeat && !(busy && upstream.answers_in_order());
-        if !busy && !config.idle_timeout.is_zero() && idle >= config.idle_timeout {
+        // What belongs to a client stays, as the server may call.
+        let owned = upstream.owner().is_some();
+        if !owned && !busy && !config.idle_timeout.is_zero() && idle >= config.idle_timeout {
             upstream.drain();
-        } else if !busy && is_unwanted(&upstream, &config, now) {
+        } else if !owned && !busy && is_unwanted(&upstream, &config, now) {
             if sessions.has_client(worker, &upstream) {
                 upstream.spare(now);
             } else {
@@ -175,6 +180,7 @@ fn downstreams(worker: &Rc<Worker>) {
     let downstreams = worker.downstreams.borrow().clone();
     let now = worker.context.now_us();
     for down in downstreams.iter().filter_map(Weak::upgrade) {
+        down.report();
         let watch = &down.watch;
         let view = down.view();
         let limits = &view.listener.limits;

@@ -54,6 +54,9 @@ impl DownstreamTask {
     /// A message that has begun must end within its time, unless it is we who do not read.
     /// `moved`: something was taken from the input, so that what waits now has just begun.
     fn note_partial(&self, moved: bool) {
+        let stalled = self.conversation.stalled.as_ref();
+        let stalled = stalled.map_or(0, |message| message.len());
+        self.down.note_input(self.input.len() + stalled);
         let since = &self.down.watch.partial_since_us;
         if self.down.watch.detecting.get() {
             // Counted from the start: whatever came has told nothing yet.

@@ -29,6 +29,9 @@ family! {
     UNDETECTED = counter("meltemi_downstream_undetected", "Downstream connections whose protocol was not recognised");
     SLOW = counter("meltemi_downstream_slow", "Downstream connections closed because a message took too long to arrive");
     CUT_OFF = counter("meltemi_downstream_cut_off", "Downstream connections closed because their client did not read");
+    WAITING = gauge("meltemi_downstream_waiting_bytes", "Bytes that wait for clients or of them: output, requests that wait, partial input; updated in steps of 64 KiB and every 250 ms");
+    STOPPED = counter("meltemi_downstream_memory_stopped", "Clients stopped because memory was short");
+    MEMORY_CUT_OFF = counter("meltemi_downstream_memory_cut_off", "Clients cut off because memory was short and they held most");
     REQUESTS = counter("meltemi_downstream_requests", "Requests received, one-way ones included");
     ONE_WAY = counter("meltemi_downstream_oneways", "One-way requests received");
     HEARTBEATS = counter("meltemi_downstream_heartbeats", "Heartbeats of clients answered");
@@ -60,10 +63,13 @@ family! {
     TIMEOUTS = counter("meltemi_upstream_timeouts", "Requests whose time ran out");
     RESETS = counter("meltemi_upstream_resets", "Requests whose connection ended before the response");
     STRAY = counter("meltemi_upstream_stray_responses", "Responses that answer nothing, or come too late");
-    SERVER_REQUESTS = counter("meltemi_upstream_server_requests", "Requests from servers to clients, which are not forwarded");
+    SERVER_REQUESTS = counter("meltemi_upstream_server_requests", "Requests from servers to clients that were not forwarded, as no client has the connection for itself");
+    CALLBACKS = counter("meltemi_upstream_callbacks", "Requests from servers that were forwarded to the client that has the connection for itself");
     CONNECTS = counter("meltemi_upstream_connections", "Upstream connections made");
     CONNECT_FAILURES = counter("meltemi_upstream_connect_failures", "Upstream connections that could not be made");
     ACTIVE = gauge("meltemi_upstream_connections_active", "Upstream connections open or being made now");
+    WAITING = gauge("meltemi_upstream_waiting_bytes", "Bytes that wait for upstreams or of them: output and partial input; updated in steps of 64 KiB and every 250 ms");
+    MEMORY_CUT_OFF = counter("meltemi_upstream_memory_cut_off", "Upstream connections closed because memory was short and they held most");
     OVERFLOW = counter("meltemi_upstream_overflow", "Requests refused at a limit of the cluster");
     MOVED = counter("meltemi_upstream_moved", "Requests that went elsewhere because their connection ended before anything of them was sent");
     RETRIES = counter("meltemi_upstream_retries", "Requests sent again");

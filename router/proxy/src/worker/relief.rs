@@ -1,0 +1,79 @@
+//! What happens when memory is short and it does not suffice to stop those that hold most: they are cut off,
+//! the largest first. Works on bytes; what they say is not known here.
+
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use crate::context::memory::{LEAST, Shortage};
+use crate::downstream::Downstream;
+use crate::upstream::Upstream;
+use crate::worker::Worker;
+
+/// How long memory may be tight until somebody is cut off.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A connection that holds memory.
+enum Holder {
+    Client(Rc<Downstream>),
+    Upstream(Rc<Upstream>),
+}
+
+impl Holder {
+    fn cut_off(&self) {
+        match self {
+            Self::Client(down) => down.cut_off_for_memory(),
+            Self::Upstream(upstream) => upstream.cut_off_for_memory(),
+        }
+    }
+}
+
+/// Looks whether memory is short, and cuts off whoever holds most if it must. Returns whether it is time to
+/// look again soon.
+pub(crate) fn relieve(worker: &Worker) -> bool {
+    let context = &worker.context;
+    let (memory, relief, now_us) = (&context.services.memory, &context.relief, context.now_us());
+    let shortage = memory.shortage();
+    if shortage == Shortage::None {
+        relief.end(memory);
+        return false;
+    }
+    relief.mention(memory, now_us);
+    let must = relief.lasts(now_us) >= PATIENCE || shortage == Shortage::Over;
+    let mut holders = holders(worker);
+    let mut cut = false;
+    loop {
+        let largest = holders.last().map_or(0, |(bytes, _)| *bytes);
+        let most = relief.has_largest(memory, largest);
+        if !most || !must || memory.excess() == 0 {
+            break;
+        }
+        let Some((_, holder)) = holders.pop() else {
+            break;
+        };
+        holder.cut_off();
+        cut = true;
+    }
+    if cut {
+        relief.restart(now_us);
+    }
+    true
+}
+
+/// Who holds memory here; whoever holds most is the last.
+fn holders(worker: &Worker) -> Vec<(usize, Holder)> {
+    let downstreams = worker.downstreams.borrow();
+    let downstreams = downstreams.iter().filter_map(Weak::upgrade);
+    let clients = downstreams
+        .filter(|down| !down.is_closed())
+        .map(|down| (down.held_bytes(), Holder::Client(down)));
+    let upstreams = worker.connector.all().into_iter();
+    let upstreams = upstreams
+        .filter(|upstream| !upstream.is_closed())
+        .map(|upstream| (upstream.held_bytes(), Holder::Upstream(upstream)));
+    let mut all: Vec<_> = clients
+        .chain(upstreams)
+        .filter(|(bytes, _)| *bytes >= LEAST)
+        .collect();
+    all.sort_by_key(|(bytes, _)| *bytes);
+    all
+}
