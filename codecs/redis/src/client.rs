@@ -354,6 +354,7 @@ impl Codec for Client {
                 put_hello(message, out);
             }
             layout::WAIT if message.edits().is_empty() => self.put_wait(message, out),
+            layout::SCAN if message.mark().is_some() => put_edited(message, out)?,
             _ if message.edits().is_empty() => out.put(message.wire()),
             _ => put_edited(message, out)?,
         }

@@ -64,6 +64,8 @@ pub(crate) enum Act {
     Wait,
     /// So may it, if it has the option `BLOCK`.
     BlockOption,
+    /// Nothing. Its answer holds a cursor that other servers do not understand.
+    Scan,
     /// It ends the server, if it succeeds: whoever shared the connection would lose it.
     Alone,
     /// It makes the connection different in a way that cannot be replayed, or asks about this very

@@ -38,6 +38,8 @@ pub(crate) const HELLO_ORDERED: u32 = 3;
 pub(crate) const WAIT: u32 = 4;
 /// An `EXEC` of a transaction of which a command was refused: it is discarded instead.
 pub(crate) const ABORT: u32 = 5;
+/// A `SCAN` or one of its like. [`CHANNELS`] is the place of the cursor among the arguments.
+pub(crate) const SCAN: u32 = 6;
 /// Commands of the subscribe family have notes from here on.
 const SUBSCRIBE: u32 = 8;
 

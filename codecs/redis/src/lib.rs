@@ -6,6 +6,7 @@ mod args;
 mod broken;
 mod client;
 mod command;
+mod cursor;
 mod detect;
 mod guard;
 mod inline;

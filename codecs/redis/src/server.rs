@@ -13,6 +13,7 @@ use meltemi_frame::{
 use crate::args::Args;
 use crate::broken::Broken;
 use crate::command::{Act, find};
+use crate::cursor;
 use crate::guard::Guard;
 use crate::keys;
 use crate::layout;
@@ -281,7 +282,9 @@ impl Codec for Server {
             return Err(spec::refused(edit, "replies cannot be edited"));
         }
         let quiet = self.ties.is_quiet();
-        if quiet || !self.ties.put_own(message, out) {
+        if let Some(mark) = message.mark() {
+            cursor::put_reply(message.wire(), mark, out);
+        } else if quiet || !self.ties.put_own(message, out) {
             out.put(message.wire());
         }
         self.follow(message, quiet);

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use meltemi_frame::{Bind, Fault, Kind, Reason, Receipt, Status};
+use meltemi_frame::{Bind, Fault, Kind, Mark, Reason, Receipt, Status};
 use meltemi_router_core::{CompiledRoute, Outcome};
 
 use crate::cluster::endpoint::InFlight;
@@ -77,6 +77,8 @@ pub(crate) struct Caller {
     pub(crate) status: Status,
     /// What the request asks of its connection.
     pub(crate) bind: Bind,
+    /// The endpoint that serves the request, if the answer means something only there.
+    pub(crate) mark: Option<Mark>,
     pub(crate) track: Track,
     /// What is needed to send the request again.
     pub(crate) kept: Option<Box<Kept>>,
@@ -193,6 +195,11 @@ impl Ticket {
     pub(crate) fn tried(&self) -> &[SocketAddr] {
         let kept = self.caller().and_then(|caller| caller.kept.as_ref());
         kept.map_or(&[], |kept| &kept.tried)
+    }
+
+    /// The endpoint that serves it, if the answer means something only there.
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        self.caller().and_then(|caller| caller.mark)
     }
 
     /// Whether it left a connection before anything of it was sent.

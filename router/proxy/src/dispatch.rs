@@ -2,6 +2,7 @@
 //! and copies. What happens before, and when it fails, is told elsewhere (`request`, `retry`).
 
 pub(crate) mod authorize;
+mod marks;
 pub(crate) mod mirror;
 pub(crate) mod parked;
 pub(crate) mod retry;
@@ -115,6 +116,9 @@ impl Errand<'_> {
         if !is_pinned {
             self.keep(message, &mut call);
         }
+        if !head.reach.is_any() {
+            self.mark(message, &mut call, &endpoint);
+        }
         cluster.group.add(cluster::REQUESTS, 1);
         // What it holds already is not taken from it in the middle, nor what it was let in for before.
         let let_in = is_pinned || call.has_moved();
@@ -185,6 +189,7 @@ impl Errand<'_> {
         }
         if let Some(upstream) = self.down.pinned() {
             let (endpoint, admission) = self.pinned(message, &upstream)?;
+            self.expect(message, &endpoint)?;
             return Ok(Some(Goal {
                 endpoint,
                 admission,
@@ -198,13 +203,15 @@ impl Errand<'_> {
             need,
         };
         // Equal endpoints are one server to a client that is answered in order.
-        let together = self.served.in_order && call.hash.is_none();
+        let fixed = self.fixed(message)?;
+        let together = self.served.in_order && call.hash.is_none() && fixed.is_none();
         let mut way = together.then(|| self.down.way(&trip));
         if let Some(Way::Wait) = way {
             return Ok(None);
         }
-        let (endpoint, admission) = match &way {
-            Some(Way::Stay(upstream)) => (Rc::clone(&upstream.endpoint), Admission::Plain),
+        let (endpoint, admission) = match (&way, fixed) {
+            (_, Some(endpoint)) => (endpoint, Admission::Plain),
+            (Some(Way::Stay(upstream)), None) => (Rc::clone(&upstream.endpoint), Admission::Plain),
             _ => self.pick(call)?,
         };
         if way.is_none() {

@@ -7,6 +7,7 @@ use meltemi_frame::{
 use super::Server;
 use crate::args::Args;
 use crate::command::{Act, Command, find};
+use crate::cursor;
 use crate::keys;
 use crate::layout;
 use crate::spec;
@@ -107,6 +108,12 @@ impl Server {
         } else {
             message.attributes.set_static(spec::CATEGORY, "unknown");
         }
+        if let Some(command) = command
+            && command.act == Act::Scan
+            && ruling.bind == Bind::Free
+        {
+            cursor::note(message, command, args);
+        }
         layout::note_local(&mut message.layout, ruling.local);
         if ruling.local.is_none() && command.is_some_and(|command| command.act == Act::Hello) {
             self.note_hello(message, args);
@@ -139,7 +146,7 @@ impl Server {
         {
             return self.ties.ask_local(local);
         }
-        if matches!(act, Act::Plain | Act::Set) && self.ties.ask_plain() {
+        if matches!(act, Act::Plain | Act::Set | Act::Scan) && self.ties.ask_plain() {
             return Ruling::FREE;
         }
         if act == Act::Reset {

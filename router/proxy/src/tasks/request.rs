@@ -92,6 +92,7 @@ impl DownstreamTask {
                 route,
                 status: meltemi_frame::Status::Ok,
                 bind: message.head.bind,
+                mark: None,
                 track,
                 kept: None,
                 compared: None,
@@ -157,7 +158,7 @@ impl DownstreamTask {
         if let Some(group) = served.routes.get(place) {
             group.add(route::REQUESTS, 1);
         }
-        let index = route.choose(self.worker.random());
+        let index = served.choose(route, &message.head, self.worker.random());
         let Some(cluster) = served.clusters.get(index) else {
             let text = format!("route {} leads nowhere", route.name);
             return call.refuse(&self.worker, Fault::NoEndpoint, &text);

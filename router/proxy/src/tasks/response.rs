@@ -239,6 +239,9 @@ fn begin(worker: &WorkerContext, caller: &mut Caller, cluster: &str, message: &m
     caller.track.hears(worker);
     // What the caller gets cannot be taken back from here on.
     caller.kept = None;
+    if let Some(mark) = caller.mark {
+        message.set_mark(mark);
+    }
     if let Some(compared) = &caller.compared {
         compared.answered(message);
     }
