@@ -1,7 +1,10 @@
 //! The side that talks to servers: writes requests, reads replies, and tells replies from what the
 //! server says unasked. It knows neither clients nor routes.
 
+mod loads;
+
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use meltemi_frame::{
     Attributes, Codec, DecodeError, Decoded, EncodeError, Head, Interest, Kind, Layout, Limits,
@@ -13,9 +16,12 @@ use crate::layout;
 use crate::quick;
 use crate::reply::{Scan, Step};
 use crate::rewrite::{put_edited, put_hello};
+use crate::scripts::Scripts;
 use crate::spec;
 use crate::state::{State, write};
 use crate::subscriptions::{Subscriptions, Word, word};
+
+use loads::Loads;
 
 /// A request that no client made.
 struct Added {
@@ -44,6 +50,9 @@ pub(crate) struct Client {
     added: VecDeque<Added>,
     subscriptions: Subscriptions,
     monitor: bool,
+    scripts: Arc<Scripts>,
+    /// Made with the first script.
+    loads: Option<Box<Loads>>,
 }
 
 impl Client {
@@ -61,7 +70,15 @@ impl Client {
             added: VecDeque::new(),
             subscriptions: Subscriptions::default(),
             monitor: false,
+            scripts: Arc::default(),
+            loads: None,
         }
+    }
+
+    /// The same, with the scripts that all connections share.
+    pub(crate) fn with_scripts(mut self, scripts: &Arc<Scripts>) -> Self {
+        self.scripts = Arc::clone(scripts);
+        self
     }
 
     /// A further piece of a large reply.
@@ -132,6 +149,9 @@ impl Client {
         let what = self.kind(kind, wire.get(at..).unwrap_or_default());
         if what == Kind::Response {
             self.answered += 1;
+            if let Some(loads) = &mut self.loads {
+                loads.answered(self.answered, wire.get(at..).unwrap_or_default());
+            }
             if !self.added.is_empty() && self.answers_added() {
                 return self.added(wire, kind, whole);
             }
@@ -208,6 +228,19 @@ impl Client {
         out.put(message.wire());
     }
 
+    /// Loads the script that is called, unless the server is sure to have it. If the server refuses that, the call
+    /// is answered as it would be without.
+    fn put_loads(&mut self, message: &Message<'_>, out: &mut Output) {
+        let scripts = &self.scripts;
+        let loads = self
+            .loads
+            .get_or_insert_with(|| Box::new(Loads::new(scripts)));
+        if let Some(script) = loads.missing(message) {
+            self.add(&[b"SCRIPT", b"LOAD", &script], false, out);
+        }
+        out.put(message.wire());
+    }
+
     /// Whether a frame answers a request.
     #[inline]
     fn kind(&mut self, kind: u8, proper: &[u8]) -> Kind {
@@ -275,6 +308,9 @@ impl Client {
         if message.layout[layout::NOTE] == 0 {
             return;
         }
+        if let (Some(loads), Some(number)) = (&mut self.loads, number) {
+            loads.sent(message, number);
+        }
         self.monitor |= message.layout[layout::NOTE] == layout::MONITOR;
         if let Some((family, subscribe)) = layout::subscription(&message.layout) {
             self.subscriptions
@@ -341,6 +377,12 @@ impl Codec for Client {
         }
     }
 
+    fn excuses(&self, refusal: &Message<'_>) -> bool {
+        // A replica gets functions from its leader.
+        let code = refusal.attributes.slot(spec::ERROR, refusal.wire());
+        code == Some(b"READONLY")
+    }
+
     fn encode(&mut self, message: &Message<'_>, out: &mut Output) -> Result<(), EncodeError> {
         if message.id_changed() {
             return Err(spec::no_id());
@@ -354,6 +396,7 @@ impl Codec for Client {
                 put_hello(message, out);
             }
             layout::WAIT if message.edits().is_empty() => self.put_wait(message, out),
+            layout::LOADS if message.edits().is_empty() => self.put_loads(message, out),
             layout::SCAN if message.mark().is_some() => put_edited(message, out)?,
             _ if message.edits().is_empty() => out.put(message.wire()),
             _ => put_edited(message, out)?,

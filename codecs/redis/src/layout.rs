@@ -40,6 +40,8 @@ pub(crate) const WAIT: u32 = 4;
 pub(crate) const ABORT: u32 = 5;
 /// A `SCAN` or one of its like. [`CHANNELS`] is the place of the cursor among the arguments.
 pub(crate) const SCAN: u32 = 6;
+/// A call of a script by its name, or a command that changes which scripts there are.
+pub(crate) const LOADS: u32 = 7;
 /// Commands of the subscribe family have notes from here on.
 const SUBSCRIBE: u32 = 8;
 

@@ -144,7 +144,10 @@ impl Server {
         let args = Args::scanned(view, scan.count(), scan.front, scan.seen);
         let command = args.bytes(0).and_then(|name| find(&name));
         let passes = command.is_none_or(|command| {
-            matches!(command.act, Act::Plain | Act::Set | Act::Block) && command.subs.is_empty()
+            matches!(
+                command.act,
+                Act::Plain | Act::Set | Act::Block | Act::EvalSha
+            ) && command.subs.is_empty()
         });
         let needed = keys::needed(command, &args, scan.seen)
             .filter(|needed| passes && *needed < scan.count())?;

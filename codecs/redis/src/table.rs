@@ -46,8 +46,8 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("echo", "connection", Keys::None, Read, Act::Plain, &[]),
     row("eval", "scripting", Keys::Script, Unknown, Act::Plain, &[]),
     row("eval_ro", "scripting", Keys::Script, Read, Act::Plain, &[]),
-    row("evalsha", "scripting", Keys::Script, Unknown, Act::Plain, &[]),
-    row("evalsha_ro", "scripting", Keys::Script, Read, Act::Plain, &[]),
+    row("evalsha", "scripting", Keys::Script, Unknown, Act::EvalSha, &[]),
+    row("evalsha_ro", "scripting", Keys::Script, Read, Act::EvalSha, &[]),
     row("exec", "transaction", Keys::None, Unknown, Act::Exec, &[]),
     row("exists", "read", Keys::Range(1, -1, 1), Read, Act::Plain, &[]),
     row("expire", "write", Keys::Range(1, 1, 1), Unknown, Act::Plain, &[]),
@@ -379,14 +379,14 @@ static CONFIG: &[Command] = &[
 
 #[rustfmt::skip]
 static FUNCTION: &[Command] = &[
-    row("delete", "scripting", Keys::None, Unknown, Act::Plain, &[]),
+    row("delete", "scripting", Keys::None, Unknown, Act::Every, &[]),
     row("dump", "scripting", Keys::None, Unknown, Act::Plain, &[]),
-    row("flush", "scripting", Keys::None, Unknown, Act::Plain, &[]),
+    row("flush", "scripting", Keys::None, Unknown, Act::Every, &[]),
     row("help", "scripting", Keys::None, Unknown, Act::Plain, &[]),
     row("kill", "scripting", Keys::None, Unknown, Act::Plain, &[]),
     row("list", "scripting", Keys::None, Unknown, Act::Plain, &[]),
-    row("load", "scripting", Keys::None, Unknown, Act::Plain, &[]),
-    row("restore", "scripting", Keys::None, Unknown, Act::Plain, &[]),
+    row("load", "scripting", Keys::None, Unknown, Act::Every, &[]),
+    row("restore", "scripting", Keys::None, Unknown, Act::Every, &[]),
     row("stats", "scripting", Keys::None, Unknown, Act::Plain, &[]),
 ];
 
@@ -443,10 +443,10 @@ static PUBSUB: &[Command] = &[
 static SCRIPT: &[Command] = &[
     row("debug", "scripting", Keys::None, Unknown, Act::Own, &[]),
     row("exists", "scripting", Keys::None, Unknown, Act::Plain, &[]),
-    row("flush", "scripting", Keys::None, Unknown, Act::Plain, &[]),
+    row("flush", "scripting", Keys::None, Unknown, Act::Every, &[]),
     row("help", "scripting", Keys::None, Unknown, Act::Plain, &[]),
     row("kill", "scripting", Keys::None, Unknown, Act::Plain, &[]),
-    row("load", "scripting", Keys::None, Unknown, Act::Plain, &[]),
+    row("load", "scripting", Keys::None, Unknown, Act::Load, &[]),
     row("show", "scripting", Keys::None, Unknown, Act::Plain, &[]),
 ];
 

@@ -10,7 +10,6 @@ mod attribute;
 mod codec;
 mod detect;
 mod error;
-mod fanout;
 mod fault;
 mod head;
 mod limits;
@@ -32,7 +31,6 @@ pub use attribute::{Attributes, Entry, KeyId, Lookup, MAX_KEYS, Open, Span, Walk
 pub use codec::{Codec, Decoded, Interest, Say, Side};
 pub use detect::{Detect, Identified, identify};
 pub use error::{DecodeError, EncodeError, Unsupported, Violation};
-pub use fanout::{Fanout, Merge, Part};
 pub use fault::{Fault, Reason};
 pub use head::{Bind, Head, Kind, Redirect, Safety, Status};
 pub use limits::Limits;

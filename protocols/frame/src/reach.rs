@@ -20,6 +20,12 @@ pub enum Reach {
     /// that mark and sets the mark on it; then the codec removes the mark when it encodes the request.
     /// Where the router sets no mark, the request is sent as it came. `None`: there is no mark in it.
     Continues(Option<Mark>),
+    /// Every endpoint that may serve the client. The router sends a copy to each and waits for all answers. The
+    /// client gets the first failure, or else the first answer.
+    Every {
+        /// An endpoint that cannot be reached makes the request fail. Otherwise it is left out.
+        must: bool,
+    },
 }
 
 impl Reach {

@@ -2,13 +2,14 @@
 
 pub(crate) mod comparison;
 pub(crate) mod delayed;
+pub(crate) mod gathering;
 pub(crate) mod kept;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use meltemi_frame::{Bind, Fault, Kind, Mark, Reason, Receipt, Status};
+use meltemi_frame::{Bind, Fault, Kind, Mark, Message, Reason, Receipt, Status};
 use meltemi_router_core::{CompiledRoute, Outcome};
 
 use crate::cluster::endpoint::InFlight;
@@ -19,6 +20,7 @@ use crate::telemetry::access_log::Entry;
 use crate::telemetry::spans::{Active, Finished};
 use crate::telemetry::stats::operation;
 use comparison::{Compared, Comparison};
+use gathering::Part;
 use kept::Kept;
 
 /// A request in flight, or about to be. Boxed, as it is handed on often and large; boxes are used again.
@@ -60,6 +62,8 @@ pub(crate) enum Who {
     OneWay(OneWay),
     /// Nobody: it is a copy, whose answer may be compared with the original's.
     Mirror(Option<Rc<Comparison>>),
+    /// Nobody: it is a copy for one endpoint, and the request is answered when all copies are.
+    Part(Part),
     /// The proxy itself, for a heartbeat.
     Proxy,
 }
@@ -173,12 +177,26 @@ impl Ticket {
         }
     }
 
+    /// Returns `true` if it is a copy, whose answer no client gets.
+    pub(crate) const fn is_copy(&self) -> bool {
+        matches!(self.who, Who::Mirror(_) | Who::Part(_))
+    }
+
+    /// Keeps the request whole, as its bytes on the wire are not all there is to it.
+    pub(crate) fn keep_whole(&mut self, message: &Message<'_>) {
+        if let Some(caller) = self.caller_mut()
+            && caller.kept.is_none()
+        {
+            caller.kept = Some(Box::new(Kept::unsent(message.to_owned_message())));
+        }
+    }
+
     /// The client that sent the request.
     pub(crate) const fn down(&self) -> Option<&Rc<Downstream>> {
         match &self.who {
             Who::Caller(caller) => Some(&caller.down),
             Who::OneWay(one_way) => Some(&one_way.down),
-            Who::Mirror(_) | Who::Proxy => None,
+            Who::Mirror(_) | Who::Part(_) | Who::Proxy => None,
         }
     }
 
@@ -187,7 +205,7 @@ impl Ticket {
         match &mut self.who {
             Who::Caller(caller) => Some(&mut caller.track),
             Who::OneWay(one_way) => Some(&mut one_way.track),
-            Who::Mirror(_) | Who::Proxy => None,
+            Who::Mirror(_) | Who::Part(_) | Who::Proxy => None,
         }
     }
 
@@ -219,7 +237,7 @@ impl Ticket {
         let served = match &self.who {
             Who::Caller(caller) => Rc::clone(&caller.served),
             Who::OneWay(one_way) => Rc::clone(&one_way.served),
-            Who::Mirror(_) | Who::Proxy => return,
+            Who::Mirror(_) | Who::Part(_) | Who::Proxy => return,
         };
         self.who = Who::Proxy;
         served.calls.put(self);
@@ -264,6 +282,7 @@ impl Ticket {
                     comparison.lost();
                 }
             }
+            Who::Part(part) => part.lost(worker, fault, text),
             Who::Proxy => {}
         }
         self.recycle();
@@ -291,6 +310,34 @@ impl Caller {
     /// The route that the request took.
     pub(crate) fn route(&self) -> Option<&CompiledRoute> {
         self.served.table.routes().get(self.route)
+    }
+
+    /// Starts the answer at the front of a response, whether the response comes in pieces or whole.
+    pub(crate) fn begin(
+        &mut self,
+        worker: &WorkerContext,
+        cluster: &str,
+        message: &mut Message<'_>,
+    ) {
+        if message.head.kind != Kind::Response {
+            return;
+        }
+        self.status = message.head.status;
+        self.track.hears(worker);
+        // The client gets the response, so the request is not sent again.
+        self.kept = None;
+        if let Some(mark) = self.mark {
+            message.set_mark(mark);
+        }
+        if let Some(compared) = &self.compared {
+            compared.answered(message);
+        }
+        let route = self.served.table.routes().get(self.route);
+        if let Some(route) = route.filter(|route| !route.response_changes.is_empty()) {
+            let view = self.down.view();
+            let facts = self.down.facts(&view.listener.name, route, cluster);
+            route.response_changes.apply(message, &facts);
+        }
     }
 
     fn fail(&mut self, worker: &WorkerContext, fault: Fault, reason: Reason, text: &str) {

@@ -1,7 +1,8 @@
 //! What becomes of one request: its message, whether it is forwarded, and how. It knows no framing.
 
 use meltemi_frame::{
-    Attributes, Bind, DecodeError, Decoded, Head, Kind, Layout, Message, Safety, Span, Violation,
+    Attributes, Bind, DecodeError, Decoded, Head, Kind, Layout, Message, Reach, Safety, Span,
+    Violation,
 };
 
 use super::Server;
@@ -109,10 +110,10 @@ impl Server {
             message.attributes.set_static(spec::CATEGORY, "unknown");
         }
         if let Some(command) = command
-            && command.act == Act::Scan
             && ruling.bind == Bind::Free
+            && ruling.kind == Kind::Request
         {
-            cursor::note(message, command, args);
+            note_reach(message, command, args);
         }
         layout::note_local(&mut message.layout, ruling.local);
         if ruling.local.is_none() && command.is_some_and(|command| command.act == Act::Hello) {
@@ -204,6 +205,18 @@ impl Server {
             message.layout[layout::NOTE] = layout::HELLO_ORDERED;
         }
     }
+}
+
+/// Notes which servers a request concerns, where that is not any one.
+fn note_reach(message: &mut Message<'_>, command: &'static Command, args: &Args<'_>) {
+    match command.act {
+        Act::Scan => return cursor::note(message, command, args),
+        Act::Load => message.head.reach = Reach::Every { must: false },
+        Act::Every => message.head.reach = Reach::Every { must: true },
+        Act::EvalSha => {}
+        _ => return,
+    }
+    message.layout[layout::NOTE] = layout::LOADS;
 }
 
 /// The message of a request that [`Server::is_plain`]: the same as [`Server::message`] makes of it. It is

@@ -31,6 +31,11 @@ impl ClusterState {
         }
     }
 
+    /// All endpoints.
+    pub(crate) fn all(&self) -> Vec<Rc<EndpointState>> {
+        self.endpoints.borrow().clone()
+    }
+
     /// The endpoint of this number.
     pub(crate) fn endpoint_of(&self, mark: Mark) -> Option<Rc<EndpointState>> {
         let endpoints = self.endpoints.borrow();

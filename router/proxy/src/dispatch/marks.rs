@@ -7,7 +7,6 @@ use meltemi_frame::{Fault, Mark, Message, Reach};
 use super::Errand;
 use crate::call::{Call, Who};
 use crate::cluster::endpoint::EndpointState;
-use crate::call::kept::Kept;
 
 impl Errand<'_> {
     /// Returns `true` if a request of this route may find several endpoints.
@@ -77,9 +76,7 @@ impl Errand<'_> {
         let Some(mark) = mark else { return };
         if matches!(message.head.reach, Reach::Continues(_)) {
             // Without its mark the request must not go anywhere else.
-            if caller.kept.is_none() {
-                caller.kept = Some(Box::new(Kept::unsent(message.to_owned_message())));
-            }
+            call.keep_whole(message);
             message.set_mark(mark);
         }
     }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use meltemi_config::Abort;
-use meltemi_frame::{Bind, Fault, Kind, Message};
+use meltemi_frame::{Bind, Fault, Kind, Message, Reach};
 
 use crate::call::delayed::Wait;
 use crate::call::{Call, Caller, OneWay, Told, Track, Who};
@@ -46,7 +46,8 @@ impl DownstreamTask {
     /// those behind it wait for its answer. So do those behind a transaction that is about to end.
     fn must_stall(&mut self, served: &ServedView, message: &Message<'_>) -> bool {
         let head = &message.head;
-        let own = served.in_order && (head.bind == Bind::Once || !head.end);
+        let every = matches!(head.reach, Reach::Every { .. });
+        let own = served.in_order && (head.bind == Bind::Once || !head.end || every);
         if self.down.in_flight() == 0 {
             let alone = own && head.bind != Bind::Pin && self.down.pinned().is_none();
             self.conversation.alone = alone;
@@ -166,7 +167,7 @@ impl DownstreamTask {
         match &mut call.who {
             Who::Caller(caller) => caller.route = place,
             Who::OneWay(one_way) => one_way.route = place,
-            Who::Mirror(_) | Who::Proxy => {}
+            Who::Mirror(_) | Who::Part(_) | Who::Proxy => {}
         }
         call.cluster = index;
         call.hash = route.hash(index, message, self.down.peer.ip());
