@@ -1,6 +1,7 @@
 //! The side that talks to servers: writes requests, reads replies, and tells replies from what the
 //! server says unasked. It knows neither clients nor routes.
 
+mod added;
 mod loads;
 
 use std::collections::VecDeque;
@@ -18,18 +19,11 @@ use crate::reply::{Scan, Step};
 use crate::rewrite::{put_edited, put_hello};
 use crate::scripts::Scripts;
 use crate::spec;
-use crate::state::{State, write};
+use crate::state::State;
 use crate::subscriptions::{Subscriptions, Word, word};
 
+use added::Added;
 use loads::Loads;
-
-/// A request that no client made.
-struct Added {
-    /// Its number among those that are answered.
-    number: u64,
-    /// What follows makes no sense if it fails.
-    must: bool,
-}
 
 pub(crate) struct Client {
     limits: Limits,
@@ -178,67 +172,6 @@ impl Client {
             return Err(DecodeError::lost(Violation::Invalid(what)));
         }
         Ok(Decoded::Skip(wire.len()))
-    }
-
-    /// Returns `true` if the reply that began is the answer to a request that was added here.
-    #[cold]
-    fn answers_added(&self) -> bool {
-        let added = self.added.front();
-        added.is_some_and(|added| added.number == self.answered)
-    }
-
-    /// A reply to a request that was added here.
-    fn added<'b>(
-        &mut self,
-        wire: &'b [u8],
-        kind: u8,
-        whole: bool,
-    ) -> Result<Decoded<'b>, DecodeError> {
-        let must = self.added.pop_front().is_some_and(|added| added.must);
-        if must && kind == b'-' {
-            let what = "an error to MULTI, when the transaction was on its way";
-            return Err(DecodeError::lost(Violation::Invalid(what)));
-        }
-        if whole {
-            return Ok(Decoded::Skip(wire.len()));
-        }
-        let what = "more than a line was answered to what has one";
-        Err(DecodeError::lost(Violation::Invalid(what)))
-    }
-
-    /// Puts a request before the one that is encoded. The reply is nobody's.
-    fn add(&mut self, words: &[&[u8]], must: bool, out: &mut Output) {
-        let mut request = Vec::new();
-        write(&mut request, words);
-        out.put(&request);
-        self.sent += 1;
-        let number = self.sent;
-        self.added.push_back(Added { number, must });
-    }
-
-    /// A server counts from the last command on the connection, and on this one the client may not have
-    /// written anything. The same command makes it current, which whoever may wait may say.
-    fn put_wait(&mut self, message: &Message<'_>, out: &mut Output) {
-        let name = message.attributes.slot(spec::COMMAND, message.wire());
-        match name {
-            _ if message.head.kind != Kind::Request => {}
-            Some(b"waitaof") => self.add(&[b"WAITAOF", b"0", b"0", b"0"], false, out),
-            _ => self.add(&[b"WAIT", b"0", b"0"], false, out),
-        }
-        out.put(message.wire());
-    }
-
-    /// Loads the script that is called, unless the server is sure to have it. If the server refuses that, the call
-    /// is answered as it would be without.
-    fn put_loads(&mut self, message: &Message<'_>, out: &mut Output) {
-        let scripts = &self.scripts;
-        let loads = self
-            .loads
-            .get_or_insert_with(|| Box::new(Loads::new(scripts)));
-        if let Some(script) = loads.missing(message) {
-            self.add(&[b"SCRIPT", b"LOAD", &script], false, out);
-        }
-        out.put(message.wire());
     }
 
     /// Whether a frame answers a request.

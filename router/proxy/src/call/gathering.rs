@@ -19,14 +19,14 @@ pub(crate) struct Gathering {
     /// Whether an endpoint that cannot be reached makes the request fail.
     must: bool,
     /// The first answer that is no failure.
-    answer: RefCell<Option<OwnedMessage>>,
+    answer: RefCell<Option<Box<OwnedMessage>>>,
     failure: RefCell<Option<Failure>>,
 }
 
 /// Why the request fails.
 enum Failure {
     /// An endpoint says so.
-    Answer(OwnedMessage),
+    Answer(Box<OwnedMessage>),
     Lost(Fault, String),
 }
 
@@ -67,10 +67,10 @@ impl Part {
         }
         let failed = matches!(message.head.status, Status::Failed(_));
         if failed && !excused {
-            let failure = || Failure::Answer(message.to_owned_message());
+            let failure = || Failure::Answer(Box::new(message.to_owned_message()));
             gathering.failure.borrow_mut().get_or_insert_with(failure);
         } else if !failed {
-            let answer = || message.to_owned_message();
+            let answer = || Box::new(message.to_owned_message());
             gathering.answer.borrow_mut().get_or_insert_with(answer);
         }
         gathering.end(worker);
