@@ -14,6 +14,10 @@ pub(crate) fn check(arguments: &CheckArguments, builtins: &Builtins) -> ExitCode
     report(&outcome.problems);
     let errors = count(&outcome.problems, Severity::Error);
     let warnings = count(&outcome.problems, Severity::Warning);
+    let notes = match count(&outcome.problems, Severity::Note) {
+        0 => String::new(),
+        notes => format!(", {notes} notes"),
+    };
     if outcome.config.is_none() || errors > 0 || (arguments.strict && warnings > 0) {
         let _ = writeln!(
             err(),
@@ -43,7 +47,7 @@ pub(crate) fn check(arguments: &CheckArguments, builtins: &Builtins) -> ExitCode
         let clusters = config.clusters().len();
         writeln!(
             out,
-            "{GOOD}ok{GOOD:#}: {} listeners, {clusters} clusters, {warnings} warnings",
+            "{GOOD}ok{GOOD:#}: {} listeners, {clusters} clusters, {warnings} warnings{notes}",
             config.listeners().len()
         )
     };
@@ -54,17 +58,13 @@ pub(crate) fn check(arguments: &CheckArguments, builtins: &Builtins) -> ExitCode
 pub(crate) fn report(problems: &[Problem]) {
     let mut err = err();
     for problem in problems {
-        let style = if problem.severity == Severity::Error {
-            ERROR
-        } else {
-            WARNING
+        let style = match problem.severity {
+            Severity::Error => ERROR,
+            Severity::Warning => WARNING,
+            Severity::Note => DIM,
         };
         let line = problem.to_string();
-        let word = if problem.severity == Severity::Error {
-            "error"
-        } else {
-            "warning"
-        };
+        let word = problem.severity.name();
         let coloured = line.replacen(word, &format!("{style}{word}{style:#}"), 1);
         // There is nowhere else to tell that standard error is closed.
         let _ = writeln!(err, "{coloured}");

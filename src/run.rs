@@ -183,6 +183,7 @@ fn log_problems(outcome: &Outcome) {
         match problem.severity {
             Severity::Error => tracing::error!("{problem}"),
             Severity::Warning => tracing::warn!("{problem}"),
+            Severity::Note => tracing::info!("{problem}"),
         }
     }
 }

@@ -69,7 +69,7 @@ if ! fresh thrift peers/thrift/demo.thrift || [[ ! -d peers/thrift/target || ! -
 fi
 
 mapfile -t java < <(find peers/java \( -name pom.xml -o -path '*/src/*.java' -o -path '*/resources/*' -type f \) | sort)
-if ! fresh java "${java[@]}" || [[ ! -d peers/java/bolt/target/lib ]]; then
+if ! fresh java "${java[@]}" || [[ ! -d peers/java/sofa/target/lib ]]; then
   say 'Java peers (Maven)'
   rm -rf peers/java/*/target
   (cd peers/java && mvn --quiet --batch-mode --no-transfer-progress package)

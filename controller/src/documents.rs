@@ -7,8 +7,9 @@ use meltemi_config::{Origin, Problem};
 
 use crate::check;
 use crate::near::nearest;
-use crate::reference::{KINDS, METADATA};
-use crate::schema::{Field, Kind, Shape};
+use crate::reference::{self, KINDS, OWN_GROUP};
+use crate::schema::{Kind, Reader};
+use crate::secrecy;
 use crate::source::Text;
 use crate::yaml::{Cursor, Document, Node, Value, is_null, parse};
 
@@ -32,7 +33,7 @@ pub(crate) fn read(texts: &[Text], problems: &mut Vec<Problem>) -> Vec<Document>
     }
     documents
         .into_iter()
-        .filter(|document| known(document, problems))
+        .filter_map(|document| known(document, problems))
         .collect()
 }
 
@@ -133,16 +134,14 @@ fn unpack(node: Node, file: &Arc<str>, documents: &mut Vec<Document>, problems: 
     });
 }
 
-/// Whether the document is of a kind that is read; checks it if so.
-fn known(document: &Document, problems: &mut Vec<Problem>) -> bool {
-    let kind = KINDS
-        .iter()
-        .find(|kind| kind.group == document.group && kind.name == document.kind);
-    let root = document.cursor();
-    let Some(kind) = kind else {
-        problems.extend(unknown(document, &root.at("kind")));
-        return false;
+/// The document, checked and with its secrets marked, if it is of a kind that is read.
+fn known(mut document: Document, problems: &mut Vec<Problem>) -> Option<Document> {
+    let Some(kind) = reference::kind(&document.group, &document.kind) else {
+        problems.extend(unknown(&document, &document.cursor().at("kind")));
+        return None;
     };
+    secrecy::mark(&mut document.root, &reference::fields(kind));
+    let root = document.cursor();
     if !kind.versions.contains(&document.version.as_str()) {
         let known: Vec<String> = kind
             .versions
@@ -154,18 +153,18 @@ fn known(document: &Document, problems: &mut Vec<Problem>) -> bool {
                 .error(format!("{} has no such version", kind.name))
                 .remedy(format!("use {}", known.join(" or "))),
         );
-        return false;
+        return None;
     }
-    if !kind.enforced {
+    if kind.reader == Reader::None {
         problems.push(
             root.at("kind")
                 .warning("accepted, not enforced yet")
                 .remedy("what this document forbids is not forbidden"),
         );
-        return false;
+        return None;
     }
     check_document(&root, kind, problems);
-    true
+    Some(document)
 }
 
 /// Kinds of Istio that are passed over.
@@ -231,27 +230,13 @@ fn unknown(document: &Document, at: &Cursor<'_>) -> Option<Problem> {
 }
 
 fn check_document(root: &Cursor<'_>, kind: &Kind, problems: &mut Vec<Problem>) {
-    static METADATA_SHAPE: Shape = Shape::Object(METADATA);
-    static TEXT: Shape = Shape::Text;
-    static ANY: Shape = Shape::Any;
-    static HEAD: [Field; 4] = [
-        Field::new("apiVersion", &TEXT, "The version."),
-        Field::new("kind", &TEXT, "The kind."),
-        Field::new(
-            "metadata",
-            &METADATA_SHAPE,
-            "Names, labels and annotations.",
-        ),
-        Field::new("status", &ANY, "Kubernetes' own."),
-    ];
-    let fields: Vec<Field> = HEAD.iter().chain(kind.fields).copied().collect();
-    // Two groups have kinds of these names.
-    let whose = match (kind.group, kind.name) {
-        ("metaprotocol.aeraki.io", "MetaRouter" | "ApplicationProtocol") => Some("Aeraki"),
-        ("security.istio.io", "AuthorizationPolicy") => Some("Istio"),
-        _ => None,
-    };
-    let other = whose.map(|whose| format!("{whose}'s {}", kind.name));
+    // Our group has kinds that have the names of others.
+    let twin = kind.group != OWN_GROUP && reference::kind(OWN_GROUP, kind.name).is_some();
+    let other = twin.then(|| {
+        let istio = kind.group.ends_with(".istio.io");
+        let whose = if istio { "Istio" } else { "Aeraki" };
+        format!("{whose}'s {}", kind.name)
+    });
     let owner = match &other {
         Some(other) => check::Owner {
             name: other,
@@ -262,7 +247,7 @@ fn check_document(root: &Cursor<'_>, kind: &Kind, problems: &mut Vec<Problem>) {
             more: "",
         },
     };
-    check::fields(root, &fields, owner, problems);
+    check::fields(root, &reference::fields(kind), owner, problems);
     let name = root.at("metadata").at("name");
     let fits = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
     match name.text() {

@@ -17,7 +17,7 @@ pub struct Resource {
     pub name: String,
     /// Where it was written.
     pub origin: Origin,
-    /// All of it as YAML, with passwords and the values of Secrets replaced by `<redacted>`.
+    /// All of it as YAML, with every value that is secret replaced by `<redacted>`.
     pub text: String,
 }
 
@@ -38,19 +38,7 @@ impl Resource {
                 all.retain(|entry| entry.key != LAST_APPLIED);
             }
         }
-        if document.kind == "Secret" {
-            for part in ["data", "stringData"] {
-                let values = root.field_mut(part);
-                if let Some(Value::Map(values)) = values.map(|entry| &mut entry.node.value) {
-                    values
-                        .iter_mut()
-                        .for_each(|entry| entry.node.value = redacted());
-                }
-            }
-        }
-        if let Some(spec) = root.field_mut("spec") {
-            redact(&mut spec.node);
-        }
+        redact(&mut root);
         let mut text = String::new();
         write_document(&root, &mut text);
         text.shrink_to_fit();
@@ -69,23 +57,16 @@ impl Resource {
     }
 }
 
-fn redacted() -> Value {
-    Value::Scalar(REDACTED.to_owned(), false)
-}
-
-/// Replaces every `password`.
+/// Replaces every text that is secret.
 fn redact(node: &mut Node) {
+    let hidden = node.secret && !is_null(node);
     match &mut node.value {
-        Value::Map(fields) => {
-            for Entry { key, node, .. } in fields {
-                if key == "password" && matches!(node.value, Value::Scalar(..)) && !is_null(node) {
-                    node.value = redacted();
-                } else {
-                    redact(node);
-                }
-            }
-        }
+        Value::Map(fields) => fields.iter_mut().for_each(|entry| redact(&mut entry.node)),
         Value::List(items) => items.iter_mut().for_each(redact),
+        Value::Scalar(text, plain) if hidden => {
+            REDACTED.clone_into(text);
+            *plain = false;
+        }
         Value::Scalar(..) => {}
     }
 }

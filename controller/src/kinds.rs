@@ -3,6 +3,8 @@
 //! checked here, what needs several is `translate`'s.
 
 mod authorization;
+mod credentials;
+mod destination;
 mod fault;
 mod fitness;
 mod gateway;
@@ -13,15 +15,19 @@ mod policy;
 mod protocol;
 mod redis;
 mod retry;
+mod route_match;
 mod router;
 mod rule;
 mod secret;
 mod service;
+mod timeout;
 mod virtual_service;
 
 use meltemi_config::Problem;
 
 pub(crate) use authorization::{AccessPolicy, AccessRule, Action, Flavour, Target, Term, What};
+pub(crate) use credentials::Auth;
+pub(crate) use destination::Destination;
 pub(crate) use fault::{Failure, Injection};
 pub(crate) use gateway::{Gateway, Server};
 pub(crate) use limit::{GlobalRate, LocalRate, Names};
@@ -29,13 +35,17 @@ pub(crate) use locality::{Distribution, Localities, TOPOLOGY};
 pub(crate) use mirror::Copies;
 pub(crate) use policy::{DestinationPolicy, Fallback, ListenerPolicy};
 pub(crate) use protocol::{ApplicationProtocol, Codec};
-pub(crate) use redis::{Auth, RedisDestination};
+pub(crate) use redis::RedisDestination;
 pub(crate) use retry::Retries;
-pub(crate) use router::{Change, DEFAULT_TIMEOUT, Destination, Name, Router, Rule, Test, Written};
+pub(crate) use route_match::{Name, Test};
+pub(crate) use router::{Change, Router, RouterKey, Rule, Written};
 pub(crate) use rule::{Balancer, DestinationRule, Policy, Subset, TcpPool};
 pub(crate) use secret::Secret;
 pub(crate) use service::{Labels, ServiceEntry, Workload, WorkloadEntry};
+pub(crate) use timeout::DEFAULT_TIMEOUT;
 
+use crate::reference;
+use crate::schema::Reader;
 use crate::yaml::Document;
 
 /// Everything that was read.
@@ -54,36 +64,57 @@ pub(crate) struct Resources<'a> {
     pub(crate) access: Vec<AccessPolicy<'a>>,
 }
 
+/// What the documents of this kind are read as.
+pub(crate) fn reader(document: &Document) -> Reader {
+    reference::kind(&document.group, &document.kind).map_or(Reader::None, |kind| kind.reader)
+}
+
 impl<'a> Resources<'a> {
     /// Reads documents of kinds that are enforced.
     pub(crate) fn read(documents: &[&'a Document], problems: &mut Vec<Problem>) -> Self {
         let mut all = Self::default();
         for &document in documents {
-            match document.kind.as_str() {
-                "Gateway" => all.gateways.push(Gateway::read(document, problems)),
-                "ServiceEntry" => all.services.push(ServiceEntry::read(document, problems)),
-                "WorkloadEntry" => all.workloads.push(WorkloadEntry::read(document, problems)),
-                "DestinationRule" => all.rules.push(DestinationRule::read(document, problems)),
-                "VirtualService" => all.routers.push(virtual_service::read(document, problems)),
-                "MetaRouter" => all.routers.push(router::read(document, problems)),
-                "RedisService" => all.routers.push(redis::read_service(document, problems)),
-                "RedisDestination" => all
+            match reader(document) {
+                Reader::Gateway => all.gateways.push(Gateway::read(document, problems)),
+                Reader::ServiceEntry => all.services.push(ServiceEntry::read(document, problems)),
+                Reader::WorkloadEntry => {
+                    all.workloads.push(WorkloadEntry::read(document, problems));
+                }
+                Reader::DestinationRule => {
+                    all.rules.push(DestinationRule::read(document, problems));
+                }
+                Reader::VirtualService => {
+                    all.routers.push(virtual_service::read(document, problems));
+                }
+                Reader::MetaRouter => all.routers.push(router::read(document, problems)),
+                Reader::RedisService => all.routers.push(redis::read_service(document, problems)),
+                Reader::RedisDestination => all
                     .redis_destinations
                     .push(RedisDestination::read(document, problems)),
-                "DestinationPolicy" => all
+                Reader::DestinationPolicy => all
                     .destination_policies
                     .push(DestinationPolicy::read(document, problems)),
-                "ListenerPolicy" => all
+                Reader::ListenerPolicy => all
                     .listener_policies
                     .push(ListenerPolicy::read(document, problems)),
-                "ApplicationProtocol" => all
+                Reader::ApplicationProtocol => all
                     .protocols
                     .push(ApplicationProtocol::read(document, problems)),
-                "Secret" => all.secrets.push(Secret::read(document, problems)),
-                "AuthorizationPolicy" | "DubboAuthorizationPolicy" => {
-                    all.access.push(AccessPolicy::read(document, problems));
+                Reader::Secret => all.secrets.push(Secret::read(document, problems)),
+                Reader::IstioAuthorization => {
+                    let flavour = Flavour::istio(document);
+                    all.access
+                        .push(AccessPolicy::read(document, flavour, problems));
                 }
-                _ => {}
+                Reader::OwnAuthorization => {
+                    all.access
+                        .push(AccessPolicy::read(document, Flavour::Own, problems));
+                }
+                Reader::DubboAuthorization => {
+                    all.access
+                        .push(AccessPolicy::read(document, Flavour::Dubbo, problems));
+                }
+                Reader::None => {}
             }
         }
         // Order in files must not matter: routers attach by namespace and name.

@@ -12,8 +12,30 @@ pub(crate) struct Kind {
     pub(crate) doc: &'static str,
     /// Top-level fields besides `apiVersion`, `kind`, `metadata` and `status`.
     pub(crate) fields: &'static [Field],
-    /// Whether it is read; if not, it is accepted with a warning.
-    pub(crate) enforced: bool,
+    /// What its documents are read as.
+    pub(crate) reader: Reader,
+}
+
+/// What documents are read as: one arm in [`Resources::read`](crate::kinds::Resources::read) for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    Gateway,
+    ServiceEntry,
+    WorkloadEntry,
+    DestinationRule,
+    VirtualService,
+    MetaRouter,
+    ApplicationProtocol,
+    RedisService,
+    RedisDestination,
+    DestinationPolicy,
+    ListenerPolicy,
+    Secret,
+    IstioAuthorization,
+    OwnAuthorization,
+    DubboAuthorization,
+    /// They are accepted with a warning, and passed over.
+    None,
 }
 
 /// A field.
@@ -26,6 +48,8 @@ pub(crate) struct Field {
     pub(crate) default: &'static str,
     pub(crate) doc: &'static str,
     pub(crate) effect: Effect,
+    /// What stands in it is never shown.
+    pub(crate) secret: bool,
 }
 
 /// What a field does.
@@ -87,7 +111,14 @@ impl Field {
             default: "",
             doc,
             effect: Effect::Enforced,
+            secret: false,
         }
+    }
+
+    /// What stands in it, and below it, is never shown: not in problems, and not in dumps.
+    pub(crate) const fn secret(mut self) -> Self {
+        self.secret = true;
+        self
     }
 
     /// It must be there.
@@ -151,6 +182,15 @@ impl Shape {
         }
     }
 
+    /// Returns `true` if a field that is secret can stand here, at any depth.
+    pub(crate) fn holds_secret(&self) -> bool {
+        match self {
+            Self::ListOr(item, fields) => item.holds_secret() || hold_secret(fields),
+            Self::List(inner) | Self::Map(inner) | Self::ChoiceOr(_, inner) => inner.holds_secret(),
+            other => hold_secret(other.fields()),
+        }
+    }
+
     /// What the path of the reference shows behind the field's name.
     pub(crate) const fn suffix(&self) -> &'static str {
         match self {
@@ -159,6 +199,13 @@ impl Shape {
             _ => "",
         }
     }
+}
+
+/// Returns `true` if one of the fields is secret, or holds one that is.
+pub(crate) fn hold_secret(fields: &[Field]) -> bool {
+    fields
+        .iter()
+        .any(|field| field.secret || field.shape.holds_secret())
 }
 
 fn plural(shape: &Shape) -> String {

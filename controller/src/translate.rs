@@ -1,6 +1,7 @@
 //! Resources to listeners, routes and clusters: what refers to what across documents.
 
 mod attach;
+mod attributes;
 mod authorization;
 mod clusters;
 mod common;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use meltemi_config::{Cluster, Listener, Problem};
 use meltemi_frame::Protocol;
 
-use crate::Builtins;
+use crate::builtins::Builtins;
 use crate::kinds::Resources;
 use authorization::Policies;
 use clusters::Clusters;

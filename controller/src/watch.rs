@@ -10,8 +10,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
+use crate::builtins::Builtins;
+use crate::load::{Outcome, load};
 use crate::source::files;
-use crate::{Builtins, Outcome, load};
 
 /// How often to look.
 #[derive(Clone, Copy, Debug)]

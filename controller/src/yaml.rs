@@ -4,6 +4,8 @@
 mod cursor;
 mod node;
 mod parse;
+#[cfg(test)]
+pub(crate) mod record;
 mod scalar;
 mod write;
 

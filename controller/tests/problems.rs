@@ -651,6 +651,16 @@ fn slips_in_the_ports_of_services_are_warned_of() {
         let found = outcome.warnings().any(|one| one.to_string().contains(what));
         assert_eq!(found, said, "{name}: {:?}", outcome.problems);
     }
+    // With Aeraki's prefix nothing else can be meant.
+    let outcome = with(&service("[{number: 1, name: tcp-metaprotocol-rediz}]"));
+    let at = "spec.ports[0].name";
+    find(
+        &outcome,
+        Severity::Error,
+        offset() + 8,
+        at,
+        "did you mean `redis`?",
+    );
 }
 
 #[test]

@@ -86,6 +86,7 @@ thrift_server = pooled(
 dubbo_provider = pooled(
     lambda logs, module, tag: peers.JavaServer(module, tag, logs, ["blue:1.0.0", "green:2.0.0"])
 )
+oracle = pooled(lambda logs, module: peers.Oracle(module, logs))
 java_consumer = pooled(lambda logs, module: peers.java_client(module, logs))
 bolt_provider = pooled(lambda logs, tag: peers.JavaServer("bolt", tag, logs))
 node = pooled(lambda logs, script, *args: peers.node_client(script, logs, *args))

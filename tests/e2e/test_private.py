@@ -228,3 +228,41 @@ def test_a_broken_description_is_refused_with_its_place(tmp_path):
     text = checked.stderr.decode() + checked.stdout.decode()
     assert checked.returncode == 1
     assert "lenght" in text and re.search(r"mesh\.yaml:\d+", text), text
+
+
+@pytest.mark.parametrize("action", ["DENY", "ALLOW"])
+@pytest.mark.parametrize("own", [False, True], ids=["built in", "from the configuration"])
+def test_an_entry_with_two_values_is_denied(mesh, own, action):
+    """Nobody knows which of the two the server believes: neither kind of policy lets it pass."""
+    name, magic = ("plume", b"\x70\x6c") if own else ("quill", quill.MAGIC)
+    seen = []
+    server, port = Server(quill.serve("v1", magic, seen)), free_port()
+    tenant = "evil" if action == "DENY" else "good"
+    rules = [{"to": [{"operation": {"attributes": {"tenant": [tenant]}}}]}]
+    spec = {"action": action, "rules": rules}
+    resources = [
+        *documents(name, port, {"v1": server.port}),
+        config.resource(config.META_ROUTER, "AuthorizationPolicy", "tenants", spec),
+    ]
+    if own:
+        resources.insert(0, config.protocol(description(name, "70 6c")))
+    router = mesh(resources, args=["--access-log", "json"])
+    evil = [("tenant", "evil")], [("x-tenant", "evil")]
+    with Connection(port) as client:
+        for number, entries in enumerate([
+            [("tenant", "good"), ("tenant", "evil")],
+            [("tenant", "evil"), ("tenant", "good")],
+            [("tenant", "good"), ("other", "x"), ("tenant", "evil")],
+            [("tenant", "good"), ("x-tenant", "evil")],
+            *evil,
+        ]):
+            client.send(quill.call(number, "ledger", "get", meta=entries, magic=magic))
+            answer = quill.read(client)
+            assert answer.id == number and answer.status != 0, entries
+        assert not seen
+        for entries in ([("tenant", "good")], [("tenant", "good"), ("tenant", "good")]):
+            client.send(quill.call(99, "ledger", "get", meta=entries, magic=magic))
+            assert quill.read(client).payload == b"v1:get:", entries
+    assert len(seen) == 2
+    eventually(lambda: '"undetermined":"tenant"' in router.output(), what="the name in the log")
+    server.close()

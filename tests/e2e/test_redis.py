@@ -11,6 +11,7 @@ from harness import config
 from harness.config import route, to
 from harness.matrix import tried
 from harness.process import Failed, eventually, free_port
+from harness.resp import Client
 from harness.wire import Connection
 
 A, B = "redis-a.test", "redis-b.test"
@@ -590,3 +591,23 @@ def test_a_policy_holds_for_the_destination_that_is_chosen(mesh, servers):
     time.sleep(0.3)
     assert servers.b.dbsize() == 0
     client.close()
+
+
+@pytest.mark.parametrize("opening", [["MULTI"], ["WATCH b:1", "MULTI"], ["WATCH b:1"]], ids="/".join)
+def test_a_policy_of_a_destination_holds_on_a_pinned_connection(mesh, servers, opening):
+    """A transaction, or what it watches, ties the client to the destination that denies `SET`."""
+    port = free_port()
+    mesh([*named(documents(port, servers.ports)), denied(B, "set")])
+    with Client(port) as client:
+        assert [client(*line.split()) for line in opening] == ["OK"] * len(opening)
+        if "MULTI" in opening:
+            assert client("INCR", "b:n") == "QUEUED"
+        assert "denied" in str(client("SET", "b:1", "v"))
+        if "MULTI" in opening:
+            assert "EXECABORT" in str(client("EXEC"))
+        assert client("GET", "b:1") is None
+    assert servers.b.dbsize() == 0
+    # What the policy says nothing of is done on such a connection.
+    with Client(port) as client:
+        assert client("WATCH", "b:1") == "OK" and client("MULTI") == "OK"
+        assert client("INCR", "b:n") == "QUEUED" and client("EXEC") == [1]

@@ -4,10 +4,11 @@ own: the same words go to a server directly and through the mesh, and the same a
 import itertools
 import random
 import re
+import time
 
 import pytest
 from harness import config
-from harness.process import free_port
+from harness.process import eventually, free_port
 from harness.resp import Client
 
 HOST, OTHER = "redis-s.test", "redis-t.test"
@@ -146,3 +147,40 @@ def test_a_client_that_asks_about_itself_is_not_tied(mesh, redis_server):
             assert f"id={number} " in client("CLIENT", "INFO")
             assert number not in numbers
             numbers.add(number)
+
+
+def test_sessions_that_nobody_uses_close_after_the_time_that_is_set(mesh, redis_server):
+    brief, long = redis_server("sessions-brief"), redis_server("sessions-long")
+    one, two = free_port(), free_port()
+    mesh(
+        [
+            config.gateway("gw", "redis", one),
+            config.gateway("gw2", "redis", two),
+            config.service(HOST, "redis", {"v1": brief.port}),
+            config.service(OTHER, "redis", {"v1": long.port}),
+            config.meta_router("gw", HOST, [config.route(config.to(HOST))]),
+            config.meta_router("gw2", OTHER, [config.route(config.to(OTHER))]),
+            config.destination_policy(HOST, sessionIdleTimeout="1s"),
+            config.destination_policy(OTHER, sessionIdleTimeout="0s"),
+        ]
+    )
+
+    def names(server):
+        with Client(server.port) as direct:
+            return {name for name in ("gone", "here") if f"name={name} " in direct("CLIENT", "LIST")}
+
+    def leave(port, name):
+        with Client(port) as client:
+            assert client("CLIENT", "SETNAME", name) == "OK"
+            assert client("GET", "k") is None
+
+    with Client(one) as stays:
+        assert stays("CLIENT", "SETNAME", "here") == "OK"
+        assert stays("GET", "k") is None
+        leave(one, "gone")
+        leave(two, "gone")
+        assert names(brief) == {"gone", "here"} and names(long) == {"gone"}
+        # The session of a client that is connected stays, whatever the time.
+        eventually(lambda: names(brief) == {"here"}, timeout=10, what="the end of the session")
+        time.sleep(2)
+        assert names(brief) == {"here"} and names(long) == {"gone"}

@@ -401,3 +401,23 @@ def test_dubbo_clients_are_told_to_go_elsewhere(mesh, dubbo_provider):
             event = dubbo.read(client)
             assert event.is_event and event.is_request and b"R" in event.body
         assert router.wait() == 0
+
+
+@pytest.mark.parametrize("whose", ["gateway", "service"])
+def test_a_mistyped_port_name_is_refused_and_the_listener_goes_on(mesh, thrift, whose):
+    port = free_port()
+    router = mesh(documents(port, "thrift", thrift))
+    good = yaml.safe_dump_all(documents(port, "thrift", thrift, "v2"))
+    mistyped = {
+        "gateway": ("tcp-thrift-gw", "tcp-thrfit-gw"),
+        "service": ("tcp-metaprotocol-thrift", "tcp-metaprotocol-thrfit"),
+    }[whose]
+    with Load(port, clients=1) as load:
+        refused(router, good.replace(*mistyped), "thrfit")
+        assert "did you mean `thrift`?" in router.output()
+        with thrifty.client(port) as client:
+            assert client.tag() == "v1"
+        router.write(good)
+        router.hang_up()
+        eventually(lambda: load.latest("v2"), what="calls to v2")
+    assert not load.failures

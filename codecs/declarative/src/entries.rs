@@ -28,7 +28,12 @@ impl Format {
     fn text(self, size: u8, wire: &[u8], at: usize, end: usize) -> Option<(usize, usize)> {
         let size = usize::from(size);
         let start = at.checked_add(size).filter(|start| *start <= end)?;
-        let length = self.number(at, size).read(wire)?;
+        let bytes = wire.get(at..start)?;
+        let length = match (bytes.first_chunk(), self.little) {
+            // Every entry is read for every message: the common form goes without the general number.
+            (Some(four), false) if size == 4 => i64::from(u32::from_be_bytes(*four)),
+            _ => self.number(0, size).read(bytes)?,
+        };
         // A 4-byte length of -1 is null where it is written by Java (SOFABolt's header map).
         let length = if size == 4 && length == i64::from(u32::MAX) {
             0

@@ -217,4 +217,28 @@ proptest::proptest! {
         let seen_service = seen(&bolt, &bytes, "service");
         proptest::prop_assert!(seen_service == "?" || (seen_service == service && service == newer));
     }
+
+    /// Every entry twice, or the entries in another order, are the same call.
+    #[test]
+    fn a_call_is_seen_alike_in_every_encoding(
+        entries in proptest::collection::vec((0usize..4, 0usize..3), 0..6),
+        codec in proptest::sample::select(&[1_u8, 11, 12][..]),
+        method in 0usize..3,
+    ) {
+        let names = ["service", "sofa_head_target_service", "sofa_head_method_name", "other"];
+        let values = ["a", "b", ""];
+        let entries: Vec<(&str, &str)> =
+            entries.iter().map(|(name, value)| (names[*name], values[*value])).collect();
+        let bolt = bolt().unwrap();
+        let content = object("a", values[method]);
+        let sent = |entries: &[(&str, &str)]| {
+            let bytes = request(codec, SOFA_REQUEST, entries, &content);
+            ["service", "method"].map(|name| seen(&bolt, &bytes, name))
+        };
+        let first = sent(&entries);
+        let twice = [&entries[..], &entries].concat();
+        proptest::prop_assert_eq!(sent(&twice), first.clone());
+        let reversed: Vec<_> = entries.iter().rev().copied().collect();
+        proptest::prop_assert_eq!(sent(&reversed), first);
+    }
 }

@@ -9,6 +9,7 @@ use meltemi_frame::{Attributes, KeyId, Limits, Open, Span};
 
 use crate::cursor::{Bad, Cursor, Text, Value};
 use crate::format::{Form, Format, RawEntry, Reader};
+use crate::walk;
 
 /// Where the attachments lie in a message.
 #[derive(Clone, Copy, Debug)]
@@ -113,6 +114,16 @@ pub(crate) fn publish(
     let mut names = Names::default();
     let place = read::<Bad>(reader, limits, |entry| {
         let first = *first.get_or_insert(entry.start);
+        // The common case: an entry of two plain strings, with a new name.
+        if let (Value::Text(Text::Plain(name)), Value::Text(Text::Plain(_)), None) =
+            (&entry.key, &entry.value, &listed)
+        {
+            let name = wire.get(name.clone()).unwrap_or_default();
+            if !names.again(name) || !is_in(format, wire, Span::new(first, entry.start), name) {
+                found.note(name, format, wire, &entry.value);
+                return Ok(());
+            }
+        }
         let name = format.text(wire, &entry.key);
         // A key that is no string names nothing, unless it is one in a form that is not read.
         found.unsure |= matches!(entry.key, Value::Hidden | Value::Structured)
@@ -143,7 +154,7 @@ pub(crate) fn publish(
         (Form::Null, _) => {}
         (Form::Map, None) => attributes.set_open(Open::Walk {
             region: Span::new(place.first, place.close),
-            walk: format.walk(),
+            walk: walk::of(format),
         }),
         (Form::Map, Some(list)) => attributes.set_open(Open::Listed(Box::new(effective(list)))),
     }
@@ -159,13 +170,21 @@ struct Names([u64; 8]);
 
 impl Names {
     /// Adds a name; returns `true` if it may have been there.
+    #[inline]
     fn again(&mut self, name: &[u8]) -> bool {
-        let hash = name.iter().fold(0x811c_9dc5_u32, |hash, byte| {
-            (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-        });
-        let bit = 1 << (hash >> 26);
+        // Its ends and its length tell most names apart.
+        let ends = if let (Some(front), Some(back)) = (name.first_chunk(), name.last_chunk()) {
+            u64::from_le_bytes(*front) ^ u64::from_le_bytes(*back).rotate_left(29)
+        } else if let (Some(front), Some(back)) = (name.first_chunk(), name.last_chunk()) {
+            u64::from(u32::from_le_bytes(*front)) << 32 | u64::from(u32::from_le_bytes(*back))
+        } else {
+            name.iter()
+                .fold(0, |ends, byte| ends << 8 | u64::from(*byte))
+        };
+        let mixed = (ends ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let bit = 1 << (mixed >> 58);
         self.0
-            .get_mut((hash >> 8 & 7) as usize)
+            .get_mut((mixed >> 55 & 7) as usize)
             .is_some_and(|word| {
                 let before = *word & bit != 0;
                 *word |= bit;
@@ -197,10 +216,8 @@ pub(crate) fn exact(format: Format, wire: &[u8], value: &Value) -> bool {
     let Value::Text(Text::Coded(range)) = value else {
         return true;
     };
-    format == Format::Fastjson2
-        || wire
-            .get(range.clone())
-            .is_some_and(crate::hessian::is_exact)
+    wire.get(range.clone())
+        .is_some_and(|value| format.is_exact(value))
 }
 
 /// Puts a string of the wire into a slot.
@@ -262,6 +279,14 @@ fn timeout(format: Format, wire: &[u8], value: &Value) -> Option<Duration> {
     (millis > 0).then(|| Duration::from_millis(millis))
 }
 
+/// The number that a text is.
 fn digits(text: &[u8]) -> Option<u64> {
-    std::str::from_utf8(text).ok()?.parse().ok()
+    let text = text.strip_prefix(b"+").unwrap_or(text);
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0_u64, |number, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    })
 }

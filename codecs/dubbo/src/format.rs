@@ -2,9 +2,9 @@
 //! It knows the order of nothing: what a body consists of is told by `request` and `response`.
 
 use std::borrow::Cow;
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 
-use meltemi_frame::{Entry, Limits, Output, Span, Walk};
+use meltemi_frame::{Limits, Output};
 
 use crate::cursor::{Bad, Cursor, Scratch, Text, Value, as_text};
 use crate::{hessian, jsonb};
@@ -26,19 +26,19 @@ impl Format {
         }
     }
 
-    /// How open entries of a map whose values have no parts are walked.
-    pub(crate) fn walk(self) -> Walk {
-        match self {
-            Self::Hessian2 => walk_hessian,
-            Self::Fastjson2 => walk_jsonb,
-        }
-    }
-
     /// Turns a string value into its text.
     pub(crate) fn rebuild(self) -> fn(&[u8]) -> Vec<u8> {
         match self {
             Self::Hessian2 => hessian::rebuild,
             Self::Fastjson2 => jsonb::rebuild,
+        }
+    }
+
+    /// Returns `true` if the string value `bytes` is the same text to every reader.
+    pub(crate) fn is_exact(self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Hessian2 => hessian::is_exact(bytes),
+            Self::Fastjson2 => jsonb::is_exact(bytes),
         }
     }
 
@@ -332,7 +332,37 @@ impl<'b, 's> Reader<'b, 's> {
     }
 
     /// The next entry of the map, or `None` behind its end mark.
+    #[inline]
     pub(crate) fn entry(&mut self) -> Result<Option<RawEntry>, Bad> {
+        if self.format == Format::Hessian2
+            && let Some(entry) = self.plain_entry()
+        {
+            return Ok(Some(entry));
+        }
+        self.any_entry()
+    }
+
+    /// The next entry, if it is two short ASCII strings of Hessian2, as most are; else nothing is read.
+    #[inline]
+    fn plain_entry(&mut self) -> Option<RawEntry> {
+        let start = self.cursor.at;
+        let key = hessian::plain(&mut self.cursor)?;
+        let middle = self.cursor.at;
+        let Some(value) = hessian::plain(&mut self.cursor) else {
+            self.cursor.at = start;
+            return None;
+        };
+        Some(RawEntry {
+            key: Value::Text(Text::Plain(key)),
+            value: Value::Text(Text::Plain(value)),
+            start,
+            middle,
+            end: self.cursor.at,
+        })
+    }
+
+    #[inline(never)]
+    fn any_entry(&mut self) -> Result<Option<RawEntry>, Bad> {
         if self.cursor.peek()? == self.format.map().1 {
             self.cursor.at += 1;
             return Ok(None);
@@ -378,33 +408,4 @@ fn frame(cursor: &mut Cursor<'_>) -> Result<Range<usize>, Bad> {
     let start = cursor.at;
     cursor.take(length)?;
     Ok(start..cursor.at)
-}
-
-type Visit<'v, 'b> = &'v mut dyn FnMut(Entry<'b>) -> ControlFlow<()>;
-
-fn walk_hessian<'b>(wire: &'b [u8], region: Span, visit: Visit<'_, 'b>) {
-    walk(Format::Hessian2, wire, region, visit);
-}
-
-fn walk_jsonb<'b>(wire: &'b [u8], region: Span, visit: Visit<'_, 'b>) {
-    walk(Format::Fastjson2, wire, region, visit);
-}
-
-fn walk<'b>(format: Format, wire: &'b [u8], region: Span, visit: Visit<'_, 'b>) {
-    let Some(bytes) = wire.get(..region.end as usize) else {
-        return;
-    };
-    let mut cursor = Cursor::new(bytes, region.start as usize);
-    while cursor.left() > 0 {
-        let (Ok(Some(key)), Ok(Some(value))) = (format.leaf(&mut cursor), format.leaf(&mut cursor))
-        else {
-            return;
-        };
-        if let Some(name) = format.text(wire, &key)
-            && let Some(value) = format.text(wire, &value)
-            && visit(Entry { name, value }).is_break()
-        {
-            return;
-        }
-    }
 }

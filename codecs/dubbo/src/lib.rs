@@ -21,5 +21,6 @@ mod reply;
 mod request;
 mod response;
 mod service;
+mod walk;
 
 pub use protocol::Dubbo;

@@ -2,7 +2,7 @@
 //! body; out of the three the provider makes one key, `group/path:version` (`DubboProtocol.getInvoker` and
 //! `serviceKey` of Dubbo 2.7 and 3.3).
 
-use meltemi_frame::Attributes;
+use meltemi_frame::{Attributes, Span};
 
 use crate::attachments::{self, Found};
 use crate::cursor::{Text, Value};
@@ -30,7 +30,12 @@ pub(crate) fn publish(
     let group = or(&found.group, &Text::Null);
 
     match &path {
-        Value::Text(Text::Plain(_) | Text::Coded(_)) => {
+        Value::Text(Text::Plain(range)) => {
+            let span = Span::new(range.start, range.end);
+            attributes.set_span(key::INTERFACE, span);
+            attributes.set_span(key::PATH, span);
+        }
+        Value::Text(Text::Coded(_)) => {
             attachments::set(attributes, key::INTERFACE, format, wire, &path);
             attachments::set(attributes, key::PATH, format, wire, &path);
         }
@@ -38,6 +43,9 @@ pub(crate) fn publish(
         _ => hide_path(attributes),
     }
     match (&version, format.text(wire, &version)) {
+        (Value::Text(Text::Plain(range)), _) if !range.is_empty() => {
+            attributes.set_span(key::VERSION, Span::new(range.start, range.end));
+        }
         (Value::Text(Text::Null), _) => attributes.set_static(key::VERSION, NO_VERSION),
         (Value::Text(_), Some(text)) if text.is_empty() => {
             attributes.set_static(key::VERSION, NO_VERSION);
@@ -65,16 +73,20 @@ pub(crate) fn publish(
     }
 }
 
-/// Marks what one key of a provider may stand for: `a/b` is the path `b` in the group `a`, or the path `a/b`.
+/// Marks what one key of a provider may stand for: `a/b` is the path `b` in the group `a`, or the path `a/b`. A
+/// group counts as one, though a provider may have a context path of the same name.
 fn ambiguous(path: &[u8], group: &[u8], attributes: &mut Attributes) {
-    let slash = path.contains(&b'/');
+    // Both in one pass, without an early end: paths are short.
+    let (slash, colon) = path.iter().fold((false, false), |(slash, colon), byte| {
+        (slash | (*byte == b'/'), colon | (*byte == b':'))
+    });
     let mixed = |byte: &u8| matches!(byte, b'/' | b':');
-    if path.contains(&b':') || group.iter().any(mixed) || (slash && !group.is_empty()) {
+    if colon || group.iter().any(mixed) || (slash && !group.is_empty()) {
         hide_path(attributes);
         attributes.set_undetermined(key::GROUP);
         attributes.set_undetermined(key::VERSION);
     } else if slash {
-        attributes.set_undetermined(key::INTERFACE);
+        hide_path(attributes);
         attributes.set_undetermined(key::GROUP);
     } else if !group.is_empty() {
         attributes.set_undetermined(key::PATH);

@@ -120,7 +120,7 @@ fn attachments_override_the_fields_of_the_body() {
         ),
         (
             &[("path", "g/a.B")],
-            "?interface=g/a.B path=g/a.B version=1.0 ?group= method=secret",
+            "?interface=g/a.B ?path=g/a.B version=1.0 ?group= method=secret",
         ),
         (
             &[("path", "a.B:2.0"), ("version", "0.0.0")],
@@ -182,6 +182,39 @@ fn what_only_java_decodes_is_decoded_and_not_trusted() {
     let bytes = frame(2, &bytes[16..]);
     assert_eq!(
         seen(&bytes),
+        "interface=a.B path=a.B version=1.0 ?method=secret"
+    );
+}
+
+/// A field of fastjson2: its length, and JSONB.
+fn field(value: &[u8]) -> Vec<u8> {
+    [&(value.len() as u32).to_be_bytes()[..], value].concat()
+}
+
+#[test]
+fn strings_that_fastjson2_makes_unequal_to_all_others_are_not_trusted() {
+    let call = |method: &[u8], attachments: &[u8]| {
+        let map = [b"\xa6", attachments, b"\xa5"].concat();
+        let parts = [b"N2.0.2" as &[u8], b"La.B", b"L1.0", method, b"I", &map];
+        let body: Vec<u8> = parts.into_iter().flat_map(field).collect();
+        seen(&frame(23, &body))
+    };
+    let plain = "interface=a.B path=a.B version=1.0 method=secret";
+    let hidden = "?interface=c.D ?path=c.D ?version=1.0 ?group= method=secret ?tenant=";
+    assert_eq!(call(b"Osecret", b""), plain);
+    // `path` in UTF-8 and in little-endian UTF-16 is another name to a provider; in others it is not.
+    assert_eq!(call(b"Osecret", b"z\x04pathLc.D"), hidden);
+    assert_eq!(call(b"Osecret", b"|\x08p\0a\0t\0h\0Lc.D"), hidden);
+    assert_eq!(call(b"Osecret", b"Mpathz\x03c.D"), hidden);
+    let sure = "interface=c.D path=c.D version=1.0 method=secret";
+    for name in [b"y\x04path" as &[u8], b"}\x08\0p\0a\0t\0h"] {
+        assert_eq!(call(b"Osecret", &[name, b"Lc.D"].concat()), sure);
+    }
+    let wide = "interface=a.B path=a.B version=1.0 method=secret tenant=中";
+    let tenant = [b"Otenantz\x03" as &[u8], "中".as_bytes()].concat();
+    assert_eq!(call(b"Osecret", &tenant), wide);
+    assert_eq!(
+        call(b"z\x06secret", b""),
         "interface=a.B path=a.B version=1.0 ?method=secret"
     );
 }

@@ -1,8 +1,8 @@
 //! The side that talks to servers: writes requests, reads replies, and tells replies from what the
 //! server says unasked. It knows neither clients nor routes.
 
-mod added;
 mod loads;
+mod nobody;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,8 +22,8 @@ use crate::spec;
 use crate::state::State;
 use crate::subscriptions::{Subscriptions, Word, word};
 
-use added::Added;
 use loads::Loads;
+use nobody::Added;
 
 pub(crate) struct Client {
     limits: Limits,
@@ -47,6 +47,8 @@ pub(crate) struct Client {
     scripts: Arc<Scripts>,
     /// Made with the first script.
     loads: Option<Box<Loads>>,
+    /// Every whole reply answers the request that is next: see [`Client::is_plain`].
+    plain: bool,
 }
 
 impl Client {
@@ -66,6 +68,56 @@ impl Client {
             monitor: false,
             scripts: Arc::default(),
             loads: None,
+            plain: session.replies() == 0,
+        }
+    }
+
+    /// Returns `true` if nothing on the connection needs a look at its replies. [`Client::plain`] remembers
+    /// the answer: whatever may make it false clears the flag, and a reply that was looked at sets it again.
+    fn is_plain(&self) -> bool {
+        self.preamble == 0
+            && !self.passing
+            && self.added.is_empty()
+            && self.loads.is_none()
+            && !self.monitor
+            && !self.subscriptions.is_active()
+    }
+
+    /// The reply at the front of the input, whatever it is.
+    #[inline(never)]
+    fn any<'b>(&mut self, input: &'b [u8], want: Interest) -> Result<Decoded<'b>, DecodeError> {
+        if self.passing {
+            return self.piece(input);
+        }
+        if want == Interest::Body || self.preamble > 0 {
+            self.window = usize::MAX;
+        }
+        loop {
+            let view = input.get(..self.window).unwrap_or(input);
+            let need = match self
+                .scan
+                .scan(view, self.limits.depth)
+                .map_err(DecodeError::lost)?
+            {
+                Step::Whole(length) => {
+                    return self.scanned(view.get(..length).unwrap_or_default(), true);
+                }
+                Step::Short(need) => need,
+            };
+            if view.len() < self.window {
+                let need = need.min(self.window);
+                self.within(need)?;
+                return Ok(Decoded::Incomplete(need));
+            }
+            // Not before it is known what the reply is.
+            if self.scan.proper().is_some() && self.scan.at() > 0 {
+                return self.scanned(view.get(..self.scan.at()).unwrap_or_default(), false);
+            }
+            self.within(need)?;
+            self.window = need.max(self.window.saturating_mul(2));
+            if input.len() < need {
+                return Ok(Decoded::Incomplete(need));
+            }
         }
     }
 
@@ -128,8 +180,19 @@ impl Client {
     }
 
     /// A reply, whole or its front, which is of the type `kind` and stands at `at`.
-    #[inline]
     fn reply<'b>(
+        &mut self,
+        wire: &'b [u8],
+        kind: u8,
+        at: usize,
+        whole: bool,
+    ) -> Result<Decoded<'b>, DecodeError> {
+        let decoded = self.look(wire, kind, at, whole);
+        self.plain = self.is_plain();
+        decoded
+    }
+
+    fn look<'b>(
         &mut self,
         wire: &'b [u8],
         kind: u8,
@@ -155,27 +218,7 @@ impl Client {
         message(head, wire, kind, at)
     }
 
-    /// A reply to the preamble, which is nobody's. The preamble subscribes to nothing, and its replies are
-    /// none of those that are counted.
-    fn preamble<'b>(&mut self, wire: &'b [u8], kind: u8) -> Result<Decoded<'b>, DecodeError> {
-        if kind == b'>' {
-            return Ok(Decoded::Skip(wire.len()));
-        }
-        let place = self.session.replies().saturating_sub(self.preamble);
-        let refused = matches!(kind, b'-' | b'!') && !self.session.may_fail(place);
-        self.preamble -= 1;
-        if self.preamble == 0 {
-            self.session = Session::default();
-        }
-        if refused {
-            let what = "the server refused what brings the connection into its session (AUTH, HELLO, SELECT, CLIENT)";
-            return Err(DecodeError::lost(Violation::Invalid(what)));
-        }
-        Ok(Decoded::Skip(wire.len()))
-    }
-
     /// Whether a frame answers a request.
-    #[inline]
     fn kind(&mut self, kind: u8, proper: &[u8]) -> Kind {
         if kind != b'>' && !self.monitor && !self.subscriptions.is_active() {
             return Kind::Response;
@@ -183,7 +226,6 @@ impl Client {
         self.tell(kind, proper)
     }
 
-    #[inline(never)]
     fn tell(&mut self, kind: u8, proper: &[u8]) -> Kind {
         let next = self.answered + 1;
         if self.monitor && kind == b'+' && is_monitored(proper) {
@@ -244,12 +286,28 @@ impl Client {
         if let (Some(loads), Some(number)) = (&mut self.loads, number) {
             loads.sent(message, number);
         }
+        self.plain = false;
         self.monitor |= message.layout[layout::NOTE] == layout::MONITOR;
         if let Some((family, subscribe)) = layout::subscription(&message.layout) {
             self.subscriptions
                 .ask(family, subscribe, message.layout[layout::CHANNELS], number);
         }
     }
+}
+
+/// The message of a reply that [`quick::reply`] found: the same as [`message`] makes of it.
+#[inline(never)]
+fn success(wire: &[u8], kind: u8) -> Result<Decoded<'_>, DecodeError> {
+    let name = match kind {
+        b'+' => "simple",
+        b':' => "integer",
+        _ if wire.get(1) == Some(&b'-') => "null",
+        _ => "bulk",
+    };
+    let head = Head::new(Kind::Response, None);
+    let attributes = Attributes::of_words([(spec::TYPE, name)]);
+    let message = Message::of(head, attributes, Layout::default(), wire);
+    Ok(Decoded::Message(message, wire.len()))
 }
 
 /// The message of a reply. It is made last, when everything is known, so that it is not moved.
@@ -268,46 +326,16 @@ fn message(mut head: Head, wire: &[u8], kind: u8, at: usize) -> Result<Decoded<'
 
 impl Codec for Client {
     fn decode<'b>(&mut self, input: &'b [u8], want: Interest) -> Result<Decoded<'b>, DecodeError> {
-        if self.passing {
-            return self.piece(input);
+        if self.plain
+            && self.scan.is_new()
+            && let Some((kind, length)) = quick::reply(input)
+            && length <= self.limits.hold
+            && let Some(wire) = input.get(..length)
+        {
+            self.answered += 1;
+            return success(wire, kind);
         }
-        if want == Interest::Body || self.preamble > 0 {
-            self.window = usize::MAX;
-        }
-        if self.scan.is_new() {
-            let view = input.get(..self.window).unwrap_or(input);
-            if let Some((kind, length)) = quick::reply(view) {
-                let wire = view.get(..length).unwrap_or_default();
-                return self.reply(wire, kind, 0, true);
-            }
-        }
-        loop {
-            let view = input.get(..self.window).unwrap_or(input);
-            let need = match self
-                .scan
-                .scan(view, self.limits.depth)
-                .map_err(DecodeError::lost)?
-            {
-                Step::Whole(length) => {
-                    return self.scanned(view.get(..length).unwrap_or_default(), true);
-                }
-                Step::Short(need) => need,
-            };
-            if view.len() < self.window {
-                let need = need.min(self.window);
-                self.within(need)?;
-                return Ok(Decoded::Incomplete(need));
-            }
-            // Not before it is known what the reply is.
-            if self.scan.proper().is_some() && self.scan.at() > 0 {
-                return self.scanned(view.get(..self.scan.at()).unwrap_or_default(), false);
-            }
-            self.within(need)?;
-            self.window = need.max(self.window.saturating_mul(2));
-            if input.len() < need {
-                return Ok(Decoded::Incomplete(need));
-            }
-        }
+        self.any(input, want)
     }
 
     fn excuses(&self, refusal: &Message<'_>) -> bool {
@@ -353,3 +381,6 @@ impl Codec for Client {
         self.resp3 = State::of(session).resp3;
     }
 }
+
+#[cfg(test)]
+mod tests;

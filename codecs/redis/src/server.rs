@@ -43,6 +43,8 @@ pub(crate) struct Server {
     ties: Ties,
     /// How the reply that is passing through went.
     passing: Option<Outcome>,
+    /// A reply that is whole and no error changes nothing here: see [`Server::is_calm`].
+    calm: bool,
 }
 
 impl Server {
@@ -59,7 +61,14 @@ impl Server {
             rest: None,
             ties: Ties::new(session),
             passing: None,
+            calm: true,
         }
+    }
+
+    /// Returns `true` if nothing depends on the next reply. [`Server::calm`] remembers the answer: every
+    /// request that is not plain clears the flag, and a reply that was looked at sets it again.
+    fn is_calm(&self) -> bool {
+        !self.stranger && self.passing.is_none() && self.ties.is_calm()
     }
 
     const fn bounds(&self) -> Bounds {
@@ -211,7 +220,6 @@ impl Server {
 
     /// Learns from a reply whether the server knows the client: only one that was given credentials, or asks
     /// for none, answers well.
-    #[inline(never)]
     fn recognise(&mut self, message: &Message<'_>) {
         let head = &message.head;
         match head.status {
@@ -223,8 +231,26 @@ impl Server {
         }
     }
 
+    /// Writes what the client gets for a message, whatever it is.
+    #[inline(never)]
+    fn put(&mut self, message: &Message<'_>, out: &mut Output) -> Result<(), EncodeError> {
+        if message.id_changed() {
+            return Err(spec::no_id());
+        }
+        if let Some(edit) = message.edits().first() {
+            return Err(spec::refused(edit, "replies cannot be edited"));
+        }
+        let quiet = self.ties.is_quiet();
+        if let Some(mark) = message.mark() {
+            cursor::put_reply(message.wire(), mark, out);
+        } else if quiet || !self.ties.put_own(message, out) {
+            out.put(message.wire());
+        }
+        self.follow(message, quiet);
+        Ok(())
+    }
+
     /// Follows what goes out. `quiet`: nothing ties the client.
-    #[inline]
     fn follow(&mut self, message: &Message<'_>, quiet: bool) {
         let head = &message.head;
         if self.stranger || head.status != Status::Ok {
@@ -236,9 +262,9 @@ impl Server {
         } else {
             self.follow_closely(message);
         }
+        self.calm = self.is_calm();
     }
 
-    #[inline(never)]
     fn follow_closely(&mut self, message: &Message<'_>) {
         let head = &message.head;
         match head.kind {
@@ -265,6 +291,13 @@ impl Server {
     }
 }
 
+/// Returns `true` if the message is a whole reply that is no error, and goes out as it came.
+#[inline]
+fn is_success(message: &Message<'_>) -> bool {
+    let head = &message.head;
+    head.kind == Kind::Response && head.end && head.status == Status::Ok && message.is_unedited()
+}
+
 impl Codec for Server {
     fn decode<'b>(&mut self, input: &'b [u8], want: Interest) -> Result<Decoded<'b>, DecodeError> {
         if let Some(rest) = self.rest.take() {
@@ -278,20 +311,12 @@ impl Codec for Server {
     }
 
     fn encode(&mut self, message: &Message<'_>, out: &mut Output) -> Result<(), EncodeError> {
-        if message.id_changed() {
-            return Err(spec::no_id());
-        }
-        if let Some(edit) = message.edits().first() {
-            return Err(spec::refused(edit, "replies cannot be edited"));
-        }
-        let quiet = self.ties.is_quiet();
-        if let Some(mark) = message.mark() {
-            cursor::put_reply(message.wire(), mark, out);
-        } else if quiet || !self.ties.put_own(message, out) {
+        if self.calm && is_success(message) {
+            self.ties.answer_calm();
             out.put(message.wire());
+            return Ok(());
         }
-        self.follow(message, quiet);
-        Ok(())
+        self.put(message, out)
     }
 
     fn synthesize(&mut self, say: Say<'_>, out: &mut Output) -> Result<(), Unsupported> {
@@ -323,6 +348,7 @@ impl Codec for Server {
         self.passing = None;
         self.ties.reply(None);
         self.ties.answer(outcome);
+        self.calm = self.is_calm();
         Ok(())
     }
 
@@ -345,6 +371,7 @@ impl Codec for Server {
     }
 
     fn defer(&mut self, request: &Message<'_>) -> Option<Receipt> {
+        self.calm = false;
         let kept = request.head.kind == Kind::Request && self.ties.defer();
         kept.then(|| Receipt {
             bits: words::bits(Local::Ok as u32, false),
@@ -353,6 +380,7 @@ impl Codec for Server {
     }
 
     fn spoiled(&mut self) -> bool {
+        self.calm = false;
         self.ties.refused()
     }
 
@@ -372,3 +400,6 @@ fn lost(broken: Broken) -> DecodeError {
         answer: Some(Box::new(words::broken(broken))),
     }
 }
+
+#[cfg(test)]
+mod tests;

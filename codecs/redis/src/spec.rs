@@ -17,18 +17,26 @@ pub(crate) const ERROR: KeyId = KeyId(5);
 const BLIND: &str = "scripts, SORT with BY or GET, DEBUG, TS.MGET and its like, commands and options that the codec \
                      does not know, malformed counts of keys";
 
+/// How Redis itself writes a subcommand in its lists, which is not how a request has it.
+const NEVER: &[(&str, &str)] = &[("|", SUBCOMMANDS), (" ", SUBCOMMANDS)];
+const SUBCOMMANDS: &str =
+    "the subcommand is an attribute of its own: `command` is config and `subcommand` is set";
+
 pub(crate) fn spec() -> Spec {
     Spec::new(NAME, "command", Correlation::InOrder { id_bits: None })
         .sharing(Sharing::Pipelined)
         .heartbeat(true)
         .stateful_endpoints(true)
         .keys([
-            KeySpec::request("command", "the command in lower case, such as `get`").ignore_case(),
+            KeySpec::request("command", "the command in lower case, such as `get`")
+                .ignore_case()
+                .never(NEVER),
             KeySpec::request(
                 "subcommand",
                 "the subcommand of a container command in lower case, such as `setname` of `client`",
             )
-            .ignore_case(),
+            .ignore_case()
+            .never(NEVER),
             KeySpec::request(
                 "key",
                 "the first key; it can be set where the command has exactly one, and never removed",
@@ -39,12 +47,28 @@ pub(crate) fn spec() -> Spec {
                 "category",
                 "one of read, write, blocking, pubsub, transaction, scripting, connection, admin, server, unknown",
             )
-            .ignore_case(),
+            .ignore_case()
+            .one_of(&[
+                "read",
+                "write",
+                "blocking",
+                "pubsub",
+                "transaction",
+                "scripting",
+                "connection",
+                "admin",
+                "server",
+                "unknown",
+            ]),
             KeySpec::response(
                 "type",
                 "one of simple, error, integer, bulk, array, null, map, set, double, bool, bignum, verbatim, push",
             )
-            .ignore_case(),
+            .ignore_case()
+            .one_of(&[
+                "simple", "error", "integer", "bulk", "array", "null", "map", "set", "double", "bool",
+                "bignum", "verbatim", "push",
+            ]),
             KeySpec::response(
                 "error",
                 "the first word of an error reply, such as `WRONGTYPE`",

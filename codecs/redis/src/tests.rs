@@ -146,3 +146,54 @@ fn lost(result: Result<Decoded<'_>, DecodeError>) -> DecodeError {
 const OK: &str = "+OK\r\n";
 const ERR: &str = "-ERR no\r\n";
 const FREE: Bind = Bind::Free;
+
+/// Requests of every kind that a connection must follow, for tests by chance.
+pub(crate) const REQUESTS: &[&str] = &[
+    "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n",
+    "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n",
+    "GET k\r\n",
+    "PING\r\n",
+    "MULTI\r\n",
+    "EXEC\r\n",
+    "DISCARD\r\n",
+    "WATCH k\r\n",
+    "UNWATCH\r\n",
+    "SELECT 1\r\n",
+    "HELLO 3\r\n",
+    "HELLO 9 x\r\n",
+    "AUTH u p\r\n",
+    "RESET\r\n",
+    "WAIT 1 0\r\n",
+    "ASKING\r\n",
+    "MONITOR\r\n",
+    "CLIENT ID\r\n",
+    "CLIENT REPLY OFF\r\n",
+    "CLIENT REPLY SKIP\r\n",
+    "CLIENT REPLY ON\r\n",
+    "CLIENT TRACKING ON\r\n",
+    "SUBSCRIBE c d\r\n",
+    "UNSUBSCRIBE\r\n",
+    "PSUBSCRIBE c\r\n",
+];
+
+/// Replies, whether they fit or not.
+pub(crate) const REPLIES: &[&str] = &[
+    "+OK\r\n",
+    "+QUEUED\r\n",
+    "+1.5 [0 x] \"get\"\r\n",
+    "-ERR no\r\n",
+    "-NOAUTH no\r\n",
+    "$1\r\nv\r\n",
+    "$-1\r\n",
+    "*-1\r\n",
+    ":7\r\n",
+    "*0\r\n",
+    "%0\r\n",
+    "|1\r\n+a\r\n:1\r\n+OK\r\n",
+    "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n",
+    "*3\r\n$11\r\nunsubscribe\r\n$1\r\nc\r\n:0\r\n",
+    "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nv\r\n",
+    ">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n",
+    ">2\r\n$10\r\ninvalidate\r\n*0\r\n",
+    "$30\r\nvvvvvvvvvvvvvvvvvvvvvvvvvvvvvv\r\n",
+];

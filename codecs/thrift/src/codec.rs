@@ -1,6 +1,9 @@
 //! One side of one connection: where messages start and end, and what is presented whole or in
 //! pieces. What the bytes of a message say is told by the other modules.
 
+mod one_way;
+mod unframed;
+
 use meltemi_frame::{
     Codec, DecodeError, Decoded, EncodeError, Head, Interest, Kind, Limits, Message, Output,
     Receipt, Say, Session, Side, Unsupported, Violation,
@@ -8,14 +11,11 @@ use meltemi_frame::{
 
 use crate::cursor::Stop;
 use crate::dialect::{Dialect, Encoding, Transport};
-use crate::envelope::{self, Envelope, MAX_NAME};
+use crate::envelope::Envelope;
 use crate::front::Front;
 use crate::inflate::Inflater;
 use crate::scan::{Progress, Scanner};
-use crate::{present, probe, reply, rewrite, sniff};
-
-/// More bytes than the front of any message in JSON takes.
-const JSON_FRONT: usize = MAX_NAME + (1 << 10);
+use crate::{plain, present, probe, reply, rewrite, sniff};
 
 /// What stands at the front of the input.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +51,8 @@ pub(crate) struct ThriftCodec {
     spoken: Option<u32>,
     /// The dialect of what is said to a server first.
     probe: Dialect,
+    /// The sequence id of one-way calls on this connection, once there was one.
+    one_way: Option<i32>,
 }
 
 impl ThriftCodec {
@@ -69,6 +71,7 @@ impl ThriftCodec {
             probe: spoken
                 .checked_sub(1)
                 .map_or(Dialect::ORDINARY, Dialect::from_bits),
+            one_way: None,
         }
     }
 
@@ -107,7 +110,7 @@ impl ThriftCodec {
             return None;
         }
         let wire = input.get(..total)?;
-        Some((wire, present::plain_envelope(wire, self.side)?))
+        Some((wire, plain::envelope(wire, self.side)?))
     }
 
     fn framed<'b>(&mut self, input: &'b [u8], want: Interest) -> Result<Decoded<'b>, DecodeError> {
@@ -153,14 +156,13 @@ impl ThriftCodec {
             });
         }
         let size = bytes.len();
-        let message = present::message(&front, bytes, self.side, size == total);
         if size < total {
             self.at = At::Rest {
                 left: total - size,
-                id: message.head.id,
+                id: Some(i64::from(front.seqid())),
             };
         }
-        Ok(Decoded::Message(message, size))
+        self.present(&front, bytes, size == total)
     }
 
     /// The front of the message in a frame of `total` bytes, and the piece that is presented.
@@ -201,9 +203,10 @@ impl ThriftCodec {
     /// Walks the struct of a framed message that is held whole, and inflated if it is compressed. Nothing may stand behind it: a
     /// server would take it for another message, one that was never routed.
     fn body(&mut self, bytes: &[u8], front: &Front) -> Result<(), Violation> {
-        let (bytes, envelope, first) = match (&front.envelope, &front.inflated) {
+        let whole = front.inflated.as_ref().and_then(|one| one.whole.as_ref());
+        let (bytes, envelope, first) = match (&front.envelope, whole) {
             (Some(envelope), _) => (bytes, envelope, front.start()),
-            (None, Some(inflated)) => (&*inflated.bytes, &inflated.envelope, 0),
+            (None, Some((inflated, envelope))) => (&**inflated, envelope, 0),
             (None, None) => return Ok(()),
         };
         let start = match envelope.encoding {
@@ -219,74 +222,30 @@ impl ThriftCodec {
         }
     }
 
-    /// An unframed message ends where its struct does, so that the whole struct is walked.
-    fn unframed<'b>(
+    /// The message of a front, or its first piece.
+    #[inline]
+    fn present<'b>(
         &mut self,
-        input: &'b [u8],
-        want: Interest,
+        front: &Front,
+        bytes: &'b [u8],
+        end: bool,
     ) -> Result<Decoded<'b>, DecodeError> {
-        match sniff::framed(input) {
-            Ok(false) => {}
-            Ok(true) => return Err(DecodeError::lost(Violation::magic("thrift", input))),
-            Err(Stop::Short(need)) => return Ok(Decoded::Incomplete(need)),
-            Err(Stop::Bad(violation)) => return Err(DecodeError::lost(violation)),
+        if self.side == Side::Server {
+            self.note_dialect(front.dialect.bits());
+        } else if self.one_way == Some(front.seqid()) {
+            return one_way::unasked(present::message(front, bytes, self.side, end));
         }
-        let json = input.first() == Some(&b'[');
-        // The front of a message in JSON does not tell its length, so it is not tried again and
-        // again, but read once: when the end is there, or more than any front takes.
-        let (encoding, start, least) = if json {
-            (Encoding::Json, 0, JSON_FRONT)
-        } else {
-            match envelope::read(input, 0) {
-                Ok(envelope) => (envelope.encoding, envelope.body, envelope.body),
-                Err(Stop::Short(need)) => return Ok(Decoded::Incomplete(need)),
-                Err(Stop::Bad(violation)) => return Err(DecodeError::lost(violation)),
-            }
-        };
-        let most = self.hold(want).max(least);
-        let scanner = self.scanner.get_or_insert_default();
-        if !self.scanning {
-            scanner.start(encoding, start, self.limits.depth);
-            self.scanning = true;
+        present::message(front, bytes, self.side, end)
+    }
+
+    /// A further piece of the message of this id.
+    fn data<'b>(&self, piece: &'b [u8], id: Option<i64>, end: bool) -> Decoded<'b> {
+        if self.is_unasked(id) {
+            return Decoded::Skip(piece.len());
         }
-        let progress = scanner.advance(input);
-        let reached = scanner.at();
-        let (size, left) = match progress {
-            Err(violation) => return Err(lost(violation, input)),
-            Ok(_) if self.refuses(reached) => return Err(lost(self.too_large(reached), input)),
-            Ok(Progress::Done(end)) if end <= most => (end, Some(0)),
-            Ok(Progress::Done(end)) => (most, Some(end - most)),
-            // A piece ends where the scanner has been, and does not depend on how much was there.
-            Ok(Progress::More(_)) if reached >= most && input.len() >= most => (most, None),
-            Ok(Progress::More(need)) if input.len() >= most => {
-                return Ok(Decoded::Incomplete(need));
-            }
-            Ok(Progress::More(need)) => return Ok(Decoded::Incomplete(need.min(most))),
-        };
-        self.scanning = false;
-        let bytes = input.get(..size).unwrap_or(input);
-        let front = envelope::read(bytes, 0)
-            .map_err(|stop| match stop {
-                Stop::Bad(violation) => violation,
-                Stop::Short(_) => Violation::Invalid("the message ends inside its front"),
-            })
-            .map(|envelope| Front::bare(bytes, envelope, Transport::Unframed))
-            .and_then(|front| present::check_side(&front, self.side).map(|()| front))
-            .map_err(|violation| match left {
-                Some(left) => unanswered(violation, size + left),
-                None => DecodeError::lost(violation),
-            })?;
-        let message = present::message(&front, bytes, self.side, left == Some(0));
-        let id = message.head.id;
-        self.at = match left {
-            Some(0) => At::Message,
-            Some(left) => At::Rest { left, id },
-            None => {
-                self.scanner.get_or_insert_default().consumed(size);
-                At::Scan { sent: size, id }
-            }
-        };
-        Ok(Decoded::Message(message, size))
+        let mut head = Head::new(Kind::Data, id);
+        head.end = end;
+        Decoded::Message(Message::new(head, piece), piece.len())
     }
 
     fn rest<'b>(&mut self, input: &'b [u8], left: usize, id: Option<i64>) -> Decoded<'b> {
@@ -299,38 +258,7 @@ impl ThriftCodec {
             0 => At::Message,
             left => At::Rest { left, id },
         };
-        data(piece, id, left == 0)
-    }
-
-    fn scan<'b>(
-        &mut self,
-        input: &'b [u8],
-        sent: usize,
-        id: Option<i64>,
-    ) -> Result<Decoded<'b>, DecodeError> {
-        let scanner = self.scanner.get_or_insert_default();
-        let progress = scanner.advance(input).map_err(DecodeError::lost)?;
-        let reached = scanner.at();
-        if self.refuses(sent.saturating_add(reached)) {
-            return Err(DecodeError::lost(self.too_large(sent + reached)));
-        }
-        match progress {
-            Progress::Done(end) => {
-                self.at = At::Message;
-                Ok(data(input.get(..end).unwrap_or(input), id, true))
-            }
-            // The scanner reads the bytes of a number again when there are more of them.
-            Progress::More(need) if reached == 0 || input.is_empty() => {
-                Ok(Decoded::Incomplete(need))
-            }
-            Progress::More(_) => {
-                let piece = input.get(..reached).unwrap_or(input);
-                self.scanner.get_or_insert_default().consumed(piece.len());
-                let sent = sent.saturating_add(piece.len());
-                self.at = At::Scan { sent, id };
-                Ok(data(piece, id, false))
-            }
-        }
+        self.data(piece, id, left == 0)
     }
 }
 
@@ -339,27 +267,11 @@ pub(crate) fn session(dialect: Dialect) -> Session {
     Session::dialect(dialect.bits() + 1)
 }
 
-fn data(piece: &[u8], id: Option<i64>, end: bool) -> Decoded<'_> {
-    let mut head = Head::new(Kind::Data, id);
-    head.end = end;
-    Decoded::Message(Message::new(head, piece), piece.len())
-}
-
 fn unanswered(violation: Violation, length: usize) -> DecodeError {
     DecodeError::Message {
         violation,
         length,
         answer: None,
-    }
-}
-
-/// Framing is lost inside of the unframed message at the front of `input`.
-fn lost(violation: Violation, input: &[u8]) -> DecodeError {
-    let front =
-        envelope::read(input, 0).map(|envelope| Front::bare(input, envelope, Transport::Unframed));
-    DecodeError::Connection {
-        violation,
-        answer: front.ok().and_then(|front| front.answer(input)),
     }
 }
 
@@ -380,20 +292,20 @@ impl Codec for ThriftCodec {
         };
         self.framed = Some(framed);
         if framed && let Some((wire, envelope)) = self.plain(input, want) {
-            if self.side == Side::Server {
-                self.note_dialect(present::PLAIN_BITS);
+            if self.side == Side::Client {
+                if self.one_way == Some(envelope.seqid) {
+                    return one_way::unasked(plain::reply(&envelope, wire));
+                }
+                return plain::reply(&envelope, wire);
             }
-            return present::plain(&envelope, wire, self.side);
+            self.note_dialect(plain::BITS);
+            return plain::request(&envelope, wire);
         }
-        let decoded = if framed {
+        if framed {
             self.framed(input, want)
         } else {
             self.unframed(input, want)
-        };
-        if let (Side::Server, Ok(Decoded::Message(message, _))) = (self.side, &decoded) {
-            self.note_dialect(present::dialect(message).bits());
         }
-        decoded
     }
 
     fn session(&self) -> Session {
@@ -401,8 +313,12 @@ impl Codec for ThriftCodec {
     }
 
     fn encode(&mut self, message: &Message<'_>, out: &mut Output) -> Result<(), EncodeError> {
-        rewrite::message(message, out)?;
         let head = message.head.kind;
+        if self.side == Side::Client && head == Kind::OneWay {
+            self.put_one_way(message, out)?;
+        } else {
+            rewrite::message(message, out)?;
+        }
         if self.side == Side::Client && matches!(head, Kind::Request | Kind::OneWay) {
             // Connections serve one client after the other, so the last one counts.
             self.framed = Some(present::transport(message) != Transport::Unframed);

@@ -1,16 +1,18 @@
 //! Everything that routing needs of one message, in any transport and encoding: read from its
 //! front, without walking its struct. It knows nothing of sides, limits on size, or what comes next.
 
-use std::time::Duration;
+mod noted;
 
-use meltemi_frame::{Fault, Interest, Limits, Receipt, SmallBytes, Violation};
+use meltemi_frame::{Interest, Limits, Receipt, SmallBytes, Violation};
 
 use crate::cursor::{Cursor, Stop};
 use crate::dialect::{Dialect, Encoding, MessageType, Transport};
 use crate::envelope::{self, Envelope};
-use crate::header::{self, Header, INT_KEY_VALUE, KEY_VALUE, Name, Pair, Transform};
+use crate::header::{self, Header, Pair, Transform};
 use crate::inflate::{self, Inflater};
 use crate::outcome::{self, Outcome};
+
+use noted::Noted;
 
 /// How many bytes of a compressed payload must be there before its front is inflated.
 const ENOUGH_ZIPPED: usize = 4 << 10;
@@ -24,10 +26,8 @@ pub(crate) struct Front {
     pub(crate) envelope: Option<Envelope>,
     /// What the message is for; `None` where nothing tells.
     pub(crate) kind: Option<MessageType>,
-    /// The name, where it does not lie in the message's bytes (a compressed payload).
-    pub(crate) inflated_name: Option<Vec<u8>>,
-    /// The whole of a compressed payload, if the body is to be walked and it is not too large.
-    pub(crate) inflated: Option<Inflated>,
+    /// What was read of a compressed payload.
+    pub(crate) inflated: Option<Box<Inflated>>,
     /// The payload was read as a server reads it. Otherwise method, service and type are guesses.
     pub(crate) payload_sure: bool,
     /// No entries of the header block are hidden from this codec.
@@ -40,25 +40,24 @@ pub(crate) struct Front {
     pub(crate) flaw: Option<Violation>,
 }
 
-/// A compressed payload that is inflated to its end.
+/// What was read of a compressed payload. It is boxed: few messages have one, and the front of every message
+/// that has a header is moved.
 #[derive(Debug)]
 pub(crate) struct Inflated {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) envelope: Envelope,
+    /// The name as written, which does not lie in the message's bytes.
+    pub(crate) name: Vec<u8>,
+    /// The whole payload, if the body is to be walked and it is not too large.
+    pub(crate) whole: Option<(Vec<u8>, Envelope)>,
 }
 
-/// What the entries of a `TTHeader` block say of the call (CloudWeGo's `transmeta` numbers).
-#[derive(Debug, Default)]
-pub(crate) struct Noted {
-    pub(crate) service: Option<(usize, usize)>,
-    pub(crate) method: Option<(usize, usize)>,
-    pub(crate) token: Option<(usize, usize)>,
-    pub(crate) timeout: Option<Duration>,
-    /// The service, and the token, came twice.
-    pub(crate) service_twice: bool,
-    pub(crate) token_twice: bool,
-    kind: Option<MessageType>,
-    failed: bool,
+impl Inflated {
+    fn new(bytes: &[u8], envelope: &Envelope) -> Box<Self> {
+        let (start, end) = envelope.name;
+        Box::new(Self {
+            name: bytes.get(start..end).unwrap_or_default().to_vec(),
+            whole: None,
+        })
+    }
 }
 
 /// Set in the bits of a receipt whose request is never answered.
@@ -107,7 +106,6 @@ impl Front {
             header: None,
             envelope: Some(envelope),
             kind: Some(envelope.kind),
-            inflated_name: None,
             inflated: None,
             payload_sure: true,
             entries_sure: true,
@@ -130,17 +128,19 @@ impl Front {
         let mut noted = Noted::default();
         // A TTHeader block is walked for the service, which is found nowhere else.
         let checks = transport == Transport::TtHeader || want >= Interest::Headers;
-        let checked = if checks {
+        let (entries_sure, flaw) = if checks {
             let note = &mut |pair: &Pair<'_>| {
                 if transport == Transport::TtHeader {
                     noted.note(pair);
                 }
             };
-            header::check(bytes, &header, limits, note)
+            match header::check(bytes, &header, limits, note) {
+                Ok(sure) => (sure, None),
+                Err(flaw) => (false, Some(flaw)),
+            }
         } else {
-            Ok(true)
+            (true, None)
         };
-        let flaw = checked.clone().err();
         let mut front = Self {
             dialect: Dialect {
                 transport,
@@ -153,10 +153,9 @@ impl Front {
             },
             envelope: None,
             kind: noted.kind,
-            inflated_name: None,
             inflated: None,
             payload_sure: false,
-            entries_sure: checked.is_ok_and(|all| all),
+            entries_sure,
             outcome: noted.outcome(),
             noted,
             entries_checked: checks && flaw.is_none(),
@@ -168,7 +167,7 @@ impl Front {
             _ if header.end == total || header.protocol > 2 => {}
             Transform::None => front.payload(bytes, total, &header)?,
             Transform::Zlib => front.zipped(bytes, total, &header, (want, inflater))?,
-            Transform::Other(_) => {}
+            _ => {}
         }
         Ok(front)
     }
@@ -215,8 +214,7 @@ impl Front {
         let payload = bytes.get(header.end..enough).ok_or(Stop::Short(enough))?;
         let front = inflater.front(payload);
         if let Ok(envelope) = envelope::read(front, 0) {
-            let (start, end) = envelope.name;
-            self.inflated_name = front.get(start..end).map(<[u8]>::to_vec);
+            self.inflated = Some(Inflated::new(front, &envelope));
             self.found(front, &envelope);
         }
         Ok(())
@@ -230,12 +228,12 @@ impl Front {
         let Ok(envelope) = envelope::read(&bytes, 0) else {
             return;
         };
-        let (start, end) = envelope.name;
-        self.inflated_name = bytes.get(start..end).map(<[u8]>::to_vec);
         self.found(&bytes, &envelope);
         let named = self.header.as_ref().map(|header| header.protocol);
         self.payload_sure = named == Some(u32::from(envelope.encoding.header_id()));
-        self.inflated = Some(Inflated { bytes, envelope });
+        let mut inflated = Inflated::new(&bytes, &envelope);
+        inflated.whole = Some((bytes, envelope));
+        self.inflated = Some(inflated);
     }
 
     fn found(&mut self, bytes: &[u8], envelope: &Envelope) {
@@ -293,7 +291,7 @@ impl Front {
 
     /// The method of a compressed payload, as written.
     fn inflated_method(&self) -> Option<&[u8]> {
-        let name = self.inflated_name.as_deref()?;
+        let name = &*self.inflated.as_ref()?.name;
         if !self.is_request() {
             return Some(name);
         }
@@ -337,43 +335,6 @@ impl Front {
 pub(crate) struct Names {
     pub(crate) service: Option<(usize, usize)>,
     pub(crate) method: Option<(usize, usize)>,
-}
-
-impl Noted {
-    fn note(&mut self, pair: &Pair<'_>) {
-        let span = Some((pair.at, pair.at + pair.value.len()));
-        let number = || std::str::from_utf8(pair.value).ok()?.parse::<u64>().ok();
-        match (pair.block, pair.name) {
-            (INT_KEY_VALUE, Name::Number(6)) => {
-                self.service_twice = self.service.is_some();
-                self.service = span;
-            }
-            (INT_KEY_VALUE, Name::Number(9)) => self.method = span,
-            (INT_KEY_VALUE, Name::Number(12)) => {
-                // No time at all is Kitex's way to say: none set.
-                self.timeout = number().filter(|ms| *ms > 0).map(Duration::from_millis);
-            }
-            (INT_KEY_VALUE, Name::Number(22)) => {
-                let kind = number().and_then(|number| i64::try_from(number).ok());
-                self.kind = kind.and_then(MessageType::from_wire);
-            }
-            (KEY_VALUE, Name::Text(b"biz-status")) => self.failed = pair.value != b"0",
-            (header::ACL_TOKEN, _) => {
-                self.token_twice = self.token.is_some();
-                self.token = span;
-            }
-            _ => {}
-        }
-    }
-
-    /// A business error is a header of a reply that looks like success (Kitex `biz-status`).
-    const fn outcome(&self) -> Outcome {
-        if self.failed {
-            Outcome::failed(Fault::Application, "business")
-        } else {
-            Outcome::OK
-        }
-    }
 }
 
 /// What must be remembered to answer a request: in the upper half of the bits the payload's own

@@ -25,27 +25,36 @@ pub(crate) enum Transform {
     None,
     /// zlib and nothing else: the payload's front can be read.
     Zlib,
-    /// Something that makes the payload unreadable here, by its name.
-    Other(&'static str),
+    /// zlib and more. The payload is not readable here, as with all that follow.
+    ZlibAndMore,
+    Hmac,
+    Snappy,
+    Qlz,
+    Zstd,
+    Other,
 }
 
 impl Transform {
     pub(crate) const fn name(self) -> Option<&'static str> {
         match self {
             Self::None => None,
-            Self::Zlib => Some("zlib"),
-            Self::Other(name) => Some(name),
+            Self::Zlib | Self::ZlibAndMore => Some("zlib"),
+            Self::Hmac => Some("hmac"),
+            Self::Snappy => Some("snappy"),
+            Self::Qlz => Some("qlz"),
+            Self::Zstd => Some("zstd"),
+            Self::Other => Some("other"),
         }
     }
 
     const fn of(id: u32) -> Self {
         match id {
             1 => Self::Zlib,
-            2 => Self::Other("hmac"),
-            3 => Self::Other("snappy"),
-            4 => Self::Other("qlz"),
-            5 => Self::Other("zstd"),
-            _ => Self::Other("other"),
+            2 => Self::Hmac,
+            3 => Self::Snappy,
+            4 => Self::Qlz,
+            5 => Self::Zstd,
+            _ => Self::Other,
         }
     }
 }
@@ -112,8 +121,8 @@ fn front(cursor: &mut Cursor<'_>, transport: Transport) -> Result<(u32, Transfor
         transform = match transform {
             Transform::None => Transform::of(id),
             // More than one: named after the first, and not readable.
-            Transform::Zlib => Transform::Other("zlib"),
-            other @ Transform::Other(_) => other,
+            Transform::Zlib => Transform::ZlibAndMore,
+            other => other,
         };
     }
     Ok((protocol, transform))

@@ -15,6 +15,7 @@ mod inflate;
 mod json;
 mod keys;
 mod outcome;
+mod plain;
 mod present;
 mod probe;
 mod reply;

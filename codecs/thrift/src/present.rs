@@ -2,13 +2,14 @@
 //! which it is encoded and answered later. Attribute slots are those of [`crate::keys`].
 
 use meltemi_frame::{
-    Attributes, DecodeError, Decoded, Head, Kind, Message, Open, Receipt, Side, Span, Violation,
+    Attributes, DecodeError, Decoded, Head, Kind, Layout, Message, Open, Receipt, Side, Span,
+    Violation,
 };
 
 use crate::dialect::{Dialect, Encoding, MessageType, Transport};
-use crate::envelope::{self, Envelope, MAX_NAME};
+use crate::envelope;
 use crate::front::{self, Front, Names};
-use crate::{header, json, keys, outcome};
+use crate::{header, json, keys};
 
 /// The first call of a Finagle client, which asks for another framing on this connection.
 pub(crate) const FINAGLE_UPGRADE: &[u8] = b"__can__finagle__trace__v3__";
@@ -40,119 +41,38 @@ pub(crate) fn check_side(front: &Front, side: Side) -> Result<(), Violation> {
     }
 }
 
-/// The message, or its first piece, that `wire` holds.
-pub(crate) fn message<'b>(front: &Front, wire: &'b [u8], side: Side, end: bool) -> Message<'b> {
+/// The message, or its first piece, that `wire` holds. It is filled where the caller finds it, so that it is
+/// not moved.
+#[inline(never)]
+pub(crate) fn message<'b>(
+    front: &Front,
+    wire: &'b [u8],
+    side: Side,
+    end: bool,
+) -> Result<Decoded<'b>, DecodeError> {
     let kind = match (side, front.kind) {
         (Side::Client, _) => Kind::Response,
         (Side::Server, Some(MessageType::OneWay)) => Kind::OneWay,
         (Side::Server, _) => Kind::Request,
     };
-    let mut head = Head::new(kind, Some(i64::from(front.seqid())));
-    head.end = end;
-    if side == Side::Client {
-        head.status = front.outcome.status;
-    } else {
-        head.timeout = front.noted.timeout;
-    }
-    let mut message = Message::new(head, wire);
-    let names = front.names(wire);
-    attributes(&mut message, front, names, side);
-    notes(&mut message, front, names);
-    if end && is_upgrade(&message, front) {
-        message.head.kind = Kind::Local;
-    }
-    message
-}
-
-/// The front of a message that is whole, framed, in the strict binary encoding and on its right side, as
-/// most are. `None`: it is something else, or wrong.
-#[inline]
-pub(crate) fn plain_envelope(wire: &[u8], side: Side) -> Option<Envelope> {
-    let (front, rest) = wire.split_first_chunk::<NAME_AT>()?;
-    // The frame's length, version and type (the byte between them is unused), the name's length.
-    let [_, _, _, _, 0x80, 0x01, _, number, l0, l1, l2, l3] = *front else {
-        return None;
-    };
-    let kind = MessageType::from_wire(i64::from(number))?;
-    let request = matches!(kind, MessageType::Call | MessageType::OneWay);
-    if request != (side == Side::Server) {
-        return None;
-    }
-    let length = usize::try_from(u32::from_be_bytes([l0, l1, l2, l3])).ok()?;
-    if length > MAX_NAME {
-        return None;
-    }
-    let (name, rest) = rest.split_at_checked(length)?;
-    let seqid = rest.first_chunk::<4>()?;
-    if name == FINAGLE_UPGRADE {
-        return None;
-    }
-    let end = NAME_AT + length;
-    Some(Envelope {
-        encoding: Encoding::Strict,
-        kind,
-        seqid: i32::from_be_bytes(*seqid),
-        seq: (end, end + 4),
-        name: (NAME_AT, end),
-        body: end + 4,
-    })
-}
-
-/// Where the name starts in a message that is framed and in the strict binary encoding.
-const NAME_AT: usize = 12;
-
-/// The message of such a front: the same as [`message`] makes of it, with less ado. It is made last, when
-/// everything is known, so that it is not moved.
-#[inline(never)]
-pub(crate) fn plain<'b>(
-    envelope: &Envelope,
-    wire: &'b [u8],
-    side: Side,
-) -> Result<Decoded<'b>, DecodeError> {
-    let kind = match (side, envelope.kind) {
-        (Side::Client, _) => Kind::Response,
-        (Side::Server, MessageType::OneWay) => Kind::OneWay,
-        (Side::Server, _) => Kind::Request,
-    };
-    let mut head = Head::new(kind, Some(i64::from(envelope.seqid)));
-    let span = |(start, end): (usize, usize)| Span::new(start, end);
-    let transport = (keys::TRANSPORT, Transport::Framed.name());
-    let encoding = (keys::PROTOCOL, Encoding::Strict.name());
-    let kind = (keys::TYPE, envelope.kind.name());
-    let (mut service, mut name, mut exception) = (None, envelope.name, None);
-    let mut sure = true;
-    if side == Side::Server {
-        let text = wire.get(name.0..name.1).unwrap_or_default();
-        if !envelope::is_simple(text) {
-            sure = envelope::servers_agree(text);
-            (service, name) = envelope::split_name(wire, name);
+    let head = Head::new(kind, Some(i64::from(front.seqid())));
+    let mut decoded = Ok(Decoded::Message(Message::new(head, wire), wire.len()));
+    if let Ok(Decoded::Message(message, _)) = &mut decoded {
+        message.head.end = end;
+        if side == Side::Client {
+            message.head.status = front.outcome.status;
+        } else {
+            message.head.timeout = front.noted.timeout;
         }
-    } else {
-        let outcome = outcome::read(wire, envelope);
-        (head.status, exception) = (outcome.status, outcome.exception);
+        let names = front.names(wire);
+        attributes(message, front, names, side);
+        message.layout = notes(front, names);
+        if end && is_upgrade(message, front) {
+            message.head.kind = Kind::Local;
+        }
     }
-    let (seq, name) = (span(envelope.seq), span(name));
-    let bits = PLAIN_BITS | front::one_way(envelope.kind);
-    let seqid = envelope.seqid.cast_unsigned();
-    let layout = [bits, seq.start, seq.end, 0, 0, name.start, name.end, seqid];
-    let mut attributes = match exception {
-        None => Attributes::of_words([transport, encoding, kind]),
-        Some(what) => Attributes::of_words([transport, encoding, kind, (keys::EXCEPTION, what)]),
-    };
-    attributes.set_span(keys::METHOD, name);
-    if let Some(service) = service {
-        attributes.set_span(keys::SERVICE, span(service));
-    }
-    if !sure {
-        attributes.set_undetermined(keys::METHOD);
-        attributes.set_undetermined(keys::SERVICE);
-    }
-    let message = Message::of(head, attributes, layout, wire);
-    Ok(Decoded::Message(message, wire.len()))
+    decoded
 }
-
-/// The dialect of such a message.
-pub(crate) const PLAIN_BITS: u32 = Dialect::ORDINARY.bits();
 
 /// A Finagle client that is told "unknown method" goes on in plain Thrift. Its upgrade must not
 /// reach a server that would agree to it: that holds for one connection, and here many share one.
@@ -212,7 +132,7 @@ fn called(
     side: Side,
 ) -> bool {
     let place = front.envelope.as_ref().map(|envelope| envelope.name);
-    let inflated = front.inflated_name.as_deref();
+    let inflated = front.inflated.as_ref().map(|inflated| &*inflated.name);
     let written = inflated.or_else(|| wire.get(place?.0..place?.1));
     let escaped = front.dialect.encoding == Encoding::Json
         && written.is_some_and(|name| name.contains(&b'\\'));
@@ -229,7 +149,8 @@ fn called(
         if let Some((start, end)) = names.method {
             attributes.set_span(keys::METHOD, Span::new(start, end));
         }
-        return !request || written.is_none_or(envelope::servers_agree);
+        let agreed = |name: &[u8]| envelope::is_simple(name) || envelope::servers_agree(name);
+        return !request || written.is_none_or(agreed);
     };
     let (name, sure) = if escaped {
         json::unescape(name)
@@ -270,30 +191,26 @@ fn doubts(attributes: &mut Attributes, front: &Front, name_sure: bool) {
     }
 }
 
-fn notes(message: &mut Message<'_>, front: &Front, names: Names) {
-    let seq = front.envelope.as_ref().map(|envelope| envelope.seq);
-    let header = front
-        .header
-        .as_ref()
-        .map(|header| (header.entries, header.end));
-    let mut put = |at: usize, value: u32| {
-        if let Some(place) = message.layout.get_mut(at) {
-            *place = value;
-        }
+fn notes(front: &Front, names: Names) -> Layout {
+    let place = |span: Option<(usize, usize)>| match span {
+        Some((start, end)) => Span::new(start, end),
+        None => Span::default(),
     };
-    put(note::BITS, front.bits());
-    put(note::INNER_SEQID, front.inner_seqid().cast_unsigned());
-    for (at, span) in [
-        (note::SEQ, seq),
-        (note::HEADER, header),
-        (note::NAME, names.method),
-    ] {
-        if let Some((start, end)) = span {
-            let span = Span::new(start, end);
-            put(at, span.start);
-            put(at + 1, span.end);
-        }
-    }
+    let seq = place(front.envelope.as_ref().map(|envelope| envelope.seq));
+    let header = place(
+        front
+            .header
+            .as_ref()
+            .map(|header| (header.entries, header.end)),
+    );
+    let name = place(names.method);
+    let mut layout = Layout::default();
+    layout[note::BITS] = front.bits();
+    [layout[note::SEQ], layout[note::SEQ + 1]] = [seq.start, seq.end];
+    [layout[note::HEADER], layout[note::HEADER + 1]] = [header.start, header.end];
+    [layout[note::NAME], layout[note::NAME + 1]] = [name.start, name.end];
+    layout[note::INNER_SEQID] = front.inner_seqid().cast_unsigned();
+    layout
 }
 
 fn noted(message: &Message<'_>, at: usize) -> u32 {
@@ -354,6 +271,3 @@ pub(crate) fn receipt(request: &Message<'_>) -> Receipt {
         name.unwrap_or_default(),
     )
 }
-
-#[cfg(test)]
-mod tests;

@@ -90,18 +90,24 @@ pub(crate) enum What {
 /// Lets Istio's `methods` and `paths` mean operations and services.
 const OPERATIONS: &str = "meltemi.io/operations";
 
+impl Flavour {
+    /// Of an AuthorizationPolicy of Istio.
+    pub(super) fn istio(document: &Document) -> Self {
+        let metadata = document.cursor().at("metadata");
+        let operations = metadata.at("annotations").at(OPERATIONS);
+        Self::Istio {
+            operations: operations.text() == Some("true"),
+        }
+    }
+}
+
 impl<'a> AccessPolicy<'a> {
-    pub(crate) fn read(document: &'a Document, problems: &mut Vec<Problem>) -> Self {
-        let root = document.cursor();
-        let spec = root.at("spec");
-        let flavour = match document.group.as_str() {
-            "security.istio.io" => Flavour::Istio {
-                operations: root.at("metadata").at("annotations").at(OPERATIONS).text()
-                    == Some("true"),
-            },
-            "dubbo.aeraki.io" => Flavour::Dubbo,
-            _ => Flavour::Own,
-        };
+    pub(crate) fn read(
+        document: &'a Document,
+        flavour: Flavour,
+        problems: &mut Vec<Problem>,
+    ) -> Self {
+        let spec = document.cursor().at("spec");
         let action = spec.at("action");
         if action.text() == Some("CUSTOM") {
             problems.push(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use meltemi_config::{Abort, Matcher, Problem, Share};
 use meltemi_frame::Reason;
 
-use super::router::{Name, Test, matching};
+use super::route_match::{Name, Test, matching};
 use crate::yaml::Cursor;
 
 /// A fault that is injected.
@@ -41,8 +41,12 @@ const REASONS: [(&str, Reason); 7] = [
 pub(super) fn share(here: &Cursor<'_>, fields: &[&str]) -> Share {
     let written = fields.iter().find_map(|field| {
         let at = here.at(field);
-        let text = at.text().or_else(|| at.at("value").text())?;
-        text.parse::<f64>().ok()
+        // Istio's older fields are numbers, the newer ones objects.
+        let number = match at.text() {
+            None if at.exists() => at.at("value"),
+            _ => at,
+        };
+        number.decimal()
     });
     written.map_or(Share::ALL, Share::percent)
 }

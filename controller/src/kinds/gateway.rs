@@ -34,6 +34,11 @@ impl Server<'_> {
 }
 
 impl<'a> Gateway<'a> {
+    /// `namespace/name`.
+    pub(crate) fn id(&self) -> String {
+        format!("{}/{}", self.document.namespace, self.document.name)
+    }
+
     pub(crate) fn read(document: &'a Document, problems: &mut Vec<Problem>) -> Self {
         let spec = document.cursor().at("spec");
         let servers = spec.at("servers").items();
@@ -74,5 +79,14 @@ impl<'a> Gateway<'a> {
             servers: servers.collect(),
             labels: labels(&spec.at("selector")),
         }
+    }
+}
+
+/// `namespace/name` of what is named from a namespace.
+pub(crate) fn qualify(name: &str, namespace: &str) -> String {
+    match name.split_once('/') {
+        Some((".", name)) => format!("{namespace}/{name}"),
+        Some(_) => name.to_owned(),
+        None => format!("{namespace}/{name}"),
     }
 }

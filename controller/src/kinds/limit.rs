@@ -8,8 +8,7 @@ use meltemi_config::{
     Bucket, Descriptor, DescriptorEntry, DescriptorValue, LocalLimit, LocalLimits, Problem,
 };
 
-use super::router::{Test, matching};
-use crate::shadow::{Shadows, Why};
+use super::route_match::{Test, matching};
 use crate::yaml::Cursor;
 
 /// How long a rate limit service may take to answer if nobody says.
@@ -22,6 +21,8 @@ const VALUES: usize = 1024;
 pub(crate) struct LocalRate<'a> {
     /// Whatever shares this shares its buckets.
     pub(crate) limits: Arc<LocalLimits>,
+    /// Where the bucket of each rule is written.
+    pub(crate) buckets: Vec<Cursor<'a>>,
     pub(crate) names: Names<'a>,
 }
 
@@ -57,10 +58,17 @@ pub(super) fn local<'a>(
         return None;
     }
     let mut names = Names::default();
-    let mut places = here.at("conditions").items();
+    let conditions = here.at("conditions").items();
+    let mut places: Vec<(Cursor<'a>, Vec<Test<'a>>)> = conditions
+        .into_iter()
+        .map(|at| {
+            let tests = matching(&at.at("match"), problems);
+            (at, tests)
+        })
+        .collect();
     // Behind the conditions, whose requests it does not see.
     if here.at("tokenBucket").exists() {
-        places.push(here.clone());
+        places.push((here.clone(), Vec::new()));
     }
     if places.is_empty() {
         problems.push(
@@ -68,17 +76,12 @@ pub(super) fn local<'a>(
                 .remedy("give a tokenBucket, or conditions with one each"),
         );
     }
-    let mut shadows = Shadows::default();
-    let mut rules: Vec<LocalLimit> = Vec::new();
-    for at in &places {
-        let Some(own) = rule(at, &mut names, problems) else {
-            continue;
-        };
-        if let Some((first, why)) = shadows.add(&own.matches) {
-            let first = rules.get(first).map_or(&own.origin, |rule| &rule.origin);
-            problems.push(never(&at.at("tokenBucket"), &first.to_string(), why));
+    let (mut rules, mut buckets) = (Vec::new(), Vec::new());
+    for (at, tests) in places {
+        if let Some(own) = rule(&at, tests, &mut names, problems) {
+            rules.push(own);
+            buckets.push(at.at("tokenBucket"));
         }
-        rules.push(own);
     }
     let limits = LocalLimits {
         name: name.to_owned(),
@@ -87,25 +90,18 @@ pub(super) fn local<'a>(
     };
     Some(LocalRate {
         limits: Arc::new(limits),
+        buckets,
         names,
     })
-}
-
-fn never(at: &Cursor<'_>, first: &str, why: Why) -> Problem {
-    at.warning(format!(
-        "limits nothing: the condition at {first} comes first and {}",
-        why.words()
-    ))
-    .remedy("the first condition that matches counts alone; put the more specific one first")
 }
 
 /// A bucket; none if it is not whole, which is a problem already.
 fn rule<'a>(
     here: &Cursor<'a>,
+    own: Vec<Test<'a>>,
     names: &mut Names<'a>,
     problems: &mut Vec<Problem>,
 ) -> Option<LocalLimit> {
-    let own: Vec<Test<'a>> = matching(&here.at("match"), problems);
     let per = here.at("per").items();
     let values = here.at("values");
     if values.exists() && per.is_empty() {

@@ -2,8 +2,8 @@
 
 use meltemi_config::{Problem, Share};
 
+use super::destination::{Destination, destination, redis_target};
 use super::fault::share;
-use super::router::{Destination, destination};
 use crate::yaml::Cursor;
 
 /// Where copies go.
@@ -64,7 +64,7 @@ pub(super) fn copies<'a>(route: &Cursor<'a>, problems: &mut Vec<Problem>) -> Vec
 pub(super) fn redis<'a>(here: &Cursor<'a>) -> Vec<Copies<'a>> {
     let mut all = Vec::new();
     for item in here.items() {
-        if let Some(destination) = super::redis::target(&item.at("route")) {
+        if let Some(destination) = redis_target(&item.at("route")) {
             all.push(Copies {
                 writes_only: item.at("excludeReadCommands").flag() == Some(true),
                 ..Copies::new(destination, share(&item, &["percentage"]))

@@ -8,8 +8,8 @@ use meltemi_config::{
 use meltemi_frame::Sharing;
 
 use super::fitness::{budget, health, outlier, warmup};
+use super::gateway::qualify;
 use super::limit::{self, GlobalRate, LocalRate};
-use super::router::qualify;
 use super::service::{Labels, labels};
 use crate::yaml::{Cursor, Document};
 
@@ -22,6 +22,8 @@ pub(crate) struct DestinationPolicy<'a> {
     /// Its endpoints hold the same data.
     pub(crate) replicas: bool,
     pub(crate) keepalive: Option<Duration>,
+    /// With its place.
+    pub(crate) session_idle: Option<(Duration, Cursor<'a>)>,
     pub(crate) dns_refresh: Option<Duration>,
     pub(crate) fallback: Fallback,
     /// With its place.
@@ -58,6 +60,7 @@ impl<'a> DestinationPolicy<'a> {
             sharing: parsed.map(|one| (one, sharing)),
             replicas: spec.at("replicas").flag().unwrap_or(false),
             keepalive: spec.at("keepalive").duration(),
+            session_idle: duration(spec.at("sessionIdleTimeout")),
             dns_refresh: spec.at("dnsRefresh").duration(),
             fallback: match spec.at("subsetFallback") {
                 at if at.text() == Some("any") => Fallback::Any,
@@ -164,6 +167,10 @@ impl<'a> ListenerPolicy<'a> {
         limits.codec.hold = limits.codec.hold.min(limits.codec.frame);
         limits.output_cut_off = limits.output_cut_off.max(limits.output);
     }
+}
+
+fn duration(at: Cursor<'_>) -> Option<(Duration, Cursor<'_>)> {
+    Some((at.duration()?, at))
 }
 
 fn put(at: &Cursor<'_>, field: &str, place: &mut usize) {

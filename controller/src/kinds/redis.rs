@@ -2,27 +2,14 @@
 
 use meltemi_config::{Matcher, Problem};
 
-use super::router::{DEFAULT_TIMEOUT, Destination, Name, Router, Rule, Test};
+use super::credentials::{Auth, auth};
+use super::destination::redis_target;
+use super::route_match::{Name, Test};
+use super::router::{Router, Rule};
 use super::rule::TcpPool;
+use super::timeout::DEFAULT_TIMEOUT;
 use super::{fault, mirror};
 use crate::yaml::{Cursor, Document};
-
-/// Credentials, written or in a Secret.
-#[derive(Clone, Debug)]
-pub(crate) enum Auth<'a> {
-    Plain {
-        at: Cursor<'a>,
-        username: Option<String>,
-        password: String,
-    },
-    Secret {
-        at: Cursor<'a>,
-        name: String,
-        /// Empty: `password`, or else `token`.
-        password: String,
-        username: Option<String>,
-    },
-}
 
 /// How a Redis host is used.
 #[derive(Debug)]
@@ -63,7 +50,7 @@ pub(super) fn read_service<'a>(document: &'a Document, problems: &mut Vec<Proble
                 negate: false,
                 at: prefix.clone(),
             });
-        let Some(destination) = target(&route.at("route")) else {
+        let Some(destination) = redis_target(&route.at("route")) else {
             continue;
         };
         rules.push(Rule {
@@ -91,19 +78,8 @@ pub(super) fn read_service<'a>(document: &'a Document, problems: &mut Vec<Proble
         timeout,
         guard: auth(&settings.at("auth"), problems),
         faults: fault::redis(&spec.at("faults"), problems),
-        ..Router::new(document, &spec.at("host"), &spec.at("gateways"))
+        ..Router::new(document, &spec.at("host"), &[])
     }
-}
-
-/// Where a route or a mirror leads.
-pub(super) fn target<'a>(at: &Cursor<'a>) -> Option<Destination<'a>> {
-    Some(Destination {
-        host: at.at("host").text()?.to_ascii_lowercase(),
-        subset: String::new(),
-        port: at.at("port").number(),
-        weight: 1,
-        at: at.clone(),
-    })
 }
 
 impl<'a> RedisDestination<'a> {
@@ -125,39 +101,4 @@ impl<'a> RedisDestination<'a> {
             tcp: TcpPool::read(&pool.at("tcp")),
         }
     }
-}
-
-fn auth<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<Auth<'a>> {
-    let (plain, secret) = (here.at("plain"), here.at("secret"));
-    let text = |at: Cursor<'a>| at.text().map(str::to_owned);
-    match (plain.exists(), secret.exists()) {
-        (true, true) => problems.push(
-            here.error("plain and secret are both given")
-                .remedy("give one of them"),
-        ),
-        (true, false) => {
-            return Some(Auth::Plain {
-                username: text(plain.at("username")).filter(|name| !name.is_empty()),
-                password: text(plain.at("password"))?,
-                at: plain,
-            });
-        }
-        (false, true) => {
-            return Some(Auth::Secret {
-                name: text(secret.at("name"))?,
-                password: text(secret.at("passwordField")).unwrap_or_default(),
-                username: text(secret.at("usernameField")).filter(|name| !name.is_empty()),
-                at: secret,
-            });
-        }
-        // Credentials that are asked for and not given must not mean none.
-        (false, false) if here.exists() => {
-            problems.push(
-                here.error("names no credentials")
-                    .remedy("give plain or secret"),
-            );
-        }
-        (false, false) => {}
-    }
-    None
 }

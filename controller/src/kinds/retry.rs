@@ -5,7 +5,7 @@ use std::time::Duration;
 use meltemi_config::{Problem, Retry};
 use meltemi_frame::Fault;
 
-use super::router::{Name, Test, tests};
+use super::route_match::{Name, Test, tests};
 use crate::yaml::Cursor;
 
 /// What is done about requests that failed, as far as no protocol is needed to tell.

@@ -3,19 +3,22 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use meltemi_config::{AttributeMatch, Matcher, Problem, WholeRegex};
+use meltemi_config::Problem;
 
+use super::credentials::Auth;
+use super::destination::{Destination, destinations};
 use super::fault::{self, Injection};
+use super::gateway::qualify;
 use super::limit::{self, GlobalRate, LocalRate};
 use super::mirror::{self, Copies};
-use super::redis::Auth;
 use super::retry::{self, Retries};
+use super::route_match::{Test, matching};
+use super::timeout::{DEFAULT_TIMEOUT, timeout};
 use crate::reference::OWN_GROUP;
 use crate::yaml::{Cursor, Document};
 
-/// How long a request may take if its route does not say. Aeraki's own limit for Redis; Aeraki has
-/// none for the rest, and a request that nobody waits for would hold its place for ever.
-pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+/// What tells routers apart.
+pub(crate) type RouterKey = (String, String);
 
 /// Routes of hosts.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub(crate) struct Router<'a> {
     pub(crate) document: &'a Document,
     /// In lower case, as written.
     pub(crate) hosts: Vec<(String, Cursor<'a>)>,
+    /// Where they are written.
+    pub(crate) hosts_at: Cursor<'a>,
     /// `namespace/name` of the gateways that it names.
     pub(crate) gateways: Vec<String>,
     /// It attaches to listeners that nobody names.
@@ -67,59 +72,6 @@ pub(crate) struct Rule<'a> {
     pub(crate) local: Option<LocalRate<'a>>,
 }
 
-/// A test of an attribute.
-#[derive(Clone, Debug)]
-pub(crate) struct Test<'a> {
-    pub(crate) name: Name,
-    pub(crate) matcher: Matcher,
-    pub(crate) negate: bool,
-    pub(crate) at: Cursor<'a>,
-}
-
-impl Test<'_> {
-    /// The test of the attribute of the very name that is written.
-    pub(super) fn exactly(&self) -> AttributeMatch {
-        AttributeMatch {
-            name: self.name.written().to_owned(),
-            matcher: self.matcher.clone(),
-            negate: self.negate,
-        }
-    }
-}
-
-impl Name {
-    /// As it is written.
-    pub(crate) fn written(&self) -> &str {
-        match self {
-            Self::Exactly(name) | Self::Header(name) => name,
-            Self::Method => "method",
-            Self::Key => "key",
-        }
-    }
-}
-
-/// An attribute, as kinds that know no protocol name it.
-#[derive(Clone, Debug)]
-pub(crate) enum Name {
-    /// By the very name that the protocol declares.
-    Exactly(String),
-    /// By that name, or as a header of that name.
-    Header(String),
-    /// The method.
-    Method,
-    /// The Redis key.
-    Key,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Destination<'a> {
-    pub(crate) at: Cursor<'a>,
-    pub(crate) host: String,
-    pub(crate) subset: String,
-    pub(crate) port: Option<u16>,
-    pub(crate) weight: u32,
-}
-
 /// A change to an attribute: its name, its value, and where the name is written.
 #[derive(Clone, Debug)]
 pub(crate) enum Change<'a> {
@@ -149,7 +101,7 @@ impl<'a> Written<'a> {
 
 pub(super) fn read<'a>(document: &'a Document, problems: &mut Vec<Problem>) -> Router<'a> {
     let spec = document.cursor().at("spec");
-    let mut router = Router::new(document, &spec.at("hosts"), &spec.at("gateways"));
+    let mut router = Router::new(document, &spec.at("hosts"), &spec.at("gateways").texts());
     // In Aeraki's kind a percent sign is one.
     let holes = document.group == OWN_GROUP;
     router.local = limit::local(&spec.at("localRateLimit"), &document.object, problems);
@@ -165,6 +117,7 @@ pub(super) fn read<'a>(document: &'a Document, problems: &mut Vec<Problem>) -> R
         }
         let limit = format!("{} {label}", document.object);
         router.rules.push(Rule {
+            name: route.at("name").text().unwrap_or("").to_owned(),
             tests: matching(&route.at("match"), problems),
             destinations: destinations(&route.at("route"), problems),
             timeout: timeout(&route.at("timeout")),
@@ -182,8 +135,15 @@ pub(super) fn read<'a>(document: &'a Document, problems: &mut Vec<Problem>) -> R
 }
 
 impl<'a> Router<'a> {
-    pub(super) fn new(document: &'a Document, hosts: &Cursor<'a>, gateways: &Cursor<'a>) -> Self {
-        let names = gateways.texts();
+    /// What tells routers apart.
+    pub(crate) fn key(&self) -> RouterKey {
+        (
+            self.document.object.to_string(),
+            self.document.group.clone(),
+        )
+    }
+
+    pub(super) fn new(document: &'a Document, hosts: &Cursor<'a>, names: &[&str]) -> Self {
         let qualified = |name: &&str| qualify(name, &document.namespace);
         Self {
             document,
@@ -192,6 +152,7 @@ impl<'a> Router<'a> {
                 .into_iter()
                 .filter_map(|at| Some((at.text()?.to_ascii_lowercase(), at)))
                 .collect(),
+            hosts_at: hosts.clone(),
             mesh: names.is_empty() || names.contains(&"mesh"),
             gateways: names
                 .iter()
@@ -210,19 +171,10 @@ impl<'a> Router<'a> {
     }
 }
 
-/// `namespace/name` of what is named from a namespace.
-pub(crate) fn qualify(name: &str, namespace: &str) -> String {
-    match name.split_once('/') {
-        Some((".", name)) => format!("{namespace}/{name}"),
-        Some(_) => name.to_owned(),
-        None => format!("{namespace}/{name}"),
-    }
-}
-
 impl<'a> Rule<'a> {
     pub(super) fn new(at: &Cursor<'a>) -> Self {
         Self {
-            name: at.at("name").text().unwrap_or("").to_owned(),
+            name: String::new(),
             at: at.clone(),
             tests: Vec::new(),
             port: None,
@@ -238,133 +190,6 @@ impl<'a> Rule<'a> {
             local: None,
         }
     }
-}
-
-/// The timeout that is written; zero is none at all.
-pub(super) fn timeout(here: &Cursor<'_>) -> Option<Duration> {
-    match here.duration() {
-        None => Some(DEFAULT_TIMEOUT),
-        Some(time) => Some(time).filter(|time| !time.is_zero()),
-    }
-}
-
-/// The tests of a `match`, of attributes by their very names.
-pub(super) fn matching<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Vec<Test<'a>> {
-    let attributes = here.at("attributes").entries().into_iter();
-    let mut all: Vec<Test<'a>> = attributes
-        .filter_map(|(name, at)| tests(Name::Exactly(name.to_owned()), &at, problems))
-        .collect();
-    // There may be very many routes, of which most have one test.
-    all.shrink_to_fit();
-    all
-}
-
-/// The tests of one attribute. One at most, unless something is wrong with it.
-pub(super) fn tests<'a>(
-    name: Name,
-    here: &Cursor<'a>,
-    problems: &mut Vec<Problem>,
-) -> Option<Test<'a>> {
-    let not = here.at("not");
-    let (place, mut negate) = if not.exists() {
-        (&not, true)
-    } else {
-        (here, false)
-    };
-    let entries = place.entries();
-    let matcher = match entries.first() {
-        None => Matcher::Present,
-        Some((kind, value)) => match *kind {
-            "present" => {
-                negate ^= value.flag() == Some(false);
-                Matcher::Present
-            }
-            "range" => {
-                let (start, end) = (value.at("start").integer()?, value.at("end").integer()?);
-                if start >= end {
-                    problems.push(
-                        value
-                            .error(format!("{start}..{end} holds no number"))
-                            .remedy("end is the first integer past the range, so it must be larger than start"),
-                    );
-                    return None;
-                }
-                Matcher::Range { start, end }
-            }
-            // Istio: an empty match is presence.
-            _ if value.text() == Some("") => Matcher::Present,
-            "exact" => Matcher::Exact(value.text()?.to_owned()),
-            "prefix" => Matcher::Prefix(value.text()?.to_owned()),
-            "suffix" => Matcher::Suffix(value.text()?.to_owned()),
-            // A pattern that cannot be used is a problem already.
-            "regex" => Matcher::Regex(WholeRegex::new(value.text()?).ok()?),
-            _ => return None,
-        },
-    };
-    Some(Test {
-        name,
-        matcher,
-        negate,
-        at: here.clone(),
-    })
-}
-
-/// The destinations of a route, with their weights.
-pub(super) fn destinations<'a>(
-    here: &Cursor<'a>,
-    problems: &mut Vec<Problem>,
-) -> Vec<Destination<'a>> {
-    let items = here.items();
-    if items.is_empty() {
-        if here.exists() {
-            problems.push(here.error("has no destination").remedy("give at least one"));
-        }
-        return Vec::new();
-    }
-    let written = items
-        .iter()
-        .filter(|item| item.at("weight").exists())
-        .count();
-    if written > 0 && written < items.len() {
-        problems.push(
-            here.warning(
-                "some destinations have a weight and others none; those without get no request",
-            )
-            .remedy("give all of them a weight, or none"),
-        );
-    }
-    let mut sum = 0_u64;
-    let mut all = Vec::new();
-    for item in &items {
-        let weight = match item.at("weight").number::<u32>() {
-            // A single destination takes all, whatever its weight (Istio).
-            _ if items.len() == 1 => 1,
-            Some(weight) => weight,
-            None => u32::from(written == 0),
-        };
-        sum = sum.saturating_add(u64::from(weight));
-        all.extend(destination(&item.at("destination"), weight));
-    }
-    if sum == 0 {
-        problems.push(
-            here.error(
-                "the weights of its destinations sum to zero, so no request can go anywhere",
-            )
-            .remedy("give at least one destination a positive weight"),
-        );
-    }
-    all
-}
-
-/// What is written at one destination.
-pub(super) fn destination<'a>(at: &Cursor<'a>, weight: u32) -> Option<Destination<'a>> {
-    Some(Destination {
-        host: at.at("host").text()?.to_ascii_lowercase(),
-        subset: at.at("subset").text().unwrap_or("").to_owned(),
-        port: at.at("port").at("number").number(),
-        weight,
-        at: at.clone(),
-    })
 }
 
 /// Changes to attributes: Aeraki's list of keys and values, or our object.

@@ -105,22 +105,30 @@ fn policy<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<Policy<'
     if !here.exists() {
         return None;
     }
-    let tls = here.at("tls");
     let ports = here.at("portLevelSettings").items();
+    let ports = ports.iter().filter_map(|entry| {
+        let port = entry.at("port").at("number").number()?;
+        Some((port, settings(entry, problems)))
+    });
+    let ports = ports.collect();
     Some(Policy {
+        budget: budget(&here.at("retryBudget")),
+        ports,
+        ..settings(here, problems)
+    })
+}
+
+/// What a policy says, and what a port of it may say.
+fn settings<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Policy<'a> {
+    let tls = here.at("tls");
+    Policy {
         balancing: balancing(&here.at("loadBalancer"), problems),
         detection: Detection::read(&here.at("outlierDetection"), problems),
-        budget: budget(&here.at("retryBudget")),
+        budget: None,
         pool: pool(&here.at("connectionPool")),
         tls: tls.exists().then_some(tls),
-        ports: ports
-            .iter()
-            .filter_map(|entry| {
-                let port = entry.at("port").at("number").number()?;
-                Some((port, policy(entry, problems)?))
-            })
-            .collect(),
-    })
+        ports: Vec::new(),
+    }
 }
 
 fn balancing<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<Balancing<'a>> {

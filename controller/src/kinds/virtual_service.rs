@@ -2,7 +2,11 @@
 
 use meltemi_config::Problem;
 
-use super::router::{Name, Router, Rule, Test, destinations, edits, qualify, tests, timeout};
+use super::destination::destinations;
+use super::gateway::qualify;
+use super::route_match::{Name, Test, tests};
+use super::router::{Router, Rule, edits};
+use super::timeout::timeout;
 use super::{fault, mirror, retry};
 use crate::yaml::{Cursor, Document};
 
@@ -18,7 +22,7 @@ const FOREIGN: [&str; 6] = [
 
 pub(super) fn read<'a>(document: &'a Document, problems: &mut Vec<Problem>) -> Router<'a> {
     let spec = document.cursor().at("spec");
-    let mut router = Router::new(document, &spec.at("hosts"), &spec.at("gateways"));
+    let mut router = Router::new(document, &spec.at("hosts"), &spec.at("gateways").texts());
     router.whole = spec.at("http").items().is_empty();
     for route in spec.at("http").items() {
         let targets = route.at("route");
@@ -49,6 +53,7 @@ pub(super) fn read<'a>(document: &'a Document, problems: &mut Vec<Problem>) -> R
         }
         let headers = route.at("headers");
         let rule = Rule {
+            name: route.at("name").text().unwrap_or("").to_owned(),
             destinations: destinations(&targets, problems),
             timeout: timeout(&route.at("timeout")),
             retries: retry::istio(&route.at("retries")),

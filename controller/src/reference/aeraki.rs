@@ -5,7 +5,7 @@ use super::common::{
     STRING_MATCH, TCP_POOL, TEXT, TEXTS, WEIGHT,
 };
 use super::rules::{DENY_ON_FAIL, DESCRIPTOR, DOMAIN, REQUEST_TIMEOUT};
-use crate::schema::{Field, Kind, Shape};
+use crate::schema::{Field, Kind, Reader, Shape};
 
 const V1ALPHA1: &[&str] = &["v1alpha1"];
 
@@ -28,7 +28,7 @@ pub(super) static META_ROUTER: Kind = Kind {
         "The router.",
     )
     .required()],
-    enforced: true,
+    reader: Reader::MetaRouter,
 };
 
 pub(super) const HOSTS: Field = Field::new(
@@ -169,7 +169,7 @@ pub(super) static APPLICATION_PROTOCOL: Kind = Kind {
         "The protocol.",
     )
     .required()],
-    enforced: true,
+    reader: Reader::ApplicationProtocol,
 };
 
 static AUTH: Shape = Shape::Object(&[
@@ -177,7 +177,9 @@ static AUTH: Shape = Shape::Object(&[
         "plain",
         &Shape::Object(&[
             Field::new("username", &TEXT, "The user."),
-            Field::new("password", &TEXT, "The password.").required(),
+            Field::new("password", &TEXT, "The password.")
+                .required()
+                .secret(),
         ]),
         "Written here.",
     ),
@@ -257,7 +259,7 @@ pub(super) static REDIS_SERVICE: Kind = Kind {
         "The service.",
     )
     .required()],
-    enforced: true,
+    reader: Reader::RedisService,
 };
 
 static REDIS_FAULT: Shape = Shape::Object(&[
@@ -323,5 +325,5 @@ pub(super) static REDIS_DESTINATION: Kind = Kind {
         "The destination.",
     )
     .required()],
-    enforced: true,
+    reader: Reader::RedisDestination,
 };

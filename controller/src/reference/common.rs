@@ -147,3 +147,48 @@ pub(super) static RATE_LIMIT_BUCKET: Shape = Shape::Object(&[
     Field::new("tokensPerFill", &POSITIVE, "Tokens that each fill adds.").default("1"),
     Field::new("fillInterval", &DURATION, "The time between fills.").required(),
 ]);
+
+const EXACT: Field = Field::new("exact", &TEXT, "The value is this. Empty: any value.");
+const PREFIX: Field = Field::new("prefix", &TEXT, "The value starts with this.");
+const SUFFIX: Field = Field::new("suffix", &TEXT, "The value ends with this.");
+const REGEX: Field = Field::new(
+    "regex",
+    &PATTERN,
+    "The whole value matches this (RE2's language, linear cost).",
+);
+static BOUNDS: Shape = Shape::Object(&[
+    Field::new("start", &INTEGER, "The first integer in the range.").required(),
+    Field::new("end", &INTEGER, "The first integer past the range.").required(),
+]);
+const RANGE: Field = Field::new(
+    "range",
+    &BOUNDS,
+    "The value is a decimal integer in the range.",
+);
+const PRESENT: Field = Field::new(
+    "present",
+    &FLAG,
+    "true: the attribute is there; false: it is not.",
+);
+
+static TEST: Shape = Shape::OneOf {
+    fields: &[
+        EXACT,
+        PREFIX,
+        SUFFIX,
+        REGEX,
+        RANGE,
+        PRESENT,
+        Field::new(
+            "not",
+            &Shape::OneOf {
+                fields: &[EXACT, PREFIX, SUFFIX, REGEX, RANGE, PRESENT],
+                empty: false,
+            },
+            "The test must fail; an attribute that is not there fails every test.",
+        ),
+    ],
+    empty: true,
+};
+
+pub(super) static TESTS: Shape = Shape::Map(&TEST);

@@ -6,7 +6,7 @@ use super::common::{
 };
 use super::fitness::{DETECTION, LOCALITIES, RETRY_BUDGET, WARMUP};
 use super::istio::{NETWORKING, VERSIONS};
-use crate::schema::{Field, Kind, Shape};
+use crate::schema::{Field, Kind, Reader, Shape};
 
 pub(super) static DESTINATION_RULE: Kind = Kind {
     group: NETWORKING,
@@ -49,7 +49,7 @@ pub(super) static DESTINATION_RULE: Kind = Kind {
         "The rule.",
     )
     .required()],
-    enforced: true,
+    reader: Reader::DestinationRule,
 };
 
 static POLICY: Shape = Shape::Object(&[

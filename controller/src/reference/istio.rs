@@ -1,7 +1,7 @@
 //! Istio's Gateway, ServiceEntry and WorkloadEntry, and kinds that are not enforced yet.
 
 use super::common::{ANY, COUNT, EXPORT_TO, LABELS, PORT, TEXT, TEXTS};
-use crate::schema::{Field, Kind, Shape};
+use crate::schema::{Field, Kind, Reader, Shape};
 
 pub(super) const NETWORKING: &str = "networking.istio.io";
 pub(super) const VERSIONS: &[&str] = &["v1", "v1beta1", "v1alpha3"];
@@ -26,7 +26,7 @@ pub(super) static GATEWAY: Kind = Kind {
         "The gateway.",
     )
     .required()],
-    enforced: true,
+    reader: Reader::Gateway,
 };
 
 static SERVER: Shape = Shape::Object(&[
@@ -109,7 +109,7 @@ pub(super) static SERVICE_ENTRY: Kind = Kind {
         "The service.",
     )
     .required()],
-    enforced: true,
+    reader: Reader::ServiceEntry,
 };
 
 static WORKLOAD_FIELDS: [Field; 7] = [
@@ -149,7 +149,7 @@ pub(super) static WORKLOAD_ENTRY: Kind = Kind {
     doc: "An endpoint that ServiceEntries of its namespace choose by labels. The labels of its \
           metadata count, too.",
     fields: &[Field::new("spec", &WORKLOAD, "The endpoint.").required()],
-    enforced: true,
+    reader: Reader::WorkloadEntry,
 };
 
 pub(super) static PEER_AUTHENTICATION: Kind = later_kind(
@@ -170,6 +170,6 @@ const fn later_kind(
         name,
         doc: "Accepted, not enforced yet.",
         fields: &[],
-        enforced: false,
+        reader: Reader::None,
     }
 }

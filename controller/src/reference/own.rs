@@ -2,12 +2,12 @@
 
 use super::aeraki::{DESTINATIONS, GATEWAYS, HOSTS, KEY_VALUE, MIRROR, MIRROR_PERCENTAGE, NAME};
 use super::common::{
-    ANY, COUNT, DURATION, DURATION_OR_ZERO, EXPORT_TO, FLAG, INTEGER, LABELS, PATTERN, PERCENT,
-    PORT, POSITIVE, TEXT, TEXTS,
+    ANY, COUNT, DURATION, DURATION_OR_ZERO, EXPORT_TO, FLAG, LABELS, PERCENT, PORT, POSITIVE,
+    TESTS, TEXT, TEXTS,
 };
 use super::fitness::{HEALTH_CHECK, OUTLIER, RETRY_BUDGET, WARMUP};
 use super::rules::{FAULTS, GLOBAL_RATE_LIMIT, LOCAL_RATE_LIMIT, MIRRORS, RETRIES, TRACING};
-use crate::schema::{Field, Kind, Shape};
+use crate::schema::{Field, Kind, Reader, Shape};
 
 /// The API group of our own kinds.
 pub(crate) const GROUP: &str = "meltemi.io";
@@ -32,53 +32,8 @@ pub(super) static META_ROUTER: Kind = Kind {
         "The router.",
     )
     .required()],
-    enforced: true,
+    reader: Reader::MetaRouter,
 };
-
-const EXACT: Field = Field::new("exact", &TEXT, "The value is this. Empty: any value.");
-const PREFIX: Field = Field::new("prefix", &TEXT, "The value starts with this.");
-const SUFFIX: Field = Field::new("suffix", &TEXT, "The value ends with this.");
-const REGEX: Field = Field::new(
-    "regex",
-    &PATTERN,
-    "The whole value matches this (RE2's language, linear cost).",
-);
-static BOUNDS: Shape = Shape::Object(&[
-    Field::new("start", &INTEGER, "The first integer in the range.").required(),
-    Field::new("end", &INTEGER, "The first integer past the range.").required(),
-]);
-const RANGE: Field = Field::new(
-    "range",
-    &BOUNDS,
-    "The value is a decimal integer in the range.",
-);
-const PRESENT: Field = Field::new(
-    "present",
-    &FLAG,
-    "true: the attribute is there; false: it is not.",
-);
-
-static TEST: Shape = Shape::OneOf {
-    fields: &[
-        EXACT,
-        PREFIX,
-        SUFFIX,
-        REGEX,
-        RANGE,
-        PRESENT,
-        Field::new(
-            "not",
-            &Shape::OneOf {
-                fields: &[EXACT, PREFIX, SUFFIX, REGEX, RANGE, PRESENT],
-                empty: false,
-            },
-            "The test must fail; an attribute that is not there fails every test.",
-        ),
-    ],
-    empty: true,
-};
-
-pub(super) static TESTS: Shape = Shape::Map(&TEST);
 
 static MUTATION: Shape = Shape::ListOr(
     &KEY_VALUE,
@@ -156,7 +111,7 @@ pub(super) static APPLICATION_PROTOCOL: Kind = Kind {
         "The protocol: `codec` or `declarative`.",
     )
     .required()],
-    enforced: true,
+    reader: Reader::ApplicationProtocol,
 };
 
 pub(super) static DESTINATION_POLICY: Kind = Kind {
@@ -186,6 +141,14 @@ pub(super) static DESTINATION_POLICY: Kind = Kind {
                 "keepalive",
                 &DURATION_OR_ZERO,
                 "How often a silent connection is asked whether it is there, where the protocol can ask; 0s: never.",
+            )
+            .default("60s"),
+            Field::new(
+                "sessionIdleTimeout",
+                &DURATION_OR_ZERO,
+                "How long a connection that is in a session of clients (user, database, name) may stay without a \
+                 request, once no such client is connected; 0s: as long as any other, which is the DestinationRule's \
+                 idleTimeout.",
             )
             .default("60s"),
             Field::new("dnsRefresh", &DURATION, "How often names are resolved again.").default("5s"),
@@ -236,7 +199,7 @@ pub(super) static DESTINATION_POLICY: Kind = Kind {
         "The policy.",
     )
     .required()],
-    enforced: true,
+    reader: Reader::DestinationPolicy,
 };
 
 pub(super) static LISTENER_POLICY: Kind = Kind {
@@ -325,7 +288,7 @@ pub(super) static LISTENER_POLICY: Kind = Kind {
         "The policy.",
     )
     .required()],
-    enforced: true,
+    reader: Reader::ListenerPolicy,
 };
 
 pub(super) static SECRET: Kind = Kind {
@@ -335,13 +298,14 @@ pub(super) static SECRET: Kind = Kind {
     doc: "Credentials that a RedisService or a RedisDestination names.",
     fields: &[
         Field::new("type", &TEXT, "Not looked at.").unused(),
-        Field::new("data", &LABELS, "Values in base64."),
+        Field::new("data", &LABELS, "Values in base64.").secret(),
         Field::new(
             "stringData",
             &LABELS,
             "Values as they are; they go before `data`.",
-        ),
+        )
+        .secret(),
         Field::new("immutable", &FLAG, "Kubernetes' own.").unused(),
     ],
-    enforced: true,
+    reader: Reader::Secret,
 };

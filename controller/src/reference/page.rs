@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::KINDS;
-use crate::schema::{Effect, Field, Kind, Shape};
+use super::table::KINDS;
+use crate::schema::{Effect, Field, Kind, Reader, Shape};
 
 /// The reference of every kind and field, as Markdown.
 pub fn reference_markdown() -> String {
@@ -32,7 +32,7 @@ pub fn reference_markdown() -> String {
             versions(kind),
             kind.doc
         );
-        if !kind.enforced {
+        if kind.reader == Reader::None {
             continue;
         }
         page.push_str("\n| field | type | default | |\n|---|---|---|---|\n");
@@ -87,9 +87,14 @@ fn rows(fields: &[Field], path: &str, page: &mut String) {
             Effect::Later => "*Later.* ",
             Effect::Unused => "*Unused.* ",
         };
+        let secret = if field.secret {
+            " It is never shown."
+        } else {
+            ""
+        };
         let _ = writeln!(
             page,
-            "| `{here}` | {shape} | {default} | {effect}{} |",
+            "| `{here}` | {shape} | {default} | {effect}{}{secret} |",
             field.doc
         );
         if field.effect == Effect::Unused {

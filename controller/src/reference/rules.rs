@@ -3,9 +3,8 @@
 
 use super::common::{
     COUNT, DESTINATION, DURATION, DURATION_OR_ZERO, FLAG, PERCENT, PERCENTAGE, PORT_NUMBER,
-    POSITIVE, RATE_LIMIT_BUCKET, TEXT, TEXTS,
+    POSITIVE, RATE_LIMIT_BUCKET, TESTS, TEXT, TEXTS,
 };
-use super::own::TESTS;
 use crate::schema::{Field, Shape};
 
 const ATTEMPTS: Field = Field::new(

@@ -2,7 +2,7 @@
 
 use super::common::{LABELS, TEXT, TEXTS};
 use super::own;
-use crate::schema::{Field, Kind, Shape};
+use crate::schema::{Field, Kind, Reader, Shape};
 
 pub(super) static AUTHORIZATION_POLICY: Kind = Kind {
     group: "security.istio.io",
@@ -26,12 +26,12 @@ pub(super) static AUTHORIZATION_POLICY: Kind = Kind {
             )
             .default("ALLOW"),
             Field::new("rules", &Shape::List(&RULE), RULES_DOC),
-            Field::new("provider", &PROVIDER, "Of CUSTOM, which is refused."),
+            Field::new("provider", &PROVIDER, "Of CUSTOM, which is refused.").unused(),
         ]),
         "The policy.",
     )
     .required()],
-    enforced: true,
+    reader: Reader::IstioAuthorization,
 };
 
 pub(super) static OWN_AUTHORIZATION_POLICY: Kind = Kind {
@@ -64,7 +64,7 @@ pub(super) static OWN_AUTHORIZATION_POLICY: Kind = Kind {
         "The policy.",
     )
     .required()],
-    enforced: true,
+    reader: Reader::OwnAuthorization,
 };
 
 pub(super) static DUBBO_AUTHORIZATION_POLICY: Kind = Kind {
@@ -86,7 +86,7 @@ pub(super) static DUBBO_AUTHORIZATION_POLICY: Kind = Kind {
         "The policy.",
     )
     .required()],
-    enforced: true,
+    reader: Reader::DubboAuthorization,
 };
 
 const RULES_DOC: &str =
@@ -104,7 +104,7 @@ const SELECTOR: Field = Field::new(
 );
 
 static TARGET_FIELDS: Shape = Shape::Object(&[
-    Field::new("group", &TEXT, "The kind's group; not looked at."),
+    Field::new("group", &TEXT, "The kind's group; not looked at.").unused(),
     Field::new(
         "kind",
         &Shape::Choice(&["Gateway", "Service", "ServiceEntry", "GatewayClass"]),

@@ -6,7 +6,7 @@ use super::common::{
 };
 use super::istio::{NETWORKING, VERSIONS};
 use super::rules::{ISTIO_FAULT, ISTIO_RETRIES};
-use crate::schema::{Field, Kind, Shape};
+use crate::schema::{Field, Kind, Reader, Shape};
 
 pub(super) static VIRTUAL_SERVICE: Kind = Kind {
     group: NETWORKING,
@@ -32,7 +32,7 @@ pub(super) static VIRTUAL_SERVICE: Kind = Kind {
         "The routes.",
     )
     .required()],
-    enforced: true,
+    reader: Reader::VirtualService,
 };
 
 const NEVER: &str = "Nothing here can be matched by it: a match that asks for it is never met.";

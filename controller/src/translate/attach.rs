@@ -47,7 +47,7 @@ impl<'t, 'r> Attach<'t, 'r> {
     where
         'r: 't,
     {
-        let id = gateway_id(place.gateway);
+        let id = place.gateway.id();
         let named = self.routers(place, |router| router.gateways.contains(&id), true);
         let by_name = !named.is_empty();
         let routers = if by_name {
@@ -63,10 +63,7 @@ impl<'t, 'r> Attach<'t, 'r> {
                 if let Some(first) = hosts.insert(service.host, router) {
                     problems.push(
                         router
-                            .document
-                            .cursor()
-                            .at("spec")
-                            .at("hosts")
+                            .hosts_at
                             .warning(format!(
                                 "{} routes {}, too; its routes come first",
                                 first.document.object, service.host
@@ -252,9 +249,4 @@ pub(super) fn interface_key(place: &Place<'_, '_>) -> Option<String> {
     spec.key("interface")
         .map(|key| key.name.to_string())
         .or_else(|| spec.service.as_ref().map(ToString::to_string))
-}
-
-/// `namespace/name`.
-pub(super) fn gateway_id(gateway: &Gateway<'_>) -> String {
-    format!("{}/{}", gateway.document.namespace, gateway.document.name)
 }

@@ -1,15 +1,16 @@
 //! Authorization policies to listeners and routes: which apply where, and what their tests mean in
 //! a protocol.
 
+mod blind;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use meltemi_config::{Authorization, Clause, Policy, PolicyRule, Problem, Subject, ValueMatch};
 use meltemi_frame::Spec;
 
-use super::attach::gateway_id;
+use super::attributes::{header_name, suspicious};
 use super::directory::Directory;
-use super::routes::{header_name, suspicious};
 use crate::kinds::{
     AccessPolicy, AccessRule, Action, Flavour, Gateway, Resources, Target, Term, What,
 };
@@ -53,7 +54,7 @@ impl<'r> Policies<'r> {
         spec: &Spec,
         problems: &mut Vec<Problem>,
     ) -> Option<Arc<Authorization>> {
-        let id = gateway_id(gateway);
+        let id = gateway.id();
         self.compile(|one| one.gateways.contains(&id), spec, problems)
     }
 
@@ -89,6 +90,7 @@ impl<'r> Policies<'r> {
                 undetermined: policy.undetermined,
                 origin: policy.document.origin(),
             };
+            problems.extend(blind::note(policy, &compiled, spec));
             match policy.action {
                 Action::Allow => all.allow.push(compiled),
                 Action::Deny => all.deny.push(compiled),
@@ -124,7 +126,7 @@ fn choose<'r>(
         (namespace == ROOT || namespace == gateway.document.namespace)
             && labels.is_none_or(|labels| labels.iter().all(has))
     });
-    chosen.gateways = found.map(gateway_id).collect();
+    chosen.gateways = found.map(Gateway::id).collect();
     if chosen.gateways.is_empty() {
         let nothing = match &policy.selector {
             Some((_, at)) => at.warning(
@@ -154,7 +156,7 @@ fn aim(
     let found = match target.kind {
         "Gateway" => {
             let id = format!("{namespace}/{name}");
-            let found = resources.gateways.iter().any(|one| gateway_id(one) == id);
+            let found = resources.gateways.iter().any(|one| one.id() == id);
             chosen.gateways.insert(id);
             found
         }
@@ -205,6 +207,7 @@ fn compile_rule(
         for term in terms {
             match subject(&term.what, spec) {
                 Some(subject) => {
+                    warn_impossible(term, &subject, spec, problems);
                     if let What::Attribute(name) | What::Header(name) = &term.what
                         && spec.key(name).is_none()
                     {
@@ -232,6 +235,18 @@ fn compile_rule(
     see_through(&mut compiled.to, policy.action, spec);
     // Istio, for what is not HTTP: less is allowed, and more is denied and seen.
     (!foreign || policy.action != Action::Allow).then_some(compiled)
+}
+
+/// Warns of values that no request has.
+fn warn_impossible(term: &Term<'_>, subject: &Subject, spec: &Spec, problems: &mut Vec<Problem>) {
+    let Subject::Attribute(name) = subject else {
+        return;
+    };
+    for value in &term.values {
+        if let Some(why) = value.impossible(name, spec) {
+            problems.push(term.at.warning(why.what).remedy(why.remedy));
+        }
+    }
 }
 
 /// Lets nobody get around what is said of operations by a generic call, which has a name of its own: what it

@@ -12,12 +12,12 @@ use meltemi_frame::{Protocol, Spec};
 use super::credentials::{Credentials, Login, place};
 use super::directory::{Directory, Service};
 use super::localities::spread;
-use super::overrides::{fall_back, override_with};
+use super::overrides::{fall_back, has, override_with};
 use super::policy::{RuleIndex, Rules, apply, matches};
 use super::port::port;
 use super::protocols::Protocols;
 use crate::kinds::{
-    Auth, Destination, DestinationPolicy, Labels, Resources, ServiceEntry, TcpPool, Workload,
+    Auth, Destination, DestinationPolicy, Resources, ServiceEntry, TcpPool, Workload,
 };
 use crate::yaml::Cursor;
 
@@ -317,13 +317,6 @@ impl IntoIterator for Clusters<'_> {
     fn into_iter(self) -> Self::IntoIter {
         self.made.into_values()
     }
-}
-
-/// Whether an endpoint has these labels, all of them.
-pub(super) fn has(endpoint: &Endpoint, labels: &Labels) -> bool {
-    labels
-        .iter()
-        .all(|(label, value)| endpoint.labels.get(label) == Some(value))
 }
 
 /// Several servers that hold data, of which nobody says what they are to each other.

@@ -74,15 +74,16 @@ impl<'r> Directory<'r> {
                         Told::Protocol(protocol) => Some(protocol),
                         told @ (Told::Unknown | Told::Stray) => {
                             let name = port.at.at("name");
-                            // A port of another kind of service may have any name.
-                            if matches!(told, Told::Unknown) || protocols.is_slip(&port.name) {
-                                problems.push(
-                                    name.warning(
-                                        "names a protocol that is not there; the port is left alone",
-                                    )
-                                    .remedy(protocols.hint(&port.name)),
-                                );
-                            }
+                            let what = "names a protocol that is not there; the port is left alone";
+                            let meant = matches!(told, Told::Unknown);
+                            // A port of another kind of service may have any name, but not Aeraki's prefix.
+                            let problem = match (meant, protocols.is_slip(&port.name)) {
+                                (true, true) => Some(name.error(what)),
+                                (false, false) => None,
+                                _ => Some(name.warning(what)),
+                            };
+                            problems
+                                .extend(problem.map(|one| one.remedy(protocols.hint(&port.name))));
                             None
                         }
                         Told::Auto | Told::Nothing => None,

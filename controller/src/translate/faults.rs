@@ -3,7 +3,7 @@
 use meltemi_config::{Abort, FaultRule, Problem, Share};
 use meltemi_frame::{Reason, Spec};
 
-use super::routes::{On, attribute_match};
+use super::attributes::{On, attribute_match};
 use crate::kinds::{Failure, Injection};
 use crate::near::nearest;
 use crate::yaml::Cursor;

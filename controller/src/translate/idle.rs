@@ -6,21 +6,18 @@ use std::sync::Arc;
 use meltemi_config::{Problem, Route};
 use meltemi_frame::Protocol;
 
-use super::attach::{Attach, gateway_id};
+use super::attach::Attach;
 use super::clusters::Clusters;
 use super::credentials::place;
 use super::routes::{Compiler, warn_unreachable};
-use crate::kinds::Router;
-
-/// What tells routers apart.
-pub(super) type RouterKey = (String, String);
+use crate::kinds::{Router, RouterKey};
 
 impl<'r> Attach<'_, 'r> {
     /// Warns of listener policies for listeners that are not there.
     pub(super) fn check_policies(&self, problems: &mut Vec<Problem>) {
         for policy in &self.resources.listener_policies {
             let found = self.resources.gateways.iter().any(|gateway| {
-                gateway_id(gateway) == policy.gateway
+                gateway.id() == policy.gateway
                     && policy
                         .port
                         .is_none_or(|port| gateway.servers.iter().any(|server| server.port == port))
@@ -48,7 +45,7 @@ impl<'r> Attach<'_, 'r> {
             .resources
             .routers
             .iter()
-            .filter(|router| !attached.contains(&key(router)))
+            .filter(|router| !attached.contains(&router.key()))
             .collect();
         if let (true, Some(first)) = (self.resources.gateways.is_empty(), idle.first()) {
             problems.push(
@@ -66,15 +63,13 @@ impl<'r> Attach<'_, 'r> {
     }
 
     fn idle(&self, router: &Router<'_>) -> Problem {
-        let spec = router.document.cursor().at("spec");
         let at = if router.gateways.is_empty() {
-            "hosts"
+            router.hosts_at.clone()
         } else {
-            "gateways"
+            router.document.cursor().at("spec").at("gateways")
         };
         let unknown = self.subjects(router).is_empty();
-        spec.at(at)
-            .warning("attaches nowhere: no listener serves it")
+        at.warning("attaches nowhere: no listener serves it")
             .remedy(if unknown {
                 "its hosts are not loaded; add ServiceEntries for them"
             } else {
@@ -124,10 +119,4 @@ impl<'r> Attach<'_, 'r> {
             warn_unreachable(&routes, protocol.spec(), problems);
         }
     }
-}
-
-/// The key of a router.
-pub(super) fn key(router: &Router<'_>) -> RouterKey {
-    let document = router.document;
-    (document.object.to_string(), document.group.clone())
 }

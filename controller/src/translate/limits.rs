@@ -5,9 +5,10 @@ use std::sync::Arc;
 use meltemi_config::{Bucket, GlobalLimit, LocalLimits, Problem};
 use meltemi_frame::Spec;
 
+use super::attributes::{On, attribute, attribute_match};
 use super::clusters::Clusters;
-use super::routes::{On, attribute, attribute_match};
 use crate::kinds::{GlobalRate, LocalRate, Names};
+use crate::shadow::Shadows;
 
 /// The name that stands for the client's address.
 const SOURCE_IP: &str = "source.ip";
@@ -20,7 +21,32 @@ pub(super) fn local(
     problems: &mut Vec<Problem>,
 ) -> Arc<LocalLimits> {
     names(&written.names, spec, problems);
+    warn_shadowed(written, spec, problems);
     Arc::clone(&written.limits)
+}
+
+/// Warns of conditions that no request reaches. Tests that differ in case alone are the same where the protocol
+/// ignores case.
+fn warn_shadowed(written: &LocalRate<'_>, spec: &Spec, problems: &mut Vec<Problem>) {
+    let mut shadows = Shadows::default();
+    let rules = &written.limits.rules;
+    for (rule, at) in rules.iter().zip(&written.buckets) {
+        let tests = rule.matches.iter().map(|test| test.normalised(spec));
+        let Some((first, why)) = shadows.add(&tests.collect::<Vec<_>>()) else {
+            continue;
+        };
+        let first = rules.get(first).unwrap_or(rule);
+        problems.push(
+            at.warning(format!(
+                "limits nothing: the condition at {} comes first and {}",
+                first.origin,
+                why.words()
+            ))
+            .remedy(
+                "the first condition that matches counts alone; put the more specific one first",
+            ),
+        );
+    }
 }
 
 /// Warns of limits of a route that refuse nothing, because one that all of its requests pass before lets fewer

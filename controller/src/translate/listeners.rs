@@ -8,15 +8,14 @@ use meltemi_config::{AttributeMatch, Listener, LocalLimits, Matcher, Problem, Ro
 use meltemi_config::{Served, WeightedCluster};
 use meltemi_frame::{Protocol, Spec};
 
-use super::attach::{Attach, Attached, Place, gateway_id, interface_key};
+use super::attach::{Attach, Attached, Place, interface_key};
 use super::clusters::Clusters;
 use super::credentials::{Login, place as written_at};
 use super::directory::Service;
-use super::idle::{RouterKey, key};
 use super::limits;
 use super::protocols::Told;
 use super::routes::{Compiler, warn_unreachable};
-use crate::kinds::{DEFAULT_TIMEOUT, Gateway, ListenerPolicy, Router, Server};
+use crate::kinds::{DEFAULT_TIMEOUT, Gateway, ListenerPolicy, Router, RouterKey, Server};
 
 impl<'t, 'r> Attach<'t, 'r> {
     /// Every listener that can be made.
@@ -123,7 +122,7 @@ impl<'t, 'r> Attach<'t, 'r> {
             };
             let here = self.attached(&place, problems);
             for router in here.iter().filter_map(|one| one.router) {
-                attached.insert(key(router));
+                attached.insert(router.key());
             }
             let served = Served::new(
                 self.guarded(&place, &here, problems),
@@ -203,7 +202,7 @@ impl<'t, 'r> Attach<'t, 'r> {
         problems: &mut Vec<Problem>,
     ) -> Vec<Route> {
         let mut compiler = Compiler::new(place.protocol, place.server.port, clusters);
-        let id = gateway_id(place.gateway);
+        let id = place.gateway.id();
         let mut routes = Vec::new();
         for one in here {
             let implied = match (
@@ -276,7 +275,7 @@ impl<'t, 'r> Attach<'t, 'r> {
     /// The policies of a listener. What is said of the port goes before what is said of the whole gateway,
     /// and so comes after it.
     fn policies(&self, gateway: &Gateway<'_>, server: &Server<'_>) -> Vec<&'r ListenerPolicy<'r>> {
-        let id = gateway_id(gateway);
+        let id = gateway.id();
         let own = |port: Option<u16>| {
             let policies = self.resources.listener_policies.iter();
             policies.filter(move |policy| policy.port == port)
@@ -363,7 +362,7 @@ fn default_route<'r>(
 }
 
 fn listener_name(gateway: &Gateway<'_>, server: &Server<'_>) -> String {
-    let id = gateway_id(gateway);
+    let id = gateway.id();
     if server.bind.is_unspecified() && server.bind.is_ipv4() {
         format!("{id}:{}", server.port)
     } else {

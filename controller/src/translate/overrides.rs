@@ -3,8 +3,7 @@
 use meltemi_config::{Cluster, Endpoint, Probe, Problem};
 use meltemi_frame::{Protocol, Session, Sharing, Spec};
 
-use super::clusters::has;
-use crate::kinds::{DestinationPolicy, Fallback};
+use crate::kinds::{DestinationPolicy, Fallback, Labels};
 use crate::yaml::Cursor;
 
 /// Puts a policy on a cluster.
@@ -32,6 +31,18 @@ pub(super) fn override_with(
         cluster.health = Some(check);
     }
     cluster.keepalive = policy.keepalive.unwrap_or(cluster.keepalive);
+    if let Some((time, at)) = &policy.session_idle {
+        if !cluster.idle_timeout.is_zero() && *time > cluster.idle_timeout {
+            problems.push(
+                at.warning(format!(
+                    "no connection stays for so long: those without a request close after {:?}",
+                    cluster.idle_timeout
+                ))
+                .remedy("make it shorter, or the idleTimeout of the DestinationRule longer"),
+            );
+        }
+        cluster.session_idle_timeout = *time;
+    }
     cluster.dns_refresh = policy.dns_refresh.unwrap_or(cluster.dns_refresh);
     cluster.outlier = policy.outlier(cluster.outlier, problems);
     cluster.panic = policy.panic.unwrap_or(cluster.panic);
@@ -116,4 +127,11 @@ pub(super) fn fall_back(
         .remedy(remedy),
     );
     all
+}
+
+/// Whether an endpoint has these labels, all of them.
+pub(super) fn has(endpoint: &Endpoint, labels: &Labels) -> bool {
+    labels
+        .iter()
+        .all(|(label, value)| endpoint.labels.get(label) == Some(value))
 }

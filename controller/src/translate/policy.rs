@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use meltemi_config::{Balancing, Cluster, Problem};
 use meltemi_frame::Spec;
 
+use super::attributes::{header_name, no_such_attribute};
 use super::directory::Directory;
-use super::routes::header_name;
 use crate::kinds::{Balancer, DestinationRule, Policy, Subset};
 
 /// All DestinationRules, by the host that they are for.
@@ -189,7 +189,7 @@ pub(super) fn apply(
                 };
                 match known {
                     Some(name) => keys.push(name),
-                    None => problems.push(super::routes::no_such_attribute(place, name, spec)),
+                    None => problems.push(no_such_attribute(place, name, spec)),
                 }
             }
             if *source {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use meltemi_config::Problem;
 use meltemi_frame::{Protocol, Registry};
 
-use crate::Builtins;
+use crate::builtins::Builtins;
 use crate::kinds::{ApplicationProtocol, Codec};
 use crate::near::nearest;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use meltemi_config::{AttributeMatch, Matcher, Problem, Retry};
 use meltemi_frame::{Fault, Spec};
 
-use super::routes::{On, attribute_match};
+use super::attributes::{On, attribute_match};
 use crate::kinds::Retries;
 use crate::near::nearest;
 use crate::yaml::Cursor;

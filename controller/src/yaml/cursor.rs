@@ -33,6 +33,11 @@ impl Document {
         }
     }
 
+    #[cfg(test)]
+    fn note_read(&self, path: &str) {
+        super::record::note((self.group.clone(), self.kind.clone(), path.to_owned()));
+    }
+
     /// Where the document stands.
     pub(crate) fn origin(&self) -> Origin {
         Origin {
@@ -57,11 +62,14 @@ impl<'a> Cursor<'a> {
     /// The field of that name.
     pub(crate) fn at(&self, key: &str) -> Self {
         let entry = self.node.and_then(|node| node.field(key));
+        let path = self.below(key);
+        #[cfg(test)]
+        self.document.note_read(&path);
         Self {
             document: self.document,
             node: entry.map(|entry| &entry.node).filter(|node| !is_null(node)),
             line: entry.map_or(self.line, |entry| entry.line),
-            path: self.below(key),
+            path,
         }
     }
 
@@ -75,6 +83,8 @@ impl<'a> Cursor<'a> {
 
     /// The items of a list.
     pub(crate) fn items(&self) -> Vec<Self> {
+        #[cfg(test)]
+        self.document.note_read(&self.path);
         let Some(Value::List(items)) = self.node.map(|node| &node.value) else {
             return Vec::new();
         };
@@ -95,6 +105,8 @@ impl<'a> Cursor<'a> {
         let Some(Value::Map(entries)) = self.node.map(|node| &node.value) else {
             return Vec::new();
         };
+        #[cfg(test)]
+        self.document.note_read(&self.path);
         entries
             .iter()
             .filter(|entry| !is_null(&entry.node))
@@ -122,6 +134,8 @@ impl<'a> Cursor<'a> {
 
     /// A scalar's text.
     pub(crate) fn text(&self) -> Option<&'a str> {
+        #[cfg(test)]
+        self.document.note_read(&self.path);
         self.node.and_then(Node::text)
     }
 
@@ -154,6 +168,8 @@ impl<'a> Cursor<'a> {
 
     /// A flag.
     pub(crate) fn flag(&self) -> Option<bool> {
+        #[cfg(test)]
+        self.document.note_read(&self.path);
         self.node.and_then(boolean)
     }
 
@@ -210,10 +226,15 @@ impl<'a> Cursor<'a> {
         Problem::warning(&self.origin(), &self.path, &self.shown()).says(what)
     }
 
+    /// A note here.
+    pub(crate) fn note(&self, what: impl Into<String>) -> Problem {
+        Problem::note(&self.origin(), &self.path, &self.shown()).says(what)
+    }
+
     /// The value as it may be shown: secrets never are.
     fn shown(&self) -> String {
         const LONGEST: usize = 80;
-        if self.document.kind == "Secret" || self.path.contains("auth.") {
+        if self.node.is_some_and(|node| node.secret) {
             return String::new();
         }
         let text = self.text().unwrap_or("");
@@ -225,6 +246,8 @@ impl<'a> Cursor<'a> {
 
     /// What stands here, as JSON.
     pub(crate) fn json(&self) -> serde_json::Value {
+        #[cfg(test)]
+        self.document.note_read(&self.path);
         self.node.map_or(serde_json::Value::Null, json)
     }
 }

@@ -6,6 +6,8 @@
 pub(crate) struct Node {
     /// The line it starts on, counted from 1.
     pub(crate) line: usize,
+    /// What stands here is never shown.
+    pub(crate) secret: bool,
     pub(crate) value: Value,
 }
 
@@ -28,6 +30,15 @@ pub(crate) struct Entry {
 }
 
 impl Node {
+    /// A node that may be shown.
+    pub(crate) const fn new(line: usize, value: Value) -> Self {
+        Self {
+            line,
+            secret: false,
+            value,
+        }
+    }
+
     /// What a copy of this tree costs, in bytes, near enough.
     pub(crate) fn cost(&self) -> usize {
         const NODE: usize = 64;
@@ -73,7 +84,7 @@ impl Entry {
         Self {
             key: key.to_owned(),
             line: 0,
-            node: Node { line: 0, value },
+            node: Node::new(0, value),
         }
     }
 }

@@ -111,7 +111,7 @@ impl Builder {
                 let string = tag.is_some_and(|tag| tag.suffix == "str");
                 let plain = style == ScalarStyle::Plain && !string;
                 let value = Value::Scalar(text.into_owned(), plain);
-                self.put(Node { line, value }, anchor)
+                self.put(Node::new(line, value), anchor)
             }
             Event::Alias(anchor) => {
                 let Some(node) = self.anchors.get(&anchor) else {
@@ -146,7 +146,7 @@ impl Builder {
                     Inside::Map { entries, .. } => Value::Map(exact(self.merged(entries))),
                 };
                 let line = frame.line;
-                self.put(Node { line, value }, frame.anchor)
+                self.put(Node::new(line, value), frame.anchor)
             }
             Event::DocumentEnd => {
                 self.anchors.clear();
@@ -228,10 +228,7 @@ impl Builder {
         let merge = entries.remove(at);
         let sources = match merge.node.value {
             Value::List(items) => items,
-            value => vec![Node {
-                line: merge.node.line,
-                value,
-            }],
+            value => vec![Node::new(merge.node.line, value)],
         };
         let mut own: HashSet<String> = entries.iter().map(|entry| entry.key.clone()).collect();
         for source in sources {

@@ -22,10 +22,7 @@ pub(crate) fn boolean(node: &Node) -> Option<bool> {
 
 /// A scalar as JSON has it.
 pub(crate) fn json_scalar(text: &str, plain: bool) -> serde_json::Value {
-    let node = Node {
-        line: 0,
-        value: Value::Scalar(text.to_owned(), plain),
-    };
+    let node = Node::new(0, Value::Scalar(text.to_owned(), plain));
     if is_null(&node) {
         return serde_json::Value::Null;
     }

@@ -12,6 +12,7 @@ mod health;
 mod limits;
 mod listener;
 mod matcher;
+mod possible;
 mod problem;
 mod rate;
 mod route;
@@ -30,6 +31,7 @@ pub use health::{HealthCheck, LocalityShares, Outlier, Probe, RetryBudget, Succe
 pub use limits::ListenerLimits;
 pub use listener::{Listener, Served};
 pub use matcher::{AttributeMatch, Matcher, PatternError, WholeRegex};
+pub use possible::Impossible;
 pub use problem::{Origin, Problem, Severity};
 pub use rate::{
     Bucket, Descriptor, DescriptorEntry, DescriptorValue, GlobalLimit, LocalLimit, LocalLimits,

@@ -30,13 +30,26 @@ impl fmt::Display for Origin {
 /// Whether a configuration with this problem can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
+    /// It runs as meant; this is worth knowing.
+    Note,
     /// It runs, but probably not as meant.
     Warning,
     /// It is refused.
     Error,
 }
 
-/// One thing that is wrong.
+impl Severity {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// One thing that is wrong, or worth knowing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Whether the configuration is refused for it.
@@ -74,6 +87,14 @@ impl Problem {
         }
     }
 
+    /// Something that is worth knowing, and not wrong.
+    pub fn note(origin: &Origin, field: &str, value: &str) -> Self {
+        Self {
+            severity: Severity::Note,
+            ..Self::error(origin, field, value)
+        }
+    }
+
     /// What is wrong.
     #[must_use]
     pub fn says(mut self, what: impl Into<String>) -> Self {
@@ -91,11 +112,7 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let severity = match self.severity {
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        };
-        write!(f, "{}: {severity}: ", self.origin)?;
+        write!(f, "{}: {}: ", self.origin, self.severity.name())?;
         if !self.origin.object.is_empty() {
             write!(f, "{}: ", self.origin.object)?;
         }

@@ -116,7 +116,8 @@ pub trait Codec: Send {
     fn decode<'b>(&mut self, input: &'b [u8], want: Interest) -> Result<Decoded<'b>, DecodeError>;
 
     /// Appends a message that a codec of the same protocol decoded: unedited as it came, edited
-    /// with what changed.
+    /// with what changed. A client side may write an unedited one-way message with another id, by which it
+    /// knows a reply that comes all the same: that is a [`Kind::Push`](crate::Kind::Push).
     ///
     /// # Errors
     /// An edit that the protocol cannot carry; `out` is as it was.

@@ -41,4 +41,4 @@ pub use reach::{Mark, Reach};
 pub use receipt::{Receipt, SmallBytes};
 pub use same::same;
 pub use session::Session;
-pub use spec::{Correlation, KeySpec, OpenKeys, Sharing, Spec, System};
+pub use spec::{Correlation, KeySpec, OpenKeys, Sharing, Spec, System, ValueSet};

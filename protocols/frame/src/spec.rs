@@ -57,6 +57,18 @@ impl Sharing {
     }
 }
 
+/// The values that an attribute can have. `check` warns of tests that none of them passes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ValueSet {
+    /// They are not known.
+    Any,
+    /// These.
+    Words(Vec<Cow<'static, str>>),
+    /// These, or a whole number that none of them stands for.
+    WordsOrNumbers(Vec<Cow<'static, str>>),
+}
+
 /// An attribute that a protocol declares. Made by [`KeySpec::request`] and its like.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -84,6 +96,10 @@ pub struct KeySpec {
     pub ignore_case: bool,
     /// When the codec cannot determine it, in one line, for the reference and for `check`; empty: never.
     pub blind: Cow<'static, str>,
+    /// The values that it can have, as the codec gives them.
+    pub values: ValueSet,
+    /// Texts that no value contains although one may expect it, each with what to write instead, for `check`.
+    pub never: &'static [(&'static str, &'static str)],
 }
 
 impl KeySpec {
@@ -100,6 +116,8 @@ impl KeySpec {
             authoritative: Interest::Route,
             ignore_case: false,
             blind: Cow::Borrowed(""),
+            values: ValueSet::Any,
+            never: &[],
         }
     }
 
@@ -153,6 +171,21 @@ impl KeySpec {
     #[must_use]
     pub fn blind(mut self, when: &'static str) -> Self {
         self.blind = Cow::Borrowed(when);
+        self
+    }
+
+    /// The same key, which has no other values than these.
+    #[must_use]
+    pub fn one_of(mut self, values: &'static [&'static str]) -> Self {
+        let values = values.iter().copied().map(Cow::Borrowed);
+        self.values = ValueSet::Words(values.collect());
+        self
+    }
+
+    /// The same key, of which no value contains one of these texts; each has what to write instead.
+    #[must_use]
+    pub const fn never(mut self, texts: &'static [(&'static str, &'static str)]) -> Self {
+        self.never = texts;
         self
     }
 

@@ -10,7 +10,7 @@ use std::fmt;
 use meltemi_config::{AttributeMatch, Config, Served};
 use meltemi_frame::{Lookup, Message};
 
-use crate::{CompiledRoute, Peer, Table};
+use crate::{CompiledRoute, Peer, Step, Table};
 pub use asked::{AccessGiven, Asked, LimitAsked, ServiceAsked};
 pub use plan::{FaultShare, MirrorShare, Plan, RetryPlan};
 pub use target::{EndpointShare, TargetShare};
@@ -177,18 +177,40 @@ impl fmt::Display for Verdict {
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "protocol {}", self.protocol)?;
-        write!(f, "{}", self.asked)?;
-        for verdict in &self.verdicts {
-            writeln!(f, "{verdict}")?;
-        }
-        let Some(plan) = &self.plan else {
-            return writeln!(f, "no route matches");
-        };
-        write!(f, "{}{plan}", self.route_asked)?;
-        for cluster in &self.clusters {
-            write!(f, "{cluster}")?;
+        for step in Step::ALL {
+            if step == Step::RoutePolicies && self.plan.is_none() {
+                return writeln!(f, "no route matches");
+            }
+            self.show(step, f)?;
         }
         Ok(())
+    }
+}
+
+impl Decision {
+    /// What is decided in one step.
+    fn show(&self, step: Step, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plan = self.plan.as_ref();
+        match step {
+            Step::Policies => write!(f, "{}", self.asked),
+            Step::Route => {
+                let verdicts = self.verdicts.iter();
+                verdicts
+                    .into_iter()
+                    .try_for_each(|one| writeln!(f, "{one}"))?;
+                plan.map_or(Ok(()), |plan| plan.show_route(f))
+            }
+            Step::RoutePolicies => write!(f, "{}", self.route_asked),
+            Step::Faults => plan.map_or(Ok(()), |plan| plan.show_faults(f)),
+            Step::Changes => plan.map_or(Ok(()), |plan| plan.show_changes(f)),
+            // They decide nothing about a single request.
+            Step::Trace | Step::Wait => Ok(()),
+            Step::Dispatch => {
+                plan.map_or(Ok(()), |plan| plan.show_mirrors(f))?;
+                let clusters = self.clusters.iter();
+                clusters.into_iter().try_for_each(|one| write!(f, "{one}"))
+            }
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod order;
 mod outlier;
 mod pending;
 mod rules;
+mod step;
 mod table;
 
 pub use balance::{Ask, Balancer, Choice, Endpoints, Member};
@@ -33,6 +34,7 @@ pub use rules::{
     Access, Authorizer, Budget, Drawn, Extras, Faults, GlobalLimiter, Guards, LimitStore,
     LocalLimiter, MirrorTarget, Mirrors, Peer, Policies, RetryRule, Rules,
 };
+pub use step::Step;
 pub use table::{CompiledRoute, Table};
 
 #[cfg(test)]

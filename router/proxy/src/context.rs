@@ -16,6 +16,7 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::spans::Tracer;
 use crate::telemetry::stats::{FAULTS, Group, Stats, faults};
 use crate::transport::io::ReadBuffer;
+use crate::transport::stream::Wrap;
 
 use beat::Beat;
 use clock::Clock;
@@ -29,6 +30,8 @@ pub(crate) struct Services {
     pub(crate) rate_limits: Arc<RateLimits>,
     pub(crate) beat: Arc<Beat>,
     pub(crate) clock: Clock,
+    /// What connections travel through.
+    pub(crate) wrap: Wrap,
 }
 
 /// What every part of one worker uses. It never leaves the worker's thread.

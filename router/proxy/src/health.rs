@@ -19,6 +19,8 @@ use meltemi_frame::{
 };
 use tokio::net::TcpStream;
 
+use crate::transport::stream::Stream;
+
 pub use error::ProbeError;
 pub use prober::{ProbeTarget, Prober};
 
@@ -50,7 +52,7 @@ pub async fn probe(
         let connecting = TcpStream::connect(address).await;
         let stream = connecting.map_err(ProbeError::Connect)?;
         match question {
-            Some(question) => question.ask(stream).await,
+            Some(question) => question.ask(stream.into()).await,
             None => Ok(()),
         }
     };
@@ -97,7 +99,7 @@ impl Question {
         }))
     }
 
-    async fn ask(mut self, mut stream: TcpStream) -> Result<(), ProbeError> {
+    async fn ask(mut self, mut stream: Stream) -> Result<(), ProbeError> {
         let writing = poll_fn(|cx| crate::transport::io::write(&mut stream, &mut self.out, cx));
         writing.await.map_err(ProbeError::Reset)?;
         let mut input = BytesMut::new();

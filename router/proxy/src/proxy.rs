@@ -23,6 +23,7 @@ use crate::ratelimit::{self, RateLimits};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::spans::{Tracer, Tracing};
 use crate::telemetry::stats::Stats;
+use crate::transport::stream::Stream;
 use crate::worker::{ClusterReport, Command, Start};
 
 /// How a proxy runs.
@@ -38,6 +39,9 @@ pub struct Options {
 
 /// How long the last spans may take to reach the collector when the proxy has drained.
 const LAST_SPANS: Duration = Duration::from_secs(2);
+
+/// How long the last lines of the access log may take when the proxy has drained.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Why a proxy cannot start, or cannot take over a configuration. What ran before still runs.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +79,7 @@ pub struct Proxy {
     background: Background,
     rate_limits: Arc<RateLimits>,
     tracer: Option<Arc<Tracer>>,
+    access_log: Option<AccessLog>,
     probing: Probing,
     lasting: Arc<Lasting>,
     stats: Stats,
@@ -124,6 +129,9 @@ impl Proxy {
     /// An address cannot be listened on, or a thread cannot be started.
     pub fn start(config: &Config, options: &Options) -> Result<Self, StartError> {
         let stats = Stats::default();
+        if let Some(log) = &options.access_log {
+            log.count_in(&stats);
+        }
         let clock = Clock::start();
         let lasting = Arc::new(Lasting::new(fastrand::u64(..)));
         let traced = options.tracing.is_some();
@@ -159,6 +167,7 @@ impl Proxy {
                     tracer: tracer.clone(),
                     beat: Beat::start(&runtime),
                     clock,
+                    wrap: Stream::from,
                 },
                 snapshot: Arc::clone(&snapshot),
                 load: Arc::clone(&load),
@@ -186,6 +195,7 @@ impl Proxy {
             background,
             rate_limits,
             tracer,
+            access_log: options.access_log.clone(),
             probing,
             lasting,
             stats,
@@ -271,6 +281,9 @@ impl Proxy {
             // A collector that is gone must not hold up the end of the process.
             let _ = tokio::time::timeout(LAST_SPANS, tracer.flush()).await;
         }
+        if let Some(log) = self.access_log.clone() {
+            let _ = tokio::task::spawn_blocking(move || log.flush(LAST_LINES)).await;
+        }
         ended
     }
 
@@ -292,6 +305,12 @@ impl Drop for Proxy {
         self.background.stop();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
+        }
+        // Requests that ended after the drain have lines, too.
+        if let Some(log) = &self.access_log
+            && !log.flush(LAST_LINES)
+        {
+            tracing::warn!("access log: the last lines could not be written in time");
         }
     }
 }

@@ -142,6 +142,8 @@ impl Worker {
         let Ok(stream) = TcpStream::from_std(stream) else {
             return;
         };
+        // Batches are made by turns of the event loop, not by waiting for acknowledgements.
+        let _ = stream.set_nodelay(true);
         let number = self.next_number.get();
         self.next_number.set(number + 1);
         view.group.add(listener::CONNECTIONS, 1);
@@ -151,6 +153,7 @@ impl Worker {
         down.watch.active_us.set(self.context.now_us());
         self.downstreams.borrow_mut().push(Rc::downgrade(&down));
         let context = Rc::clone(&self.context);
+        let stream = (context.services.wrap)(stream);
         tokio::task::spawn_local(serve(context, down, view, stream, admission));
     }
 

@@ -1,5 +1,6 @@
 """How each piece of foreign software is started."""
 
+import json
 import pathlib
 import sys
 
@@ -10,10 +11,14 @@ from .process import PEERS, Child, LinePeer, free_port
 # Dubbo replaces a loopback address by the machine's own; a name it leaves alone.
 HOST = "peers.test"
 
-_OPENS = ["java.base/java.lang", "java.base/java.util", "java.base/java.math", "java.base/java.io"]
+# What serializations look into.
+_OPENS = [
+    f"java.base/java.{package}"
+    for package in "lang util math io text net util.concurrent util.concurrent.atomic".split()
+] + ["java.sql/java.sql"]
 
 
-def java(module, main, args, log_dir):
+def java(module, main, args, log_dir, properties=()):
     """A Java command line with a small, quickly started virtual machine."""
     target = PEERS / "java" / module / "target"
     hosts = pathlib.Path(log_dir) / "hosts"
@@ -27,6 +32,7 @@ def java(module, main, args, log_dir):
         "-Xshare:auto",
         f"-Djdk.net.hosts.file={hosts}",
         "-Ddubbo.application.logger=jdk",
+        *(f"-D{property}" for property in properties),
         *opens,
         "-cp",
         f"{target / 'classes'}:{target / 'lib'}/*",
@@ -38,12 +44,14 @@ def java(module, main, args, log_dir):
 class JavaServer(Child):
     """A provider of Dubbo or Bolt."""
 
-    def __init__(self, module, tag, log_dir, extra=()):
+    main = "Provider"
+
+    def __init__(self, module, tag, log_dir, extra=(), properties=()):
         self.port = free_port()
         self.tag = tag
         super().__init__(
-            f"{module}-provider-{tag}",
-            java(module, "Provider", [HOST, self.port, tag, *extra], log_dir),
+            f"{module}-{self.main.lower()}-{tag}",
+            java(module, self.main, [HOST, self.port, tag, *extra], log_dir, properties),
             log_dir,
         )
 
@@ -56,6 +64,20 @@ class JavaServer(Child):
         # Dubbo takes ten seconds to say goodbye.
         self.kill()
         super().stop()
+
+
+class Oracle(JavaServer):
+    """A provider that logs a line of JSON for every call that it carries out."""
+
+    main = "Oracle"
+
+    def __init__(self, module, log_dir):
+        # Without the check, a provider takes every serialization that it has.
+        super().__init__(module, "v1", log_dir, properties=["serialization.security.check=false"])
+
+    def records(self):
+        """What was carried out so far."""
+        return [json.loads(line) for line in self.output().splitlines() if line.startswith("{")]
 
 
 def java_client(module, log_dir):

@@ -33,7 +33,9 @@ def long(text):
 
 
 def metadata(entries):
-    body = b"".join(short(key) + long(value) for key, value in (entries or {}).items())
+    """Entries of a dictionary, or of pairs, in which a key may come twice."""
+    pairs = entries.items() if isinstance(entries, dict) else entries or ()
+    body = b"".join(short(key) + long(value) for key, value in pairs)
     return struct.pack(">H", len(body)) + body
 
 

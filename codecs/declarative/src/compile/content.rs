@@ -1,6 +1,6 @@
 //! What authorization may believe of attributes: entries that come twice, and contents that say otherwise.
 
-use meltemi_frame::{Interest, KeySpec};
+use meltemi_frame::{Interest, KeySpec, ValueSet};
 
 use super::Compiler;
 use super::metadata::{interest, section_of, text_or};
@@ -26,6 +26,10 @@ impl Compiler<'_> {
             (None, false) => "",
         }
         .into();
+        if !attribute.values.is_empty() {
+            let words = attribute.values.values().map(|word| word.clone().into());
+            key.values = ValueSet::WordsOrNumbers(words.collect());
+        }
         key
     }
 

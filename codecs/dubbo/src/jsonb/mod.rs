@@ -6,7 +6,7 @@ mod scan;
 mod string;
 
 pub(crate) use scan::{has_parts, leaf, skip};
-pub(crate) use string::{put_text, rebuild};
+pub(crate) use string::{is_exact, put_text, rebuild};
 
 /// The start of an object or map.
 pub(crate) const MAP: u8 = 0xa6;

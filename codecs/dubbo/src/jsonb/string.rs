@@ -25,9 +25,11 @@ pub(super) fn text(cursor: &mut Cursor<'_>) -> Result<Value, Bad> {
     let start = cursor.at;
     let (tag, bytes) = parts(cursor)?;
     let plain = match tag {
-        // Readers differ in what they make of it.
-        UTF8 if std::str::from_utf8(bytes).is_err() => return Ok(Value::Hidden),
-        UTF8 => true,
+        UTF8 => match std::str::from_utf8(bytes) {
+            Ok(text) => is_wide(text.chars()),
+            // Readers differ in what they make of it.
+            Err(_) => return Ok(Value::Hidden),
+        },
         UTF16 | UTF16LE | UTF16BE => false,
         // Nobody was seen to write it, and its tables are not worth carrying.
         GB18030 => return Ok(Value::Hidden),
@@ -38,6 +40,25 @@ pub(super) fn text(cursor: &mut Cursor<'_>) -> Result<Value, Bad> {
     } else {
         Text::Coded(start..cursor.at)
     }))
+}
+
+/// Returns `true` if the string value `bytes` equals the same string of any other writer. fastjson2 makes a string
+/// that equals no other out of UTF-8 and little-endian UTF-16 where Latin-1 would do. No writer was seen to do so.
+pub(crate) fn is_exact(bytes: &[u8]) -> bool {
+    match parts(&mut Cursor::new(bytes, 0)) {
+        Ok((UTF8, body)) => std::str::from_utf8(body).is_ok_and(|text| is_wide(text.chars())),
+        Ok((UTF16LE, body)) => {
+            let (pairs, _) = body.as_chunks::<2>();
+            pairs.iter().any(|[_, high]| *high != 0)
+        }
+        Ok(_) => true,
+        Err(_) => false,
+    }
+}
+
+/// Returns `true` if a character is not in Latin-1.
+fn is_wide(mut text: impl Iterator<Item = char>) -> bool {
+    text.any(|char| char > '\u{ff}')
 }
 
 /// The text of the string value `bytes`, which [`text`] has read, as UTF-8.
@@ -63,18 +84,28 @@ pub(crate) fn rebuild(bytes: &[u8]) -> Vec<u8> {
 
 /// Appends the string value of `text`. Nothing is written, and `None` returned, if it is not UTF-8.
 pub(crate) fn put_text(text: &[u8], out: &mut Output) -> Option<()> {
-    std::str::from_utf8(text).ok()?;
-    let count = u32::try_from(text.len())
+    let chars = std::str::from_utf8(text).ok()?.chars();
+    let narrow = !text.is_ascii() && !is_wide(chars.clone());
+    let latin: Vec<u8> = match narrow {
+        true => chars.filter_map(|char| u8::try_from(char).ok()).collect(),
+        false => Vec::new(),
+    };
+    let written = if narrow { &latin } else { text };
+    let count = u32::try_from(written.len())
         .ok()
         .filter(|n| *n <= 0x7fff_ffff)?;
     match u8::try_from(count) {
         Ok(short) if short <= SHORT_MAX - SHORT && text.is_ascii() => out.put(&[SHORT + short]),
         _ => {
-            out.put(&[if text.is_ascii() { LATIN1 } else { UTF8 }]);
+            out.put(&[if narrow || text.is_ascii() {
+                LATIN1
+            } else {
+                UTF8
+            }]);
             put_length(count, out);
         }
     }
-    out.put(text);
+    out.put(written);
     Some(())
 }
 

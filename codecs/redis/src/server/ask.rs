@@ -58,6 +58,7 @@ impl Server {
         args: &Args<'b>,
         whole: bool,
     ) -> Result<Decoded<'b>, DecodeError> {
+        self.calm = false;
         let wire = args.wire();
         let message = Message::new(Head::new(Kind::Request, None), wire);
         let mut decoded = Ok(Decoded::Message(message, wire.len()));

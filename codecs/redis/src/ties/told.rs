@@ -13,6 +13,20 @@ impl Ties {
         self.pending.is_empty() && !self.is_subscribed()
     }
 
+    /// Returns `true` if a reply would change nothing but the count: it is known how the next request will find
+    /// things, and that is as on a fresh connection.
+    pub(crate) fn is_calm(&self) -> bool {
+        let (view, held) = (&self.view, &self.held);
+        let settled = !view.spoiled && view.opening == Opening::Nothing && view.mute == Mute::No;
+        self.is_quiet() && !view.multi && !held.multi && settled
+    }
+
+    /// A reply ended, and [`Ties::is_calm`].
+    #[inline]
+    pub(crate) const fn answer_calm(&mut self) {
+        self.answered += 1;
+    }
+
     /// A reply begins with, or is, a frame of this meaning.
     pub(crate) fn reply(&mut self, word: Option<Word>) {
         if !self.confirm(word)
@@ -58,7 +72,6 @@ impl Ties {
     }
 
     /// A reply ended, and [`Ties::is_quiet`].
-    #[inline]
     pub(crate) fn answer_quiet(&mut self) {
         self.answered += 1;
         self.settle();

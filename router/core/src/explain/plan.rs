@@ -224,27 +224,30 @@ impl fmt::Display for MirrorShare {
     }
 }
 
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Plan {
+    /// The route's timeout, and what it does about failures.
+    pub(super) fn show_route(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.timeout, self.caller_timeout) {
             (Some(timeout), false) => writeln!(f, "timeout {timeout}")?,
             (Some(timeout), true) => writeln!(f, "timeout {timeout}, or the caller's if shorter")?,
             (None, true) => writeln!(f, "timeout of the caller")?,
             (None, false) => {}
         }
-        writeln!(f, "{}", self.retry)?;
-        for fault in &self.faults {
-            writeln!(f, "{fault}")?;
-        }
-        for mirror in &self.mirrors {
-            writeln!(f, "{mirror}")?;
-        }
-        for change in &self.request_changes {
-            writeln!(f, "request {change}")?;
-        }
-        for change in &self.response_changes {
-            writeln!(f, "response {change}")?;
-        }
-        Ok(())
+        writeln!(f, "{}", self.retry)
+    }
+
+    pub(super) fn show_faults(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.faults.iter().try_for_each(|one| writeln!(f, "{one}"))
+    }
+
+    pub(super) fn show_changes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut requests = self.request_changes.iter();
+        requests.try_for_each(|one| writeln!(f, "request {one}"))?;
+        let mut responses = self.response_changes.iter();
+        responses.try_for_each(|one| writeln!(f, "response {one}"))
+    }
+
+    pub(super) fn show_mirrors(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.mirrors.iter().try_for_each(|one| writeln!(f, "{one}"))
     }
 }

@@ -5,12 +5,11 @@ mod reading;
 
 use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use meltemi_frame::{Bind, Fault, Kind, Message, OwnedMessage, Session, Side};
-use tokio::net::TcpStream;
 
 use crate::config::view::{ListenerView, ServedView};
 use crate::context::WorkerContext;
@@ -19,6 +18,7 @@ use crate::downstream::admission::Admission;
 use crate::telemetry::stats::listener;
 use crate::transport::io::{Input, KEEP};
 use crate::transport::linger::linger;
+use crate::transport::stream::Stream;
 use crate::upstream::Upstream;
 
 /// Reads of one turn. A bound, so that one busy connection cannot starve its worker.
@@ -29,11 +29,9 @@ pub(crate) fn serve(
     worker: Rc<WorkerContext>,
     down: Rc<Downstream>,
     view: Rc<ListenerView>,
-    stream: TcpStream,
+    stream: Stream,
     admission: Admission,
 ) -> DownstreamTask {
-    // Batches are made by turns of the event loop, not by waiting for acknowledgements.
-    let _ = stream.set_nodelay(true);
     let mut task = DownstreamTask {
         served: None,
         stream: Some(stream),
@@ -55,7 +53,7 @@ pub(crate) struct DownstreamTask {
     pub(crate) down: Rc<Downstream>,
     pub(crate) view: Rc<ListenerView>,
     pub(crate) served: Option<Rc<ServedView>>,
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     input: Input,
     pub(crate) conversation: Conversation,
     /// Counts the connection as long as it lives.
@@ -198,9 +196,10 @@ impl DownstreamTask {
         if !blocks {
             return;
         }
-        let Some(stream) = &self.stream else { return };
-        let closed = pin!(stream.ready(tokio::io::Interest::READABLE)).poll(cx);
-        if matches!(closed, Poll::Ready(Ok(ready)) if ready.is_read_closed()) {
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        if stream.poll_closed(cx).is_ready() {
             self.half_closed();
         }
     }
@@ -216,7 +215,7 @@ impl DownstreamTask {
         let now = self.worker.now_us();
         let watch = &self.down.watch;
         let written = self.down.flush(cx.waker(), |out| {
-            if out.is_empty() {
+            if out.is_empty() && !stream.is_unflushed() {
                 return Ok(true);
             }
             watch.active_us.set(now);

@@ -1,13 +1,14 @@
-//! What happens to a request before it is sent: who may, how much, which route, which faults and copies.
-//! Where it goes from there is told by `dispatch`.
+//! Takes requests of clients: remembers who asked, carries each request through its steps (`steps`), and
+//! dispatches it. How an endpoint and a connection are chosen is not known here.
 
 mod policies;
+mod steps;
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use meltemi_config::Abort;
 use meltemi_frame::{Bind, Fault, Kind, Message, Reach};
+use meltemi_router_core::Step;
 
 use crate::call::delayed::Wait;
 use crate::call::{Call, Caller, OneWay, Told, Track, Who};
@@ -17,8 +18,10 @@ use crate::dispatch::parked;
 use crate::dispatch::{Errand, Sent};
 use crate::tasks::downstream::{DownstreamTask, Streaming};
 use crate::telemetry::access_log::Entry;
-use crate::telemetry::stats::{listener, operation, route};
+use crate::telemetry::stats::{listener, operation};
 use crate::upstream::Upstream;
+
+use steps::{Request, Stop, Target};
 
 impl DownstreamTask {
     /// Takes one request. Tells whether the connection has to wait before the next.
@@ -139,107 +142,44 @@ impl DownstreamTask {
         Some(Box::new(Told { entry, span }))
     }
 
-    /// Policies, the route, and what the route does to its requests.
-    fn admit(&mut self, served: &Rc<ServedView>, message: &mut Message<'_>, mut call: Call) {
-        let mut words = None;
-        if let Some(policies) = served.table.policies()
-            && let Err(refusal) = self.ask(served, policies, message, &mut call, &mut words)
-        {
-            return self.deny(message, call, &refusal);
+    /// Carries a request through its steps.
+    fn admit(&mut self, served: &Rc<ServedView>, message: &mut Message<'_>, call: Call) {
+        let mut request = Request::new(served, message, call);
+        let mut steps = Step::ALL.into_iter();
+        let stop = steps.find_map(|step| self.step(step, &mut request).break_value());
+        let Request {
+            message,
+            call,
+            target,
+            ..
+        } = request;
+        match (stop, target) {
+            (Some(Stop::Dispatch), Some(target)) => self.dispatch(served, target, message, call),
+            (Some(Stop::Denied(refusal)), _) => self.deny(message, call, &refusal),
+            (Some(Stop::Failed(fault, text)), _) => call.refuse(&self.worker, fault, &text),
+            (Some(Stop::Aborted(abort, delay_ms)), _) => self.abort(message, call, abort, delay_ms),
+            (Some(Stop::Waits(wait)), _) => self.delay(message, call, wait),
+            (Some(Stop::Deferred(receipt)), _) => call.deferred(&self.worker, &receipt),
+            (Some(Stop::Dispatch) | None, _) => {
+                call.refuse(&self.worker, Fault::NoRoute, "it has no route");
+            }
         }
-        let found = served.table.find(message);
-        let found = found.and_then(|at| served.table.routes().get(at).map(|route| (route, at)));
-        let Some((route, place)) = found else {
-            let refusal = Refusal {
-                fault: Fault::NoRoute,
-                text: self.describe_no_route(served, message),
-            };
-            return self.deny(message, call, &refusal);
-        };
-        if let Some(group) = served.routes.get(place) {
-            group.add(route::REQUESTS, 1);
-        }
-        let index = served.choose(route, &message.head, self.worker.random());
-        let Some(cluster) = served.clusters.get(index) else {
-            let text = format!("route {} leads nowhere", route.name);
-            return call.refuse(&self.worker, Fault::NoEndpoint, &text);
-        };
-        match &mut call.who {
-            Who::Caller(caller) => caller.route = place,
-            Who::OneWay(one_way) => one_way.route = place,
-            Who::Mirror(_) | Who::Part(_) | Who::Proxy => {}
-        }
-        call.cluster = index;
-        call.hash = route.hash(index, message, self.down.peer.ip());
-        call.deadline_ms = self.deadline(route.timeout, message);
-        if let Some(track) = call.track_mut() {
-            track.note(|entry| {
-                route.name.to_string().clone_into(&mut entry.route);
-                entry.cluster.clone_from(&cluster.config.borrow().name);
-            });
-        }
+    }
+
+    fn dispatch(
+        &mut self,
+        served: &Rc<ServedView>,
+        target: Target<'_>,
+        message: &mut Message<'_>,
+        call: Call,
+    ) {
         let errand = Errand {
             worker: &self.worker,
             down: &self.down,
             served,
-            route,
-            cluster,
+            route: target.route,
+            cluster: target.cluster,
         };
-        let mut delay_ms = None;
-        let extras = route.rules.extras();
-        if let Some(extras) = extras {
-            if let Some(policies) = &extras.policies
-                && let Err(refusal) = self.ask(served, policies, message, &mut call, &mut words)
-            {
-                return self.deny(message, call, &refusal);
-            }
-            if let Some(faults) = &extras.faults {
-                let drawn = faults.draw(message, &mut || self.worker.random());
-                if let Some(track) = call.track_mut() {
-                    track.note(|entry| {
-                        entry.injected.abort = drawn.abort.is_some();
-                        entry.injected.delay_ms = drawn.delay.map(|delay| delay.as_millis() as u64);
-                    });
-                }
-                delay_ms = drawn.delay.map(|delay| self.worker.after(delay));
-                if let Some(abort) = drawn.abort {
-                    return self.abort(message, call, abort, delay_ms);
-                }
-            }
-        }
-        if let Some(told) = call.track_mut().and_then(|track| track.told.as_mut())
-            && let Some(span) = &mut told.span
-        {
-            span.propagate(message);
-        }
-        if !route.request_changes.is_empty() {
-            let cluster = &cluster.config.borrow().name;
-            let facts = self.down.facts(&self.view.listener.name, route, cluster);
-            route.request_changes.apply(message, &facts);
-        }
-        let wait = if let Some(words) = words {
-            Some(Wait::Words(words, delay_ms))
-        } else if let Some(due_ms) = delay_ms {
-            Some(Wait::Until(due_ms))
-        } else if self.down.has_parked() {
-            Some(Wait::Turn)
-        } else {
-            None
-        };
-        if let Some(wait) = wait {
-            if !message.head.end {
-                // Listeners with such rules hold messages whole, up to their limit.
-                let text = "it is too large to wait";
-                return call.refuse(&self.worker, Fault::TooLarge, text);
-            }
-            let message = message.to_owned_message();
-            return parked::park(&self.worker, message, call, wait);
-        }
-        if served.split
-            && let Some(receipt) = self.down.defer(message)
-        {
-            return call.deferred(&self.worker, &receipt);
-        }
         match errand.run(message, call) {
             Sent::Out { upstream, full } => {
                 if full {
@@ -250,19 +190,20 @@ impl DownstreamTask {
                     self.conversation.streaming = Streaming::To(upstream);
                 }
             }
-            Sent::Later(call) if message.head.end => {
-                parked::park(&self.worker, message.to_owned_message(), call, Wait::Turn);
-            }
-            Sent::Later(call) => {
-                let text = "it is too large to wait";
-                call.refuse(&self.worker, Fault::TooLarge, text);
-            }
+            Sent::Later(call) => self.delay(message, call, Wait::Turn),
             Sent::Waits | Sent::Ended => {}
         }
     }
-}
 
-impl DownstreamTask {
+    fn delay(&self, message: &Message<'_>, call: Call, wait: Wait) {
+        if message.head.end {
+            parked::park(&self.worker, message.to_owned_message(), call, wait);
+        } else {
+            // Listeners with such rules hold messages whole, up to their limit.
+            call.refuse(&self.worker, Fault::TooLarge, "it is too large to wait");
+        }
+    }
+
     /// Answers a request that goes no further.
     fn deny(&self, message: &Message<'_>, call: Call, refusal: &Refusal) {
         call.refuse(&self.worker, refusal.fault, &refusal.text);
@@ -277,29 +218,6 @@ impl DownstreamTask {
         }
         call.answer(&self.worker, Fault::Injected, abort.reason, &abort.text);
         self.down.spoil(&message.head);
-    }
-}
-
-impl DownstreamTask {
-    fn describe_no_route(&self, served: &ServedView, message: &Message<'_>) -> String {
-        let (service, operation) = served.operations.names(message);
-        let separator = if service.is_empty() { "" } else { "." };
-        format!(
-            "no route on {} for {service}{separator}{operation}",
-            self.view.listener.name
-        )
-    }
-
-    /// When the request's time is out, in milliseconds of the worker's clock.
-    fn deadline(&self, route: Option<Duration>, message: &Message<'_>) -> u64 {
-        let own = message.head.timeout;
-        // A blocking command waits as long as it says: that is what it is for.
-        let timeout = match (route, own) {
-            _ if message.head.bind == Bind::Once => None,
-            (Some(route), Some(own)) => Some(route.min(own)),
-            (route, own) => route.or(own),
-        };
-        timeout.map_or(u64::MAX, |timeout| self.worker.after(timeout))
     }
 
     /// Sends a further piece of a large request. If it cannot be sent, whoever waits has been told.

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use meltemi_frame::{DecodeError, Decoded, Fault};
 use meltemi_router_core::Outcome;
-use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::context::WorkerContext;
@@ -19,6 +18,7 @@ use crate::tasks::patience::{self, Patience};
 use crate::tasks::response::{self, Paused};
 use crate::telemetry::stats::cluster;
 use crate::transport::io::{Consumed, Input, KEEP_UPSTREAM, Lent, Read};
+use crate::transport::stream::Stream;
 use crate::upstream::{Phase, State, Upstream};
 
 /// Reads of one turn. A bound, so that one busy connection cannot starve its worker.
@@ -58,6 +58,7 @@ async fn serve(worker: Rc<WorkerContext>, upstream: Rc<Upstream>, connect_timeou
                     state.phase = Phase::Open;
                 }
             }
+            let stream = (worker.services.wrap)(stream);
             let mut task = UpstreamTask {
                 worker: Rc::clone(&worker),
                 upstream: Rc::clone(&upstream),
@@ -162,7 +163,7 @@ fn watch_over(stream: &TcpStream, keepalive: Duration) {
 struct UpstreamTask {
     worker: Rc<WorkerContext>,
     upstream: Rc<Upstream>,
-    stream: TcpStream,
+    stream: Stream,
     input: Input,
     paused_by: Option<Paused>,
     patience: Patience,
@@ -229,8 +230,7 @@ impl UpstreamTask {
     /// The turn ends while there may be more to read. If the end of the connection is behind it, nothing is
     /// written: requests that nobody would read stay unsent, and go elsewhere when the end is reached.
     fn unread(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let ready = pin!(self.stream.ready(Interest::READABLE)).poll(cx);
-        if matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed()) {
+        if self.stream.poll_closed(cx).is_ready() {
             self.upstream.state.borrow_mut().remember(cx.waker());
             return Poll::Pending;
         }
@@ -261,7 +261,7 @@ impl UpstreamTask {
         if *phase == Phase::Closed {
             return Ok(true);
         }
-        if !out.is_empty() {
+        if !out.is_empty() || self.stream.is_unflushed() {
             let before = out.len();
             let result = crate::transport::io::write(&mut self.stream, out, cx);
             *written += (before - out.len()) as u64;
@@ -273,7 +273,7 @@ impl UpstreamTask {
                 waker.wake();
             }
         }
-        Ok(*phase == Phase::Draining && at_rest && out.is_empty())
+        Ok(*phase == Phase::Draining && at_rest && out.is_empty() && !self.stream.is_unflushed())
     }
 
     /// Reads once, and takes what it brought. Tells whether there can be more.

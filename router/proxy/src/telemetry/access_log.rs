@@ -4,12 +4,13 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::SystemTime;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant, SystemTime};
 
 use meltemi_frame::Fault;
+
+use crate::stats::{self, Group, Stats};
 
 /// How lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,12 +34,41 @@ pub enum LogTarget {
 /// keep up must not hold up requests, nor take memory without bound.
 const QUEUE: usize = 16_384;
 
+/// How many lines are written at once, at most.
+const BATCH: usize = 256;
+/// How often a flush looks for room in a full queue.
+const RETRY: Duration = Duration::from_millis(5);
+
 /// The access log of a process.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
     format: LogFormat,
-    lines: SyncSender<String>,
-    dropped: Arc<AtomicU64>,
+    queue: SyncSender<Message>,
+    dropped: Arc<Dropped>,
+}
+
+/// What the writer is sent.
+#[derive(Debug)]
+enum Message {
+    Line(String),
+    /// Asks for an answer when all lines before it are written.
+    Flush(SyncSender<()>),
+}
+
+/// Counts the lines that are lost, in the metrics of the proxy that uses the log.
+#[derive(Debug)]
+struct Dropped {
+    target: Arc<str>,
+    group: OnceLock<Arc<Group>>,
+}
+
+impl Dropped {
+    fn add(&self, lines: usize) {
+        if let Some(group) = self.group.get() {
+            let lines = u64::try_from(lines).unwrap_or(u64::MAX);
+            group.add_shared(stats::access_log::DROPPED, lines);
+        }
+    }
 }
 
 /// What is known of one request when it ends.
@@ -134,20 +164,32 @@ impl AccessLog {
                     .open(path)?,
             ),
         };
-        let (lines, queue) = sync_channel::<String>(QUEUE);
+        let target = match target {
+            LogTarget::Stdout => "stdout".into(),
+            LogTarget::File(path) => path.to_string_lossy().into(),
+        };
+        let dropped = Arc::new(Dropped {
+            target,
+            group: OnceLock::new(),
+        });
+        let counter = Arc::clone(&dropped);
+        let (queue, messages) = sync_channel(QUEUE);
         std::thread::Builder::new()
             .name("access-log".into())
-            .spawn(move || write_lines(&mut sink, &queue))?;
+            .spawn(move || write_lines(&mut sink, &messages, &counter))?;
         Ok(Self {
             format,
-            lines,
-            dropped: Arc::default(),
+            queue,
+            dropped,
         })
     }
 
-    /// Lines that were dropped because the writer could not keep up.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+    /// Shows the number of dropped lines in these metrics, if it is not shown elsewhere.
+    pub(crate) fn count_in(&self, stats: &Stats) {
+        let target = &self.dropped.target;
+        self.dropped
+            .group
+            .get_or_init(|| stats.group(&stats::ACCESS_LOG, [Arc::clone(target)]));
     }
 
     pub(crate) fn write(&self, entry: &Entry) {
@@ -155,20 +197,55 @@ impl AccessLog {
             LogFormat::Json => json(entry),
             LogFormat::Text => text(entry),
         };
-        if self.lines.try_send(line).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        if self.queue.try_send(Message::Line(line)).is_err() {
+            self.dropped.add(1);
         }
+    }
+
+    /// Waits until the lines so far are written, but no longer than `bound`. Blocks the thread. Returns `true`
+    /// if they were written.
+    pub(crate) fn flush(&self, bound: Duration) -> bool {
+        let started = Instant::now();
+        let (done, written) = sync_channel(1);
+        let mut message = Message::Flush(done);
+        loop {
+            match self.queue.try_send(message) {
+                Ok(()) => break,
+                Err(TrySendError::Full(back)) if started.elapsed() < bound => {
+                    message = back;
+                    std::thread::sleep(RETRY);
+                }
+                Err(_) => return false,
+            }
+        }
+        let left = bound.saturating_sub(started.elapsed());
+        written.recv_timeout(left).is_ok()
     }
 }
 
-fn write_lines(sink: &mut dyn std::io::Write, queue: &Receiver<String>) {
+fn write_lines(sink: &mut dyn std::io::Write, queue: &Receiver<Message>, dropped: &Dropped) {
     let mut batch = String::new();
-    while let Ok(line) = queue.recv() {
-        batch.push_str(&line);
-        batch.extend(queue.try_iter().take(256));
-        // There is nowhere to report a failing log to.
-        let _ = sink.write_all(batch.as_bytes()).and_then(|()| sink.flush());
+    let mut waiting = Vec::new();
+    while let Ok(first) = queue.recv() {
+        let mut lines = 0;
+        for message in std::iter::once(first).chain(queue.try_iter().take(BATCH)) {
+            match message {
+                Message::Line(line) => {
+                    batch.push_str(&line);
+                    lines += 1;
+                }
+                Message::Flush(done) => waiting.push(done),
+            }
+        }
+        let written = sink.write_all(batch.as_bytes()).and_then(|()| sink.flush());
+        if written.is_err() {
+            dropped.add(lines);
+        }
         batch.clear();
+        for done in waiting.drain(..) {
+            // Whoever asked may have given up.
+            let _ = done.send(());
+        }
     }
 }
 
@@ -274,6 +351,63 @@ fn list(values: &[impl ToString]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A log whose writer is the test: it gets the messages.
+    fn manual() -> (AccessLog, Receiver<Message>, Stats) {
+        let (queue, messages) = sync_channel(QUEUE);
+        let stats = Stats::default();
+        let log = AccessLog {
+            format: LogFormat::Text,
+            queue,
+            dropped: Arc::new(Dropped {
+                target: "test".into(),
+                group: OnceLock::new(),
+            }),
+        };
+        log.count_in(&stats);
+        (log, messages, stats)
+    }
+
+    fn dropped(stats: &Stats) -> u64 {
+        let values = stats.values("meltemi_access_log_dropped");
+        values[&vec!["test".to_owned()]]
+    }
+
+    #[test]
+    fn dropped_lines_are_counted_and_a_flush_is_bounded() {
+        let (log, messages, stats) = manual();
+        for _ in 0..QUEUE + 3 {
+            log.write(&Entry::default());
+        }
+        assert_eq!(dropped(&stats), 3);
+        let started = Instant::now();
+        assert!(!log.flush(Duration::from_millis(50)));
+        assert!(started.elapsed() < Duration::from_secs(5));
+        // Room for the question, but nobody who answers.
+        drop(messages.try_recv());
+        assert!(!log.flush(Duration::from_millis(50)));
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted_as_dropped() {
+        struct Full;
+        impl std::io::Write for Full {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(std::io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let (log, messages, stats) = manual();
+        for _ in 0..5 {
+            log.write(&Entry::default());
+        }
+        let counter = Arc::clone(&log.dropped);
+        drop(log);
+        write_lines(&mut Full, &messages, &counter);
+        assert_eq!(dropped(&stats), 5);
+    }
 
     #[test]
     fn a_line_is_one_line_whatever_a_client_sends() {

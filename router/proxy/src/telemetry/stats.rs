@@ -24,6 +24,11 @@ impl Count {
         );
     }
 
+    /// Adds to it, whoever else does so at the same time. All writers of a counter use this or none does.
+    pub(crate) fn add_shared(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
     /// The value.
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -85,10 +90,10 @@ pub struct Family {
 mod families;
 
 pub use families::{
-    CLUSTER, FAMILIES, FAULTS, GLOBAL_LIMIT, HEALTH, LISTENER, OPERATION, ROUTE, SPANS,
+    ACCESS_LOG, CLUSTER, FAMILIES, FAULTS, GLOBAL_LIMIT, HEALTH, LISTENER, OPERATION, ROUTE, SPANS,
 };
 pub(crate) use families::{
-    cluster, faults, global_limit, health, listener, operation, route, spans,
+    access_log, cluster, faults, global_limit, health, listener, operation, route, spans,
 };
 
 /// Upper bounds of the duration histogram, in microseconds.
@@ -111,6 +116,13 @@ impl Group {
     pub(crate) fn add(&self, index: usize, more: u64) {
         if let Some(count) = self.counts.get(index) {
             count.add(more);
+        }
+    }
+
+    /// Adds to a counter that several threads write.
+    pub(crate) fn add_shared(&self, index: usize, more: u64) {
+        if let Some(count) = self.counts.get(index) {
+            count.add_shared(more);
         }
     }
 

@@ -8,10 +8,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use meltemi_frame::Output;
-use tokio::io::{AsyncRead as _, AsyncWrite as _, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::task::coop::has_budget_remaining;
 use tokio_util::io::poll_read_buf;
+
+use crate::transport::stream::Stream;
 
 /// The size of a worker's read buffer, in bytes: what one read can bring. Larger ones brought
 /// nothing.
@@ -144,12 +145,12 @@ impl Input {
     /// Reads once.
     pub(crate) fn read(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut Stream,
         buffer: &ReadBuffer,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Read>> {
         // Whoever is woken for something else finds out for little that there is nothing to read.
-        if self.waits && stream.try_io(Interest::READABLE, || Ok(())).is_err() {
+        if self.waits && !stream.may_read() {
             return Poll::Pending;
         }
         let read = if self.pending.len() <= LIFT && self.need() <= READ {
@@ -163,7 +164,7 @@ impl Input {
     }
 
     /// Reads behind what waits: a large message grows here.
-    fn read_own(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
+    fn read_own(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
         // Room for what is known to be missing, within reason.
         let missing = self
             .need()
@@ -181,7 +182,7 @@ impl Input {
     /// Reads into the worker's buffer, behind what waits.
     fn read_shared(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut Stream,
         buffer: &ReadBuffer,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Read>> {
@@ -226,9 +227,9 @@ impl Input {
     }
 }
 
-/// Writes as much as the socket takes. Ready when nothing is left.
+/// Writes as much as the stream takes. Ready when nothing is left, neither here nor in a layer of the stream.
 pub(crate) fn write(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     out: &mut Output,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<()>> {
@@ -241,7 +242,7 @@ pub(crate) fn write(
             Poll::Pending => return Poll::Pending,
         }
     }
-    Poll::Ready(Ok(()))
+    Pin::new(stream).poll_flush(cx)
 }
 
 #[cfg(test)]
@@ -249,11 +250,12 @@ mod tests {
     use super::*;
     use std::future::poll_fn;
     use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpStream;
 
     struct Bed {
         input: Input,
         buffer: ReadBuffer,
-        near: TcpStream,
+        near: Stream,
         far: TcpStream,
     }
 
@@ -265,7 +267,7 @@ mod tests {
             Self {
                 input: Input::default(),
                 buffer: ReadBuffer::new(),
-                near: near.unwrap().0,
+                near: near.unwrap().0.into(),
                 far: far.unwrap(),
             }
         }

@@ -6,16 +6,16 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use tokio::io::AsyncWrite as _;
-use tokio::net::TcpStream;
 
 use crate::transport::io::{Consumed, Input, Read, ReadBuffer};
+use crate::transport::stream::Stream;
 
 /// How long a client that was told why its connection ends may go on sending.
 const LINGER: Duration = Duration::from_millis(500);
 
 /// Closes a connection whose client may still be sending. To close it with bytes unread would reset it,
 /// and the client would lose what it was told last.
-pub(crate) async fn linger(mut stream: TcpStream, buffer: &ReadBuffer) {
+pub(crate) async fn linger(mut stream: Stream, buffer: &ReadBuffer) {
     let mut rest = Input::default();
     let drained = poll_fn(|cx| {
         if let Err(error) = ready!(Pin::new(&mut stream).poll_shutdown(cx)) {

@@ -24,6 +24,8 @@ use crate::context::clock::Clock;
 use crate::downstream::admission::Admission;
 use crate::ratelimit::RateLimits;
 use crate::telemetry::stats::Stats;
+use crate::transport::stream::{Stream, Wrap};
+use crate::transport::testing::awkward;
 
 /// A one-argument call; what it holds is of no matter here.
 fn request() -> Vec<u8> {
@@ -85,55 +87,91 @@ fn snapshot(upstream: std::net::SocketAddr) -> Arc<Snapshot> {
     Arc::new(Snapshot::compile(&config, &Lasting::new(0), false))
 }
 
+/// A worker that is about to run, with a Dubbo server behind it that accepts this many connections.
+struct Bench {
+    start: Start,
+    load: Arc<AtomicUsize>,
+    commands: mpsc::UnboundedSender<Command>,
+    receiver: mpsc::UnboundedReceiver<Command>,
+    _background: tokio::runtime::Runtime,
+}
+
+impl Bench {
+    fn new(connections: usize, wrap: Wrap) -> Self {
+        let length = request().len();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let upstream = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            std::thread::scope(|scope| {
+                for _ in 0..connections {
+                    scope.spawn(|| serve(&listener, length));
+                }
+            });
+        });
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let load = Arc::new(AtomicUsize::new(0));
+        let background = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_time()
+            .build()
+            .unwrap();
+        let start = Start {
+            services: Services {
+                clock: Clock::start(),
+                stats: Stats::default(),
+                access_log: None,
+                rate_limits: RateLimits::new(background.handle().clone(), Stats::default()),
+                tracer: None,
+                beat: Beat::start(background.handle()),
+                wrap,
+            },
+            snapshot: snapshot(upstream),
+            load: Arc::clone(&load),
+        };
+        Self {
+            start,
+            load,
+            commands,
+            receiver,
+            _background: background,
+        }
+    }
+}
+
+/// Connects a client to the worker.
+fn connect(
+    front: &TcpListener,
+    commands: &mpsc::UnboundedSender<Command>,
+    load: &Arc<AtomicUsize>,
+) -> StdStream {
+    let client = StdStream::connect(front.local_addr().unwrap()).unwrap();
+    let (stream, peer) = front.accept().unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let admission = Admission::new(load, &Arc::default());
+    let accept = Command::Accept(stream, peer, "test".into(), admission);
+    commands.send(accept).unwrap();
+    client.set_nodelay(true).unwrap();
+    client
+}
+
 /// What a worker allocates from start to end while `connections` clients send `requests` each, one
 /// after the other, and then stay silent for a while.
 fn allocated(connections: usize, requests: usize) -> AllocationInfo {
     let request = request();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let upstream = listener.local_addr().unwrap();
-    let length = request.len();
-    std::thread::spawn(move || {
-        std::thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| serve(&listener, length));
-            }
-        });
-    });
-    let (commands, receiver) = mpsc::unbounded_channel();
-    let load = Arc::new(AtomicUsize::new(0));
-    let background = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_time()
-        .build()
-        .unwrap();
-    let start = Start {
-        services: Services {
-            clock: Clock::start(),
-            stats: Stats::default(),
-            access_log: None,
-            rate_limits: RateLimits::new(background.handle().clone(), Stats::default()),
-            tracer: None,
-            beat: Beat::start(background.handle()),
-        },
-        snapshot: snapshot(upstream),
-        load: Arc::clone(&load),
-    };
+    let Bench {
+        start,
+        load,
+        commands,
+        receiver,
+        _background,
+    } = Bench::new(2, Stream::from);
     let clients: JoinHandle<()> = std::thread::spawn(move || {
         let front = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = front.local_addr().unwrap();
-        let mut clients = Vec::new();
-        for _ in 0..connections {
-            let client = StdStream::connect(address).unwrap();
-            let (stream, peer) = front.accept().unwrap();
-            stream.set_nonblocking(true).unwrap();
-            let admission = Admission::new(&load, &Arc::default());
-            let accept = Command::Accept(stream, peer, "test".into(), admission);
-            commands.send(accept).unwrap();
-            clients.push(client);
-        }
+        let mut clients: Vec<_> = (0..connections)
+            .map(|_| connect(&front, &commands, &load))
+            .collect();
         let mut answer = [0; 17];
         for client in &mut clients {
-            client.set_nodelay(true).unwrap();
             for _ in 0..requests {
                 client.write_all(&request).unwrap();
                 client.read_exact(&mut answer).unwrap();
@@ -191,4 +229,43 @@ fn a_route_keeps_little() {
     });
     let each = viewed.bytes_current / ROUTES as i64;
     assert!(each <= 256, "{each} bytes for each and worker");
+}
+
+#[test]
+fn a_layer_over_a_socket_may_hold_bytes_in_both_directions() {
+    const REQUESTS: usize = 400;
+    let Bench {
+        start,
+        load,
+        commands,
+        receiver,
+        _background,
+    } = Bench::new(1, awkward);
+    let client = std::thread::spawn(move || {
+        let front = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = connect(&front, &commands, &load);
+        client
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        // One by one, and then all at once: the layer holds bytes while the socket is silent.
+        let mut answer = [0; 17];
+        for _ in 0..3 {
+            client.write_all(&request()).unwrap();
+            client.read_exact(&mut answer).unwrap();
+        }
+        client.write_all(&request().repeat(REQUESTS)).unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answers = Vec::new();
+        client.read_to_end(&mut answers).unwrap();
+        commands.send(Command::Stop).unwrap();
+        (answer, answers)
+    });
+    run(start, receiver).unwrap();
+    let (answer, answers) = client.join().unwrap();
+    assert_eq!(answer[..4], [0xda, 0xbb, 0x02, 20]);
+    assert!(
+        answers == answer.repeat(REQUESTS),
+        "{} bytes",
+        answers.len()
+    );
 }

@@ -310,8 +310,9 @@ fn headers_carry_it_where_there_are_headers() {
     let sent = sent(&thrift, &message);
     assert!(sent["traceparent"].ends_with("-01"), "{sent:?}");
 
-    let without =
-        include_bytes!("../../../../../codecs/thrift/samples/py_binary_strict_framed_add.server.bin");
+    let without = include_bytes!(
+        "../../../../../codecs/thrift/samples/py_binary_strict_framed_add.server.bin"
+    );
     let mut front = codec(&thrift);
     let mut message = decoded(&mut *front, without);
     bed.begin(&thrift, &message, Share::ALL)

@@ -108,6 +108,12 @@ family! {
     DROPPED = counter("meltemi_spans_dropped", "Spans dropped because the collector could not keep up");
 }
 
+family! {
+    /// Of the access log.
+    ACCESS_LOG, access_log, ["target"], None,
+    DROPPED = counter("meltemi_access_log_dropped", "Lines lost because the target could not keep up or did not take them");
+}
+
 /// Every family, for the metrics reference.
 pub static FAMILIES: &[&Family] = &[
     &LISTENER,
@@ -118,4 +124,5 @@ pub static FAMILIES: &[&Family] = &[
     &OPERATION,
     &GLOBAL_LIMIT,
     &SPANS,
+    &ACCESS_LOG,
 ];

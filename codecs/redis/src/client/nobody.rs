@@ -1,7 +1,7 @@
-//! Requests that no client made: what has to stand before a client's request on its connection. Their replies
-//! go to nobody.
+//! Requests that no client made, and their replies, which are nobody's: the preamble of a session, and what is
+//! put before a client's request.
 
-use meltemi_frame::{DecodeError, Decoded, Kind, Message, Output, Violation};
+use meltemi_frame::{DecodeError, Decoded, Kind, Message, Output, Session, Violation};
 
 use super::{Client, Loads};
 use crate::spec;
@@ -16,8 +16,30 @@ pub(super) struct Added {
 }
 
 impl Client {
+    /// A reply to the preamble, which is nobody's. The preamble subscribes to nothing, and its replies are
+    /// none of those that are counted.
+    pub(super) fn preamble<'b>(
+        &mut self,
+        wire: &'b [u8],
+        kind: u8,
+    ) -> Result<Decoded<'b>, DecodeError> {
+        if kind == b'>' {
+            return Ok(Decoded::Skip(wire.len()));
+        }
+        let place = self.session.replies().saturating_sub(self.preamble);
+        let refused = matches!(kind, b'-' | b'!') && !self.session.may_fail(place);
+        self.preamble -= 1;
+        if self.preamble == 0 {
+            self.session = Session::default();
+        }
+        if refused {
+            let what = "the server refused what brings the connection into its session (AUTH, HELLO, SELECT, CLIENT)";
+            return Err(DecodeError::lost(Violation::Invalid(what)));
+        }
+        Ok(Decoded::Skip(wire.len()))
+    }
+
     /// Returns `true` if the reply that began is the answer to a request that was added here.
-    #[cold]
     pub(super) fn answers_added(&self) -> bool {
         let added = self.added.front();
         added.is_some_and(|added| added.number == self.answered)
@@ -50,6 +72,7 @@ impl Client {
         self.sent += 1;
         let number = self.sent;
         self.added.push_back(Added { number, must });
+        self.plain = false;
     }
 
     /// A server counts from the last command on the connection, and on this one the client may not have
@@ -67,6 +90,7 @@ impl Client {
     /// Loads the script that is called, unless the server is sure to have it. If the server refuses that, the call
     /// is answered as it would be without.
     pub(super) fn put_loads(&mut self, message: &Message<'_>, out: &mut Output) {
+        self.plain = false;
         let scripts = &self.scripts;
         let loads = self
             .loads

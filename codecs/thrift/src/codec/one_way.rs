@@ -1,0 +1,55 @@
+//! One-way calls that a server answers all the same: the method is not declared one-way there, or the server does
+//! not know the method and says so. Nobody waits for that reply, and the connection may serve another client
+//! when it comes, whose call can have the same sequence id: many clients write 0 always.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+
+use meltemi_frame::{DecodeError, Decoded, EncodeError, Kind, Message, Output};
+
+use super::ThriftCodec;
+use crate::rewrite;
+
+impl ThriftCodec {
+    /// Writes a one-way call with a sequence id that no other client can know, so that its reply is found.
+    #[inline(never)]
+    pub(super) fn put_one_way(
+        &mut self,
+        message: &Message<'_>,
+        out: &mut Output,
+    ) -> Result<(), EncodeError> {
+        if message.id_changed() {
+            return rewrite::message(message, out);
+        }
+        let mut sent = message.clone();
+        sent.set_id(i64::from(*self.one_way.get_or_insert_with(unknown_id)));
+        rewrite::message(&sent, out)
+    }
+
+    /// Returns `true` if the message of this id is the reply to a one-way call.
+    pub(super) fn is_unasked(&self, id: Option<i64>) -> bool {
+        self.one_way
+            .map(i64::from)
+            .is_some_and(|own| id == Some(own))
+    }
+}
+
+/// The reply to a one-way call: it answers nobody. Pieces that follow are skipped.
+#[cold]
+pub(super) fn unasked(
+    mut decoded: Result<Decoded<'_>, DecodeError>,
+) -> Result<Decoded<'_>, DecodeError> {
+    if let Ok(Decoded::Message(message, _)) = &mut decoded {
+        message.head.kind = Kind::Push;
+        message.head.end = true;
+    }
+    decoded
+}
+
+/// An id that cannot be guessed, positive and far from those that are counted from 0.
+fn unknown_id() -> i32 {
+    let random = RandomState::new().build_hasher().finish() as u32;
+    (random >> 2 | 1 << 30).cast_signed()
+}
+
+#[cfg(test)]
+mod tests;

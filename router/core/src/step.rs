@@ -1,0 +1,38 @@
+//! The steps of a request before it is sent. The data path and `explain` both walk this list, so that they cannot
+//! disagree on the order. What a step does is not known here.
+
+/// A step of a request before it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The policies of the listener: authorization, limits of this process, limits of services.
+    Policies,
+    /// The first route that matches, one of its clusters, and the timeout.
+    Route,
+    /// The policies of the route.
+    RoutePolicies,
+    /// Injected faults: a delay, an answer.
+    Faults,
+    /// The trace is passed on in the request.
+    Trace,
+    /// Changes of attributes.
+    Changes,
+    /// The request waits: for the answers of services, for the delay, for earlier requests.
+    Wait,
+    /// The policies of the destination, copies, an endpoint, a connection.
+    Dispatch,
+}
+
+impl Step {
+    /// Every step, in the order in which a request takes them. A new step is one line here and one function
+    /// each in the data path and in `explain`.
+    pub const ALL: [Self; 8] = [
+        Self::Policies,
+        Self::Route,
+        Self::RoutePolicies,
+        Self::Faults,
+        Self::Trace,
+        Self::Changes,
+        Self::Wait,
+        Self::Dispatch,
+    ];
+}

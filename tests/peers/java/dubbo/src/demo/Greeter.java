@@ -1,0 +1,4 @@
+package demo;
+
+/** One of the oracle's services. */
+public interface Greeter extends Doors {}
