@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use meltemi_declarative::{Declarative, DescriptionError, DescriptionErrors};
-use meltemi_frame::{Codec, Detect, Fanout, Limits, Protocol, Registry, Session, Side, Spec};
+use meltemi_frame::{Codec, Detect, Limits, Protocol, Registry, Session, Side, Spec};
 
 /// Registers every built-in codec. The order is the order of detection on shared ports.
 pub(crate) fn registry() -> Registry {
@@ -69,10 +69,6 @@ impl Protocol for Late {
 
     fn guarded(&self, username: Option<&str>, password: &str) -> Result<Arc<dyn Protocol>, String> {
         self.get().guarded(username, password)
-    }
-
-    fn fanout(&self) -> Option<&dyn Fanout> {
-        self.get().fanout()
     }
 }
 

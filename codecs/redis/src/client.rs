@@ -1,9 +1,11 @@
 //! The side that talks to servers: writes requests, reads replies, and tells replies from what the
 //! server says unasked. It knows neither clients nor routes.
 
+mod loads;
 mod nobody;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use meltemi_frame::{
     Attributes, Codec, DecodeError, Decoded, EncodeError, Head, Interest, Kind, Layout, Limits,
@@ -15,10 +17,12 @@ use crate::layout;
 use crate::quick;
 use crate::reply::{Scan, Step};
 use crate::rewrite::{put_edited, put_hello};
+use crate::scripts::Scripts;
 use crate::spec;
 use crate::state::State;
 use crate::subscriptions::{Subscriptions, Word, word};
 
+use loads::Loads;
 use nobody::Added;
 
 pub(crate) struct Client {
@@ -40,6 +44,9 @@ pub(crate) struct Client {
     added: VecDeque<Added>,
     subscriptions: Subscriptions,
     monitor: bool,
+    scripts: Arc<Scripts>,
+    /// Made with the first script.
+    loads: Option<Box<Loads>>,
     /// Every whole reply answers the request that is next: see [`Client::is_plain`].
     plain: bool,
 }
@@ -59,6 +66,8 @@ impl Client {
             added: VecDeque::new(),
             subscriptions: Subscriptions::default(),
             monitor: false,
+            scripts: Arc::default(),
+            loads: None,
             plain: session.replies() == 0,
         }
     }
@@ -69,6 +78,7 @@ impl Client {
         self.preamble == 0
             && !self.passing
             && self.added.is_empty()
+            && self.loads.is_none()
             && !self.monitor
             && !self.subscriptions.is_active()
     }
@@ -109,6 +119,12 @@ impl Client {
                 return Ok(Decoded::Incomplete(need));
             }
         }
+    }
+
+    /// The same, with the scripts that all connections share.
+    pub(crate) fn with_scripts(mut self, scripts: &Arc<Scripts>) -> Self {
+        self.scripts = Arc::clone(scripts);
+        self
     }
 
     /// A further piece of a large reply.
@@ -190,6 +206,9 @@ impl Client {
         let what = self.kind(kind, wire.get(at..).unwrap_or_default());
         if what == Kind::Response {
             self.answered += 1;
+            if let Some(loads) = &mut self.loads {
+                loads.answered(self.answered, wire.get(at..).unwrap_or_default());
+            }
             if !self.added.is_empty() && self.answers_added() {
                 return self.added(wire, kind, whole);
             }
@@ -264,6 +283,9 @@ impl Client {
         if message.layout[layout::NOTE] == 0 {
             return;
         }
+        if let (Some(loads), Some(number)) = (&mut self.loads, number) {
+            loads.sent(message, number);
+        }
         self.plain = false;
         self.monitor |= message.layout[layout::NOTE] == layout::MONITOR;
         if let Some((family, subscribe)) = layout::subscription(&message.layout) {
@@ -316,6 +338,12 @@ impl Codec for Client {
         self.any(input, want)
     }
 
+    fn excuses(&self, refusal: &Message<'_>) -> bool {
+        // A replica gets functions from its leader.
+        let code = refusal.attributes.slot(spec::ERROR, refusal.wire());
+        code == Some(b"READONLY")
+    }
+
     fn encode(&mut self, message: &Message<'_>, out: &mut Output) -> Result<(), EncodeError> {
         if message.id_changed() {
             return Err(spec::no_id());
@@ -329,6 +357,8 @@ impl Codec for Client {
                 put_hello(message, out);
             }
             layout::WAIT if message.edits().is_empty() => self.put_wait(message, out),
+            layout::LOADS if message.edits().is_empty() => self.put_loads(message, out),
+            layout::SCAN if message.mark().is_some() => put_edited(message, out)?,
             _ if message.edits().is_empty() => out.put(message.wire()),
             _ => put_edited(message, out)?,
         }

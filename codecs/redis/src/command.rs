@@ -64,6 +64,14 @@ pub(crate) enum Act {
     Wait,
     /// So may it, if it has the option `BLOCK`.
     BlockOption,
+    /// Nothing. Its answer holds a cursor that other servers do not understand.
+    Scan,
+    /// Nothing. It calls a script by its name, which the server may not have.
+    EvalSha,
+    /// Nothing, but every server needs it. One that cannot be reached is left out.
+    Load,
+    /// Nothing, but every server needs it.
+    Every,
     /// It ends the server, if it succeeds: whoever shared the connection would lose it.
     Alone,
     /// It makes the connection different in a way that cannot be replayed, or asks about this very

@@ -38,6 +38,10 @@ pub(crate) const HELLO_ORDERED: u32 = 3;
 pub(crate) const WAIT: u32 = 4;
 /// An `EXEC` of a transaction of which a command was refused: it is discarded instead.
 pub(crate) const ABORT: u32 = 5;
+/// A `SCAN` or one of its like. [`CHANNELS`] is the place of the cursor among the arguments.
+pub(crate) const SCAN: u32 = 6;
+/// A call of a script by its name, or a command that changes which scripts there are.
+pub(crate) const LOADS: u32 = 7;
 /// Commands of the subscribe family have notes from here on.
 const SUBSCRIBE: u32 = 8;
 

@@ -6,6 +6,7 @@ mod args;
 mod broken;
 mod client;
 mod command;
+mod cursor;
 mod detect;
 mod guard;
 mod inline;
@@ -17,6 +18,7 @@ mod quick;
 mod reply;
 mod request;
 mod rewrite;
+mod scripts;
 mod server;
 mod spec;
 mod state;
@@ -31,11 +33,13 @@ use std::sync::Arc;
 use meltemi_frame::{Codec, Detect, Limits, Protocol, Session, Side, Spec};
 
 use guard::Guard;
+use scripts::Scripts;
 
 /// The Redis protocol.
 pub struct Redis {
     spec: Spec,
     guard: Option<Arc<Guard>>,
+    scripts: Arc<Scripts>,
 }
 
 impl Redis {
@@ -44,6 +48,7 @@ impl Redis {
         Self {
             spec: spec::spec(),
             guard: None,
+            scripts: Arc::default(),
         }
     }
 }
@@ -75,7 +80,9 @@ impl Protocol for Redis {
     fn codec(&self, side: Side, limits: &Limits, session: &Session) -> Box<dyn Codec> {
         match side {
             Side::Server => Box::new(server::Server::new(limits, session, self.guard.clone())),
-            Side::Client => Box::new(client::Client::new(limits, session)),
+            Side::Client => {
+                Box::new(client::Client::new(limits, session).with_scripts(&self.scripts))
+            }
         }
     }
 
@@ -106,6 +113,8 @@ impl Protocol for Redis {
         Ok(Arc::new(Self {
             spec: self.spec.clone(),
             guard,
+            // Who may load scripts is the server's to decide; what they are called says what they are.
+            scripts: Arc::clone(&self.scripts),
         }))
     }
 }

@@ -1,9 +1,12 @@
 //! Requests that leave otherwise than they came: with another key, or without credentials. It knows
 //! the notes of `layout`, and no connections.
 
+use std::borrow::Cow;
+
 use meltemi_frame::{Edit, EncodeError, Kind, Message, Output};
 
 use crate::args::Args;
+use crate::cursor;
 use crate::layout;
 use crate::spec;
 use crate::state::{Hello, write};
@@ -22,7 +25,7 @@ pub(crate) fn put_hello(message: &Message<'_>, out: &mut Output) {
     out.put(&bytes);
 }
 
-/// The request with another key.
+/// The request with another key, or with its cursor as the server wrote it.
 pub(crate) fn put_edited(message: &Message<'_>, out: &mut Output) -> Result<(), EncodeError> {
     let mut key = None;
     for edit in message.edits() {
@@ -44,43 +47,45 @@ pub(crate) fn put_edited(message: &Message<'_>, out: &mut Output) -> Result<(), 
         };
         return Err(spec::refused(edit, why));
     }
-    let Some(key) = key else {
-        return Ok(());
-    };
-    let wire = message.wire();
-    if wire.first() == Some(&b'*') {
-        let (start, end) = (
-            message.layout[layout::KEY_START] as usize,
-            message.layout[layout::KEY_END] as usize,
-        );
-        // `$length\r\n`: the length was read strictly, so that its digits are known.
-        let header = end.saturating_sub(start).to_string().len() + 3;
-        out.put(wire.get(..start.saturating_sub(header)).unwrap_or_default());
-        put_bulk(key, out);
-        out.put(wire.get(end + 2..).unwrap_or_default());
-        return Ok(());
+    let args = Args::read(message.wire());
+    let cursor = cursor::unmarked(message, &args);
+    match (key, cursor) {
+        (None, None) if message.mark().is_some() => out.put(message.wire()),
+        (None, None) => {}
+        (Some(key), None) if message.wire().first() == Some(&b'*') => put_key(message, key, out),
+        (key, cursor) => {
+            // An inline command cannot say everything without quotes: it leaves as an array.
+            let key_at = message.layout[layout::KEY_AT] as usize;
+            let words: Vec<Cow<'_, [u8]>> = args
+                .walk()
+                .enumerate()
+                .filter_map(|(at, argument)| match (key, &cursor) {
+                    (Some(key), _) if at == key_at => Some(Cow::Borrowed(&**key)),
+                    (_, Some((place, cursor))) if at == *place => Some(Cow::Borrowed(&**cursor)),
+                    _ => argument.bytes(message.wire()),
+                })
+                .collect();
+            let words: Vec<&[u8]> = words.iter().map(|word| &**word).collect();
+            let mut bytes = Vec::new();
+            write(&mut bytes, &words);
+            out.put(&bytes);
+        }
     }
-    // An inline command cannot say everything without quotes: it leaves as an array.
-    let args = Args::read(wire);
-    let words: Vec<_> = args
-        .walk()
-        .filter_map(|argument| argument.bytes(wire))
-        .collect();
-    let words: Vec<&[u8]> = words
-        .iter()
-        .enumerate()
-        .map(|(at, word)| {
-            if at == message.layout[layout::KEY_AT] as usize {
-                &**key
-            } else {
-                &**word
-            }
-        })
-        .collect();
-    let mut bytes = Vec::new();
-    write(&mut bytes, &words);
-    out.put(&bytes);
     Ok(())
+}
+
+/// An array with another key.
+fn put_key(message: &Message<'_>, key: &[u8], out: &mut Output) {
+    let wire = message.wire();
+    let (start, end) = (
+        message.layout[layout::KEY_START] as usize,
+        message.layout[layout::KEY_END] as usize,
+    );
+    // `$length\r\n`: the length was read strictly, so that its digits are known.
+    let header = end.saturating_sub(start).to_string().len() + 3;
+    out.put(wire.get(..start.saturating_sub(header)).unwrap_or_default());
+    put_bulk(key, out);
+    out.put(wire.get(end + 2..).unwrap_or_default());
 }
 
 fn put_bulk(bytes: &[u8], out: &mut Output) {

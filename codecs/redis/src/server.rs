@@ -13,6 +13,7 @@ use meltemi_frame::{
 use crate::args::Args;
 use crate::broken::Broken;
 use crate::command::{Act, find};
+use crate::cursor;
 use crate::guard::Guard;
 use crate::keys;
 use crate::layout;
@@ -152,7 +153,10 @@ impl Server {
         let args = Args::scanned(view, scan.count(), scan.front, scan.seen);
         let command = args.bytes(0).and_then(|name| find(&name));
         let passes = command.is_none_or(|command| {
-            matches!(command.act, Act::Plain | Act::Set | Act::Block) && command.subs.is_empty()
+            matches!(
+                command.act,
+                Act::Plain | Act::Set | Act::Block | Act::EvalSha
+            ) && command.subs.is_empty()
         });
         let needed = keys::needed(command, &args, scan.seen)
             .filter(|needed| passes && *needed < scan.count())?;
@@ -237,7 +241,9 @@ impl Server {
             return Err(spec::refused(edit, "replies cannot be edited"));
         }
         let quiet = self.ties.is_quiet();
-        if quiet || !self.ties.put_own(message, out) {
+        if let Some(mark) = message.mark() {
+            cursor::put_reply(message.wire(), mark, out);
+        } else if quiet || !self.ties.put_own(message, out) {
             out.put(message.wire());
         }
         self.follow(message, quiet);

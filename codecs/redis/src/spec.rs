@@ -26,6 +26,7 @@ pub(crate) fn spec() -> Spec {
     Spec::new(NAME, "command", Correlation::InOrder { id_bits: None })
         .sharing(Sharing::Pipelined)
         .heartbeat(true)
+        .stateful_endpoints(true)
         .keys([
             KeySpec::request("command", "the command in lower case, such as `get`")
                 .ignore_case()

@@ -46,8 +46,8 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("echo", "connection", Keys::None, Read, Act::Plain, &[]),
     row("eval", "scripting", Keys::Script, Unknown, Act::Plain, &[]),
     row("eval_ro", "scripting", Keys::Script, Read, Act::Plain, &[]),
-    row("evalsha", "scripting", Keys::Script, Unknown, Act::Plain, &[]),
-    row("evalsha_ro", "scripting", Keys::Script, Read, Act::Plain, &[]),
+    row("evalsha", "scripting", Keys::Script, Unknown, Act::EvalSha, &[]),
+    row("evalsha_ro", "scripting", Keys::Script, Read, Act::EvalSha, &[]),
     row("exec", "transaction", Keys::None, Unknown, Act::Exec, &[]),
     row("exists", "read", Keys::Range(1, -1, 1), Read, Act::Plain, &[]),
     row("expire", "write", Keys::Range(1, 1, 1), Unknown, Act::Plain, &[]),
@@ -97,7 +97,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("hpexpiretime", "read", Keys::Range(1, 1, 1), Read, Act::Plain, &[]),
     row("hpttl", "read", Keys::Range(1, 1, 1), Read, Act::Plain, &[]),
     row("hrandfield", "read", Keys::Range(1, 1, 1), Read, Act::Plain, &[]),
-    row("hscan", "read", Keys::Range(1, 1, 1), Read, Act::Plain, &[]),
+    row("hscan", "read", Keys::Range(1, 1, 1), Read, Act::Scan, &[]),
     row("hset", "write", Keys::Range(1, 1, 1), Idempotent, Act::Plain, &[]),
     row("hsetex", "write", Keys::Range(1, 1, 1), Unknown, Act::Plain, &[]),
     row("hsetnx", "write", Keys::Range(1, 1, 1), Unknown, Act::Plain, &[]),
@@ -172,7 +172,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("rpushx", "write", Keys::Range(1, 1, 1), Unknown, Act::Plain, &[]),
     row("sadd", "write", Keys::Range(1, 1, 1), Idempotent, Act::Plain, &[]),
     row("save", "admin", Keys::None, Unknown, Act::Plain, &[]),
-    row("scan", "read", Keys::None, Read, Act::Plain, &[]),
+    row("scan", "read", Keys::None, Read, Act::Scan, &[]),
     row("scard", "read", Keys::Range(1, 1, 1), Read, Act::Plain, &[]),
     row("script", "scripting", Keys::None, Unknown, Act::Plain, SCRIPT),
     row("sdiff", "read", Keys::Range(1, -1, 1), Read, Act::Plain, &[]),
@@ -199,7 +199,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("spublish", "pubsub", Keys::Range(1, 1, 1), Unknown, Act::Plain, &[]),
     row("srandmember", "read", Keys::Range(1, 1, 1), Read, Act::Plain, &[]),
     row("srem", "write", Keys::Range(1, 1, 1), Idempotent, Act::Plain, &[]),
-    row("sscan", "read", Keys::Range(1, 1, 1), Read, Act::Plain, &[]),
+    row("sscan", "read", Keys::Range(1, 1, 1), Read, Act::Scan, &[]),
     row("ssubscribe", "pubsub", Keys::Range(1, -1, 1), Unknown, Act::Subscribe(Family::Shard), &[]),
     row("strlen", "read", Keys::Range(1, 1, 1), Read, Act::Plain, &[]),
     row("subscribe", "pubsub", Keys::None, Unknown, Act::Subscribe(Family::Channel), &[]),
@@ -277,7 +277,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     row("zrevrangebylex", "read", Keys::Range(1, 1, 1), Read, Act::Plain, &[]),
     row("zrevrangebyscore", "read", Keys::Range(1, 1, 1), Read, Act::Plain, &[]),
     row("zrevrank", "read", Keys::Range(1, 1, 1), Read, Act::Plain, &[]),
-    row("zscan", "read", Keys::Range(1, 1, 1), Read, Act::Plain, &[]),
+    row("zscan", "read", Keys::Range(1, 1, 1), Read, Act::Scan, &[]),
     row("zscore", "read", Keys::Range(1, 1, 1), Read, Act::Plain, &[]),
     row("zunion", "read", Keys::Count(1, 1), Read, Act::Plain, &[]),
     row("zunionstore", "write", Keys::Into, Unknown, Act::Plain, &[]),
@@ -379,14 +379,14 @@ static CONFIG: &[Command] = &[
 
 #[rustfmt::skip]
 static FUNCTION: &[Command] = &[
-    row("delete", "scripting", Keys::None, Unknown, Act::Plain, &[]),
+    row("delete", "scripting", Keys::None, Unknown, Act::Every, &[]),
     row("dump", "scripting", Keys::None, Unknown, Act::Plain, &[]),
-    row("flush", "scripting", Keys::None, Unknown, Act::Plain, &[]),
+    row("flush", "scripting", Keys::None, Unknown, Act::Every, &[]),
     row("help", "scripting", Keys::None, Unknown, Act::Plain, &[]),
     row("kill", "scripting", Keys::None, Unknown, Act::Plain, &[]),
     row("list", "scripting", Keys::None, Unknown, Act::Plain, &[]),
-    row("load", "scripting", Keys::None, Unknown, Act::Plain, &[]),
-    row("restore", "scripting", Keys::None, Unknown, Act::Plain, &[]),
+    row("load", "scripting", Keys::None, Unknown, Act::Every, &[]),
+    row("restore", "scripting", Keys::None, Unknown, Act::Every, &[]),
     row("stats", "scripting", Keys::None, Unknown, Act::Plain, &[]),
 ];
 
@@ -443,10 +443,10 @@ static PUBSUB: &[Command] = &[
 static SCRIPT: &[Command] = &[
     row("debug", "scripting", Keys::None, Unknown, Act::Own, &[]),
     row("exists", "scripting", Keys::None, Unknown, Act::Plain, &[]),
-    row("flush", "scripting", Keys::None, Unknown, Act::Plain, &[]),
+    row("flush", "scripting", Keys::None, Unknown, Act::Every, &[]),
     row("help", "scripting", Keys::None, Unknown, Act::Plain, &[]),
     row("kill", "scripting", Keys::None, Unknown, Act::Plain, &[]),
-    row("load", "scripting", Keys::None, Unknown, Act::Plain, &[]),
+    row("load", "scripting", Keys::None, Unknown, Act::Load, &[]),
     row("show", "scripting", Keys::None, Unknown, Act::Plain, &[]),
 ];
 

@@ -26,6 +26,10 @@ ACTS = {
     "client|setname": "SetName", "client|setinfo": "SetInfo", "client|reply": "Reply",
     "script|debug": "Own",
     "client|no-evict": "NoEvict", "client|no-touch": "NoTouch", "client|id": "Id",
+    "scan": "Scan", "hscan": "Scan", "sscan": "Scan", "zscan": "Scan",
+    "evalsha": "EvalSha", "evalsha_ro": "EvalSha", "script|load": "Load", "script|flush": "Every",
+    "function|load": "Every", "function|delete": "Every", "function|flush": "Every",
+    "function|restore": "Every",
     "client|info": "Info", "client|trackinginfo": "Ask", "client|getredir": "Ask",
     "client|tracking": "Tracking", "client|caching": "Own",
     # What is not known of CLIENT is taken for something that concerns the connection.

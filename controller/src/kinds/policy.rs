@@ -19,6 +19,8 @@ pub(crate) struct DestinationPolicy<'a> {
     pub(crate) at: Cursor<'a>,
     pub(crate) host: String,
     pub(crate) sharing: Option<(Sharing, Cursor<'a>)>,
+    /// Its endpoints hold the same data.
+    pub(crate) replicas: bool,
     pub(crate) keepalive: Option<Duration>,
     /// With its place.
     pub(crate) session_idle: Option<(Duration, Cursor<'a>)>,
@@ -56,6 +58,7 @@ impl<'a> DestinationPolicy<'a> {
             at: spec.at("host"),
             host: spec.at("host").text().unwrap_or("").to_ascii_lowercase(),
             sharing: parsed.map(|one| (one, sharing)),
+            replicas: spec.at("replicas").flag().unwrap_or(false),
             keepalive: spec.at("keepalive").duration(),
             session_idle: duration(spec.at("sessionIdleTimeout")),
             dns_refresh: spec.at("dnsRefresh").duration(),

@@ -130,6 +130,14 @@ pub(super) static DESTINATION_POLICY: Kind = Kind {
             )
             .default("as the protocol declares"),
             Field::new(
+                "replicas",
+                &FLAG,
+                "The endpoints hold the same data (replicas, or proxies in front of it), so that any of them can serve \
+                 a request. Without it `check` warns of several endpoints where servers hold data, unless a \
+                 consistent hash makes shards of them.",
+            )
+            .default("false"),
+            Field::new(
                 "keepalive",
                 &DURATION_OR_ZERO,
                 "How often a silent connection is asked whether it is there, where the protocol can ask; 0s: never.",

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use meltemi_config::{Address, Authorization, Cluster, Endpoint, Locality, Problem};
-use meltemi_frame::Protocol;
+use meltemi_config::{Address, Authorization, Balancing, Cluster, Endpoint, Locality, Problem};
+use meltemi_frame::{Protocol, Spec};
 
 use super::credentials::{Credentials, Login, place};
 use super::directory::{Directory, Service};
@@ -237,6 +237,12 @@ impl<'r> Clusters<'r> {
         if let Some(policy) = self.policies.get(host) {
             override_with(policy, protocol, &mut cluster, problems);
         }
+        problems.extend(ambiguous(
+            &cluster,
+            spec,
+            self.policies.get(host).copied(),
+            at,
+        ));
         // Behind what both say of health: without it nothing stands in for anything.
         let setting = policy
             .balancing
@@ -311,6 +317,32 @@ impl IntoIterator for Clusters<'_> {
     fn into_iter(self) -> Self::IntoIter {
         self.made.into_values()
     }
+}
+
+/// Several servers that hold data, of which nobody says what they are to each other.
+fn ambiguous(
+    cluster: &Cluster,
+    spec: &Spec,
+    policy: Option<&DestinationPolicy<'_>>,
+    at: &Cursor<'_>,
+) -> Option<Problem> {
+    let used = cluster.endpoints.iter().filter(|one| one.weight > 0);
+    let count = used.count();
+    let shards = matches!(
+        cluster.balancing,
+        Balancing::RingHash { .. } | Balancing::Maglev { .. }
+    );
+    let replicas = policy.is_some_and(|policy| policy.replicas);
+    (spec.stateful_endpoints && count > 1 && !shards && !replicas).then(|| {
+        at.warning(format!(
+            "{} servers hold data, and {} has {count} of them: any may get any request",
+            spec.name, cluster.name
+        ))
+        .remedy(
+            "shards need consistentHash in a DestinationRule, or subsets and routes; if all hold the same \
+             data, write replicas: true in a DestinationPolicy",
+        )
+    })
 }
 
 /// Whether the host of the service is its own endpoint.

@@ -50,6 +50,7 @@ impl Fake {
         redis.spec.operation = "command".into();
         redis.credentials = true;
         redis.spec.probes = false;
+        redis.spec.stateful_endpoints = true;
         redis
     }
 

@@ -162,6 +162,14 @@ pub trait Codec: Send {
         Session::default()
     }
 
+    /// Client side: a server refused its copy of a request for every endpoint
+    /// ([`Reach::Every`](crate::Reach::Every)), and the request does not fail because of that: for example the
+    /// server gets the change from another one.
+    fn excuses(&self, refusal: &Message<'_>) -> bool {
+        let _ = refusal;
+        false
+    }
+
     /// Client side: the connection is of another session now, by a request that it carried.
     fn adopt(&mut self, session: &Session) {
         let _ = session;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Fault, Span};
+use crate::{Fault, Reach, Span};
 
 /// What a message is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -154,6 +154,8 @@ pub struct Head {
     /// The request names nothing that decides where it belongs: on a connection that is tied it goes where
     /// that leads, whatever its route says (`EXEC`).
     pub follows: bool,
+    /// Which endpoints the request concerns.
+    pub reach: Reach,
     /// How a response went.
     pub status: Status,
     /// What a retry may assume of a request.
@@ -172,6 +174,7 @@ impl Head {
             close: false,
             bind: Bind::Free,
             follows: false,
+            reach: Reach::Any,
             status: Status::Ok,
             safety: Safety::Unknown,
             timeout: None,

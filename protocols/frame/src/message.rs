@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::{Attributes, Head, Lookup};
+use crate::{Attributes, Head, Lookup, Mark};
 
 /// The codec's own notes on where things lie in the message: written by `decode`, read by `encode`
 /// (possibly of another codec of the same protocol), and by nobody else.
@@ -41,6 +41,7 @@ pub struct Message<'b> {
     pub layout: Layout,
     wire: &'b [u8],
     id: Option<i64>,
+    mark: Option<Mark>,
     #[expect(
         clippy::box_collection,
         reason = "one word in the common case of no edits"
@@ -58,6 +59,7 @@ impl<'b> Message<'b> {
             layout: Layout::default(),
             wire,
             id: head.id,
+            mark: None,
             edits: None,
         }
     }
@@ -73,6 +75,7 @@ impl<'b> Message<'b> {
             attributes,
             layout,
             wire,
+            mark: None,
             edits: None,
         }
     }
@@ -102,6 +105,17 @@ impl<'b> Message<'b> {
         self.id != self.head.id
     }
 
+    /// Records the mark of the endpoint that serves the request. The codec removes it from a request
+    /// ([`Reach::Continues`](crate::Reach::Continues)), and writes it into a response.
+    pub const fn set_mark(&mut self, mark: Mark) {
+        self.mark = Some(mark);
+    }
+
+    /// The mark of the endpoint, if the codec has to remove it or to write it.
+    pub const fn mark(&self) -> Option<Mark> {
+        self.mark
+    }
+
     /// Records a change to an attribute. Whether the protocol can carry it is told by
     /// [`Spec::editable`](crate::Spec::editable), when the configuration is loaded.
     pub fn edit(&mut self, edit: Edit) {
@@ -115,10 +129,10 @@ impl<'b> Message<'b> {
 
     /// Whether `encode` writes the wire bytes as they came.
     pub fn is_unedited(&self) -> bool {
-        !self.id_changed() && self.edits.is_none()
+        !self.id_changed() && self.edits.is_none() && self.mark.is_none()
     }
 
-    /// The same message with its id as recorded, but no changed attributes.
+    /// The same message with its id and mark as recorded, but no changed attributes.
     #[must_use]
     pub fn without_edits(&self) -> Self {
         Self {
@@ -135,6 +149,7 @@ impl<'b> Message<'b> {
             layout: self.layout,
             wire: Bytes::copy_from_slice(self.wire),
             id: self.id,
+            mark: self.mark,
             edits: self.edits.clone(),
         }
     }
@@ -148,6 +163,7 @@ pub struct OwnedMessage {
     layout: Layout,
     wire: Bytes,
     id: Option<i64>,
+    mark: Option<Mark>,
     #[expect(
         clippy::box_collection,
         reason = "one word in the common case of no edits"
@@ -164,6 +180,7 @@ impl OwnedMessage {
             layout: self.layout,
             wire: &self.wire,
             id: self.id,
+            mark: self.mark,
             edits: self.edits.clone(),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Codec, Detect, Fanout, Limits, Session, Side, Spec};
+use crate::{Codec, Detect, Limits, Session, Side, Spec};
 
 /// One protocol: one value per process, shared by all connections.
 pub trait Protocol: Send + Sync + 'static {
@@ -68,11 +68,6 @@ pub trait Protocol: Send + Sync + 'static {
     /// [`Side::Client`], and their answers on [`Side::Server`], whole.
     fn calls_back(&self) -> bool {
         false
-    }
-
-    /// How one request is split over several endpoints, if the protocol can.
-    fn fanout(&self) -> Option<&dyn Fanout> {
-        None
     }
 }
 

@@ -309,6 +309,9 @@ pub struct Spec {
     pub service: Option<Cow<'static, str>>,
     /// What kind of system it is, for traces.
     pub system: System,
+    /// A server holds data, so that two servers give different answers to the same request unless somebody
+    /// keeps them the same. The configuration has to say what several endpoints of a cluster are.
+    pub stateful_endpoints: bool,
 }
 
 impl Spec {
@@ -338,6 +341,7 @@ impl Spec {
             generic_operation: None,
             service: None,
             system: System::Other,
+            stateful_endpoints: false,
         }
     }
 
@@ -352,6 +356,13 @@ impl Spec {
     #[must_use]
     pub const fn heartbeat(mut self, heartbeat: bool) -> Self {
         self.heartbeat = heartbeat;
+        self
+    }
+
+    /// Sets [`Spec::stateful_endpoints`].
+    #[must_use]
+    pub const fn stateful_endpoints(mut self, stateful: bool) -> Self {
+        self.stateful_endpoints = stateful;
         self
     }
 

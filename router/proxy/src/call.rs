@@ -1,15 +1,17 @@
 //! A request in flight: who asked, and what to do when it ends. Where it goes is `dispatch`'s affair.
 
+mod caller;
 pub(crate) mod comparison;
 pub(crate) mod delayed;
+pub(crate) mod gathering;
 pub(crate) mod kept;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use meltemi_frame::{Bind, Fault, Kind, Reason, Receipt, Status};
-use meltemi_router_core::{CompiledRoute, Outcome};
+use meltemi_frame::{Fault, Kind, Mark, Message, Reason, Receipt};
+use meltemi_router_core::Outcome;
 
 use crate::cluster::endpoint::InFlight;
 use crate::config::view::ServedView;
@@ -18,8 +20,11 @@ use crate::downstream::Downstream;
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::spans::{Active, Finished};
 use crate::telemetry::stats::operation;
-use comparison::{Compared, Comparison};
+use comparison::Comparison;
+use gathering::Part;
 use kept::Kept;
+
+pub(crate) use caller::Caller;
 
 /// A request in flight, or about to be. Boxed, as it is handed on often and large; boxes are used again.
 pub(crate) type Call = Box<Ticket>;
@@ -60,28 +65,10 @@ pub(crate) enum Who {
     OneWay(OneWay),
     /// Nobody: it is a copy, whose answer may be compared with the original's.
     Mirror(Option<Rc<Comparison>>),
+    /// Nobody: it is a copy for one endpoint, and the request is answered when all copies are.
+    Part(Part),
     /// The proxy itself, for a heartbeat.
     Proxy,
-}
-
-/// A client that waits, and what to do with the answer.
-pub(crate) struct Caller {
-    pub(crate) down: Rc<Downstream>,
-    /// The request's place among the requests of its connection.
-    pub(crate) seq: u64,
-    pub(crate) receipt: Receipt,
-    /// The routes that the request met, and the place of the one that it took.
-    pub(crate) served: Rc<ServedView>,
-    pub(crate) route: usize,
-    /// How the response went, as its front told.
-    pub(crate) status: Status,
-    /// What the request asks of its connection.
-    pub(crate) bind: Bind,
-    pub(crate) track: Track,
-    /// What is needed to send the request again.
-    pub(crate) kept: Option<Box<Kept>>,
-    /// Copies whose answers are compared with the one that the caller gets.
-    pub(crate) compared: Option<Box<Compared>>,
 }
 
 /// A one-way request.
@@ -171,12 +158,26 @@ impl Ticket {
         }
     }
 
+    /// Returns `true` if it is a copy, whose answer no client gets.
+    pub(crate) const fn is_copy(&self) -> bool {
+        matches!(self.who, Who::Mirror(_) | Who::Part(_))
+    }
+
+    /// Keeps the request whole, as its bytes on the wire are not all there is to it.
+    pub(crate) fn keep_whole(&mut self, message: &Message<'_>) {
+        if let Some(caller) = self.caller_mut()
+            && caller.kept.is_none()
+        {
+            caller.kept = Some(Box::new(Kept::unsent(message.to_owned_message())));
+        }
+    }
+
     /// The client that sent the request.
     pub(crate) const fn down(&self) -> Option<&Rc<Downstream>> {
         match &self.who {
             Who::Caller(caller) => Some(&caller.down),
             Who::OneWay(one_way) => Some(&one_way.down),
-            Who::Mirror(_) | Who::Proxy => None,
+            Who::Mirror(_) | Who::Part(_) | Who::Proxy => None,
         }
     }
 
@@ -185,7 +186,7 @@ impl Ticket {
         match &mut self.who {
             Who::Caller(caller) => Some(&mut caller.track),
             Who::OneWay(one_way) => Some(&mut one_way.track),
-            Who::Mirror(_) | Who::Proxy => None,
+            Who::Mirror(_) | Who::Part(_) | Who::Proxy => None,
         }
     }
 
@@ -193,6 +194,11 @@ impl Ticket {
     pub(crate) fn tried(&self) -> &[SocketAddr] {
         let kept = self.caller().and_then(|caller| caller.kept.as_ref());
         kept.map_or(&[], |kept| &kept.tried)
+    }
+
+    /// The endpoint that serves it, if the answer means something only there.
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        self.caller().and_then(|caller| caller.mark)
     }
 
     /// Whether it left a connection before anything of it was sent.
@@ -212,7 +218,7 @@ impl Ticket {
         let served = match &self.who {
             Who::Caller(caller) => Rc::clone(&caller.served),
             Who::OneWay(one_way) => Rc::clone(&one_way.served),
-            Who::Mirror(_) | Who::Proxy => return,
+            Who::Mirror(_) | Who::Part(_) | Who::Proxy => return,
         };
         self.who = Who::Proxy;
         served.calls.put(self);
@@ -257,6 +263,7 @@ impl Ticket {
                     comparison.lost();
                 }
             }
+            Who::Part(part) => part.lost(worker, fault, text),
             Who::Proxy => {}
         }
         self.recycle();
@@ -277,23 +284,6 @@ impl Ticket {
         if let Some(in_flight) = &mut self.in_flight {
             in_flight.end(outcome, worker.now_us());
         }
-    }
-}
-
-impl Caller {
-    /// The route that the request took.
-    pub(crate) fn route(&self) -> Option<&CompiledRoute> {
-        self.served.table.routes().get(self.route)
-    }
-
-    fn fail(&mut self, worker: &WorkerContext, fault: Fault, reason: Reason, text: &str) {
-        if let Some(compared) = &self.compared {
-            compared.lost();
-        }
-        self.down.count_fault(fault);
-        self.track
-            .end(worker, &self.served, 0, "local", Some(fault), text);
-        self.down.fail(self.seq, &self.receipt, reason, text);
     }
 }
 

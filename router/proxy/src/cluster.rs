@@ -3,11 +3,12 @@
 pub(crate) mod counters;
 pub(crate) mod endpoint;
 pub(crate) mod fitness;
+mod marks;
 mod pick;
 mod queue;
 pub(crate) mod resolver;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -34,6 +35,8 @@ pub(crate) struct ClusterState {
     pub(crate) config: RefCell<Arc<Cluster>>,
     endpoints: RefCell<Vec<Rc<EndpointState>>>,
     balancer: RefCell<Balancer>,
+    /// It has, or had, several endpoints.
+    plural: Cell<bool>,
     pub(crate) counters: Arc<Counters>,
     /// What all workers know of its endpoints, where that is watched.
     fleet: RefCell<Option<Arc<Fleet>>>,
@@ -79,6 +82,7 @@ impl ClusterState {
             config: RefCell::new(Arc::clone(config)),
             endpoints: RefCell::default(),
             balancer: RefCell::new(Balancer::new(config, &[])),
+            plural: Cell::new(false),
             counters: Arc::clone(&compiled.counters),
             fleet: RefCell::new(compiled.fleet.clone()),
             waiting: RefCell::default(),
@@ -216,6 +220,7 @@ impl ClusterState {
         for gone in old {
             gone.retire();
         }
+        self.mark(&new);
         *self.endpoints.borrow_mut() = new;
         self.balance();
     }

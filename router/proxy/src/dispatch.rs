@@ -2,13 +2,15 @@
 //! and copies. What happens before, and when it fails, is told elsewhere (`request`, `retry`).
 
 pub(crate) mod authorize;
+pub(crate) mod everywhere;
+mod marks;
 pub(crate) mod mirror;
 pub(crate) mod parked;
 pub(crate) mod retry;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use meltemi_frame::{Bind, Fault, Message};
+use meltemi_frame::{Bind, Fault, Message, Reach};
 use meltemi_router_core::{Admission, CompiledRoute};
 
 use crate::call::delayed::Hold;
@@ -67,7 +69,10 @@ impl Errand<'_> {
     pub(crate) fn run(&self, message: &mut Message<'_>, mut call: Call) -> Sent {
         let head = message.head;
         let worker = self.worker;
-        let copy = matches!(call.who, Who::Mirror(_));
+        let copy = call.is_copy();
+        if let (Reach::Every { must }, false) = (head.reach, copy) {
+            return self.everywhere(message, call, must);
+        }
         let pinned = if copy { None } else { self.down.pinned() };
         let cluster = pinned.as_ref().map_or(self.cluster, |tied| &tied.cluster);
         let session = match head.bind {
@@ -115,6 +120,9 @@ impl Errand<'_> {
         // What is part of a transaction is nothing elsewhere.
         if !is_pinned {
             self.keep(message, &mut call);
+        }
+        if !head.reach.is_any() {
+            self.mark(message, &mut call, &endpoint);
         }
         cluster.group.add(cluster::REQUESTS, 1);
         // What it holds already is not taken from it in the middle, nor what it was let in for before.
@@ -183,9 +191,12 @@ impl Errand<'_> {
         call: &Call,
         need: &Need<'_>,
     ) -> Result<Option<Goal>, (Fault, String)> {
-        let copy = matches!(call.who, Who::Mirror(_));
+        let copy = call.is_copy();
         if copy {
-            let (endpoint, admission) = self.pick(call)?;
+            let (endpoint, admission) = match &call.who {
+                Who::Part(part) => (Rc::clone(&part.endpoint), Admission::Plain),
+                _ => self.pick(call)?,
+            };
             return Ok(Some(Goal {
                 endpoint,
                 admission,
@@ -194,6 +205,7 @@ impl Errand<'_> {
         }
         if let Some(upstream) = self.down.pinned() {
             let (endpoint, admission) = self.pinned(message, &upstream)?;
+            self.expect(message, &endpoint)?;
             return Ok(Some(Goal {
                 endpoint,
                 admission,
@@ -207,13 +219,15 @@ impl Errand<'_> {
             need,
         };
         // Equal endpoints are one server to a client that is answered in order.
-        let together = self.served.in_order && call.hash.is_none();
+        let fixed = self.fixed(message)?;
+        let together = self.served.in_order && call.hash.is_none() && fixed.is_none();
         let mut way = together.then(|| self.down.way(&trip));
         if let Some(Way::Wait) = way {
             return Ok(None);
         }
-        let (endpoint, admission) = match &way {
-            Some(Way::Stay(upstream)) => (Rc::clone(&upstream.endpoint), Admission::Plain),
+        let (endpoint, admission) = match (&way, fixed) {
+            (_, Some(endpoint)) => (endpoint, Admission::Plain),
+            (Some(Way::Stay(upstream)), None) => (Rc::clone(&upstream.endpoint), Admission::Plain),
             _ => self.pick(call)?,
         };
         if way.is_none() {
@@ -237,7 +251,7 @@ impl Errand<'_> {
 
     fn send(&self, message: &mut Message<'_>, mut call: Call, upstream: &Rc<Upstream>) -> Sent {
         let (worker, head) = (self.worker, message.head);
-        let copy = matches!(call.who, Who::Mirror(_));
+        let copy = call.is_copy();
         // A copy must not hold anybody up: not even those who fill the same connection.
         if copy && upstream.is_over_cap() {
             call.refuse(worker, Fault::Overload, "");
@@ -392,7 +406,7 @@ pub(crate) fn resume(
     let (down, served, route) = match &call.who {
         Who::Caller(caller) => (&caller.down, &caller.served, caller.route),
         Who::OneWay(one_way) => (&one_way.down, &one_way.served, one_way.route),
-        Who::Mirror(_) | Who::Proxy => return None,
+        Who::Mirror(_) | Who::Part(_) | Who::Proxy => return None,
     };
     let (down, served) = (Rc::clone(down), Rc::clone(served));
     let (Some(route), Some(cluster)) = (

@@ -216,7 +216,10 @@ impl Upstream {
                 call.place = place(out);
                 // More than was asked: what is added for this connection is nothing elsewhere.
                 if call.place.length > message.wire().len() && message.edits().is_empty() {
-                    call.place.length = 0;
+                    match message.head.bind {
+                        Bind::Free | Bind::Once => call.keep_whole(message),
+                        Bind::Pin | Bind::Session | Bind::Login => call.place.length = 0,
+                    }
                 }
                 call.sent_us = worker.now_us();
                 fifo.push(call, deadline_ms);

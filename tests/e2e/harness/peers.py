@@ -117,8 +117,8 @@ def node_client(script, log_dir, *args):
 class RedisServer(Child):
     """Debian's redis-server."""
 
-    def __init__(self, tag, log_dir, *args):
-        self.port = free_port()
+    def __init__(self, tag, log_dir, *args, port=None):
+        self.port = port or free_port()
         self.tag = tag
         super().__init__(
             f"redis-{tag}",

@@ -3,7 +3,7 @@
 
 use meltemi_frame::{DecodeError, Decoded, Kind, Message, Output, Session, Violation};
 
-use super::Client;
+use super::{Client, Loads};
 use crate::spec;
 use crate::state::write;
 
@@ -83,6 +83,20 @@ impl Client {
             _ if message.head.kind != Kind::Request => {}
             Some(b"waitaof") => self.add(&[b"WAITAOF", b"0", b"0", b"0"], false, out),
             _ => self.add(&[b"WAIT", b"0", b"0"], false, out),
+        }
+        out.put(message.wire());
+    }
+
+    /// Loads the script that is called, unless the server is sure to have it. If the server refuses that, the call
+    /// is answered as it would be without.
+    pub(super) fn put_loads(&mut self, message: &Message<'_>, out: &mut Output) {
+        self.plain = false;
+        let scripts = &self.scripts;
+        let loads = self
+            .loads
+            .get_or_insert_with(|| Box::new(Loads::new(scripts)));
+        if let Some(script) = loads.missing(message) {
+            self.add(&[b"SCRIPT", b"LOAD", &script], false, out);
         }
         out.put(message.wire());
     }

@@ -1,12 +1,14 @@
 //! What becomes of one request: its message, whether it is forwarded, and how. It knows no framing.
 
 use meltemi_frame::{
-    Attributes, Bind, DecodeError, Decoded, Head, Kind, Layout, Message, Safety, Span, Violation,
+    Attributes, Bind, DecodeError, Decoded, Head, Kind, Layout, Message, Reach, Safety, Span,
+    Violation,
 };
 
 use super::Server;
 use crate::args::Args;
 use crate::command::{Act, Command, find};
+use crate::cursor;
 use crate::keys;
 use crate::layout;
 use crate::spec;
@@ -108,6 +110,12 @@ impl Server {
         } else {
             message.attributes.set_static(spec::CATEGORY, "unknown");
         }
+        if let Some(command) = command
+            && ruling.bind == Bind::Free
+            && ruling.kind == Kind::Request
+        {
+            note_reach(message, command, args);
+        }
         layout::note_local(&mut message.layout, ruling.local);
         if ruling.local.is_none() && command.is_some_and(|command| command.act == Act::Hello) {
             self.note_hello(message, args);
@@ -140,7 +148,7 @@ impl Server {
         {
             return self.ties.ask_local(local);
         }
-        if matches!(act, Act::Plain | Act::Set) && self.ties.ask_plain() {
+        if matches!(act, Act::Plain | Act::Set | Act::Scan) && self.ties.ask_plain() {
             return Ruling::FREE;
         }
         if act == Act::Reset {
@@ -198,6 +206,18 @@ impl Server {
             message.layout[layout::NOTE] = layout::HELLO_ORDERED;
         }
     }
+}
+
+/// Notes which servers a request concerns, where that is not any one.
+fn note_reach(message: &mut Message<'_>, command: &'static Command, args: &Args<'_>) {
+    match command.act {
+        Act::Scan => return cursor::note(message, command, args),
+        Act::Load => message.head.reach = Reach::Every { must: false },
+        Act::Every => message.head.reach = Reach::Every { must: true },
+        Act::EvalSha => {}
+        _ => return,
+    }
+    message.layout[layout::NOTE] = layout::LOADS;
 }
 
 /// The message of a request that [`Server::is_plain`]: the same as [`Server::message`] makes of it. It is

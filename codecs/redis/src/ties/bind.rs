@@ -79,7 +79,15 @@ impl Ties {
         number: Option<u64>,
     ) -> Bind {
         match act {
-            Act::Plain | Act::Set | Act::Reset | Act::Quit | Act::Refuse => Bind::Free,
+            Act::Plain
+            | Act::Set
+            | Act::Scan
+            | Act::EvalSha
+            | Act::Load
+            | Act::Every
+            | Act::Reset
+            | Act::Quit
+            | Act::Refuse => Bind::Free,
             Act::Block | Act::Wait | Act::Alone => Bind::Once,
             Act::BlockOption if option(args, "block").is_some() => Bind::Once,
             Act::BlockOption => Bind::Free,

@@ -54,6 +54,7 @@ impl Kept {
         self.moves.give_up_ms.is_some()
     }
 
+    /// A request that may be sent again if it has not been sent.
     pub(crate) const fn unsent(message: OwnedMessage) -> Self {
         Self {
             message,

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use meltemi_config::Endpoint;
+use meltemi_frame::Mark;
 use meltemi_router_core::{Admission, Fitness, Outcome, Vitals};
 
 use crate::cluster::{ClusterState, Need};
@@ -31,6 +32,8 @@ pub(crate) struct EndpointState {
     avoid_until_us: Cell<u64>,
     /// It is not part of the cluster any more.
     pub(crate) retired: Cell<bool>,
+    /// Its number among the endpoints of its cluster.
+    pub(crate) mark: Cell<Mark>,
     shared: RefCell<Vec<Rc<Upstream>>>,
     idle: RefCell<Vec<Rc<Upstream>>>,
 }
@@ -122,6 +125,7 @@ impl EndpointState {
             in_flight: Cell::new(0),
             avoid_until_us: Cell::new(0),
             retired: Cell::new(false),
+            mark: Cell::new(Mark::MIN),
             shared: RefCell::default(),
             idle: RefCell::default(),
         }

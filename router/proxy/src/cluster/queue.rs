@@ -43,7 +43,9 @@ impl Waiting {
         let endpoint = &upstream.endpoint;
         let may_go = || {
             let tried = self.call.tried();
-            fit && self.call.hash.is_none() && !tried.contains(&endpoint.address)
+            fit && self.call.hash.is_none()
+                && self.call.mark().is_none()
+                && !tried.contains(&endpoint.address)
         };
         upstream.serves(&self.protocol, &self.session)
             && (Rc::ptr_eq(&self.endpoint, endpoint) || may_go())
@@ -92,6 +94,7 @@ impl ClusterState {
                 return;
             };
             if waiting.endpoint.retired.get()
+                && waiting.call.mark().is_none()
                 && let Some((endpoint, admission)) =
                     self.pick(worker, waiting.call.hash, waiting.call.tried())
             {

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use meltemi_config::Listener;
-use meltemi_frame::{Interest, Limits, Message, Protocol};
-use meltemi_router_core::Table;
+use meltemi_frame::{Head, Interest, Limits, Mark, Message, Protocol, Reach};
+use meltemi_router_core::{CompiledRoute, Table};
 
 use crate::call::Pool;
 use crate::cluster::ClusterState;
@@ -196,6 +196,28 @@ impl ServedView {
             trace_keys: Arc::clone(&compiled.trace_keys),
             calls: Pool::default(),
         }
+    }
+
+    /// The cluster that takes a request of a route: the one with the endpoint that the request continues at,
+    /// or one by weight.
+    #[inline]
+    pub(crate) fn choose(&self, route: &CompiledRoute, head: &Head, random: u64) -> usize {
+        if let Reach::Continues(Some(mark)) = head.reach
+            && let Some(cluster) = self.with_endpoint(route, mark)
+        {
+            return cluster;
+        }
+        route.choose(random)
+    }
+
+    /// The cluster of a route that has the endpoint of this mark.
+    #[cold]
+    fn with_endpoint(&self, route: &CompiledRoute, mark: Mark) -> Option<usize> {
+        let mut clusters = route.targets().map(|(cluster, _)| cluster);
+        clusters.find(|at| {
+            let cluster = self.clusters.get(*at);
+            cluster.is_some_and(|cluster| cluster.endpoint_of(mark).is_some())
+        })
     }
 
     /// Whether a request's route does not lead to the cluster of the connection that its client is tied

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meltemi_frame::{Decoded, Fault, Head, Kind, Message, OwnedMessage, Session, Side};
+use meltemi_frame::{Decoded, Fault, Head, Kind, Message, OwnedMessage, Reach, Session, Side};
 use meltemi_router_core::Outcome;
 
 use crate::call::delayed::Wait;
@@ -207,5 +207,8 @@ pub(crate) fn unsent(upstream: &Upstream, call: &Call, bytes: &[u8]) -> Option<O
     // Without ids, bytes are all there is: nothing in them has to be found again.
     let mut head = Head::new(Kind::Request, call.id);
     head.bind = caller.bind;
+    if caller.mark.is_some() {
+        head.reach = Reach::Begins;
+    }
     Some(Message::new(head, bytes).to_owned_message())
 }

@@ -7,7 +7,7 @@ mod steps;
 use std::rc::Rc;
 
 use meltemi_config::Abort;
-use meltemi_frame::{Bind, Fault, Kind, Message};
+use meltemi_frame::{Bind, Fault, Kind, Message, Reach};
 use meltemi_router_core::Step;
 
 use crate::call::delayed::Wait;
@@ -49,7 +49,8 @@ impl DownstreamTask {
     /// those behind it wait for its answer. So do those behind a transaction that is about to end.
     fn must_stall(&mut self, served: &ServedView, message: &Message<'_>) -> bool {
         let head = &message.head;
-        let own = served.in_order && (head.bind == Bind::Once || !head.end);
+        let every = matches!(head.reach, Reach::Every { .. });
+        let own = served.in_order && (head.bind == Bind::Once || !head.end || every);
         if self.down.in_flight() == 0 {
             let alone = own && head.bind != Bind::Pin && self.down.pinned().is_none();
             self.conversation.alone = alone;
@@ -95,6 +96,7 @@ impl DownstreamTask {
                 route,
                 status: meltemi_frame::Status::Ok,
                 bind: message.head.bind,
+                mark: None,
                 track,
                 kept: None,
                 compared: None,

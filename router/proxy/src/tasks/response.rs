@@ -5,7 +5,7 @@ use std::rc::Rc;
 use meltemi_frame::{Bind, Fault, Kind, Message, Receipt, Status};
 use meltemi_router_core::{Outcome, Turn};
 
-use crate::call::{Call, Caller, Who};
+use crate::call::{Call, Who};
 use crate::context::WorkerContext;
 use crate::dispatch::retry;
 use crate::downstream::{Downstream, Pressure};
@@ -222,29 +222,9 @@ fn piece_of(
     call.place.length = 0;
     call.caller_mut().map_or(Found::Nobody, |caller| {
         caller.track.add_bytes(message.wire().len());
-        begin(worker, caller, cluster, message);
+        caller.begin(worker, cluster, message);
         Found::Piece(Rc::clone(&caller.down), caller.seq, id)
     })
-}
-
-/// What there is to do at the front of a response, whether it comes in pieces or whole.
-fn begin(worker: &WorkerContext, caller: &mut Caller, cluster: &str, message: &mut Message<'_>) {
-    if message.head.kind != Kind::Response {
-        return;
-    }
-    caller.status = message.head.status;
-    caller.track.hears(worker);
-    // What the caller gets cannot be taken back from here on.
-    caller.kept = None;
-    if let Some(compared) = &caller.compared {
-        compared.answered(message);
-    }
-    let route = caller.served.table.routes().get(caller.route);
-    if let Some(route) = route.filter(|route| !route.response_changes.is_empty()) {
-        let view = caller.down.view();
-        let facts = caller.down.facts(&view.listener.name, route, cluster);
-        route.response_changes.apply(message, &facts);
-    }
 }
 
 fn response(
@@ -329,7 +309,7 @@ fn finish(
     match &mut call.who {
         Who::Caller(caller) => {
             let cluster = &upstream.cluster.config;
-            begin(worker, caller, &cluster.borrow().name, message);
+            caller.begin(worker, &cluster.borrow().name, message);
             restore_id(upstream, message, id);
             let down = Rc::clone(&caller.down);
             // What the client was is not true of a connection that was fresh.
@@ -355,6 +335,11 @@ fn finish(
                 comparison.answered(message);
             }
             upstream.done(worker);
+        }
+        Who::Part(part) => {
+            let excused = failed && upstream.state.borrow().codec.excuses(message);
+            upstream.done(worker);
+            part.answered(worker, message, excused);
         }
         Who::OneWay(_) | Who::Proxy => upstream.done(worker),
     }

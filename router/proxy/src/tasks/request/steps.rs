@@ -116,7 +116,7 @@ impl DownstreamTask {
         if let Some(group) = served.routes.get(place) {
             group.add(route::REQUESTS, 1);
         }
-        let index = route.choose(self.worker.random());
+        let index = served.choose(route, &message.head, self.worker.random());
         let Some(cluster) = served.clusters.get(index) else {
             let text = format!("route {} leads nowhere", route.name);
             return ControlFlow::Break(Stop::Failed(Fault::NoEndpoint, text));
@@ -124,7 +124,7 @@ impl DownstreamTask {
         match &mut call.who {
             Who::Caller(caller) => caller.route = place,
             Who::OneWay(one_way) => one_way.route = place,
-            Who::Mirror(_) | Who::Proxy => {}
+            Who::Mirror(_) | Who::Part(_) | Who::Proxy => {}
         }
         call.cluster = index;
         call.hash = route.hash(index, message, self.down.peer.ip());

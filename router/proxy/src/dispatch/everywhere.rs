@@ -1,0 +1,62 @@
+//! Requests for every endpoint: one copy for each. Which requests these are is the codec's affair.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use meltemi_frame::Message;
+
+use crate::call::gathering::Gathering;
+use crate::call::{Call, Ticket, Who};
+use crate::cluster::ClusterState;
+use crate::cluster::endpoint::EndpointState;
+use crate::dispatch::{Errand, Sent};
+
+/// How long a copy may take where the request may take for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Errand<'_> {
+    /// Sends copies of a request to every endpoint that may serve the client: of every cluster that a route
+    /// leads to.
+    #[cold]
+    pub(super) fn everywhere(&self, message: &Message<'_>, mut call: Call, must: bool) -> Sent {
+        self.copy(message, &mut call);
+        let places = self.places();
+        let deadline_ms = call.deadline_ms.min(self.worker.after(PATIENCE));
+        let gathering = Gathering::new(call, places.len(), must);
+        for (at, cluster, endpoint) in places {
+            let who = Who::Part(gathering.part(endpoint));
+            let mut call = Box::new(Ticket::new(who, message.head.id));
+            call.cluster = at;
+            call.deadline_ms = deadline_ms;
+            if let Err(refusal) = self.guard(message, &mut call, None) {
+                call.refuse(self.worker, refusal.fault, &refusal.text);
+                continue;
+            }
+            let cluster = &cluster;
+            Errand { cluster, ..*self }.run(&mut message.clone(), call);
+        }
+        gathering.end(self.worker);
+        Sent::Ended
+    }
+
+    /// Every endpoint once, with its cluster.
+    fn places(&self) -> Vec<(usize, Rc<ClusterState>, Rc<EndpointState>)> {
+        let routes = self.served.table.routes().iter();
+        let targets = routes.flat_map(|route| route.targets());
+        let clusters: BTreeSet<usize> = targets.map(|(cluster, _)| cluster).collect();
+        let mut seen = BTreeSet::new();
+        let mut places = Vec::new();
+        for at in clusters {
+            let Some(cluster) = self.served.clusters.get(at) else {
+                continue;
+            };
+            for endpoint in cluster.all() {
+                if endpoint.definition.weight > 0 && seen.insert(endpoint.address) {
+                    places.push((at, Rc::clone(cluster), endpoint));
+                }
+            }
+        }
+        places
+    }
+}
