@@ -427,7 +427,7 @@ fn our_own_policy_goes_before_the_rule() {
             session: Default::default(),
         })
     );
-    let spoken = |check: &str| cluster(&own(check)).health.unwrap().session.spoken();
+    let spoken = |check: &str| cluster(&own(check)).health.unwrap().session.dialect_id();
     assert_eq!(
         spoken("healthCheck: {probe: {call: ping}, dialect: unframed}"),
         7

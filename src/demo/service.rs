@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use meltemi_frame::{Kind, Protocol, Reason, Say, Side};
+use meltemi_frame::{Kind, LocalMessage, Protocol, Reason, Side};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::speech::Speech;
@@ -49,7 +49,7 @@ impl Service {
                         None => {
                             let reason = Reason::BadRequest;
                             let text = "the demo does not know this";
-                            wire.say(Say::Failure {
+                            wire.say(LocalMessage::Failure {
                                 to: &to,
                                 reason,
                                 text,
@@ -58,8 +58,8 @@ impl Service {
                         }
                     }
                 }
-                Kind::Local => wire.say(Say::Own { to: &to }).await?,
-                Kind::Ping => wire.say(Say::Pong { to: &to }).await?,
+                Kind::Local => wire.say(LocalMessage::CodecReply { to: &to }).await?,
+                Kind::Ping => wire.say(LocalMessage::Pong { to: &to }).await?,
                 // One-way requests and all that asks for no answer.
                 _ => {}
             }

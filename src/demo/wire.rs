@@ -3,8 +3,8 @@
 use std::io;
 
 use meltemi_frame::{
-    Codec, Decoded, Head, Interest, Kind, Limits, Message, Output, OwnedMessage, Protocol, Say,
-    Session, Side,
+    Codec, Decoded, Head, Interest, Kind, Limits, LocalMessage, Message, Output, OwnedMessage,
+    Protocol, Session, Side,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -76,7 +76,7 @@ impl Wire {
     }
 
     /// Writes what the codec itself has words for.
-    pub(super) async fn say(&mut self, say: Say<'_>) -> io::Result<()> {
+    pub(super) async fn say(&mut self, say: LocalMessage<'_>) -> io::Result<()> {
         self.codec
             .synthesize(say, &mut self.output)
             .map_err(invalid)?;
@@ -84,7 +84,7 @@ impl Wire {
     }
 
     /// What must be remembered of a request to answer it.
-    pub(super) fn receipt(&self, request: &Message<'_>) -> meltemi_frame::Receipt {
+    pub(super) fn receipt(&self, request: &Message<'_>) -> meltemi_frame::ReplyContext {
         self.codec.receipt(request)
     }
 

@@ -212,9 +212,10 @@ impl Bench {
         let (server, client) = (&mut self.server, &mut self.client);
         let (sent, returned) = (&mut self.sent, &mut self.returned);
 
-        let decoded = counted(counts(&[O::DecodeRoute, O::DecodeHeaders, O::DecodeBody]), || {
-            server.decode(&self.request, want)
-        });
+        let decoded = counted(
+            counts(&[O::DecodeRoute, O::DecodeHeaders, O::DecodeBody]),
+            || server.decode(&self.request, want),
+        );
         let mut request = whole(decoded)?;
         let theirs = request.head.id;
         if self.operation == O::EncodeId {

@@ -15,8 +15,8 @@ pub(crate) use say::say;
 use std::sync::Arc;
 
 use meltemi_frame::{
-    Codec, DecodeError, Decoded, EncodeError, Head, Interest, Kind, Layout, Limits, Message,
-    Output, Receipt, Say, Side, SmallBytes, Status, Unsupported, Violation,
+    Codec, DecodeError, Decoded, EncodeError, Head, Interest, Kind, Layout, Limits, LocalMessage,
+    Message, Output, ReplyContext, Side, SmallBytes, Status, Unsupported, Violation,
 };
 
 use crate::plan::{Field, Plan, Rule, Variant, View};
@@ -122,11 +122,11 @@ impl Codec for Described {
         Ok(())
     }
 
-    fn synthesize(&mut self, say: Say<'_>, out: &mut Output) -> Result<(), Unsupported> {
+    fn synthesize(&mut self, say: LocalMessage<'_>, out: &mut Output) -> Result<(), Unsupported> {
         say::say(&self.plan, self.spoken, say, out)
     }
 
-    fn receipt(&self, request: &Message<'_>) -> Receipt {
+    fn receipt(&self, request: &Message<'_>) -> ReplyContext {
         let variant = noted(&request.layout, note::VARIANT);
         receipt(
             &self.plan,
@@ -142,8 +142,8 @@ impl Codec for Described {
 const ONE_WAY: u64 = 1 << 32;
 
 /// What is kept of a request: its variant, and the bytes that replies copy fields from.
-fn receipt(plan: &Plan, variant: usize, kind: Kind, id: Option<i64>, wire: &[u8]) -> Receipt {
-    let mut receipt = Receipt::new(id);
+fn receipt(plan: &Plan, variant: usize, kind: Kind, id: Option<i64>, wire: &[u8]) -> ReplyContext {
+    let mut receipt = ReplyContext::new(id);
     receipt.bits = variant as u64;
     if kind == Kind::OneWay {
         receipt.bits |= ONE_WAY;
@@ -165,7 +165,7 @@ struct Known<'a> {
 }
 
 impl Known<'_> {
-    fn answer(self) -> Option<Box<Receipt>> {
+    fn answer(self) -> Option<Box<ReplyContext>> {
         let kind = self.kind.filter(|kind| *kind == Kind::Request)?;
         Some(Box::new(receipt(
             self.plan,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use meltemi_frame::{
-    Codec, Decoded, Detect, Interest, Kind, Limits, Output, Protocol, Reason, Receipt, Say,
-    Session, Side, SmallBytes, Spec, Status,
+    Codec, Decoded, Detect, Interest, Kind, Limits, LocalMessage, Output, Protocol, Reason,
+    ReplyContext, Session, Side, SmallBytes, Spec, Status,
 };
 
 use crate::codec::{self, Described};
@@ -62,7 +62,7 @@ impl Declarative {
             for (n, variant) in served(plan, template) {
                 let to = example(n, variant, plan.line.as_ref());
                 for reason in Reason::ALL {
-                    let say = Say::Failure {
+                    let say = LocalMessage::Failure {
                         to: &to,
                         reason: *reason,
                         text: "text",
@@ -87,7 +87,7 @@ impl Declarative {
         for (at, template) in plan.pong.iter().enumerate() {
             for (n, variant) in served(plan, template) {
                 let to = example(n, variant, plan.line.as_ref());
-                let heard = self.heard(Side::Client, Say::Pong { to: &to }, n);
+                let heard = self.heard(Side::Client, LocalMessage::Pong { to: &to }, n);
                 let good =
                     |kind, _, id| kind == Kind::Pong && (variant.id.is_none() || id == to.id);
                 check(
@@ -100,7 +100,11 @@ impl Declarative {
             }
         }
         for (at, template) in plan.ping.iter().enumerate() {
-            let heard = self.heard(Side::Server, Say::Ping { id: ID }, template.variant);
+            let heard = self.heard(
+                Side::Server,
+                LocalMessage::Ping { id: ID },
+                template.variant,
+            );
             check(
                 &mut problems,
                 &format!("replies.ping[{at}]"),
@@ -110,7 +114,7 @@ impl Declarative {
             );
         }
         for (at, template) in plan.go_away.iter().enumerate() {
-            let heard = self.heard(Side::Client, Say::GoAway, template.variant);
+            let heard = self.heard(Side::Client, LocalMessage::GoAway, template.variant);
             check(
                 &mut problems,
                 &format!("replies.goAway[{at}]"),
@@ -126,7 +130,7 @@ impl Declarative {
     fn heard(
         &self,
         listener: Side,
-        say: Say<'_>,
+        say: LocalMessage<'_>,
         spoken: usize,
     ) -> Result<(Kind, Status, Option<i64>), String> {
         let mut out = Output::new();
@@ -170,7 +174,7 @@ fn served<'p>(
 }
 
 /// The receipt of a request of this variant whose other bytes are not known.
-fn example(at: usize, variant: &Variant, line: Option<&Line>) -> Receipt {
+fn example(at: usize, variant: &Variant, line: Option<&Line>) -> ReplyContext {
     let mut header = vec![0; variant.header];
     for pattern in &variant.magic {
         if let (Some(place), Some(bytes)) = (
@@ -180,7 +184,7 @@ fn example(at: usize, variant: &Variant, line: Option<&Line>) -> Receipt {
             place.copy_from_slice(bytes);
         }
     }
-    let mut receipt = Receipt::new(variant.id.map(|_| ID));
+    let mut receipt = ReplyContext::new(variant.id.map(|_| ID));
     receipt.bits = at as u64;
     receipt.name = match line {
         // Words that are text and digits alike.

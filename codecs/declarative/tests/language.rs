@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use meltemi_declarative::Declarative;
 use meltemi_frame::{
-    Codec, DecodeError, Decoded, Detect, Edit, Fault, Interest, Kind, Limits, Message, Output,
-    Protocol, Reason, Safety, Say, Session, Side, Status, Violation,
+    Codec, DecodeError, Decoded, Detect, Edit, Fault, Interest, Kind, Limits, LocalMessage,
+    Message, Output, Protocol, Reason, Safety, Session, Side, Status, Violation,
 };
 
 fn described(yaml: &str) -> Declarative {
@@ -96,7 +96,7 @@ fn lines_of_words() {
     assert_eq!(encoded(&lines, &request), b"GET 9000 users/7 a=b c=d=e\r\n");
 
     let mut out = Output::new();
-    let say = Say::Failure {
+    let say = LocalMessage::Failure {
         to: &to,
         reason: Reason::Overloaded,
         text: "too\nmuch",
@@ -219,7 +219,7 @@ fn digits_and_padded_texts() {
     let mut out = Output::new();
     server
         .synthesize(
-            Say::Failure {
+            LocalMessage::Failure {
                 to: &to,
                 reason: Reason::Timeout,
                 text: "",
@@ -435,7 +435,7 @@ fn a_request_over_the_limit_is_told_before_the_connection_closes() {
     let mut out = Output::new();
     server
         .synthesize(
-            Say::Failure {
+            LocalMessage::Failure {
                 to: &to,
                 reason: Reason::BadRequest,
                 text: "too large",
@@ -458,12 +458,16 @@ fn pings_are_in_the_manner_of_the_connection() {
     let mut server = codec(&bolt, Side::Server);
     let mut client = codec(&bolt, Side::Client);
     let mut out = Output::new();
-    client.synthesize(Say::Ping { id: 3 }, &mut out).unwrap();
+    client
+        .synthesize(LocalMessage::Ping { id: 3 }, &mut out)
+        .unwrap();
     assert_eq!(out.drain()[..2], [1, 1]);
     let request = decode(&mut *server, second);
     client.encode(&request, &mut out).unwrap();
     out.drain();
-    client.synthesize(Say::Ping { id: 3 }, &mut out).unwrap();
+    client
+        .synthesize(LocalMessage::Ping { id: 3 }, &mut out)
+        .unwrap();
     assert_eq!(out.drain()[..3], [2, 1, 1]);
 }
 

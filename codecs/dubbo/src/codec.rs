@@ -2,8 +2,8 @@
 //! `response` and `event`.
 
 use meltemi_frame::{
-    Codec, DecodeError, Decoded, EncodeError, Head, Interest, Kind, Limits, Message, Output,
-    Receipt, Say, Side, Unsupported, Violation,
+    Codec, DecodeError, Decoded, EncodeError, Head, Interest, Kind, Limits, LocalMessage, Message,
+    Output, ReplyContext, Side, Unsupported, Violation,
 };
 
 use crate::cursor::{Bad, Scratch};
@@ -82,7 +82,7 @@ impl DubboCodec {
     }
 
     /// Whose request, or the answer to which, the message behind `header` is, if it is refused.
-    fn answer(&self, header: Header) -> Option<Box<Receipt>> {
+    fn answer(&self, header: Header) -> Option<Box<ReplyContext>> {
         let told = match self.side {
             Side::Server => header.is_request() && header.is_two_way(),
             Side::Client => !header.is_request(),
@@ -264,28 +264,28 @@ impl Codec for DubboCodec {
         Ok(())
     }
 
-    fn synthesize(&mut self, say: Say<'_>, out: &mut Output) -> Result<(), Unsupported> {
+    fn synthesize(&mut self, say: LocalMessage<'_>, out: &mut Output) -> Result<(), Unsupported> {
         let cannot = |what| Unsupported {
             protocol: NAME,
             what,
         };
         match say {
-            Say::Failure { to, .. } if to.bits & reply::NO_ANSWER != 0 => {
+            LocalMessage::Failure { to, .. } if to.bits & reply::NO_ANSWER != 0 => {
                 return Err(cannot("anything to a caller that does not wait"));
             }
-            Say::Failure { to, reason, text } => reply::failure(to, reason, text, out),
-            Say::Own { .. } => return Err(cannot("an answer of its own")),
-            Say::Ping { id } => reply::ping(id, out),
-            Say::Probe { .. } => return Err(cannot("a call of its own")),
-            Say::Pong { to } => reply::pong(to, out),
-            Say::GoAway => reply::goaway(out),
+            LocalMessage::Failure { to, reason, text } => reply::failure(to, reason, text, out),
+            LocalMessage::CodecReply { .. } => return Err(cannot("an answer of its own")),
+            LocalMessage::Ping { id } => reply::ping(id, out),
+            LocalMessage::Probe { .. } => return Err(cannot("a call of its own")),
+            LocalMessage::Pong { to } => reply::pong(to, out),
+            LocalMessage::GoAway => reply::goaway(out),
         }
         Ok(())
     }
 
-    fn receipt(&self, request: &Message<'_>) -> Receipt {
+    fn receipt(&self, request: &Message<'_>) -> ReplyContext {
         let Some(header) = Header::read(request.wire()) else {
-            return Receipt::new(request.head.id);
+            return ReplyContext::new(request.head.id);
         };
         let heartbeat = if request.head.kind == Kind::Ping {
             request.wire().get(LENGTH..).unwrap_or_default()

@@ -1,7 +1,7 @@
 //! Everything that the mesh says itself: failures, heartbeats, and the notice that it is leaving,
 //! in forms that Dubbo 2.7 and 3.3 clients were seen to understand.
 
-use meltemi_frame::{Output, Reason, Receipt, SmallBytes};
+use meltemi_frame::{Output, Reason, ReplyContext, SmallBytes};
 
 use crate::format::Format;
 use crate::header::{self, Header};
@@ -19,7 +19,7 @@ const TEXT: usize = 500;
 const NULL: usize = 38;
 
 /// What must be remembered of a request, or of a heartbeat and its body.
-pub(crate) fn receipt(header: Header, heartbeat: &[u8]) -> Receipt {
+pub(crate) fn receipt(header: Header, heartbeat: &[u8]) -> ReplyContext {
     let mut bits = u64::from(header.serialization());
     if !header.is_request() || !header.is_two_way() {
         bits |= NO_ANSWER;
@@ -29,7 +29,7 @@ pub(crate) fn receipt(header: Header, heartbeat: &[u8]) -> Receipt {
     } else {
         SmallBytes::default()
     };
-    Receipt {
+    ReplyContext {
         id: Some(header.id),
         bits,
         name,
@@ -40,7 +40,7 @@ pub(crate) fn receipt(header: Header, heartbeat: &[u8]) -> Receipt {
 ///
 /// It is written in the request's serialization where that is read, and else in Hessian2, which
 /// every Dubbo client has: a client picks its reader by the id in the response's flags.
-pub(crate) fn failure(to: &Receipt, reason: Reason, text: &str, out: &mut Output) {
+pub(crate) fn failure(to: &ReplyContext, reason: Reason, text: &str, out: &mut Output) {
     let (serialization, format) = format_of(to);
     let status = match reason {
         Reason::BadRequest => header::BAD_REQUEST,
@@ -69,7 +69,7 @@ pub(crate) fn ping(id: i64, out: &mut Output) {
 }
 
 /// The answer to a heartbeat: the null that it carried, in whatever serialization that was.
-pub(crate) fn pong(to: &Receipt, out: &mut Output) {
+pub(crate) fn pong(to: &ReplyContext, out: &mut Output) {
     let body = to.name.as_slice();
     let id = to.id.unwrap_or(0);
     let serialization = (to.bits & u64::from(header::SERIALIZATION)) as u8;
@@ -99,7 +99,7 @@ fn event(flags: u8, status: u8, id: i64, name: Option<&[u8]>, out: &mut Output) 
     });
 }
 
-fn format_of(to: &Receipt) -> (u8, Format) {
+fn format_of(to: &ReplyContext) -> (u8, Format) {
     let serialization = (to.bits & u64::from(header::SERIALIZATION)) as u8;
     Format::of(serialization).map_or((HESSIAN2, Format::Hessian2), |format| {
         (serialization, format)

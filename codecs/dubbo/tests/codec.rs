@@ -9,8 +9,9 @@
 
 use meltemi_dubbo::Dubbo;
 use meltemi_frame::{
-    Codec, DecodeError, Decoded, Edit, EncodeError, Fault, Interest, Kind, Limits, Lookup, Message,
-    Output, Protocol, Reason, Receipt, Say, Session, Side, Status, Violation, describe,
+    Codec, DecodeError, Decoded, Edit, EncodeError, Fault, Interest, Kind, Limits, LocalMessage,
+    Lookup, Message, Output, Protocol, Reason, ReplyContext, Session, Side, Status, Violation,
+    describe,
 };
 use proptest::prelude::*;
 
@@ -409,7 +410,7 @@ fn failures_are_said_in_the_callers_serialization() {
             (Reason::Internal, Fault::Server),
         ] {
             let mut out = Output::new();
-            let say = Say::Failure {
+            let say = LocalMessage::Failure {
                 to: &receipt,
                 reason,
                 text: "né",
@@ -442,7 +443,7 @@ fn a_heartbeat_is_answered_in_its_own_null() {
         let receipt = codec.receipt(&message);
         let mut out = Output::new();
         codec
-            .synthesize(Say::Pong { to: &receipt }, &mut out)
+            .synthesize(LocalMessage::Pong { to: &receipt }, &mut out)
             .unwrap();
         assert_eq!(out.drain(), frame(0x20 | serialization, 20, 5, null));
     }
@@ -451,8 +452,8 @@ fn a_heartbeat_is_answered_in_its_own_null() {
 #[test]
 fn a_long_text_is_cut_at_a_character() {
     let mut out = Output::new();
-    let say = Say::Failure {
-        to: &Receipt::new(Some(1)),
+    let say = LocalMessage::Failure {
+        to: &ReplyContext::new(Some(1)),
         reason: Reason::Internal,
         text: &"é".repeat(5000),
     };

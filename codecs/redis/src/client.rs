@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use meltemi_frame::{
     Attributes, Codec, DecodeError, Decoded, EncodeError, Head, Interest, Kind, Layout, Limits,
-    Message, Output, Say, Session, Unsupported, Violation,
+    LocalMessage, Message, Output, Session, Unsupported, Violation,
 };
 
 use crate::answer::{failure, is_monitored, type_name};
@@ -366,9 +366,9 @@ impl Codec for Client {
         Ok(())
     }
 
-    fn synthesize(&mut self, say: Say<'_>, out: &mut Output) -> Result<(), Unsupported> {
+    fn synthesize(&mut self, say: LocalMessage<'_>, out: &mut Output) -> Result<(), Unsupported> {
         match say {
-            Say::Ping { .. } => {
+            LocalMessage::Ping { .. } => {
                 out.put(b"*1\r\n$4\r\nPING\r\n");
                 self.sent += 1;
                 Ok(())

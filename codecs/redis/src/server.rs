@@ -6,8 +6,8 @@ mod ask;
 use std::sync::Arc;
 
 use meltemi_frame::{
-    Codec, DecodeError, Decoded, EncodeError, Fault, Head, Interest, Kind, Limits, Message, Output,
-    Receipt, Say, Session, SmallBytes, Status, Unsupported,
+    Codec, DecodeError, Decoded, EncodeError, Fault, Head, Interest, Kind, Limits, LocalMessage,
+    Message, Output, ReplyContext, Session, SmallBytes, Status, Unsupported,
 };
 
 use crate::args::Args;
@@ -319,17 +319,17 @@ impl Codec for Server {
         self.put(message, out)
     }
 
-    fn synthesize(&mut self, say: Say<'_>, out: &mut Output) -> Result<(), Unsupported> {
+    fn synthesize(&mut self, say: LocalMessage<'_>, out: &mut Output) -> Result<(), Unsupported> {
         let outcome = match say {
-            Say::Failure { to, .. } if words::is_one_way(to) => {
+            LocalMessage::Failure { to, .. } if words::is_one_way(to) => {
                 return Err(spec::unsupported("anything to a one-way request"));
             }
-            Say::Failure { to, reason, text } => {
+            LocalMessage::Failure { to, reason, text } => {
                 words::failure(reason, text, to, out);
                 self.ties.fails();
                 Outcome::Failed
             }
-            Say::Own { to } => {
+            LocalMessage::CodecReply { to } => {
                 let unknown = spec::unsupported("an answer to another's request");
                 let local = Local::of(to.bits).ok_or(unknown)?;
                 words::own(local, to, out);
@@ -339,11 +339,11 @@ impl Codec for Server {
                     Outcome::Ok
                 }
             }
-            Say::Ping { .. } | Say::Probe { .. } => {
+            LocalMessage::Ping { .. } | LocalMessage::Probe { .. } => {
                 return Err(spec::unsupported("a request to a client"));
             }
-            Say::Pong { .. } => return Err(spec::unsupported("a pong")),
-            Say::GoAway => return Err(spec::unsupported("that it goes away")),
+            LocalMessage::Pong { .. } => return Err(spec::unsupported("a pong")),
+            LocalMessage::GoAway => return Err(spec::unsupported("that it goes away")),
         };
         self.passing = None;
         self.ties.reply(None);
@@ -352,30 +352,30 @@ impl Codec for Server {
         Ok(())
     }
 
-    fn receipt(&self, request: &Message<'_>) -> Receipt {
+    fn receipt(&self, request: &Message<'_>) -> ReplyContext {
         let local = request.layout[layout::LOCAL];
         let one_way = request.head.kind == Kind::OneWay;
         if local == 0 && !one_way {
-            return Receipt::default();
+            return ReplyContext::default();
         }
         let name = request
             .attributes
             .slot(spec::COMMAND, request.wire())
             .unwrap_or_default();
         let name = SmallBytes::new(name.get(..name.len().min(32)).unwrap_or_default());
-        Receipt {
+        ReplyContext {
             id: None,
             bits: words::bits(local, one_way),
             name,
         }
     }
 
-    fn defer(&mut self, request: &Message<'_>) -> Option<Receipt> {
+    fn defer(&mut self, request: &Message<'_>) -> Option<ReplyContext> {
         self.calm = false;
         let kept = request.head.kind == Kind::Request && self.ties.defer();
-        kept.then(|| Receipt {
+        kept.then(|| ReplyContext {
             bits: words::bits(Local::Ok as u32, false),
-            ..Receipt::default()
+            ..ReplyContext::default()
         })
     }
 

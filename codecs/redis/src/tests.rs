@@ -7,8 +7,8 @@ mod responses;
 mod sessions;
 
 use meltemi_frame::{
-    Bind, Codec, DecodeError, Decoded, Head, Interest, Kind, Limits, Output, Protocol, Reason, Say,
-    Session, Side,
+    Bind, Codec, DecodeError, Decoded, Head, Interest, Kind, Limits, LocalMessage, Output,
+    Protocol, Reason, Session, Side,
 };
 
 use crate::Redis;
@@ -52,7 +52,7 @@ impl Dialogue {
         if message.head.kind == Kind::Local {
             let to = self.server.receipt(&message);
             self.server
-                .synthesize(Say::Own { to: &to }, &mut out)
+                .synthesize(LocalMessage::CodecReply { to: &to }, &mut out)
                 .unwrap();
             self.downstream.extend_from_slice(&out.drain());
         } else {
@@ -89,8 +89,8 @@ impl Dialogue {
     /// The router answers the oldest request itself.
     fn fail(&mut self) {
         let mut out = Output::new();
-        let to = meltemi_frame::Receipt::default();
-        let say = Say::Failure {
+        let to = meltemi_frame::ReplyContext::default();
+        let say = LocalMessage::Failure {
             to: &to,
             reason: Reason::Unavailable,
             text: "",

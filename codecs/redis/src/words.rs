@@ -1,6 +1,6 @@
 //! What the proxy itself says to a client, in Redis's words. It decides nothing.
 
-use meltemi_frame::{Output, Reason, Receipt};
+use meltemi_frame::{Output, Reason, ReplyContext};
 
 use crate::broken::Broken;
 use crate::state::BadHello;
@@ -105,20 +105,20 @@ pub(crate) fn bits(local: u32, one_way: bool) -> u64 {
 }
 
 /// What to remember of a request that breaks the framing.
-pub(crate) fn broken(broken: Broken) -> Receipt {
-    Receipt {
+pub(crate) fn broken(broken: Broken) -> ReplyContext {
+    ReplyContext {
         bits: broken.code() << 8,
-        ..Receipt::default()
+        ..ReplyContext::default()
     }
 }
 
 /// Whether the request takes no answer.
-pub(crate) const fn is_one_way(receipt: &Receipt) -> bool {
+pub(crate) const fn is_one_way(receipt: &ReplyContext) -> bool {
     receipt.bits & ONE_WAY != 0
 }
 
 /// Says the codec's own answer.
-pub(crate) fn own(local: Local, receipt: &Receipt, out: &mut Output) {
+pub(crate) fn own(local: Local, receipt: &ReplyContext, out: &mut Output) {
     out.put(local.text().as_bytes());
     if local == Local::Refused {
         put_line(receipt.name.as_slice(), out);
@@ -132,7 +132,7 @@ const TEXT_MAX: usize = 200;
 /// Says that a request failed. The codes are chosen for what real clients do with them: none of those
 /// that some take as "the same again" (`LOADING`, `TRYAGAIN`, `CLUSTERDOWN`, `BUSY`) or "elsewhere"
 /// (`MOVED`, `READONLY`): whether to try again is the router's to decide, and it has.
-pub(crate) fn failure(reason: Reason, text: &str, receipt: &Receipt, out: &mut Output) {
+pub(crate) fn failure(reason: Reason, text: &str, receipt: &ReplyContext, out: &mut Output) {
     if let Some((text, found)) = Broken::text((receipt.bits >> 8) & 0xffff) {
         out.put(b"-ERR Protocol error: ");
         out.put(text.as_bytes());
@@ -179,7 +179,7 @@ fn put_line(text: &[u8], out: &mut Output) {
 mod tests {
     use super::*;
 
-    fn said(reason: Reason, text: &str, receipt: &Receipt) -> String {
+    fn said(reason: Reason, text: &str, receipt: &ReplyContext) -> String {
         let mut out = Output::new();
         failure(reason, text, receipt, &mut out);
         String::from_utf8(out.drain().to_vec()).unwrap()
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn failures_are_one_short_line() {
-        let receipt = Receipt::default();
+        let receipt = ReplyContext::default();
         assert_eq!(said(Reason::NotFound, "", &receipt), "-ERR no route\r\n");
         assert_eq!(
             said(Reason::Denied, "a\r\nb\0", &receipt),

@@ -5,8 +5,8 @@ mod one_way;
 mod unframed;
 
 use meltemi_frame::{
-    Codec, DecodeError, Decoded, EncodeError, Head, Interest, Kind, Limits, Message, Output,
-    Receipt, Say, Session, Side, Unsupported, Violation,
+    Codec, DecodeError, Decoded, EncodeError, Head, Interest, Kind, Limits, LocalMessage, Message,
+    Output, ReplyContext, Session, Side, Unsupported, Violation,
 };
 
 use crate::cursor::Stop;
@@ -147,7 +147,7 @@ impl ThriftCodec {
             let answer = match self.side {
                 Side::Server => front.answer(bytes),
                 // A response, as its side was right.
-                Side::Client => Some(Box::new(Receipt::new(Some(i64::from(front.seqid()))))),
+                Side::Client => Some(Box::new(ReplyContext::new(Some(i64::from(front.seqid()))))),
             };
             return Err(DecodeError::Message {
                 violation,
@@ -326,9 +326,9 @@ impl Codec for ThriftCodec {
         Ok(())
     }
 
-    fn synthesize(&mut self, say: Say<'_>, out: &mut Output) -> Result<(), Unsupported> {
+    fn synthesize(&mut self, say: LocalMessage<'_>, out: &mut Output) -> Result<(), Unsupported> {
         match (self.side, say) {
-            (Side::Client, Say::Probe { id, operation }) => {
+            (Side::Client, LocalMessage::Probe { id, operation }) => {
                 probe::call(self.probe, id, operation, out)?;
                 self.framed = Some(self.probe.transport != Transport::Unframed);
                 Ok(())
@@ -337,7 +337,7 @@ impl Codec for ThriftCodec {
         }
     }
 
-    fn receipt(&self, request: &Message<'_>) -> Receipt {
+    fn receipt(&self, request: &Message<'_>) -> ReplyContext {
         present::receipt(request)
     }
 }

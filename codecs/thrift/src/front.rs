@@ -3,7 +3,7 @@
 
 mod noted;
 
-use meltemi_frame::{Interest, Limits, Receipt, SmallBytes, Violation};
+use meltemi_frame::{Interest, Limits, ReplyContext, SmallBytes, Violation};
 
 use crate::cursor::{Cursor, Stop};
 use crate::dialect::{Dialect, Encoding, MessageType, Transport};
@@ -317,7 +317,7 @@ impl Front {
     }
 
     /// Whom to answer, if anybody is owed an answer.
-    pub(crate) fn answer(&self, bytes: &[u8]) -> Option<Box<Receipt>> {
+    pub(crate) fn answer(&self, bytes: &[u8]) -> Option<Box<ReplyContext>> {
         let known = self.kind == Some(MessageType::Call);
         known.then(|| {
             let name = match (self.inflated_method(), self.names(bytes).method) {
@@ -339,8 +339,8 @@ pub(crate) struct Names {
 
 /// What must be remembered to answer a request: in the upper half of the bits the payload's own
 /// sequence id, which may differ from the header's.
-pub(crate) fn receipt(seqid: i32, bits: u32, inner_seqid: i32, method: &[u8]) -> Receipt {
-    Receipt {
+pub(crate) fn receipt(seqid: i32, bits: u32, inner_seqid: i32, method: &[u8]) -> ReplyContext {
+    ReplyContext {
         id: Some(i64::from(seqid)),
         bits: u64::from(bits) | u64::from(inner_seqid.cast_unsigned()) << 32,
         name: SmallBytes::new(method),
@@ -348,7 +348,7 @@ pub(crate) fn receipt(seqid: i32, bits: u32, inner_seqid: i32, method: &[u8]) ->
 }
 
 /// What [`receipt`] remembered: dialect, whether there is nothing to answer, and both sequence ids.
-pub(crate) fn remembered(receipt: &Receipt) -> (Dialect, bool, i32, i32) {
+pub(crate) fn remembered(receipt: &ReplyContext) -> (Dialect, bool, i32, i32) {
     let low = receipt.bits as u32;
     let dialect = Dialect::from_bits(low);
     let seqid = receipt.id.unwrap_or_default() as i32;

@@ -55,7 +55,7 @@ impl Protocol for Thrift {
     }
 
     fn codec(&self, side: Side, limits: &Limits, session: &Session) -> Box<dyn Codec> {
-        Box::new(codec::ThriftCodec::new(side, limits, session.spoken()))
+        Box::new(codec::ThriftCodec::new(side, limits, session.dialect_id()))
     }
 
     /// A transport, a dash and an encoding (`unframed-compact`), by the values of the attributes

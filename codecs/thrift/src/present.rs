@@ -2,7 +2,7 @@
 //! which it is encoded and answered later. Attribute slots are those of [`crate::keys`].
 
 use meltemi_frame::{
-    Attributes, DecodeError, Decoded, Head, Kind, Layout, Message, Open, Receipt, Side, Span,
+    Attributes, DecodeError, Decoded, Head, Kind, Layout, Message, Open, ReplyContext, Side, Span,
     Violation,
 };
 
@@ -243,7 +243,7 @@ pub(crate) fn header_span(message: &Message<'_>) -> Option<(usize, usize)> {
 }
 
 /// What must be remembered of a request.
-pub(crate) fn receipt(request: &Message<'_>) -> Receipt {
+pub(crate) fn receipt(request: &Message<'_>) -> ReplyContext {
     let wire = request.wire();
     let name = match noted_span(request, note::NAME) {
         // As written: JSON keeps its escapes.

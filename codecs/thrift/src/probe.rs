@@ -46,7 +46,9 @@ pub(crate) fn call(
 mod tests {
     use proptest::prelude::*;
 
-    use meltemi_frame::{Interest, Kind, Limits, Protocol as _, Say, Session, Side, Status};
+    use meltemi_frame::{
+        Interest, Kind, Limits, LocalMessage, Protocol as _, Session, Side, Status,
+    };
 
     use super::*;
     use crate::Thrift;
@@ -56,7 +58,7 @@ mod tests {
         let mut client = Thrift::new().codec(Side::Client, &Limits::default(), session);
         let mut out = Output::new();
         client
-            .synthesize(Say::Probe { id, operation }, &mut out)
+            .synthesize(LocalMessage::Probe { id, operation }, &mut out)
             .unwrap();
         out.drain().to_vec()
     }
@@ -111,7 +113,7 @@ mod tests {
     fn the_answer_to_a_probe_is_read_in_its_framing() {
         let session = session_of(b"\x80\x01\0\x01\0\0\0\x01a\0\0\0\0\0");
         let mut client = Thrift::new().codec(Side::Client, &Limits::default(), &session);
-        let say = Say::Probe {
+        let say = LocalMessage::Probe {
             id: 7,
             operation: "ping",
         };
@@ -128,11 +130,12 @@ mod tests {
         let long = "x".repeat(MAX_NAME + 1);
         for operation in ["", ":", "Demo:", "__can__finagle__trace__v3__", &long] {
             let mut out = Output::new();
-            let said = codec(Side::Client).synthesize(Say::Probe { id: 0, operation }, &mut out);
+            let said =
+                codec(Side::Client).synthesize(LocalMessage::Probe { id: 0, operation }, &mut out);
             assert!(said.is_err() && out.is_empty(), "{operation}");
         }
         let mut out = Output::new();
-        let to_a_client = Say::Probe {
+        let to_a_client = LocalMessage::Probe {
             id: 0,
             operation: "ping",
         };
@@ -187,7 +190,7 @@ mod tests {
             let session = thrift.dialect(&format!("{transport}-{encoding}")).unwrap();
             let mut client = thrift.codec(Side::Client, &Limits::default(), &session);
             let mut out = Output::new();
-            let say = Say::Probe { id: id.into(), operation: &operation };
+            let say = LocalMessage::Probe { id: id.into(), operation: &operation };
             if client.synthesize(say, &mut out).is_err() {
                 prop_assert!(out.is_empty());
                 prop_assert!(operation.is_empty() || operation.find(':') == Some(operation.len() - 1));

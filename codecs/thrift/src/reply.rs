@@ -1,7 +1,7 @@
 //! What the mesh itself says to a Thrift client: a `TApplicationException` in the caller's own
 //! transport and encoding, for the method and sequence id of the call.
 
-use meltemi_frame::{Output, Reason, Receipt, Say, Unsupported};
+use meltemi_frame::{LocalMessage, Output, Reason, ReplyContext, Unsupported};
 
 use crate::cursor::Digits;
 use crate::dialect::{Encoding, MessageType};
@@ -12,16 +12,18 @@ const UNKNOWN_METHOD: i32 = 1;
 const INTERNAL_ERROR: i32 = 6;
 const PROTOCOL_ERROR: i32 = 7;
 
-pub(crate) fn say(say: Say<'_>, out: &mut Output) -> Result<(), Unsupported> {
+pub(crate) fn say(say: LocalMessage<'_>, out: &mut Output) -> Result<(), Unsupported> {
     match say {
-        Say::Failure { to, reason, text } => exception(to, exception_type(reason), text, out),
+        LocalMessage::Failure { to, reason, text } => {
+            exception(to, exception_type(reason), text, out)
+        }
         // The only request that is answered here is Finagle's upgrade: an ordinary server does not
         // know that method, and a client that is told so goes on in plain Thrift.
-        Say::Own { to } => exception(to, UNKNOWN_METHOD, "unknown method", out),
-        Say::Ping { .. } => Err(unsupported("a ping")),
-        Say::Probe { .. } => Err(unsupported("a call to a client")),
-        Say::Pong { .. } => Err(unsupported("a pong")),
-        Say::GoAway => Err(unsupported("that it is leaving")),
+        LocalMessage::CodecReply { to } => exception(to, UNKNOWN_METHOD, "unknown method", out),
+        LocalMessage::Ping { .. } => Err(unsupported("a ping")),
+        LocalMessage::Probe { .. } => Err(unsupported("a call to a client")),
+        LocalMessage::Pong { .. } => Err(unsupported("a pong")),
+        LocalMessage::GoAway => Err(unsupported("that it is leaving")),
     }
 }
 
@@ -44,7 +46,12 @@ const fn exception_type(reason: Reason) -> i32 {
     }
 }
 
-fn exception(to: &Receipt, kind: i32, text: &str, out: &mut Output) -> Result<(), Unsupported> {
+fn exception(
+    to: &ReplyContext,
+    kind: i32,
+    text: &str,
+    out: &mut Output,
+) -> Result<(), Unsupported> {
     let (dialect, one_way, seqid, inner) = front::remembered(to);
     if one_way {
         return Err(unsupported("anything about a one-way call"));

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use meltemi_controller::{Builtins, Outcome, load_str};
 use meltemi_frame::{
     Codec, Correlation, DecodeError, Decoded, Detect, EncodeError, Interest, KeySpec, Limits,
-    Message, OpenKeys, Output, Protocol, Registry, Say, Session, Sharing, Side, Spec, Unsupported,
+    LocalMessage, Message, OpenKeys, Output, Protocol, Registry, Session, Sharing, Side, Spec,
+    Unsupported,
 };
 
 pub(crate) struct Fake {
@@ -134,7 +135,7 @@ impl Codec for Mute {
         Ok(())
     }
 
-    fn synthesize(&mut self, _: Say<'_>, _: &mut Output) -> Result<(), Unsupported> {
+    fn synthesize(&mut self, _: LocalMessage<'_>, _: &mut Output) -> Result<(), Unsupported> {
         Ok(())
     }
 }

@@ -101,7 +101,10 @@ impl Template {
     pub fn parse(written: &str) -> Result<Self, TemplateError> {
         let mut pieces = many0(alt((
             value(Piece::Percent, tag("%%")),
-            map(delimited(tag("%"), is_not("%"), tag("%")), Piece::Hole),
+            map(
+                delimited(tag("%"), is_not("%"), tag("%")),
+                Piece::Placeholder,
+            ),
             map(is_not("%"), Piece::Text),
         )));
         let parsed: IResult<&str, Vec<Piece<'_>>> = pieces.parse(written);
@@ -111,7 +114,7 @@ impl Template {
         let mut parts = Vec::new();
         for piece in pieces {
             let text = match piece {
-                Piece::Hole(name) => {
+                Piece::Placeholder(name) => {
                     parts.push(hole(name)?);
                     continue;
                 }
@@ -156,7 +159,7 @@ impl Template {
 #[derive(Clone, Copy)]
 enum Piece<'t> {
     Percent,
-    Hole(&'t str),
+    Placeholder(&'t str),
     Text(&'t str),
 }
 

@@ -1,6 +1,8 @@
 //! The three verbs of a codec: decode, encode, synthesize.
 
-use crate::{DecodeError, EncodeError, Message, Output, Reason, Receipt, Session, Unsupported};
+use crate::{
+    DecodeError, EncodeError, Message, Output, Reason, ReplyContext, Session, Unsupported,
+};
 
 /// Which end of a connection the codec reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,20 +61,20 @@ pub enum Decoded<'b> {
 
 /// What the mesh itself has to say.
 #[derive(Clone, Copy, Debug)]
-pub enum Say<'a> {
+pub enum LocalMessage<'a> {
     /// To a client: this request failed.
     Failure {
         /// The request.
-        to: &'a Receipt,
+        to: &'a ReplyContext,
         /// Why.
         reason: Reason,
         /// The same for a person, in one short line.
         text: &'a str,
     },
     /// To a client: the codec's own answer to a [`Kind::Local`](crate::Kind::Local) request.
-    Own {
+    CodecReply {
         /// The request.
-        to: &'a Receipt,
+        to: &'a ReplyContext,
     },
     /// To a server: are you there?
     Ping {
@@ -90,7 +92,7 @@ pub enum Say<'a> {
     /// To either: yes, I am here.
     Pong {
         /// The ping.
-        to: &'a Receipt,
+        to: &'a ReplyContext,
     },
     /// To a client: send no more requests here; what is in flight is still answered.
     GoAway,
@@ -127,11 +129,11 @@ pub trait Codec: Send {
     ///
     /// # Errors
     /// The protocol has no words for it; `out` is as it was.
-    fn synthesize(&mut self, say: Say<'_>, out: &mut Output) -> Result<(), Unsupported>;
+    fn synthesize(&mut self, say: LocalMessage<'_>, out: &mut Output) -> Result<(), Unsupported>;
 
     /// What must be remembered of a request to answer it later.
-    fn receipt(&self, request: &Message<'_>) -> Receipt {
-        Receipt::new(request.head.id)
+    fn receipt(&self, request: &Message<'_>) -> ReplyContext {
+        ReplyContext::new(request.head.id)
     }
 
     /// Server side: whether something still ties this client to its pinned upstream connection.
@@ -143,8 +145,8 @@ pub trait Codec: Send {
     /// Server side: a request that ties the client ([`Bind::Pin`](crate::Bind::Pin)) and
     /// [follows](crate::Head::follows) would be the first on its upstream connection, and several clusters
     /// are possible. `Some`: the codec keeps it and puts it before the next request, which decides where both
-    /// belong; the router answers by [`Say::Own`] with this receipt.
-    fn defer(&mut self, request: &Message<'_>) -> Option<Receipt> {
+    /// belong; the router answers by [`LocalMessage::CodecReply`] with this receipt.
+    fn defer(&mut self, request: &Message<'_>) -> Option<ReplyContext> {
         let _ = request;
         None
     }

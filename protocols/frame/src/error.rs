@@ -1,6 +1,6 @@
 //! The two kinds of decode failure, kept apart in the type, and what an encoder refuses.
 
-use crate::Receipt;
+use crate::ReplyContext;
 
 /// What is wrong with the bytes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,11 +90,11 @@ pub enum DecodeError {
         length: usize,
         /// From a client: whom to answer; `None` for a one-way request, or when it is not known.
         ///
-        /// From a server: that this was a response, and by [`Receipt::id`] the answer to what. Its
+        /// From a server: that this was a response, and by [`ReplyContext::id`] the answer to what. Its
         /// caller is told at once. `None` when it was something else, or when that is not known:
         /// in a protocol that answers in order nothing that follows could be trusted then, and the
         /// connection ends; elsewhere the message is dropped.
-        answer: Option<Box<Receipt>>,
+        answer: Option<Box<ReplyContext>>,
     },
     /// Framing is lost: what is pending is answered, and the connection closes.
     #[error("framing lost: {violation}")]
@@ -102,7 +102,7 @@ pub enum DecodeError {
         /// What is wrong.
         violation: Violation,
         /// Whom to answer before closing, where the protocol allows to say anything.
-        answer: Option<Box<Receipt>>,
+        answer: Option<Box<ReplyContext>>,
     },
 }
 

@@ -25,7 +25,7 @@ pub enum Kind {
     /// The peer is leaving: no new requests for it, but what is in flight is still answered.
     GoAway,
     /// A request that the codec answers itself, in its turn: the router calls
-    /// [`Codec::synthesize`](crate::Codec::synthesize) with [`Say::Own`](crate::Say::Own).
+    /// [`Codec::synthesize`](crate::Codec::synthesize) with [`LocalMessage::CodecReply`](crate::LocalMessage::CodecReply).
     Local,
 }
 
@@ -63,7 +63,7 @@ pub enum Bind {
     Free,
     /// The request needs a connection for itself until its response has ended (a blocking
     /// command: whoever shared the connection would wait with it).
-    Once,
+    Dedicated,
     /// From here on both connections belong together, until the downstream codec says
     /// otherwise (`MULTI`, `SUBSCRIBE`).
     Pin,

@@ -7,6 +7,7 @@
 //! A codec author needs this crate alone (and `meltemi-testkit` to prove the work).
 
 mod attribute;
+mod bytes_eq;
 mod codec;
 mod detect;
 mod error;
@@ -18,7 +19,6 @@ mod output;
 mod protocol;
 mod reach;
 mod receipt;
-mod same;
 mod session;
 mod spec;
 
@@ -28,17 +28,17 @@ pub mod adapter;
 pub mod describe;
 
 pub use attribute::{Attributes, Entry, KeyId, Lookup, MAX_KEYS, Open, Span, Walk};
-pub use codec::{Codec, Decoded, Interest, Say, Side};
+pub use bytes_eq::bytes_eq;
+pub use codec::{Codec, Decoded, Interest, LocalMessage, Side};
 pub use detect::{Detect, Identified, identify};
 pub use error::{DecodeError, EncodeError, Unsupported, Violation};
 pub use fault::{Fault, Reason};
 pub use head::{Bind, Head, Kind, Redirect, Safety, Status};
 pub use limits::Limits;
 pub use message::{Edit, Layout, Message, OwnedMessage};
-pub use output::{Hole, Output};
+pub use output::{Output, Placeholder};
 pub use protocol::{Protocol, Registry};
 pub use reach::{Mark, Reach};
-pub use receipt::{Receipt, SmallBytes};
-pub use same::same;
+pub use receipt::{ReplyContext, SmallBytes};
 pub use session::Session;
 pub use spec::{Correlation, KeySpec, OpenKeys, Sharing, Spec, System, ValueSet};

@@ -11,7 +11,7 @@ const PART: usize = 512 << 10;
 /// A place for bytes that are known only after what follows them (a length).
 #[derive(Debug)]
 #[must_use = "a hole that is not filled goes out as zeros"]
-pub struct Hole {
+pub struct Placeholder {
     at: usize,
     length: usize,
 }
@@ -62,19 +62,19 @@ impl Output {
     }
 
     /// Leaves room for `length` bytes, to be filled by [`Output::fill`].
-    pub fn hole(&mut self, length: usize) -> Hole {
+    pub fn hole(&mut self, length: usize) -> Placeholder {
         let at = self.tail.len();
         self.tail.resize(at + length, 0);
-        Hole { at, length }
+        Placeholder { at, length }
     }
 
     /// How many bytes were put since `hole` was left, the hole itself not counted.
-    pub fn since(&self, hole: &Hole) -> usize {
+    pub fn since(&self, hole: &Placeholder) -> usize {
         self.tail.len().saturating_sub(hole.at + hole.length)
     }
 
     /// Fills a hole. Bytes past its length are left out.
-    pub fn fill(&mut self, hole: Hole, bytes: &[u8]) {
+    pub fn fill(&mut self, hole: Placeholder, bytes: &[u8]) {
         if let Some(place) = self.tail.get_mut(hole.at..hole.at + hole.length) {
             for (to, from) in place.iter_mut().zip(bytes) {
                 *to = *from;

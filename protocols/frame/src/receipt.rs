@@ -3,7 +3,7 @@
 /// What a codec remembers of a request so that it can answer it later: the id, some bits, and at
 /// most one name. Names of up to 38 bytes are kept inline, so that the common case does not allocate.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Receipt {
+pub struct ReplyContext {
     /// The correlation id as the caller wrote it.
     pub id: Option<i64>,
     /// The codec's own notes.
@@ -12,7 +12,7 @@ pub struct Receipt {
     pub name: SmallBytes,
 }
 
-impl Receipt {
+impl ReplyContext {
     /// A receipt with an id alone.
     pub fn new(id: Option<i64>) -> Self {
         Self {

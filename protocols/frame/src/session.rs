@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
-use crate::same;
+use crate::bytes_eq;
 
 /// The state of a connection that can be replayed on another one (`HELLO 3`, `AUTH`, `SELECT 5`).
 ///
@@ -28,7 +28,7 @@ impl PartialEq for Inner {
         let numbers = |one: &Self| (one.key, one.replies, one.dialect);
         numbers(self) == numbers(other)
             && self.optional == other.optional
-            && same(&self.preamble, &other.preamble)
+            && bytes_eq(&self.preamble, &other.preamble)
     }
 }
 
@@ -92,7 +92,7 @@ impl Session {
 
     /// What a connection is after `login`, and then this.
     #[must_use]
-    pub fn behind(&self, login: &Self) -> Self {
+    pub fn after(&self, login: &Self) -> Self {
         match (&login.0, &self.0) {
             (None, _) => self.clone(),
             (_, None) => login.clone(),
@@ -131,7 +131,7 @@ impl Session {
     }
 
     /// The dialect that is spoken; 0: no particular one.
-    pub fn spoken(&self) -> u32 {
+    pub fn dialect_id(&self) -> u32 {
         self.0.as_ref().map_or(0, |inner| inner.dialect)
     }
 
@@ -170,11 +170,11 @@ mod tests {
     fn a_login_comes_before_what_a_client_says() {
         let login = Session::new(b"AUTH x\r\n".to_vec(), 1);
         let client = Session::new(b"SELECT 1\r\n".to_vec(), 1);
-        let both = client.behind(&login);
+        let both = client.after(&login);
         assert_eq!(both.preamble(), b"AUTH x\r\nSELECT 1\r\n");
         assert_eq!(both.replies(), 2);
         let plain = Session::default();
-        assert!(plain.behind(&login).same(&login) && client.behind(&plain).same(&client));
+        assert!(plain.after(&login).same(&login) && client.after(&plain).same(&client));
     }
 
     #[test]
@@ -183,7 +183,7 @@ mod tests {
         let strict = Session::new(b"SELECT 1\r\nNAME x\r\n".to_vec(), 2);
         let client = strict.clone().with_optional(vec![1]);
         assert!(!client.may_fail(0) && client.may_fail(1) && !client.may_fail(2));
-        let both = client.behind(&login);
+        let both = client.after(&login);
         assert!(!both.may_fail(0) && !both.may_fail(1) && both.may_fail(2));
         assert!(!client.same(&strict) && strict.clone().with_optional(Vec::new()).same(&strict));
         assert!(Session::default().with_optional(vec![0]).is_plain());
@@ -195,8 +195,8 @@ mod tests {
         assert!(one.same(&Session::dialect(1)) && !one.same(&two));
         assert!(!one.same(&Session::default()) && one.preamble().is_empty());
         assert!(Session::dialect(0).is_plain());
-        assert_eq!((two.spoken(), Session::default().spoken()), (2, 0));
+        assert_eq!((two.dialect_id(), Session::default().dialect_id()), (2, 0));
         let login = Session::new(b"AUTH x\r\n".to_vec(), 1);
-        assert!(!one.behind(&login).same(&two.behind(&login)));
+        assert!(!one.after(&login).same(&two.after(&login)));
     }
 }

@@ -14,7 +14,8 @@ use meltemi_frame::{Fault, Reason, Status};
 
 use crate::fixture::{Seen, config, exact, message, route, served, target, test};
 use crate::{
-    Access, Ask, Balancer, Fifo, Fitness, LimitStore, Member, Order, Peer, Pending, Table,
+    Access, Balancer, Fifo, HealthStatus, Host, LimitStore, Order, Peer, Pending, PickRequest,
+    Table,
 };
 
 const ROUNDS: u64 = 100;
@@ -209,8 +210,8 @@ fn picking_an_endpoint_allocates_nothing() {
                 cluster.panic = Share::percent(50.0);
                 cluster.localities.shares = vec![(near.clone(), 3), (any.clone(), 1)];
             }
-            let members: Vec<Member<'_>> = (1..=8)
-                .map(|at| Member {
+            let members: Vec<Host<'_>> = (1..=8)
+                .map(|at| Host {
                     weight: at % 4 + 1,
                     key: at.into(),
                     priority: u32::from(layered && at > 4),
@@ -221,19 +222,19 @@ fn picking_an_endpoint_allocates_nothing() {
             steady(|round| {
                 let mut random = || round.wrapping_mul(0x9e37_79b9_7f4a_7c15);
                 let fitness = |at: usize| match at as u64 {
-                    at if at == round % 4 => Fitness::Unfit,
-                    at if at == round % 3 => Fitness::Doubtful,
-                    _ => Fitness::Fit,
+                    at if at == round % 4 => HealthStatus::Unhealthy,
+                    at if at == round % 3 => HealthStatus::Degraded,
+                    _ => HealthStatus::Healthy,
                 };
                 let seen = Seen {
                     fitness: &fitness,
                     load: &|_| 1,
                 };
-                let ask = Ask {
+                let ask = PickRequest {
                     hash: Some(round << 57),
                     now_us: round * 10_000,
                     tried: (round % 2 == 0).then_some(&|at| at == 2),
-                    ..Ask::default()
+                    ..PickRequest::default()
                 };
                 assert!(balancer.pick(&ask, &mut random, &seen).is_some());
             });

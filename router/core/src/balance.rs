@@ -13,8 +13,8 @@ mod warming;
 
 use meltemi_config::{Cluster, Locality};
 
-use crate::Fitness;
-use group::Group;
+use crate::HealthStatus;
+use group::HostGroup;
 use layers::Layers;
 use warming::Warming;
 
@@ -49,13 +49,13 @@ pub struct Balancer {
 #[derive(Clone, Debug)]
 enum Shape {
     /// One priority, no shares of localities, no panic: nothing has to be counted.
-    Flat(Group),
+    Flat(HostGroup),
     Layered(Box<Layers>),
 }
 
 /// An endpoint, for [`Balancer::new`].
 #[derive(Clone, Copy, Debug)]
-pub struct Member<'a> {
+pub struct Host<'a> {
     /// Its share, relative to the others of its priority and locality. Zero: it is never picked.
     pub weight: u32,
     /// What hashing balancers know it by, wherever it stands in the list:
@@ -70,7 +70,7 @@ pub struct Member<'a> {
 /// What a balancer asks about endpoints, by their positions.
 pub trait Endpoints {
     /// Whether it may be used now.
-    fn fitness(&self, at: usize) -> Fitness;
+    fn fitness(&self, at: usize) -> HealthStatus;
 
     /// Its requests in flight.
     fn load(&self, at: usize) -> u32;
@@ -84,7 +84,7 @@ pub trait Endpoints {
 
 /// A request that needs an endpoint.
 #[derive(Clone, Copy, Default)]
-pub struct Ask<'a> {
+pub struct PickRequest<'a> {
     /// [`CompiledRoute::hash`](crate::CompiledRoute::hash). Hashing balancers pick at random without
     /// one, and walk on from an endpoint that cannot be used to the next in their table; the others
     /// ignore it.
@@ -92,7 +92,7 @@ pub struct Ask<'a> {
     /// The time, on the clock of [`Endpoints::since_us`].
     pub now_us: u64,
     /// Any number that changes when an endpoint becomes fit or unfit, such as
-    /// [`Fleet::epoch`](crate::Fleet::epoch). Fit endpoints are counted when it changes, and after 100 ms
+    /// [`ClusterHealth::epoch`](crate::ClusterHealth::epoch). Fit endpoints are counted when it changes, and after 100 ms
     /// at the latest.
     pub epoch: u64,
     /// Endpoints that a retry has tried already; `None`: it is the first attempt.
@@ -101,22 +101,22 @@ pub struct Ask<'a> {
 
 /// The endpoint for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Choice {
+pub struct Pick {
     /// Its position.
     pub at: usize,
     /// It is not fit, and used because too few are. Such a request needs no
-    /// [`Vitals::admit`](crate::Vitals::admit).
+    /// [`EndpointHealth::admit`](crate::EndpointHealth::admit).
     pub panic: bool,
 }
 
 impl Balancer {
     /// A balancer of these endpoints of a cluster, which need not be those of its definition (a name
     /// may have many addresses).
-    pub fn new(cluster: &Cluster, members: &[Member<'_>]) -> Self {
+    pub fn new(cluster: &Cluster, members: &[Host<'_>]) -> Self {
         let layers = Layers::new(cluster, members);
         Self {
             shape: layers.map_or_else(
-                || Shape::Flat(Group::whole(cluster, members)),
+                || Shape::Flat(HostGroup::whole(cluster, members)),
                 |layers| Shape::Layered(Box::new(layers)),
             ),
             warming: cluster.warmup.as_ref().map(Warming::new),
@@ -136,10 +136,10 @@ impl Balancer {
     /// endpoint has a share, or all that have one are known to be unfit.
     pub fn pick<E: Endpoints>(
         &mut self,
-        ask: &Ask<'_>,
+        ask: &PickRequest<'_>,
         random: &mut dyn FnMut() -> u64,
         endpoints: &E,
-    ) -> Option<Choice> {
+    ) -> Option<Pick> {
         if let Some(warming) = &mut self.warming
             && warming.is_due(ask)
         {
@@ -150,13 +150,13 @@ impl Balancer {
             warming.applied(ask, some);
         }
         let load = |at| endpoints.load(at);
-        let fit = |at| endpoints.fitness(at) == Fitness::Fit;
+        let fit = |at| endpoints.fitness(at) == HealthStatus::Healthy;
         // Nearly always this is all.
         if let Shape::Flat(group) = &mut self.shape
             && ask.tried.is_none()
             && let Some(at) = group.pick(ask.hash, random, &load, &fit)
         {
-            return Some(Choice { at, panic: false });
+            return Some(Pick { at, panic: false });
         }
         self.by_preference(ask, random, endpoints)
     }
@@ -164,22 +164,22 @@ impl Balancer {
     #[inline(never)]
     fn by_preference<E: Endpoints>(
         &mut self,
-        ask: &Ask<'_>,
+        ask: &PickRequest<'_>,
         random: &mut dyn FnMut() -> u64,
         endpoints: &E,
-    ) -> Option<Choice> {
+    ) -> Option<Pick> {
         if let Shape::Layered(layers) = &mut self.shape {
             layers.count(ask, &|at| endpoints.fitness(at));
         }
         let load = |at| endpoints.load(at);
-        let fit = |at| endpoints.fitness(at) == Fitness::Fit;
-        let doubtful = |at| endpoints.fitness(at) == Fitness::Doubtful;
+        let fit = |at| endpoints.fitness(at) == HealthStatus::Healthy;
+        let doubtful = |at| endpoints.fitness(at) == HealthStatus::Degraded;
         let any = |_| true;
         let mut among = |usable: &dyn Fn(usize) -> bool, in_panic: &dyn Fn(usize) -> bool| {
             match &mut self.shape {
                 Shape::Flat(group) => {
                     let at = group.pick(ask.hash, random, &load, usable)?;
-                    Some(Choice { at, panic: false })
+                    Some(Pick { at, panic: false })
                 }
                 Shape::Layered(layers) => layers.pick(ask.hash, random, &load, usable, in_panic),
             }
@@ -197,10 +197,10 @@ impl Balancer {
         let usable = || {
             matches!(
                 endpoints.fitness(choice.at),
-                Fitness::Fit | Fitness::Doubtful
+                HealthStatus::Healthy | HealthStatus::Degraded
             )
         };
-        Some(Choice {
+        Some(Pick {
             panic: choice.panic && !usable(),
             ..choice
         })

@@ -9,11 +9,11 @@ use meltemi_config::{
 };
 use meltemi_frame::{
     Attributes, Codec, Correlation, DecodeError, Decoded, Detect, EncodeError, Head, Interest,
-    KeySpec, Kind, Limits, Lookup, Message, Open, OpenKeys, Output, Protocol, Reason, Say, Session,
-    Side, Spec, Unsupported, Violation,
+    KeySpec, Kind, Limits, LocalMessage, Lookup, Message, Open, OpenKeys, Output, Protocol, Reason,
+    Session, Side, Spec, Unsupported, Violation,
 };
 
-use crate::{Endpoints, Fitness};
+use crate::{Endpoints, HealthStatus};
 
 pub(crate) fn spec() -> Spec {
     Spec::new("test", "method", Correlation::Id { bits: 32 })
@@ -47,7 +47,7 @@ impl Codec for Mute {
         Ok(())
     }
 
-    fn synthesize(&mut self, _: Say<'_>, _: &mut Output) -> Result<(), Unsupported> {
+    fn synthesize(&mut self, _: LocalMessage<'_>, _: &mut Output) -> Result<(), Unsupported> {
         Ok(())
     }
 }
@@ -154,12 +154,12 @@ pub(crate) fn numbers(mut state: u64) -> impl FnMut() -> u64 {
 
 /// Endpoints as a balancer sees them.
 pub(crate) struct Seen<'a> {
-    pub(crate) fitness: &'a dyn Fn(usize) -> Fitness,
+    pub(crate) fitness: &'a dyn Fn(usize) -> HealthStatus,
     pub(crate) load: &'a dyn Fn(usize) -> u32,
 }
 
 impl Endpoints for Seen<'_> {
-    fn fitness(&self, at: usize) -> Fitness {
+    fn fitness(&self, at: usize) -> HealthStatus {
         (self.fitness)(at)
     }
 

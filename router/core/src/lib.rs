@@ -7,8 +7,8 @@
 mod balance;
 mod explain;
 mod fifo;
-mod fitness;
 mod hash;
+mod health;
 mod matching;
 mod mutation;
 mod order;
@@ -18,21 +18,21 @@ mod rules;
 mod step;
 mod table;
 
-pub use balance::{Ask, Balancer, Choice, Endpoints, Member};
+pub use balance::{Balancer, Endpoints, Host, Pick, PickRequest};
 pub use explain::{
     AccessGiven, Asked, Decision, EndpointShare, FailedTest, FaultShare, LimitAsked, MirrorShare,
     Plan, RetryPlan, ServiceAsked, TargetShare, Verdict,
 };
 pub use fifo::{Fifo, Turn};
-pub use fitness::{Fitness, Fleet, Health, Vitals};
 pub use hash::stable_hash;
+pub use health::{ClusterHealth, EndpointHealth, Health, HealthStatus};
 pub use mutation::{Changes, Facts};
 pub use order::Order;
 pub use outlier::{Admission, Cause, Ejection, Outcome, Outliers, Record};
 pub use pending::{Pending, Reply};
 pub use rules::{
-    Access, Authorizer, Budget, Drawn, Extras, Faults, GlobalLimiter, Guards, LimitStore,
-    LocalLimiter, MirrorTarget, Mirrors, Peer, Policies, RetryRule, Rules,
+    Access, Authorizer, Budget, Faults, GlobalLimiter, Guards, LimitStore, LocalLimiter,
+    MirrorTarget, Mirrors, OptionalRules, Peer, Policies, RetryRule, Rules, SampledFaults,
 };
 pub use step::Step;
 pub use table::{CompiledRoute, Table};

@@ -30,12 +30,12 @@ enum Compiled {
     Made {
         name: Box<str>,
         adds: bool,
-        value: Box<[Hole]>,
+        value: Box<[Placeholder]>,
     },
 }
 
 #[derive(Clone, Debug)]
-enum Hole {
+enum Placeholder {
     Text(Box<[u8]>),
     Attribute(Lookup),
     Fact(Variable),
@@ -99,30 +99,30 @@ fn depth(name: &str, spec: &Spec) -> Interest {
     }
 }
 
-fn holes(value: &Template, spec: &Spec, interest: &mut Interest) -> Box<[Hole]> {
+fn holes(value: &Template, spec: &Spec, interest: &mut Interest) -> Box<[Placeholder]> {
     let hole = |part: &Part| match part {
-        Part::Text(text) => Some(Hole::Text(text.as_bytes().into())),
-        Part::Variable(variable) => Some(Hole::Fact(*variable)),
+        Part::Text(text) => Some(Placeholder::Text(text.as_bytes().into())),
+        Part::Variable(variable) => Some(Placeholder::Fact(*variable)),
         // The configuration is checked: one that the protocol does not have does not occur.
         Part::Attribute(name) => spec.lookup(name).map(|(lookup, depth)| {
             *interest = (*interest).max(depth);
-            Hole::Attribute(lookup)
+            Placeholder::Attribute(lookup)
         }),
     };
     value.parts().iter().filter_map(hole).collect()
 }
 
-fn fill(value: &[Hole], message: &Message<'_>, facts: &Facts<'_>) -> Box<[u8]> {
+fn fill(value: &[Placeholder], message: &Message<'_>, facts: &Facts<'_>) -> Box<[u8]> {
     let mut made = Vec::new();
     for hole in value {
         match hole {
-            Hole::Text(text) => made.extend_from_slice(text),
-            Hole::Attribute(lookup) => {
+            Placeholder::Text(text) => made.extend_from_slice(text),
+            Placeholder::Attribute(lookup) => {
                 if let Some(value) = message.attribute(lookup) {
                     made.extend_from_slice(&value);
                 }
             }
-            Hole::Fact(variable) => made.extend_from_slice(facts.told(*variable).as_bytes()),
+            Placeholder::Fact(variable) => made.extend_from_slice(facts.told(*variable).as_bytes()),
         }
     }
     made.into()

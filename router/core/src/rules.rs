@@ -24,7 +24,7 @@ use meltemi_frame::{Interest, Spec};
 
 use crate::balance::below;
 pub use authorization::{Access, Authorizer};
-pub use fault::{Drawn, Faults};
+pub use fault::{Faults, SampledFaults};
 pub use global::GlobalLimiter;
 pub use guard::Guards;
 pub use limit::{LimitStore, LocalLimiter};
@@ -81,12 +81,12 @@ impl Policies {
 pub struct Rules {
     /// What is done about requests that failed.
     pub retry: RetryRule,
-    extras: Option<Box<Extras>>,
+    extras: Option<Box<OptionalRules>>,
 }
 
 /// The rules that few routes have.
 #[derive(Clone, Debug)]
-pub struct Extras {
+pub struct OptionalRules {
     /// What is asked, after the policies of the listener.
     pub policies: Option<Policies>,
     /// Faults that are injected; `None`: none.
@@ -110,7 +110,7 @@ impl Rules {
         let guards = Guards::compile(route, scope);
         let any = policies.is_some() || faults.is_some() || mirrors.is_some() || guards.is_some();
         let extras = || {
-            Box::new(Extras {
+            Box::new(OptionalRules {
                 policies,
                 faults,
                 mirrors,
@@ -124,7 +124,7 @@ impl Rules {
     }
 
     /// The rules that few routes have; `None`: this one has none of them.
-    pub fn extras(&self) -> Option<&Extras> {
+    pub fn extras(&self) -> Option<&OptionalRules> {
         self.extras.as_deref()
     }
 

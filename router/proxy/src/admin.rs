@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use crate::proxy::acceptor::Lane;
+use crate::proxy::acceptor::WorkerHandle;
 use crate::proxy::{Proxy, gather_clusters};
 use crate::telemetry::stats::Stats;
 
@@ -24,7 +24,7 @@ use crate::telemetry::stats::Stats;
 #[derive(Clone)]
 pub struct Admin {
     stats: Stats,
-    lanes: Vec<Lane>,
+    lanes: Vec<WorkerHandle>,
     state: Arc<RwLock<State>>,
     options: Arc<AdminOptions>,
 }

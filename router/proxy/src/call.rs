@@ -4,13 +4,13 @@ mod caller;
 pub(crate) mod comparison;
 pub(crate) mod delayed;
 pub(crate) mod gathering;
-pub(crate) mod kept;
+pub(crate) mod retry_state;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use meltemi_frame::{Fault, Kind, Mark, Message, Reason, Receipt};
+use meltemi_frame::{Fault, Kind, Mark, Message, Reason, ReplyContext};
 use meltemi_router_core::Outcome;
 
 use crate::cluster::endpoint::InFlight;
@@ -22,15 +22,12 @@ use crate::telemetry::spans::{Active, Finished};
 use crate::telemetry::stats::operation;
 use comparison::Comparison;
 use gathering::Part;
-use kept::Kept;
+use retry_state::RetryState;
 
 pub(crate) use caller::Caller;
 
 /// A request in flight, or about to be. Boxed, as it is handed on often and large; boxes are used again.
-pub(crate) type Call = Box<Ticket>;
-
-/// What is known of a request in flight.
-pub(crate) struct Ticket {
+pub(crate) struct Call {
     pub(crate) who: Who,
     /// The correlation id as the caller wrote it.
     pub(crate) id: Option<i64>,
@@ -76,18 +73,18 @@ pub(crate) struct OneWay {
     pub(crate) down: Rc<Downstream>,
     pub(crate) served: Rc<ServedView>,
     pub(crate) route: usize,
-    pub(crate) track: Track,
+    pub(crate) track: RequestTelemetry,
 }
 
 /// Boxes of requests that have ended, for those to come: in the steady state none is allocated.
 #[derive(Default)]
-pub(crate) struct Pool(RefCell<Vec<Call>>);
+pub(crate) struct Pool(RefCell<Vec<Box<Call>>>);
 
 /// Boxes that are kept.
 const KEPT: usize = 1024;
 
 impl Pool {
-    pub(crate) fn call(&self, who: Who, id: Option<i64>) -> Call {
+    pub(crate) fn call(&self, who: Who, id: Option<i64>) -> Box<Call> {
         match self.0.borrow_mut().pop() {
             Some(mut call) => {
                 // One by one, as there is nothing in it that has to be dropped.
@@ -100,11 +97,11 @@ impl Pool {
                 call.place = Place::default();
                 call
             }
-            None => Box::new(Ticket::new(who, id)),
+            None => Box::new(Call::new(who, id)),
         }
     }
 
-    fn put(&self, call: Call) {
+    fn put(&self, call: Box<Call>) {
         let mut kept = self.0.borrow_mut();
         if kept.len() < KEPT {
             kept.push(call);
@@ -117,7 +114,7 @@ impl Pool {
     }
 }
 
-impl Ticket {
+impl Call {
     pub(crate) const fn new(who: Who, id: Option<i64>) -> Self {
         Self {
             who,
@@ -135,7 +132,7 @@ impl Ticket {
     }
 
     /// The proxy's own heartbeat.
-    pub(crate) fn keepalive() -> Call {
+    pub(crate) fn keepalive() -> Box<Call> {
         Box::new(Self::new(Who::Proxy, None))
     }
 
@@ -168,7 +165,7 @@ impl Ticket {
         if let Some(caller) = self.caller_mut()
             && caller.kept.is_none()
         {
-            caller.kept = Some(Box::new(Kept::unsent(message.to_owned_message())));
+            caller.kept = Some(Box::new(RetryState::unsent(message.to_owned_message())));
         }
     }
 
@@ -182,7 +179,7 @@ impl Ticket {
     }
 
     /// What is told of the request when it ends.
-    pub(crate) const fn track_mut(&mut self) -> Option<&mut Track> {
+    pub(crate) const fn telemetry_mut(&mut self) -> Option<&mut RequestTelemetry> {
         match &mut self.who {
             Who::Caller(caller) => Some(&mut caller.track),
             Who::OneWay(one_way) => Some(&mut one_way.track),
@@ -270,7 +267,7 @@ impl Ticket {
     }
 
     /// The codec answers it, and sends it with the next.
-    pub(crate) fn deferred(mut self: Box<Self>, worker: &WorkerContext, receipt: &Receipt) {
+    pub(crate) fn deferred(mut self: Box<Self>, worker: &WorkerContext, receipt: &ReplyContext) {
         if let Who::Caller(caller) = &mut self.who {
             let Caller { track, served, .. } = caller;
             track.end(worker, served, 0, "ok", None, "");
@@ -288,23 +285,23 @@ impl Ticket {
 }
 
 /// What to tell of a request when it ends.
-pub(crate) struct Track {
+pub(crate) struct RequestTelemetry {
     /// When it was read, in microseconds of the worker's clock.
     pub(crate) started_us: u64,
     /// The place of its operation's counters.
     pub(crate) operation: usize,
     /// What only some want to know.
-    pub(crate) told: Option<Box<Told>>,
+    pub(crate) told: Option<Box<RequestLog>>,
 }
 
 /// What is told of a request to the access log and to its trace.
-pub(crate) struct Told {
+pub(crate) struct RequestLog {
     pub(crate) entry: Entry,
     /// Its span, if traces are exported.
     pub(crate) span: Option<Box<Active>>,
 }
 
-impl Track {
+impl RequestTelemetry {
     /// The request has ended.
     pub(crate) fn end(
         &mut self,
@@ -339,7 +336,7 @@ impl Track {
     }
 
     /// The request goes out to an endpoint.
-    pub(crate) fn goes_to(&mut self, endpoint: SocketAddr, worker: &WorkerContext) {
+    pub(crate) fn on_attempt(&mut self, endpoint: SocketAddr, worker: &WorkerContext) {
         self.note(|entry| {
             entry.add_endpoint(endpoint);
             entry.sent_us = worker.now_us();
@@ -347,7 +344,7 @@ impl Track {
     }
 
     /// The front of the response is there.
-    pub(crate) fn hears(&mut self, worker: &WorkerContext) {
+    pub(crate) fn on_response_start(&mut self, worker: &WorkerContext) {
         self.note(|entry| {
             let since = worker.now_us().saturating_sub(entry.sent_us);
             entry.upstream_duration_us = Some(since);
@@ -362,7 +359,7 @@ impl Track {
     }
 }
 
-impl Told {
+impl RequestLog {
     fn end(self, worker: &WorkerContext, fault: Option<Fault>) {
         let Self { entry, span } = self;
         if let Some(span) = span {

@@ -2,10 +2,10 @@
 
 pub(crate) mod counters;
 pub(crate) mod endpoint;
-pub(crate) mod fitness;
 mod marks;
 mod pick;
 mod queue;
+pub(crate) mod registry;
 pub(crate) mod resolver;
 
 use std::cell::{Cell, RefCell};
@@ -16,15 +16,15 @@ use std::sync::Arc;
 
 use meltemi_config::{Address, Cluster, Endpoint};
 use meltemi_frame::{Interest, Protocol, Session, Sharing};
-use meltemi_router_core::{Admission, Balancer, Fleet, Outcome, Vitals};
+use meltemi_router_core::{Admission, Balancer, ClusterHealth, EndpointHealth, Outcome};
 use tokio::task::AbortHandle;
 
 use crate::cluster::counters::Counters;
 use crate::cluster::endpoint::EndpointState;
-use crate::cluster::fitness::CompiledCluster;
+use crate::cluster::registry::CompiledCluster;
 use crate::context::WorkerContext;
 use crate::context::clock::Clock;
-use crate::telemetry::stats::{Group, cluster};
+use crate::telemetry::stats::{MetricSet, cluster};
 use crate::upstream::Upstream;
 use crate::upstream::connector::Connector;
 
@@ -39,9 +39,9 @@ pub(crate) struct ClusterState {
     plural: Cell<bool>,
     pub(crate) counters: Arc<Counters>,
     /// What all workers know of its endpoints, where that is watched.
-    fleet: RefCell<Option<Arc<Fleet>>>,
+    fleet: RefCell<Option<Arc<ClusterHealth>>>,
     waiting: RefCell<VecDeque<Waiting>>,
-    pub(crate) group: Arc<Group>,
+    pub(crate) group: Arc<MetricSet>,
     resolver: RefCell<Option<AbortHandle>>,
     clock: Clock,
     pub(crate) connector: Rc<Connector>,
@@ -75,7 +75,7 @@ impl ClusterState {
         worker: &WorkerContext,
         connector: &Rc<Connector>,
         compiled: &CompiledCluster,
-        group: Arc<Group>,
+        group: Arc<MetricSet>,
     ) -> Rc<Self> {
         let config = &compiled.config;
         let state = Rc::new(Self {
@@ -122,13 +122,13 @@ impl ClusterState {
     }
 
     /// What all workers know of an endpoint.
-    fn join(&self, address: SocketAddr) -> Option<Arc<Vitals>> {
+    fn join(&self, address: SocketAddr) -> Option<Arc<EndpointHealth>> {
         let fleet = self.fleet.borrow();
         Some(fleet.as_ref()?.join(address, self.clock.now_us()))
     }
 
     /// What all workers know of its endpoints, where that is watched.
-    pub(crate) fn fleet(&self) -> Option<Arc<Fleet>> {
+    pub(crate) fn fleet(&self) -> Option<Arc<ClusterHealth>> {
         self.fleet.borrow().clone()
     }
 
@@ -145,7 +145,7 @@ impl ClusterState {
         let vitals = endpoint.vitals.borrow();
         let Some(vitals) = &*vitals else { return };
         if let Some(ejection) = fleet.report(vitals, admission, outcome, now_us) {
-            crate::cluster::fitness::tell_ejection(&self.group, endpoint.address, &ejection);
+            crate::cluster::registry::tell_ejection(&self.group, endpoint.address, &ejection);
         }
     }
 

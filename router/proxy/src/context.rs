@@ -1,9 +1,9 @@
 //! What every part of a worker may use: time, random numbers, buffers, counters and logs. It knows no
 //! connection, no cluster and no request.
 
-pub(crate) mod beat;
 pub(crate) mod clock;
 pub(crate) mod memory;
+pub(crate) mod ticker;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -15,13 +15,13 @@ use meltemi_frame::{Fault, Limits};
 use crate::ratelimit::RateLimits;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::spans::Tracer;
-use crate::telemetry::stats::{FAULTS, Group, Stats, faults};
-use crate::transport::io::ReadBuffer;
+use crate::telemetry::stats::{FAULTS, MetricSet, Stats, faults};
+use crate::transport::buffers::ReadBuffer;
 use crate::transport::stream::Wrap;
 
-use beat::Beat;
 use clock::Clock;
 use memory::{Memory, Relief};
+use ticker::Ticker;
 
 /// What a process gives each of its workers.
 pub(crate) struct Services {
@@ -30,7 +30,7 @@ pub(crate) struct Services {
     /// Traces requests, if traces are exported.
     pub(crate) tracer: Option<Arc<Tracer>>,
     pub(crate) rate_limits: Arc<RateLimits>,
-    pub(crate) beat: Arc<Beat>,
+    pub(crate) ticker: Arc<Ticker>,
     pub(crate) clock: Clock,
     /// The memory for bytes that wait, of the process.
     pub(crate) memory: Arc<Memory>,
@@ -47,7 +47,7 @@ pub(crate) struct WorkerContext {
     now_us: Cell<u64>,
     random: RefCell<fastrand::Rng>,
     codec_limits: Cell<Limits>,
-    faults: RefCell<HashMap<(String, Fault), Arc<Group>>>,
+    faults: RefCell<HashMap<(String, Fault), Arc<MetricSet>>>,
 }
 
 impl WorkerContext {
@@ -95,7 +95,7 @@ impl WorkerContext {
 
     /// The sweep must run soon: a request has a deadline.
     pub(crate) fn something_pending(&self) {
-        self.services.beat.set_pending();
+        self.services.ticker.set_pending();
     }
 
     /// The limits of upstream codecs: the largest of all listeners, as one connection may serve several.

@@ -2,10 +2,10 @@
 //! and copies. What happens before, and when it fails, is told elsewhere (`request`, `retry`).
 
 pub(crate) mod authorize;
-pub(crate) mod everywhere;
+pub(crate) mod broadcast;
+pub(crate) mod delayed;
 mod marks;
 pub(crate) mod mirror;
-pub(crate) mod parked;
 pub(crate) mod retry;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,20 +13,20 @@ use std::sync::Arc;
 use meltemi_frame::{Bind, Fault, Message, Reach};
 use meltemi_router_core::{Admission, CompiledRoute};
 
-use crate::call::delayed::Hold;
-use crate::call::kept::Kept;
+use crate::call::delayed::Reservation;
+use crate::call::retry_state::RetryState;
 use crate::call::{Call, Who};
 use crate::cluster::endpoint::{EndpointState, InFlight};
 use crate::cluster::{Acquired, ClusterState, Need, Waiting};
 use crate::config::view::ServedView;
 use crate::context::WorkerContext;
 use crate::dispatch::authorize::{Refusal, authorize};
-use crate::downstream::{Downstream, Trip, Way};
+use crate::downstream::{Downstream, Placement, PlacementRequest};
 use crate::telemetry::stats::cluster;
 use crate::upstream::Upstream;
 
 /// A request on its way to a cluster.
-pub(crate) struct Errand<'a> {
+pub(crate) struct Dispatch<'a> {
     pub(crate) worker: &'a Rc<WorkerContext>,
     /// Whose request it is, or a copy of whose.
     pub(crate) down: &'a Rc<Downstream>,
@@ -42,7 +42,7 @@ pub(crate) enum Sent {
     /// It waits for a connection.
     Waits,
     /// It may not be sent before what its client has under way has been answered.
-    Later(Call),
+    Later(Box<Call>),
     /// It has ended already.
     Ended,
 }
@@ -64,9 +64,9 @@ enum Tie {
     None { fresh: bool },
 }
 
-impl Errand<'_> {
+impl Dispatch<'_> {
     /// Sends a request.
-    pub(crate) fn run(&self, message: &mut Message<'_>, mut call: Call) -> Sent {
+    pub(crate) fn run(&self, message: &mut Message<'_>, mut call: Box<Call>) -> Sent {
         let head = message.head;
         let worker = self.worker;
         let copy = call.is_copy();
@@ -83,7 +83,7 @@ impl Errand<'_> {
             protocol: &self.served.protocol,
             session: &session,
             exclusive: head.bind != Bind::Free || !head.end,
-            apart: !copy && self.served.in_order && self.down.watch.is_apart(worker.now_us()),
+            apart: !copy && self.served.in_order && self.down.activity.is_apart(worker.now_us()),
             interest: self.served.table.response_interest(),
             place: self.down.number,
             packed: !copy,
@@ -101,7 +101,7 @@ impl Errand<'_> {
             Err((fault, text)) => {
                 call.refuse(worker, fault, &text);
                 if !copy {
-                    self.down.spoil(&head);
+                    self.down.abort_transaction(&head);
                 }
                 return Sent::Ended;
             }
@@ -159,7 +159,7 @@ impl Errand<'_> {
             Acquired::Busy => {
                 let message = message.to_owned_message();
                 let waiting = Waiting {
-                    hold: Hold::of(&message, &call, true),
+                    hold: Reservation::of(&message, &call, true),
                     message,
                     protocol: Arc::clone(&self.served.protocol),
                     session: session.clone(),
@@ -173,7 +173,7 @@ impl Errand<'_> {
             }
         };
         if !copy && (self.served.in_order || !upstream.is_exclusive()) {
-            self.down.goes_by(&upstream, head.kind, fresh);
+            self.down.record_use(&upstream, head.kind, fresh);
         }
         if owned {
             self.down.own(&upstream);
@@ -188,7 +188,7 @@ impl Errand<'_> {
     fn goal(
         &self,
         message: &Message<'_>,
-        call: &Call,
+        call: &Box<Call>,
         need: &Need<'_>,
     ) -> Result<Option<Goal>, (Fault, String)> {
         let copy = call.is_copy();
@@ -212,7 +212,7 @@ impl Errand<'_> {
                 tie: Tie::Pinned(upstream),
             }));
         }
-        let mut trip = Trip {
+        let mut trip = PlacementRequest {
             kind: message.head.kind,
             cluster: self.cluster,
             endpoint: None,
@@ -221,23 +221,25 @@ impl Errand<'_> {
         // Equal endpoints are one server to a client that is answered in order.
         let fixed = self.fixed(message)?;
         let together = self.served.in_order && call.hash.is_none() && fixed.is_none();
-        let mut way = together.then(|| self.down.way(&trip));
-        if let Some(Way::Wait) = way {
+        let mut way = together.then(|| self.down.placement(&trip));
+        if let Some(Placement::Wait) = way {
             return Ok(None);
         }
         let (endpoint, admission) = match (&way, fixed) {
             (_, Some(endpoint)) => (endpoint, Admission::Plain),
-            (Some(Way::Stay(upstream)), None) => (Rc::clone(&upstream.endpoint), Admission::Plain),
+            (Some(Placement::Stay(upstream)), None) => {
+                (Rc::clone(&upstream.endpoint), Admission::Plain)
+            }
             _ => self.pick(call)?,
         };
         if way.is_none() {
             trip.endpoint = Some(&endpoint);
-            way = Some(self.down.way(&trip));
+            way = Some(self.down.placement(&trip));
         }
         let tie = match way {
-            Some(Way::Stay(upstream)) => Tie::Stays(upstream),
-            Some(Way::Any { fresh }) => Tie::None { fresh },
-            Some(Way::Wait) | None => {
+            Some(Placement::Stay(upstream)) => Tie::Stays(upstream),
+            Some(Placement::Any { fresh }) => Tie::None { fresh },
+            Some(Placement::Wait) | None => {
                 endpoint.turn_down(self.cluster, admission);
                 return Ok(None);
             }
@@ -249,7 +251,12 @@ impl Errand<'_> {
         }))
     }
 
-    fn send(&self, message: &mut Message<'_>, mut call: Call, upstream: &Rc<Upstream>) -> Sent {
+    fn send(
+        &self,
+        message: &mut Message<'_>,
+        mut call: Box<Call>,
+        upstream: &Rc<Upstream>,
+    ) -> Sent {
         let (worker, head) = (self.worker, message.head);
         let copy = call.is_copy();
         // A copy must not hold anybody up: not even those who fill the same connection.
@@ -258,13 +265,14 @@ impl Errand<'_> {
             upstream.done(worker);
             return Sent::Ended;
         }
-        if let Some(track) = call.track_mut() {
-            track.goes_to(upstream.endpoint.address, worker);
+        if let Some(track) = call.telemetry_mut() {
+            track.on_attempt(upstream.endpoint.address, worker);
         }
         let answered = call.expects_reply(head.kind);
         let sent = if answered {
             if upstream.is_exclusive() && !upstream.is_pinned() && !copy {
-                self.down.uses_alone(upstream, head.bind == Bind::Once);
+                self.down
+                    .use_exclusively(upstream, head.bind == Bind::Dedicated);
             }
             let deadline_ms = self.try_deadline(&call);
             upstream.send(worker, message, Some(call), deadline_ms)
@@ -304,7 +312,7 @@ impl Errand<'_> {
     pub(crate) fn guard(
         &self,
         message: &Message<'_>,
-        call: &mut Call,
+        call: &mut Box<Call>,
         pinned: Option<&Rc<Upstream>>,
     ) -> Result<(), Refusal> {
         let Some(guards) = self.route.rules.guards() else {
@@ -338,7 +346,7 @@ impl Errand<'_> {
         Ok((Rc::clone(&upstream.endpoint), Admission::Plain))
     }
 
-    fn pick(&self, call: &Call) -> Result<(Rc<EndpointState>, Admission), (Fault, String)> {
+    fn pick(&self, call: &Box<Call>) -> Result<(Rc<EndpointState>, Admission), (Fault, String)> {
         self.cluster
             .pick(self.worker, call.hash, call.tried())
             .ok_or_else(|| {
@@ -352,17 +360,17 @@ impl Errand<'_> {
     }
 
     /// Keeps a copy of a request that may be sent again after it was sent.
-    fn keep(&self, message: &Message<'_>, call: &mut Call) {
+    fn keep(&self, message: &Message<'_>, call: &mut Box<Call>) {
         if let Who::Caller(caller) = &mut call.who
             && caller.kept.is_none()
             && self.route.rules.retry.keeps(&message.head)
         {
-            caller.kept = Some(Box::new(Kept::of(message)));
+            caller.kept = Some(Box::new(RetryState::of(message)));
         }
     }
 
     /// When this attempt's time is out.
-    fn try_deadline(&self, call: &Call) -> u64 {
+    fn try_deadline(&self, call: &Box<Call>) -> u64 {
         let per_try = self.route.rules.retry.per_try_timeout();
         match per_try.filter(|_| matches!(call.who, Who::Caller(_))) {
             Some(time) => call.deadline_ms.min(self.worker.after(time)),
@@ -379,7 +387,7 @@ impl Errand<'_> {
 
     fn wait(&self, waiting: Waiting) -> Sent {
         let head = *waiting.message.head();
-        let may_wait = head.end && matches!(head.bind, Bind::Free | Bind::Once);
+        let may_wait = head.end && matches!(head.bind, Bind::Free | Bind::Dedicated);
         let refused = if may_wait {
             self.worker.something_pending();
             let refused = self.cluster.wait(waiting).err();
@@ -401,8 +409,8 @@ impl Errand<'_> {
 pub(crate) fn resume(
     worker: &Rc<WorkerContext>,
     message: &mut Message<'_>,
-    call: Call,
-) -> Option<Call> {
+    call: Box<Call>,
+) -> Option<Box<Call>> {
     let (down, served, route) = match &call.who {
         Who::Caller(caller) => (&caller.down, &caller.served, caller.route),
         Who::OneWay(one_way) => (&one_way.down, &one_way.served, one_way.route),
@@ -416,7 +424,7 @@ pub(crate) fn resume(
         call.refuse(worker, Fault::NoEndpoint, "its route is gone");
         return None;
     };
-    let errand = Errand {
+    let errand = Dispatch {
         worker,
         down: &down,
         served: &served,

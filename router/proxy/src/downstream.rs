@@ -2,14 +2,14 @@
 //! tasks append here; the connection's own task (`downstream_task`) moves the bytes.
 
 mod account;
+pub(crate) mod activity;
 pub(crate) mod admission;
 mod affinity;
+mod delay_queue;
 mod own;
-mod parking;
+mod pins;
 mod pressure;
 pub(crate) mod replies;
-mod ties;
-pub(crate) mod watch;
 
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
@@ -17,23 +17,25 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Waker;
 
-use meltemi_frame::{Codec, Fault, Message, Output, Reason, Receipt, Say, Session, Status};
+use meltemi_frame::{
+    Codec, Fault, LocalMessage, Message, Output, Reason, ReplyContext, Session, Status,
+};
 use meltemi_router_core::{CompiledRoute, Facts, Peer};
 
 use crate::call::Caller;
-use crate::call::delayed::Parked;
+use crate::call::delayed::Delayed;
 use crate::config::view::ListenerView;
 use crate::context::WorkerContext;
 use crate::context::memory::Share;
+use crate::downstream::activity::Activity;
 use crate::downstream::replies::{Piece, Replies};
-use crate::downstream::watch::Watch;
 use crate::telemetry::stats::listener;
 use crate::upstream::Upstream;
 
 use affinity::Affinity;
 use own::Own;
 
-pub(crate) use affinity::{Trip, Way};
+pub(crate) use affinity::{Placement, PlacementRequest};
 pub(crate) use pressure::Pressure;
 
 /// One downstream connection.
@@ -45,7 +47,7 @@ pub(crate) struct Downstream {
     /// Spreads clients over shared upstream connections.
     pub(crate) number: u64,
     /// When things happened on it.
-    pub(crate) watch: Watch,
+    pub(crate) activity: Activity,
     /// What it has reported of the bytes that it holds.
     share: Share,
     /// Its listener, as of the configuration that it knows.
@@ -67,7 +69,7 @@ struct State {
     exclusive: Vec<(Rc<Upstream>, bool)>,
     /// The client's session when it left.
     last: Session,
-    rare: Option<Box<Rare>>,
+    cold: Option<Box<ColdState>>,
     /// The pinned upstream ended: the client's connection ends too, once what it was sent is out.
     ending: bool,
 }
@@ -75,7 +77,7 @@ struct State {
 /// What most connections never have, or only for a while: made when it is needed, given back when the
 /// connection is silent.
 #[derive(Default)]
-struct Rare {
+struct ColdState {
     /// Upstream tasks that wait until this client has read.
     waiting: Vec<Waker>,
     /// Bytes that the client has read since there is somebody to wait for it.
@@ -88,24 +90,24 @@ struct Rare {
     /// Who waits for what is under way.
     turn: Option<Waker>,
     /// Requests that wait for something else, in their order; and whether one of them is under way.
-    parked: VecDeque<Parked>,
-    unparking: bool,
+    parked: VecDeque<Delayed>,
+    resuming: bool,
     /// Bytes of all that wait for something else.
-    parked_bytes: usize,
+    delayed_bytes: usize,
     /// Upstream connections of its own, and what servers ask over them.
     own: Own,
     /// The upstream session of the last request, so that it is not composed again.
     composed: Option<(u64, u64, Session)>,
 }
 
-impl Rare {
+impl ColdState {
     /// Nothing in it is in use.
     fn is_idle(&self) -> bool {
         self.waiting.is_empty()
             && self.parked.is_empty()
             && self.turn.is_none()
-            && !self.unparking
-            && self.held + self.parked_bytes == 0
+            && !self.resuming
+            && self.held + self.delayed_bytes == 0
             && self.own.is_empty()
     }
 }
@@ -123,7 +125,7 @@ impl Downstream {
             peer,
             port,
             number,
-            watch: Watch::default(),
+            activity: Activity::default(),
             share: Share::default(),
             view: RefCell::new(Rc::clone(view)),
             state: RefCell::new(State {
@@ -137,7 +139,7 @@ impl Downstream {
                 affinity: Affinity::default(),
                 exclusive: Vec::new(),
                 last: Session::default(),
-                rare: None,
+                cold: None,
                 ending: false,
             }),
         })
@@ -199,7 +201,7 @@ impl Downstream {
     }
 
     /// Takes a place in the order of replies for a request, and takes down what its answer will need.
-    pub(crate) fn open(&self, request: &Message<'_>) -> (u64, Receipt) {
+    pub(crate) fn open(&self, request: &Message<'_>) -> (u64, ReplyContext) {
         let mut state = self.state.borrow_mut();
         state.in_flight += 1;
         let seq = state.replies.open();
@@ -238,30 +240,30 @@ impl Downstream {
     }
 
     /// Answers a request with a fault of the proxy's own.
-    pub(crate) fn fail(&self, seq: u64, receipt: &Receipt, reason: Reason, text: &str) {
+    pub(crate) fn fail(&self, seq: u64, receipt: &ReplyContext, reason: Reason, text: &str) {
         self.put(seq, &Piece::Fault(receipt, reason, text));
     }
 
     /// Answers a request that could not be decoded.
-    pub(crate) fn reject(&self, receipt: &Receipt, fault: Fault, text: &str) {
+    pub(crate) fn reject(&self, receipt: &ReplyContext, fault: Fault, text: &str) {
         self.count_fault(fault);
         let seq = self.open_slot();
         self.put(seq, &Piece::Fault(receipt, fault.reason(), text));
     }
 
     /// The codec's own answer to a request that has its place.
-    pub(crate) fn answer_deferred(&self, seq: u64, receipt: &Receipt) {
+    pub(crate) fn answer_deferred(&self, seq: u64, receipt: &ReplyContext) {
         self.put(seq, &Piece::Own(receipt));
     }
 
     /// The codec's own answer.
-    pub(crate) fn answer_own(&self, receipt: &Receipt) {
+    pub(crate) fn answer_own(&self, receipt: &ReplyContext) {
         let seq = self.open_slot();
         self.put(seq, &Piece::Own(receipt));
     }
 
     /// Answers a heartbeat.
-    pub(crate) fn answer_ping(&self, receipt: &Receipt) {
+    pub(crate) fn answer_ping(&self, receipt: &ReplyContext) {
         let seq = self.open_slot();
         self.put(seq, &Piece::Pong(receipt));
     }
@@ -272,7 +274,7 @@ impl Downstream {
         let State { codec, out, .. } = &mut *state;
         if let Some(codec) = codec {
             // Where the protocol has no words for it, the client finds out when it is closed.
-            let _ = codec.synthesize(Say::GoAway, out);
+            let _ = codec.synthesize(LocalMessage::GoAway, out);
         }
         state.wake();
     }
@@ -353,7 +355,7 @@ impl Downstream {
             state.out.shrink(0);
             state.replies.trim();
             state.affinity.forget();
-            state.rare.take_if(|rare| rare.is_idle());
+            state.cold.take_if(|rare| rare.is_idle());
             state.exclusive.shrink_to_fit();
         }
     }
@@ -370,14 +372,14 @@ impl Downstream {
                 state.last = codec.session();
             }
             state.replies = Replies::new(false);
-            self.watch.input.set(0);
+            self.activity.input.set(0);
             self.account(&state);
-            if let Some(rare) = &mut state.rare {
+            if let Some(rare) = &mut state.cold {
                 for waker in rare.waiting.drain(..) {
                     waker.wake();
                 }
             }
-            let own = state.rare.as_mut().map(|rare| rare.own.take());
+            let own = state.cold.as_mut().map(|rare| rare.own.take());
             let exclusive = std::mem::take(&mut state.exclusive);
             (state.pinned.take(), exclusive, own.unwrap_or_default())
         };
@@ -389,15 +391,15 @@ impl Downstream {
 }
 
 impl State {
-    fn rare(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_default()
+    fn cold_state(&mut self) -> &mut ColdState {
+        self.cold.get_or_insert_default()
     }
 
     fn wake(&self) {
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
         }
-        if let Some(rare) = &self.rare
+        if let Some(rare) = &self.cold
             && let Some(turn) = &rare.turn
         {
             turn.wake_by_ref();

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use bytes::{Buf as _, BytesMut};
 use meltemi_config::Probe;
 use meltemi_frame::{
-    Codec, Correlation, Decoded, Fault, Head, Interest, Kind, Limits, Output, Protocol, Say,
-    Session, Side, Status, Violation,
+    Codec, Correlation, Decoded, Fault, Head, Interest, Kind, Limits, LocalMessage, Output,
+    Protocol, Session, Side, Status, Violation,
 };
 use tokio::net::TcpStream;
 
@@ -79,8 +79,8 @@ impl Question {
     ) -> Result<Option<Self>, ProbeError> {
         let (say, heartbeat) = match what {
             Probe::Tcp => return Ok(None),
-            Probe::Heartbeat => (Say::Ping { id: ID }, true),
-            Probe::Call(operation) => (Say::Probe { id: ID, operation }, false),
+            Probe::Heartbeat => (LocalMessage::Ping { id: ID }, true),
+            Probe::Call(operation) => (LocalMessage::Probe { id: ID, operation }, false),
         };
         let protocol = protocol.ok_or(ProbeError::NoProtocol)?;
         let limits = Limits {
@@ -100,7 +100,8 @@ impl Question {
     }
 
     async fn ask(mut self, mut stream: Stream) -> Result<(), ProbeError> {
-        let writing = poll_fn(|cx| crate::transport::io::write(&mut stream, &mut self.out, cx));
+        let writing =
+            poll_fn(|cx| crate::transport::buffers::write(&mut stream, &mut self.out, cx));
         writing.await.map_err(ProbeError::Reset)?;
         let mut input = BytesMut::new();
         let mut need = 1_usize;

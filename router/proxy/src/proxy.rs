@@ -13,12 +13,12 @@ use meltemi_config::Config;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::snapshot::{Lasting, Snapshot};
+use crate::config::snapshot::{ProcessState, Snapshot};
 use crate::context::Services;
-use crate::context::beat::Beat;
 use crate::context::clock::Clock;
 use crate::context::memory::{Memory, default_bound};
-use crate::proxy::acceptor::{Acceptor, Lane, Wanted};
+use crate::context::ticker::Ticker;
+use crate::proxy::acceptor::{Acceptor, Wanted, WorkerHandle};
 use crate::proxy::probing::Probing;
 use crate::ratelimit::{self, RateLimits};
 use crate::telemetry::access_log::AccessLog;
@@ -76,7 +76,7 @@ pub enum StartError {
 
 /// A running proxy. Dropping it stops it at once; [`Proxy::drain`] lets requests end first.
 pub struct Proxy {
-    lanes: Vec<Lane>,
+    lanes: Vec<WorkerHandle>,
     threads: Vec<JoinHandle<()>>,
     acceptor: Mutex<Acceptor>,
     background: Background,
@@ -84,7 +84,7 @@ pub struct Proxy {
     tracer: Option<Arc<Tracer>>,
     access_log: Option<AccessLog>,
     probing: Probing,
-    lasting: Arc<Lasting>,
+    lasting: Arc<ProcessState>,
     stats: Stats,
 }
 
@@ -136,7 +136,7 @@ impl Proxy {
             log.count_in(&stats);
         }
         let clock = Clock::start();
-        let lasting = Arc::new(Lasting::new(fastrand::u64(..)));
+        let lasting = Arc::new(ProcessState::new(fastrand::u64(..)));
         let traced = options.tracing.is_some();
         let snapshot = Arc::new(Snapshot::compile(config, &lasting, traced));
         lasting.shared.commit(&snapshot.clusters);
@@ -171,7 +171,7 @@ impl Proxy {
                     rate_limits: Arc::clone(&rate_limits),
                     tracer: tracer.clone(),
                     memory: Arc::clone(&memory),
-                    beat: Beat::start(&runtime),
+                    ticker: Ticker::start(&runtime),
                     clock,
                     wrap: Stream::from,
                 },
@@ -189,7 +189,7 @@ impl Proxy {
                     .name(format!("worker-{number}"))
                     .spawn(run)?,
             );
-            lanes.push(Lane { commands, load });
+            lanes.push(WorkerHandle { commands, load });
         }
         let probing = Probing::new(runtime.clone(), Arc::clone(&lasting), clock, stats.clone());
         probing.configure();
@@ -262,7 +262,7 @@ impl Proxy {
         gather_clusters(&self.lanes).await
     }
 
-    pub(crate) fn lanes(&self) -> Vec<Lane> {
+    pub(crate) fn lanes(&self) -> Vec<WorkerHandle> {
         self.lanes.clone()
     }
 
@@ -337,7 +337,7 @@ fn bind_failed((address, source): (SocketAddr, std::io::Error)) -> StartError {
     StartError::Bind { address, source }
 }
 
-pub(crate) async fn gather_clusters(lanes: &[Lane]) -> Vec<ClusterReport> {
+pub(crate) async fn gather_clusters(lanes: &[WorkerHandle]) -> Vec<ClusterReport> {
     let mut all: Vec<ClusterReport> = Vec::new();
     for lane in lanes {
         let (reply, report) = oneshot::channel();

@@ -13,7 +13,7 @@ use meltemi_config::{Cluster, Config};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::telemetry::stats::{GLOBAL_LIMIT, Group, Stats, global_limit};
+use crate::telemetry::stats::{GLOBAL_LIMIT, MetricSet, Stats, global_limit};
 use service::Service;
 
 /// The rate limit services of a process. Without any, it is a few empty maps.
@@ -23,7 +23,7 @@ pub(crate) struct RateLimits {
     /// By the cluster's name.
     services: Mutex<HashMap<String, Arc<Service>>>,
     /// By the limit's name. Their one writer is whoever holds the lock.
-    counts: Mutex<HashMap<Arc<str>, Arc<Group>>>,
+    counts: Mutex<HashMap<Arc<str>, Arc<MetricSet>>>,
 }
 
 /// What a service is asked.

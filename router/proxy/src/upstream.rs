@@ -2,10 +2,10 @@
 //! the connection's own task (`upstream_task`) moves the bytes.
 
 mod account;
-pub(crate) mod calls;
 pub(crate) mod connector;
 mod ending;
 mod heartbeat;
+pub(crate) mod in_flight;
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -23,7 +23,7 @@ use crate::context::WorkerContext;
 use crate::context::memory::{Memory, Share};
 use crate::downstream::Downstream;
 use crate::telemetry::stats::cluster;
-use crate::upstream::calls::{Calls, Unsent};
+use crate::upstream::in_flight::{Calls, Unsent};
 
 /// Requests in flight from which a shared connection is busy: clients share one as long as it is not, as
 /// what travels together costs less, and spread over several when it is.
@@ -155,7 +155,7 @@ impl Upstream {
         self: &Rc<Self>,
         worker: &WorkerContext,
         message: &mut Message<'_>,
-        call: Option<Call>,
+        call: Option<Box<Call>>,
         deadline_ms: u64,
     ) -> Result<bool, Box<Unsent>> {
         let mut state = self.state.borrow_mut();
@@ -217,7 +217,7 @@ impl Upstream {
                 // More than was asked: what is added for this connection is nothing elsewhere.
                 if call.place.length > message.wire().len() && message.edits().is_empty() {
                     match message.head.bind {
-                        Bind::Free | Bind::Once => call.keep_whole(message),
+                        Bind::Free | Bind::Dedicated => call.keep_whole(message),
                         Bind::Pin | Bind::Session | Bind::Login => call.place.length = 0,
                     }
                 }

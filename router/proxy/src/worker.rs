@@ -17,7 +17,7 @@ use tokio::task::LocalSet;
 use crate::cluster::ClusterState;
 use crate::cluster::counters::Counted;
 use crate::config::snapshot::Snapshot;
-use crate::config::view::{Kept, ListenerView, View};
+use crate::config::view::{ListenerView, MetricHandles, View};
 use crate::context::{Services, WorkerContext};
 use crate::downstream::Downstream;
 use crate::downstream::admission::Admission;
@@ -55,7 +55,7 @@ pub struct ClusterReport {
 pub(crate) struct Worker {
     pub(crate) context: Rc<WorkerContext>,
     view: RefCell<Rc<View>>,
-    kept: RefCell<Kept>,
+    kept: RefCell<MetricHandles>,
     clusters: RefCell<HashMap<String, Rc<ClusterState>>>,
     pub(crate) connector: Rc<Connector>,
     pub(crate) downstreams: RefCell<Vec<Weak<Downstream>>>,
@@ -153,7 +153,7 @@ impl Worker {
         view.group.add(listener::ACTIVE, 1);
         let port = stream.local_addr().map_or(0, |address| address.port());
         let down = Downstream::new(&self.context, peer, port, number, &view);
-        down.watch.active_us.set(self.context.now_us());
+        down.activity.active_us.set(self.context.now_us());
         self.downstreams.borrow_mut().push(Rc::downgrade(&down));
         let context = Rc::clone(&self.context);
         let stream = (context.services.wrap)(stream);
@@ -211,7 +211,7 @@ impl Worker {
             match view.listeners.get(&down.view().listener.name) {
                 Some(next) => down.set_view(next),
                 // Connections of listeners that are gone end when they have nothing to do.
-                None if down.watch.drain(self.context.now_us()) => down.go_away(),
+                None if down.activity.drain(self.context.now_us()) => down.go_away(),
                 None => {}
             }
             // The others let go of what was.
@@ -223,7 +223,7 @@ impl Worker {
         self.leaving.set(true);
         self.context.tick();
         for down in self.downstreams.borrow().iter().filter_map(Weak::upgrade) {
-            if down.watch.drain(self.context.now_us()) {
+            if down.activity.drain(self.context.now_us()) {
                 down.go_away();
             }
         }

@@ -314,9 +314,9 @@ fn accepting_is_enough_where_nothing_else_is_asked() {
 }
 
 /// How one probe went, as the prober tells it.
-type Told = (String, SocketAddr, Result<Duration, ProbeError>);
+type RequestLog = (String, SocketAddr, Result<Duration, ProbeError>);
 
-fn prober() -> (tokio::runtime::Runtime, Prober, Receiver<Told>, Stats) {
+fn prober() -> (tokio::runtime::Runtime, Prober, Receiver<RequestLog>, Stats) {
     let (runtime, stats) = (runtime(), Stats::default());
     let (tell, told) = channel();
     let tell = Mutex::new(tell);

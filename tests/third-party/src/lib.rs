@@ -11,8 +11,8 @@ use std::io::Write as _;
 
 use meltemi_frame::{
     Codec, Correlation, DecodeError, Decoded, Detect, EncodeError, Fault, Head, Interest, KeyId,
-    KeySpec, Kind, Limits, Message, Output, Protocol, Reason, Receipt, Say, Session, Sharing, Side,
-    SmallBytes, Span, Spec, Status, System, Unsupported, Violation,
+    KeySpec, Kind, Limits, LocalMessage, Message, Output, Protocol, Reason, ReplyContext, Session,
+    Side, SmallBytes, Span, Spec, Status, System, Unsupported, Violation,
 };
 
 /// The slot of the attribute `topic`: its position in `Spec::keys`.
@@ -135,8 +135,8 @@ impl Codec for Letters {
         Ok(())
     }
 
-    fn synthesize(&mut self, say: Say<'_>, out: &mut Output) -> Result<(), Unsupported> {
-        let Say::Failure { to, reason, text } = say else {
+    fn synthesize(&mut self, say: LocalMessage<'_>, out: &mut Output) -> Result<(), Unsupported> {
+        let LocalMessage::Failure { to, reason, text } = say else {
             return Err(Unsupported {
                 protocol: "pigeon",
                 what: "anything but failures",
@@ -164,7 +164,7 @@ impl Codec for Letters {
         Ok(())
     }
 
-    fn receipt(&self, request: &Message<'_>) -> Receipt {
+    fn receipt(&self, request: &Message<'_>) -> ReplyContext {
         let topic = request.attributes.slot(TOPIC, request.wire());
         receipt(
             request.head.id,
@@ -177,7 +177,10 @@ impl Codec for Letters {
 impl Letters {
     /// A line as a message; or what is wrong with it, and who has to know: the client that asked, or
     /// the one whose answer this was.
-    fn letter<'b>(&self, wire: &'b [u8]) -> Result<Message<'b>, (Violation, Option<Box<Receipt>>)> {
+    fn letter<'b>(
+        &self,
+        wire: &'b [u8],
+    ) -> Result<Message<'b>, (Violation, Option<Box<ReplyContext>>)> {
         let silent = |violation| (violation, None);
         let mut words = Words {
             line: wire.trim_ascii_end(),
@@ -230,12 +233,12 @@ impl Letters {
     }
 }
 
-/// In `Receipt::bits`: somebody waits for an answer.
+/// In `ReplyContext::bits`: somebody waits for an answer.
 const ANSWER: u64 = 1;
 
-fn receipt(id: Option<i64>, kind: Kind, topic: &[u8]) -> Receipt {
+fn receipt(id: Option<i64>, kind: Kind, topic: &[u8]) -> ReplyContext {
     let bits = if kind == Kind::Request { ANSWER } else { 0 };
-    Receipt {
+    ReplyContext {
         id,
         bits,
         name: SmallBytes::new(topic),

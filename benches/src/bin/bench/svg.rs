@@ -18,7 +18,7 @@ pub(crate) struct Dots {
 pub(crate) struct Row {
     pub(crate) label: String,
     pub(crate) values: Vec<Option<f64>>,
-    /// Drawn in bold.
+    /// SampledFaults in bold.
     pub(crate) ours: bool,
 }
 

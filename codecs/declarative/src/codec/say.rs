@@ -1,6 +1,6 @@
 //! What the mesh itself says: messages made from the description's templates.
 
-use meltemi_frame::{Output, Reason, Receipt, Say, Unsupported};
+use meltemi_frame::{LocalMessage, Output, Reason, ReplyContext, Unsupported};
 
 use super::{ONE_WAY, line};
 use crate::checksum::crc32;
@@ -15,7 +15,7 @@ const MAX_TEXT: usize = 512;
 pub(crate) fn say(
     plan: &Plan,
     spoken: Option<usize>,
-    say: Say<'_>,
+    say: LocalMessage<'_>,
     out: &mut Output,
 ) -> Result<(), Unsupported> {
     let refuse = |what| Unsupported {
@@ -23,18 +23,18 @@ pub(crate) fn say(
         what,
     };
     let (templates, what, to, id, failure) = match say {
-        Say::Failure { to, reason, text } => (
+        LocalMessage::Failure { to, reason, text } => (
             &plan.failure,
             "a failure",
             Some(to),
             to.id,
             Some((reason, text)),
         ),
-        Say::Pong { to } => (&plan.pong, "a pong", Some(to), to.id, None),
-        Say::Ping { id } => (&plan.ping, "a ping", None, Some(id), None),
-        Say::GoAway => (&plan.go_away, "that it goes away", None, Some(0), None),
-        Say::Probe { .. } => return Err(refuse("a call of its own")),
-        Say::Own { .. } => return Err(refuse("an answer of its own")),
+        LocalMessage::Pong { to } => (&plan.pong, "a pong", Some(to), to.id, None),
+        LocalMessage::Ping { id } => (&plan.ping, "a ping", None, Some(id), None),
+        LocalMessage::GoAway => (&plan.go_away, "that it goes away", None, Some(0), None),
+        LocalMessage::Probe { .. } => return Err(refuse("a call of its own")),
+        LocalMessage::CodecReply { .. } => return Err(refuse("an answer of its own")),
     };
     let asked = to.map(|to| usize::try_from(to.bits & (ONE_WAY - 1)).unwrap_or(usize::MAX));
     if to.is_some_and(|to| to.bits & ONE_WAY != 0) {
@@ -75,7 +75,7 @@ pub(crate) fn say(
 struct Made<'a> {
     plan: &'a Plan,
     template: &'a Template,
-    to: Option<&'a Receipt>,
+    to: Option<&'a ReplyContext>,
     asked: Option<usize>,
     id: Option<i64>,
     failure: Option<(Reason, &'a str)>,

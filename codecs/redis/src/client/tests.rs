@@ -36,7 +36,10 @@ fn happen(client: &mut Client, server: &mut Server, event: &Event) -> String {
             other => format!("{other:?}"),
         },
         Event::Say(text, want) => format!("{:?}", client.decode(text.as_bytes(), *want)),
-        Event::Ping => format!("{:?}", client.synthesize(Say::Ping { id: 0 }, &mut out)),
+        Event::Ping => format!(
+            "{:?}",
+            client.synthesize(LocalMessage::Ping { id: 0 }, &mut out)
+        ),
     };
     format!("{did} {}", String::from_utf8_lossy(&out.drain()))
 }

@@ -97,14 +97,14 @@ impl Server {
             } else {
                 safety(command, args, whole)
             };
-            let blocks = ruling.bind == Bind::Once && command.act != Act::Alone;
+            let blocks = ruling.bind == Bind::Dedicated && command.act != Act::Alone;
             let category = if blocks { "blocking" } else { command.category };
             message.attributes.set_static(spec::CATEGORY, category);
             layout::note_command(&mut message.layout, command.act, args);
             if ruling.aborts {
                 message.layout[layout::NOTE] = layout::ABORT;
             }
-            if command.act == Act::Wait && ruling.bind == Bind::Once {
+            if command.act == Act::Wait && ruling.bind == Bind::Dedicated {
                 message.layout[layout::NOTE] = layout::WAIT;
             }
         } else {

@@ -40,7 +40,9 @@ fn happen(server: &mut Server, client: &mut Client, event: &Event) -> String {
                 if matches!(event, Event::Defer(_)) {
                     let _ = server.defer(&message);
                 } else if message.head.kind == Kind::Local {
-                    server.synthesize(Say::Own { to: &to }, &mut out).unwrap();
+                    server
+                        .synthesize(LocalMessage::CodecReply { to: &to }, &mut out)
+                        .unwrap();
                 }
             }
             said
@@ -52,8 +54,8 @@ fn happen(server: &mut Server, client: &mut Client, event: &Event) -> String {
             other => format!("{other:?}"),
         },
         Event::Fail => {
-            let say = Say::Failure {
-                to: &Receipt::default(),
+            let say = LocalMessage::Failure {
+                to: &ReplyContext::default(),
                 reason: Reason::Unavailable,
                 text: "",
             };

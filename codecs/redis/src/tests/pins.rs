@@ -42,7 +42,7 @@ fn a_transaction_that_does_not_begin_holds_nothing() {
     let mut dialogue = Dialogue::new();
     dialogue.exchange("MULTI\r\n", ERR);
     assert!(!dialogue.pinned());
-    assert_eq!(dialogue.ask("BLPOP k 0\r\n").bind, Bind::Once);
+    assert_eq!(dialogue.ask("BLPOP k 0\r\n").bind, Bind::Dedicated);
 
     let mut dialogue = Dialogue::new();
     dialogue.ask("MULTI\r\n");
@@ -141,7 +141,7 @@ fn commands_that_wait_get_a_connection_for_themselves() {
         "XREADGROUP GROUP g c COUNT 1 block 5 STREAMS s >\r\n",
         "SHUTDOWN\r\n",
     ] {
-        assert_eq!(dialogue.ask(request).bind, Bind::Once, "{request}");
+        assert_eq!(dialogue.ask(request).bind, Bind::Dedicated, "{request}");
         dialogue.say("*-1\r\n");
         assert!(!dialogue.pinned());
     }
@@ -323,7 +323,7 @@ fn a_wait_counts_from_the_end_of_what_was_written() {
         let mut dialogue = Dialogue::new();
         dialogue.ask("GET k\r\n");
         dialogue.upstream.clear();
-        assert_eq!(dialogue.ask(request).bind, Bind::Once);
+        assert_eq!(dialogue.ask(request).bind, Bind::Dedicated);
         let wire = std::mem::take(&mut dialogue.upstream);
         assert!(wire.ends_with(request.as_bytes()));
         let added = wire.len() - request.len();
@@ -354,7 +354,7 @@ fn defer(dialogue: &mut Dialogue, request: &str) -> bool {
         return false;
     };
     let mut out = meltemi_frame::Output::new();
-    let say = meltemi_frame::Say::Own { to: &to };
+    let say = meltemi_frame::LocalMessage::CodecReply { to: &to };
     dialogue.server.synthesize(say, &mut out).unwrap();
     assert_eq!(&*out.drain(), OK.as_bytes());
     true

@@ -1,8 +1,8 @@
 //! What is told of requests, and how large ones pass.
 
 use meltemi_frame::{
-    Bind, Decoded, Edit, Interest, Kind, Limits, Message, Output, Protocol, Reason, Safety, Say,
-    Session, Side,
+    Bind, Decoded, Edit, Interest, Kind, Limits, LocalMessage, Message, Output, Protocol, Reason,
+    Safety, Session, Side,
 };
 use proptest::prelude::*;
 
@@ -150,7 +150,7 @@ fn broken_framing_is_answered_as_redis_does() {
     let mut out = Output::new();
     codec
         .synthesize(
-            Say::Failure {
+            LocalMessage::Failure {
                 to: &to,
                 reason: Reason::BadRequest,
                 text: "x",

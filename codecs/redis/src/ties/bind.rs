@@ -88,8 +88,8 @@ impl Ties {
             | Act::Reset
             | Act::Quit
             | Act::Refuse => Bind::Free,
-            Act::Block | Act::Wait | Act::Alone => Bind::Once,
-            Act::BlockOption if option(args, "block").is_some() => Bind::Once,
+            Act::Block | Act::Wait | Act::Alone => Bind::Dedicated,
+            Act::BlockOption if option(args, "block").is_some() => Bind::Dedicated,
             Act::BlockOption => Bind::Free,
             Act::Reply => Bind::Pin,
             Act::Tracking if args.count() == 3 && args.is(2, "off") => Bind::Free,

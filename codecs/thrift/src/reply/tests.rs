@@ -12,7 +12,7 @@ fn failure(input: &[u8], reason: Reason, text: &str) -> Vec<u8> {
     let mut out = Output::new();
     codec
         .synthesize(
-            Say::Failure {
+            LocalMessage::Failure {
                 to: &to,
                 reason,
                 text,
@@ -76,7 +76,9 @@ fn finagles_upgrade_is_declined_so_that_the_client_goes_on_in_plain_thrift() {
     assert_eq!(message.head.kind, Kind::Local);
     let to = server.receipt(&message);
     let mut out = Output::new();
-    server.synthesize(Say::Own { to: &to }, &mut out).unwrap();
+    server
+        .synthesize(LocalMessage::CodecReply { to: &to }, &mut out)
+        .unwrap();
     let reply = out.drain();
     let (reply, _) = one(&mut *codec(Side::Client), &reply, Interest::Body);
     assert_eq!(reply.head.status, Status::Failed(Fault::NoRoute));
@@ -94,7 +96,7 @@ fn one_way_calls_are_never_answered() {
     assert_eq!(message.head.kind, Kind::OneWay);
     let to = &server.receipt(&message);
     let mut out = Output::new();
-    let say = Say::Failure {
+    let say = LocalMessage::Failure {
         to,
         reason: Reason::Timeout,
         text: "",

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use meltemi_frame::{
     Codec, Correlation, DecodeError, Decoded, Detect, EncodeError, Fault, Interest, KeySpec,
-    Limits, Message, OpenKeys, Output, Protocol, Reason, Say, Session, Side, Spec, Unsupported,
+    Limits, LocalMessage, Message, OpenKeys, Output, Protocol, Reason, Session, Side, Spec,
+    Unsupported,
 };
 
 use crate::{
@@ -63,7 +64,7 @@ impl Codec for Mute {
         Ok(())
     }
 
-    fn synthesize(&mut self, _: Say<'_>, _: &mut Output) -> Result<(), Unsupported> {
+    fn synthesize(&mut self, _: LocalMessage<'_>, _: &mut Output) -> Result<(), Unsupported> {
         Ok(())
     }
 }

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    Correlation, Detect, EncodeError, Entry, Fault, Head, KeySpec, Open, OpenKeys, Output, Say,
-    Span, Unsupported, Violation,
+    Correlation, Detect, EncodeError, Entry, Fault, Head, KeySpec, LocalMessage, Open, OpenKeys,
+    Output, Span, Unsupported, Violation,
 };
 
 struct Verbs(Spec);
@@ -84,7 +84,7 @@ impl Codec for Reader {
     fn encode(&mut self, _: &Message<'_>, _: &mut Output) -> Result<(), EncodeError> {
         Ok(())
     }
-    fn synthesize(&mut self, _: Say<'_>, _: &mut Output) -> Result<(), Unsupported> {
+    fn synthesize(&mut self, _: LocalMessage<'_>, _: &mut Output) -> Result<(), Unsupported> {
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use allocation_counter::measure;
 use meltemi_frame::{
-    Bind, Codec, DecodeError, Decoded, Interest, Kind, Output, Receipt, Say, Side,
+    Bind, Codec, DecodeError, Decoded, Interest, Kind, LocalMessage, Output, ReplyContext, Side,
 };
 
 use super::whole;
@@ -106,7 +106,7 @@ fn one_round(
     while !rest.is_empty() {
         let mut decoded = None;
         decodes += measure(|| decoded = Some(here.decode(rest, Interest::Route))).count_total;
-        let mut answer: Option<(Receipt, bool)> = None;
+        let mut answer: Option<(ReplyContext, bool)> = None;
         let taken = match decoded {
             Some(Ok(Decoded::Message(message, taken))) => {
                 bytes::Buf::advance(out, out.len());
@@ -139,12 +139,12 @@ fn reply(
     subject: &Subject,
     here: &mut dyn Codec,
     there: &mut dyn Codec,
-    to: &Receipt,
+    to: &ReplyContext,
     local: bool,
 ) {
     let say = match subject.spec().replies.first() {
-        _ if local => Say::Own { to },
-        Some(&reason) => Say::Failure {
+        _ if local => LocalMessage::CodecReply { to },
+        Some(&reason) => LocalMessage::Failure {
             to,
             reason,
             text: "no",

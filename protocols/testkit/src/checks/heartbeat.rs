@@ -1,6 +1,6 @@
 //! Are heartbeats asked and answered, and a farewell understood?
 
-use meltemi_frame::{Interest, Kind, Message, Output, Say, Side};
+use meltemi_frame::{Interest, Kind, LocalMessage, Message, Output, Side};
 
 use super::replies::{nothing, spoken};
 use super::whole;
@@ -14,7 +14,7 @@ pub fn pings_are_answered(subject: &Subject) -> Verdict {
     subject.each(|sample| sampled(subject, sample))?;
     if !subject.spec().heartbeat {
         let mut client = subject.codec(Side::Client, &whole());
-        return nothing(&mut *client, Say::Ping { id: 7 })
+        return nothing(&mut *client, LocalMessage::Ping { id: 7 })
             .map_err(|failure| failure.within("a ping, though the spec claims no heartbeat"));
     }
     for id in [0, 1, 0x7f] {
@@ -28,11 +28,15 @@ pub fn pings_are_answered(subject: &Subject) -> Verdict {
 pub fn going_away_is_understood(subject: &Subject) -> Verdict {
     let mut server = subject.codec(Side::Server, &whole());
     let mut client = subject.codec(Side::Client, &whole());
-    if server.synthesize(Say::GoAway, &mut Output::new()).is_err() {
-        return nothing(&mut *server, Say::GoAway).map_err(|failure| failure.within("GoAway"));
+    if server
+        .synthesize(LocalMessage::GoAway, &mut Output::new())
+        .is_err()
+    {
+        return nothing(&mut *server, LocalMessage::GoAway)
+            .map_err(|failure| failure.within("GoAway"));
     }
     let mut server = subject.codec(Side::Server, &whole());
-    let seen = spoken(subject, &mut *server, &mut *client, Say::GoAway)
+    let seen = spoken(subject, &mut *server, &mut *client, LocalMessage::GoAway)
         .map_err(|failure| failure.within("GoAway"))?;
     ensure!(
         seen.head.kind == Kind::GoAway,
@@ -74,7 +78,7 @@ fn pong(
     ping: &Message<'_>,
 ) -> Verdict {
     let to = asked.receipt(ping);
-    let seen = spoken(subject, asked, asker, Say::Pong { to: &to })?;
+    let seen = spoken(subject, asked, asker, LocalMessage::Pong { to: &to })?;
     is_pong(subject, seen.head.kind, seen.head.id, ping.head.id)
 }
 
@@ -96,7 +100,7 @@ fn own(subject: &Subject, id: i64) -> Verdict {
     let mut server = subject.codec(Side::Server, &whole());
     let mut out = Output::new();
     client
-        .synthesize(Say::Ping { id }, &mut out)
+        .synthesize(LocalMessage::Ping { id }, &mut out)
         .map_err(|error| Failure::new(format!("claimed, but {error}")))?;
     let bytes = out.drain();
     let mut pings = 0;
@@ -107,9 +111,9 @@ fn own(subject: &Subject, id: i64) -> Verdict {
         pings += 1;
         let to = server.receipt(ping);
         let say = match ping.head.kind {
-            Kind::Ping => Say::Pong { to: &to },
+            Kind::Ping => LocalMessage::Pong { to: &to },
             // A protocol may have an ordinary request as its ping, which a server-side codec answers.
-            Kind::Local => Say::Own { to: &to },
+            Kind::Local => LocalMessage::CodecReply { to: &to },
             Kind::Request => return Ok(()),
             kind => {
                 return Err(Failure::new(format!(

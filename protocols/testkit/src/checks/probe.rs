@@ -1,6 +1,6 @@
 //! Are the calls that a codec makes itself calls?
 
-use meltemi_frame::{Codec, Interest, Kind, Message, Output, Say, Side};
+use meltemi_frame::{Codec, Interest, Kind, LocalMessage, Message, Output, Side};
 
 use super::replies::{nothing, spoken};
 use super::whole;
@@ -18,7 +18,7 @@ const PLAIN: [&str; 2] = ["kit.ask", "kit.Service.ask"];
 pub fn probes_are_calls(subject: &Subject) -> Verdict {
     if !subject.spec().probes {
         let mut client = subject.codec(Side::Client, &whole());
-        let say = Say::Probe {
+        let say = LocalMessage::Probe {
             id: 7,
             operation: PLAIN[0],
         };
@@ -47,7 +47,7 @@ fn probe(subject: &Subject, id: i64, operation: &str, may_refuse: bool) -> Verdi
     let mut server = subject.codec(Side::Server, &whole());
     let mut out = Output::new();
     out.put(b"before");
-    let said = client.synthesize(Say::Probe { id, operation }, &mut out);
+    let said = client.synthesize(LocalMessage::Probe { id, operation }, &mut out);
     let bytes = out.drain();
     let Some(bytes) = bytes.strip_prefix(b"before") else {
         return Err(Failure::new("what was in the output before is gone"));
@@ -130,7 +130,7 @@ fn answer(
         return Ok(());
     };
     let to = server.receipt(request);
-    let say = Say::Failure {
+    let say = LocalMessage::Failure {
         to: &to,
         reason,
         text: "no",

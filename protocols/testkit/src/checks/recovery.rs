@@ -1,6 +1,6 @@
 //! Does a connection live on after a malformed message?
 
-use meltemi_frame::{DecodeError, Interest, Kind, Output, Reason, Say, Side};
+use meltemi_frame::{DecodeError, Interest, Kind, LocalMessage, Output, Reason, Side};
 
 use super::{INTERESTS, whole};
 use crate::drive::{Arrival, Drive, Step};
@@ -68,7 +68,8 @@ fn one(subject: &Subject, bad: &Sample, good: &Sample, want: Interest) -> Verdic
                 Step::Message(message, offset) => {
                     if bad.side == Side::Server && message.head.kind == Kind::Local {
                         let to = codec.receipt(message);
-                        let _ = codec.synthesize(Say::Own { to: &to }, &mut Output::new());
+                        let _ = codec
+                            .synthesize(LocalMessage::CodecReply { to: &to }, &mut Output::new());
                     }
                     Some(Seen::new(subject.spec(), message, offset))
                 }
@@ -77,7 +78,7 @@ fn one(subject: &Subject, bad: &Sample, good: &Sample, want: Interest) -> Verdic
                         answer: Some(to), ..
                     } = error
                     {
-                        let say = Say::Failure {
+                        let say = LocalMessage::Failure {
                             to,
                             reason: Reason::BadRequest,
                             text: "malformed",

@@ -1,7 +1,8 @@
 //! Do local replies reach the client as failures of that very request?
 
 use meltemi_frame::{
-    Codec, DecodeError, Interest, Kind, Message, Output, Reason, Receipt, Say, Side, Status,
+    Codec, DecodeError, Interest, Kind, LocalMessage, Message, Output, Reason, ReplyContext, Side,
+    Status,
 };
 
 use super::whole;
@@ -54,7 +55,7 @@ pub fn unclaimed_replies_are_refused(subject: &Subject) -> Verdict {
                 let to = codec.receipt(request);
                 nothing(
                     codec,
-                    Say::Failure {
+                    LocalMessage::Failure {
                         to: &to,
                         reason: *reason,
                         text: "no",
@@ -76,7 +77,7 @@ pub fn one_way_is_never_answered(subject: &Subject) -> Verdict {
             for reason in Reason::ALL {
                 nothing_out(
                     codec,
-                    Say::Failure {
+                    LocalMessage::Failure {
                         to: &to,
                         reason: *reason,
                         text: "no",
@@ -147,14 +148,14 @@ fn conversation(subject: &Subject, sample: &Sample, answer: Answer<'_>) -> Verdi
             Step::Error(..) => return Ok(()),
         };
         let say = match answer {
-            _ if local => Say::Own { to: &to },
-            Answer::Failure(reason, text) => Say::Failure {
+            _ if local => LocalMessage::CodecReply { to: &to },
+            Answer::Failure(reason, text) => LocalMessage::Failure {
                 to: &to,
                 reason,
                 text,
             },
             Answer::Own => match subject.spec().replies.first() {
-                Some(&reason) => Say::Failure {
+                Some(&reason) => LocalMessage::Failure {
                     to: &to,
                     reason,
                     text: "no",
@@ -175,7 +176,7 @@ pub(super) fn spoken(
     subject: &Subject,
     speaker: &mut dyn Codec,
     listener: &mut dyn Codec,
-    say: Say<'_>,
+    say: LocalMessage<'_>,
 ) -> Result<Seen, Failure> {
     let mut out = Output::new();
     out.put(b"before");
@@ -204,7 +205,7 @@ pub(super) fn spoken(
     }
 }
 
-fn check_answer(subject: &Subject, seen: &Seen, to: &Receipt, local: bool) -> Verdict {
+fn check_answer(subject: &Subject, seen: &Seen, to: &ReplyContext, local: bool) -> Verdict {
     let head = &seen.head;
     ensure!(
         head.kind == Kind::Response,
@@ -251,7 +252,7 @@ fn first_request(
 }
 
 /// The codec has no words for this: it says so, and writes nothing.
-pub(super) fn nothing(codec: &mut dyn Codec, say: Say<'_>) -> Verdict {
+pub(super) fn nothing(codec: &mut dyn Codec, say: LocalMessage<'_>) -> Verdict {
     let mut out = Output::new();
     out.put(b"before");
     let said = codec.synthesize(say, &mut out);
@@ -270,7 +271,7 @@ pub(super) fn nothing(codec: &mut dyn Codec, say: Say<'_>) -> Verdict {
 }
 
 /// The codec says nothing, whether it calls that a success or not.
-fn nothing_out(codec: &mut dyn Codec, say: Say<'_>) -> Verdict {
+fn nothing_out(codec: &mut dyn Codec, say: LocalMessage<'_>) -> Verdict {
     let mut out = Output::new();
     out.put(b"before");
     let said = codec.synthesize(say, &mut out);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use meltemi_frame::{Kind, Output, OwnedMessage, Protocol, Say, Side};
+use meltemi_frame::{Kind, LocalMessage, Output, OwnedMessage, Protocol, Side};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -304,7 +304,7 @@ fn pong(reader: &mut Reader, ping: &OwnedMessage) -> Answer {
     let mut out = Output::new();
     let codec = reader.codec();
     let to = codec.receipt(&ping.message());
-    match codec.synthesize(Say::Pong { to: &to }, &mut out) {
+    match codec.synthesize(LocalMessage::Pong { to: &to }, &mut out) {
         Ok(()) => Answer::from(out.drain()),
         Err(_) => Answer::none(),
     }

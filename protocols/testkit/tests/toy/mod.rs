@@ -10,8 +10,9 @@ use std::ops::ControlFlow;
 
 use meltemi_frame::{
     Codec, Correlation, DecodeError, Decoded, Detect, Edit, EncodeError, Entry, Fault, Head,
-    Interest, KeyId, KeySpec, Kind, Limits, Message, Open, OpenKeys, Output, Protocol, Reason,
-    Receipt, Safety, Say, Session, Side, Span, Spec, Status, Unsupported, Violation,
+    Interest, KeyId, KeySpec, Kind, Limits, LocalMessage, Message, Open, OpenKeys, Output,
+    Protocol, Reason, ReplyContext, Safety, Session, Side, Span, Spec, Status, Unsupported,
+    Violation,
 };
 
 /// How to get it wrong.
@@ -402,7 +403,7 @@ impl Codec for Line {
                 Err(DecodeError::Message {
                     violation: Violation::Invalid(what),
                     length: length + extra,
-                    answer: answer.map(|id| Box::new(Receipt::new(Some(id.into())))),
+                    answer: answer.map(|id| Box::new(ReplyContext::new(Some(id.into())))),
                 })
             }
         }
@@ -452,16 +453,16 @@ impl Codec for Line {
         Ok(())
     }
 
-    fn synthesize(&mut self, say: Say<'_>, out: &mut Output) -> Result<(), Unsupported> {
+    fn synthesize(&mut self, say: LocalMessage<'_>, out: &mut Output) -> Result<(), Unsupported> {
         let unable = |what| {
             Err(Unsupported {
                 protocol: "chat",
                 what,
             })
         };
-        let id = |to: &Receipt| to.id.unwrap_or_default();
+        let id = |to: &ReplyContext| to.id.unwrap_or_default();
         let line = match say {
-            Say::Failure { to, reason, text } => {
+            LocalMessage::Failure { to, reason, text } => {
                 let word = REASONS.iter().find(|(known, _)| *known == reason);
                 let word = match (word, self.bug) {
                     (Some((Reason::Timeout, _)), Bug::ClaimsWithoutReply) => {
@@ -496,10 +497,12 @@ impl Codec for Line {
                 };
                 format!("={id} {status} {word} {clean}\n")
             }
-            Say::Own { .. } if self.bug == Bug::OwnAnswerWithoutId => "=0 ok me\n".to_owned(),
-            Say::Own { to } => format!("={} ok me\n", id(to)),
-            Say::Ping { id } => format!("~{id}\n"),
-            Say::Probe { id, operation } => {
+            LocalMessage::CodecReply { .. } if self.bug == Bug::OwnAnswerWithoutId => {
+                "=0 ok me\n".to_owned()
+            }
+            LocalMessage::CodecReply { to } => format!("={} ok me\n", id(to)),
+            LocalMessage::Ping { id } => format!("~{id}\n"),
+            LocalMessage::Probe { id, operation } => {
                 let word = |byte: u8| byte > b' ' && byte != 0x7f;
                 let one = !operation.is_empty() && operation.bytes().all(word);
                 if !one && self.bug != Bug::ProbesWithAnyName {
@@ -512,17 +515,17 @@ impl Codec for Line {
                     _ => format!("?{id} {operation}\n"),
                 }
             }
-            Say::Pong { .. } if self.bug == Bug::PongsWithoutId => "^0\n".to_owned(),
-            Say::Pong { to } => format!("^{}\n", id(to)),
-            Say::GoAway if self.bug == Bug::GoesAwayInARiddle => "=0 ok bye\n".to_owned(),
-            Say::GoAway => ".\n".to_owned(),
+            LocalMessage::Pong { .. } if self.bug == Bug::PongsWithoutId => "^0\n".to_owned(),
+            LocalMessage::Pong { to } => format!("^{}\n", id(to)),
+            LocalMessage::GoAway if self.bug == Bug::GoesAwayInARiddle => "=0 ok bye\n".to_owned(),
+            LocalMessage::GoAway => ".\n".to_owned(),
         };
         out.put(line.as_bytes());
         Ok(())
     }
 
-    fn receipt(&self, request: &Message<'_>) -> Receipt {
-        let mut receipt = Receipt::new(request.head.id);
+    fn receipt(&self, request: &Message<'_>) -> ReplyContext {
+        let mut receipt = ReplyContext::new(request.head.id);
         receipt.bits = u64::from(request.head.kind == Kind::OneWay);
         receipt
     }

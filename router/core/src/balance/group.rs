@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use meltemi_config::{Balancing, Cluster};
 
-use super::Member;
+use super::Host;
 use super::least_request;
 use super::maglev::Maglev;
 use super::paced::Paced;
@@ -16,7 +16,7 @@ use super::warming::WHOLE;
 
 /// Endpoints among which the method decides.
 #[derive(Clone, Debug)]
-pub(super) struct Group {
+pub(super) struct HostGroup {
     pool: Pool,
     method: Method,
     /// Their positions in the cluster; `None`: it is the whole cluster.
@@ -74,21 +74,21 @@ impl Method {
     }
 }
 
-impl Group {
+impl HostGroup {
     /// All endpoints of a cluster.
-    pub(super) fn whole(cluster: &Cluster, members: &[Member<'_>]) -> Self {
+    pub(super) fn whole(cluster: &Cluster, members: &[Host<'_>]) -> Self {
         Self::of(cluster, members.iter(), None)
     }
 
     /// The endpoints at these places.
-    pub(super) fn part(cluster: &Cluster, members: &[Member<'_>], places: Vec<usize>) -> Self {
+    pub(super) fn part(cluster: &Cluster, members: &[Host<'_>], places: Vec<usize>) -> Self {
         let here = places.iter().filter_map(|&at| members.get(at));
         Self::of(cluster, here, Some(places.as_slice().into()))
     }
 
     fn of<'a>(
         cluster: &Cluster,
-        members: impl Iterator<Item = &'a Member<'a>>,
+        members: impl Iterator<Item = &'a Host<'a>>,
         places: Option<Arc<[usize]>>,
     ) -> Self {
         let (weights, keys): (Vec<u32>, Vec<u64>) =

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use meltemi_config::{Balancing, Cluster, Locality, Share};
 use xxhash_rust::xxh64::xxh64;
 
-use super::group::Group;
+use super::group::HostGroup;
 use super::pool::below;
-use super::{Ask, Choice, Member};
-use crate::Fitness;
+use super::{Host, Pick, PickRequest};
+use crate::HealthStatus;
 
 /// The whole load of a cluster, and all of anything here.
 const ALL: u64 = Share::ALL.as_millionths() as u64;
@@ -60,7 +60,7 @@ struct Tier {
 /// The endpoints of one priority and, if they have shares, of one locality.
 #[derive(Clone, Debug)]
 struct Portion {
-    group: Group,
+    group: HostGroup,
     tier: usize,
     share: u64,
     all: u64,
@@ -85,7 +85,7 @@ fn part_of(load: u64, part: u64, whole: u64) -> u64 {
 
 impl Layers {
     /// `None` if there is but one group, and nothing to count.
-    pub(super) fn new(cluster: &Cluster, members: &[Member<'_>]) -> Option<Self> {
+    pub(super) fn new(cluster: &Cluster, members: &[Host<'_>]) -> Option<Self> {
         let shares = &cluster.localities.shares;
         let mut places: BTreeMap<(u32, usize), Vec<usize>> = BTreeMap::new();
         for (at, member) in members.iter().enumerate() {
@@ -119,7 +119,7 @@ impl Layers {
                 tier.all += all;
             }
             portions.push(Portion {
-                group: Group::part(cluster, members, places),
+                group: HostGroup::part(cluster, members, places),
                 tier: tiers.len().saturating_sub(1),
                 share: u64::from(share),
                 all,
@@ -142,7 +142,7 @@ impl Layers {
     }
 
     /// Finds out what each group gets, if that may have changed.
-    pub(super) fn count(&mut self, ask: &Ask<'_>, fitness: &dyn Fn(usize) -> Fitness) {
+    pub(super) fn count(&mut self, ask: &PickRequest<'_>, fitness: &dyn Fn(usize) -> HealthStatus) {
         let current = self.counted.is_some_and(|counted| {
             counted.epoch == ask.epoch && ask.now_us.abs_diff(counted.at_us) < RECOUNT_US
         });
@@ -153,11 +153,13 @@ impl Layers {
             epoch: ask.epoch,
             at_us: ask.now_us,
         });
-        self.count_those(&|at| matches!(fitness(at), Fitness::Fit | Fitness::OnTrial));
+        self.count_those(&|at| {
+            matches!(fitness(at), HealthStatus::Healthy | HealthStatus::Probation)
+        });
         let nobody = self.tiers.iter().all(|tier| tier.fit == 0 && !tier.panic);
         if nobody {
             // Those that may be back share requests as if they were.
-            self.count_those(&|at| fitness(at) == Fitness::Doubtful);
+            self.count_those(&|at| fitness(at) == HealthStatus::Degraded);
         }
     }
 
@@ -233,14 +235,14 @@ impl Layers {
         load: &dyn Fn(usize) -> u32,
         usable: &dyn Fn(usize) -> bool,
         in_panic: &dyn Fn(usize) -> bool,
-    ) -> Option<Choice> {
+    ) -> Option<Pick> {
         let hash = hash.filter(|_| self.hashes);
         let tiers = &self.tiers;
         let ask = |portion: &mut Portion, random: &mut dyn FnMut() -> u64| {
             let panic = tiers.get(portion.tier).is_some_and(|tier| tier.panic);
             let usable = if panic { in_panic } else { usable };
             let at = portion.group.pick(hash, random, load, usable)?;
-            Some(Choice { at, panic })
+            Some(Pick { at, panic })
         };
         if let [only] = self.portions.as_mut_slice() {
             return ask(only, random);

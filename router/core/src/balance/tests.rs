@@ -17,13 +17,13 @@ fn flat(balancing: &Balancing, weights: &[u32], keys: &[u64]) -> Flat {
     let mut cluster = Cluster::new("c", Vec::new());
     cluster.balancing = balancing.clone();
     let locality = Locality::default();
-    let member = |(at, &weight): (usize, &u32)| Member {
+    let member = |(at, &weight): (usize, &u32)| Host {
         weight,
         key: keys.get(at).copied().unwrap_or(at as u64),
         priority: 0,
         locality: &locality,
     };
-    let members: Vec<Member<'_>> = weights.iter().enumerate().map(member).collect();
+    let members: Vec<Host<'_>> = weights.iter().enumerate().map(member).collect();
     let balancer = Balancer::new(&cluster, &members);
     assert!(matches!(balancer.shape, Shape::Flat(_)), "nothing to count");
     Flat(balancer)
@@ -43,14 +43,14 @@ impl Flat {
     ) -> Option<usize> {
         let fitness = |at| {
             if usable(at) {
-                Fitness::Fit
+                HealthStatus::Healthy
             } else {
-                Fitness::Unfit
+                HealthStatus::Unhealthy
             }
         };
-        let ask = Ask {
+        let ask = PickRequest {
             hash,
-            ..Ask::default()
+            ..PickRequest::default()
         };
         let seen = Seen {
             fitness: &fitness,

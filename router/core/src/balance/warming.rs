@@ -2,7 +2,7 @@
 
 use meltemi_config::Warmup;
 
-use super::Ask;
+use super::PickRequest;
 
 /// All of a weight, in thousandths.
 pub(super) const WHOLE: u32 = 1000;
@@ -38,12 +38,12 @@ impl Warming {
     }
 
     /// Whether the weights may have changed.
-    pub(super) fn is_due(&self, ask: &Ask<'_>) -> bool {
+    pub(super) fn is_due(&self, ask: &PickRequest<'_>) -> bool {
         ask.now_us >= self.next_us || self.epoch != Some(ask.epoch)
     }
 
     /// The weights are those of now. `some`: an endpoint still has less than all of its own.
-    pub(super) fn applied(&mut self, ask: &Ask<'_>, some: bool) {
+    pub(super) fn applied(&mut self, ask: &PickRequest<'_>, some: bool) {
         let step = (self.duration_us / STEPS).clamp(SHORTEST_US, LONGEST_US);
         // Nobody begins to warm up without a new epoch.
         self.next_us = if some {

@@ -273,17 +273,17 @@ protocol test
 access denied by `AuthorizationPolicy default/nobody`; what follows is for requests that may
 limit `listener` rule 1: 10 tokens, 5 more in 1s
 route 0 `users`: yes
+timeout 3s, or the caller's if shorter
+retry up to 2 times, elsewhere, after 25ms up to 250ms, 500ms for each try; once sent, on reset, \
+timeout, `result` is `BUSY`
 access allowed by `AuthorizationPolicy default/web`
 audited by `AuthorizationPolicy default/all`
 limit `route` rule 1: 10 tokens, 5 more in 1s, for each source.ip and method
 limit `quota` of b, domain shop: (m=buy, ip=10.0.0.9); refused without an answer in 20ms
-timeout 3s, or the caller's if shorter
-retry up to 2 times, elsewhere, after 25ms up to 250ms, 500ms for each try; once sent, on reset, \
-timeout, `result` is `BUSY`
 fault delays 12.5% by 100ms, answers 5% with unavailable: on purpose
-mirror 50% to b, compared
 request sets header.a to `%method%!`
 response removes header.b
+mirror 50% to b, compared
 cluster a weight 9, least request
   health check by a heartbeat every 10s, answered in 1s; unfit after 3 failures, fit after 2 successes
   left alone after 5 failures in a row for 30s up to 300s, at most 10% of the endpoints

@@ -5,7 +5,7 @@ use std::sync::atomic::{
     AtomicU32, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Relaxed,
 };
 
-use crate::Fitness;
+use crate::HealthStatus;
 
 /// What the records of one cluster have in common.
 #[derive(Debug, Default)]
@@ -101,13 +101,13 @@ pub(super) fn count(counter: &AtomicU32) -> u32 {
 }
 
 impl Record {
-    /// Whether it may be used now: [`Fitness::Fit`] if it is in use or its trial may begin.
-    pub fn fitness(&self, now_us: u64) -> Fitness {
+    /// Whether it may be used now: [`HealthStatus::Healthy`] if it is in use or its trial may begin.
+    pub fn fitness(&self, now_us: u64) -> HealthStatus {
         match phase(self.state.load(Acquire)) {
-            (Phase::InUse, _) => Fitness::Fit,
-            (_, until_us) if now_us >= until_us => Fitness::Fit,
-            (Phase::Ejected, _) => Fitness::Unfit,
-            (Phase::OnTrial, _) => Fitness::OnTrial,
+            (Phase::InUse, _) => HealthStatus::Healthy,
+            (_, until_us) if now_us >= until_us => HealthStatus::Healthy,
+            (Phase::Ejected, _) => HealthStatus::Unhealthy,
+            (Phase::OnTrial, _) => HealthStatus::Probation,
         }
     }
 

@@ -8,7 +8,7 @@ use meltemi_config::{Share, SuccessRate};
 use proptest::prelude::*;
 
 use super::*;
-use crate::Fitness;
+use crate::HealthStatus;
 use crate::fixture::numbers;
 
 use Admission::{Plain, Trial};
@@ -51,8 +51,8 @@ fn failures_in_a_row_eject() {
     };
     assert_eq!(ejection, expected);
     assert_eq!(outliers.ejected(), 1);
-    assert_eq!(records[0].fitness(31 * SECOND - 1), Fitness::Unfit);
-    assert_eq!(records[1].fitness(2 * SECOND), Fitness::Fit);
+    assert_eq!(records[0].fitness(31 * SECOND - 1), HealthStatus::Unhealthy);
+    assert_eq!(records[1].fitness(2 * SECOND), HealthStatus::Healthy);
     assert_eq!(report(Failure), None, "from before the ejection");
 }
 
@@ -78,18 +78,18 @@ fn after_its_time_one_request_is_let_through() {
     assert_eq!(record.admit(0), Some(Plain));
     fail(&outliers, record, 0).unwrap();
     assert_eq!(record.admit(30 * SECOND - 1), None);
-    assert_eq!(record.fitness(30 * SECOND), Fitness::Fit);
+    assert_eq!(record.fitness(30 * SECOND), HealthStatus::Healthy);
     assert_eq!(record.admit(30 * SECOND), Some(Trial));
-    assert_eq!(record.fitness(30 * SECOND), Fitness::OnTrial);
+    assert_eq!(record.fitness(30 * SECOND), HealthStatus::Probation);
     assert_eq!(record.admit(30 * SECOND), None);
     // What others did before says nothing of the trial.
     for outcome in [Success, Failure, Gateway] {
         assert_eq!(outliers.report(record, Plain, outcome, 31 * SECOND), None);
     }
-    assert_eq!(record.fitness(31 * SECOND), Fitness::OnTrial);
+    assert_eq!(record.fitness(31 * SECOND), HealthStatus::Probation);
     let epoch = outliers.epoch();
     assert_eq!(outliers.report(record, Trial, Success, 32 * SECOND), None);
-    assert_eq!(record.fitness(32 * SECOND), Fitness::Fit);
+    assert_eq!(record.fitness(32 * SECOND), HealthStatus::Healthy);
     assert_eq!((outliers.ejected(), record.since_us()), (0, 32 * SECOND));
     assert!(outliers.epoch() != epoch);
     assert_eq!(record.admit(32 * SECOND), Some(Plain));
@@ -125,7 +125,7 @@ fn a_trial_that_tells_nothing_is_followed_by_another() {
     let now = 40 * SECOND;
     assert_eq!(record.admit(now), Some(Trial));
     assert_eq!(outliers.report(record, Trial, Unknown, now), None);
-    assert_eq!(record.fitness(now), Fitness::Fit);
+    assert_eq!(record.fitness(now), HealthStatus::Healthy);
     assert_eq!(record.admit(now), Some(Trial));
     // Nothing is ever heard of this one.
     assert_eq!(record.admit(70 * SECOND - 1), None);
@@ -134,7 +134,7 @@ fn a_trial_that_tells_nothing_is_followed_by_another() {
     assert_eq!(outliers.ejected(), 0);
     // The first one after all: one failure, as any other.
     assert_eq!(outliers.report(record, Trial, Failure, 72 * SECOND), None);
-    assert_eq!(record.fitness(72 * SECOND), Fitness::Fit);
+    assert_eq!(record.fitness(72 * SECOND), HealthStatus::Healthy);
 }
 
 #[test]
@@ -255,7 +255,7 @@ fn a_low_success_rate_ejects() {
     );
     let found = interval(&|at| (100, if at == 4 { 50 } else { 1 }));
     assert_eq!(found, [(4, Cause::SuccessRate)]);
-    assert_eq!(records[4].fitness(20 * SECOND), Fitness::Unfit);
+    assert_eq!(records[4].fitness(20 * SECOND), HealthStatus::Unhealthy);
     assert_eq!(interval(&|_| (100, 0)), []);
 }
 
@@ -364,7 +364,7 @@ proptest! {
             match step {
                 Step::Pass(time) => now += time,
                 Step::Begin(at) => {
-                    let fit = records[at].fitness(now) == Fitness::Fit;
+                    let fit = records[at].fitness(now) == HealthStatus::Healthy;
                     let admitted = records[at].admit(now);
                     prop_assert_eq!(admitted.is_some(), fit);
                     match (admitted, until[at]) {

@@ -21,7 +21,7 @@ struct Compiled {
 
 /// The faults that hit a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Drawn<'a> {
+pub struct SampledFaults<'a> {
     /// It waits so long before it is sent or answered: all delays that hit, together.
     pub delay: Option<Duration>,
     /// It is answered with this and not sent.
@@ -46,8 +46,12 @@ impl Faults {
 
     /// Draws every fault by itself, in order, the delay of one before its abort. After an abort
     /// nothing more is drawn. `random()`: any number, evenly.
-    pub fn draw(&self, message: &Message<'_>, random: &mut dyn FnMut() -> u64) -> Drawn<'_> {
-        let mut drawn = Drawn::default();
+    pub fn draw(
+        &self,
+        message: &Message<'_>,
+        random: &mut dyn FnMut() -> u64,
+    ) -> SampledFaults<'_> {
+        let mut drawn = SampledFaults::default();
         for fault in self.0.iter().filter(|fault| fault.tests.pass(message)) {
             if let Some((delay, share)) = fault.delay
                 && hits(share, random)

@@ -39,11 +39,11 @@ struct State {
     rule: LocalLimit,
     rate: Rate,
     seed: u64,
-    buckets: Kept,
+    buckets: BucketSet,
 }
 
 #[derive(Debug)]
-enum Kept {
+enum BucketSet {
     One(Bucket),
     ByValue(Buckets),
 }
@@ -86,9 +86,9 @@ impl LimitStore {
             rate: Rate::new(&rule.bucket),
             seed: self.0.seed,
             buckets: if rule.per.is_empty() {
-                Kept::One(Bucket::default())
+                BucketSet::One(Bucket::default())
             } else {
-                Kept::ByValue(Buckets::new(rule.values))
+                BucketSet::ByValue(Buckets::new(rule.values))
             },
             rule,
         });
@@ -158,8 +158,8 @@ impl LocalLimiter {
         let state = &*rule.state;
         let now = state.rate.units(now_us);
         match &state.buckets {
-            Kept::One(bucket) => bucket.take(&state.rate, now),
-            Kept::ByValue(buckets) => {
+            BucketSet::One(bucket) => bucket.take(&state.rate, now),
+            BucketSet::ByValue(buckets) => {
                 let mix = |hash, key: &Key| key.mix(hash, message, source);
                 let hash = rule.per.iter().fold(state.seed, mix);
                 buckets.take(hash, &state.rate, now)

@@ -69,7 +69,7 @@ impl Mirrors {
 impl MirrorTarget {
     fn takes(&self, head: &Head) -> bool {
         matches!(head.kind, Kind::Request | Kind::OneWay)
-            && matches!(head.bind, Bind::Free | Bind::Once)
+            && matches!(head.bind, Bind::Free | Bind::Dedicated)
             && !(self.writes_only && head.safety == Safety::Read)
     }
 

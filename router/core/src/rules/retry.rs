@@ -192,7 +192,7 @@ mod tests {
     prop_compose! {
         fn head()(
             kind in prop::sample::select(vec![Kind::Request, Kind::OneWay, Kind::Local]),
-            bind in prop::sample::select(vec![Bind::Free, Bind::Once, Bind::Pin, Bind::Session]),
+            bind in prop::sample::select(vec![Bind::Free, Bind::Dedicated, Bind::Pin, Bind::Session]),
             safety in prop::sample::select(vec![Safety::Read, Safety::Idempotent, Safety::Unknown]),
             end in prop::bool::weighted(0.8),
         ) -> Head {

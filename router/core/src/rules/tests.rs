@@ -37,7 +37,7 @@ fn table(route: Route) -> Table {
     Table::compile(&served(vec![route]), &config, &LimitStore::new(0))
 }
 
-fn extras(table: &Table) -> &Extras {
+fn extras(table: &Table) -> &OptionalRules {
     table.routes()[0].rules.extras().unwrap()
 }
 
@@ -124,7 +124,10 @@ fn copies_go_where_they_may() {
     };
     let (a, c) = ((0, false), (2, true));
     assert_eq!(copies(Kind::Request, Safety::Unknown, Bind::Free), [a, c]);
-    assert_eq!(copies(Kind::OneWay, Safety::Idempotent, Bind::Once), [a, c]);
+    assert_eq!(
+        copies(Kind::OneWay, Safety::Idempotent, Bind::Dedicated),
+        [a, c]
+    );
     assert_eq!(copies(Kind::Request, Safety::Read, Bind::Free), [c]);
     assert_eq!(copies(Kind::Request, Safety::Unknown, Bind::Pin), []);
     assert_eq!(copies(Kind::Request, Safety::Unknown, Bind::Session), []);

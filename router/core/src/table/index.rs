@@ -27,14 +27,14 @@ const MOST_GROUPS: usize = 12;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
-    groups: Box<[Group]>,
+    groups: Box<[RouteGroup]>,
     /// Routes that are in no group, ascending.
     rest: Box<[u32]>,
 }
 
 /// Routes that demand certain values of the same attributes.
 #[derive(Clone, Debug)]
-struct Group {
+struct RouteGroup {
     slots: Box<[KeyId]>,
     /// At most one attribute may have several values: each of them is looked up.
     open: Option<Lookup>,
@@ -87,7 +87,7 @@ fn improve(best: &mut u32, routes: &[u32], passes: &impl Fn(usize) -> bool) -> u
     tested
 }
 
-impl Group {
+impl RouteGroup {
     /// Sets `best` to the first route of the group that passes and is before it.
     fn improve(&self, best: &mut u32, message: &Message<'_>, passes: &impl Fn(usize) -> bool) {
         let mut hash = 0;
@@ -210,7 +210,7 @@ impl Index {
             } else {
                 break;
             };
-            groups.push(Group::new(&set, &members, &attributes));
+            groups.push(RouteGroup::new(&set, &members, &attributes));
         }
         groups.sort_by_key(|group| group.first);
         Self {
@@ -270,7 +270,7 @@ fn most_values<K, V>(candidates: BTreeMap<K, BTreeSet<V>>) -> Option<K> {
     Some(best.0)
 }
 
-impl Group {
+impl RouteGroup {
     fn new(set: &[usize], members: &[Demand<'_>], attributes: &[&Lookup]) -> Self {
         let mut slots = Vec::new();
         let mut open = None;

@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
-use meltemi_frame::{Bind, Fault, Kind, Mark, Message, Reason, Receipt, Status};
+use meltemi_frame::{Bind, Fault, Kind, Mark, Message, Reason, ReplyContext, Status};
 use meltemi_router_core::CompiledRoute;
 
-use super::Track;
+use super::RequestTelemetry;
 use super::comparison::Compared;
-use super::kept::Kept;
+use super::retry_state::RetryState;
 use crate::config::view::ServedView;
 use crate::context::WorkerContext;
 use crate::downstream::Downstream;
@@ -17,7 +17,7 @@ pub(crate) struct Caller {
     pub(crate) down: Rc<Downstream>,
     /// The request's place among the requests of its connection.
     pub(crate) seq: u64,
-    pub(crate) receipt: Receipt,
+    pub(crate) receipt: ReplyContext,
     /// The routes that the request met, and the place of the one that it took.
     pub(crate) served: Rc<ServedView>,
     pub(crate) route: usize,
@@ -27,9 +27,9 @@ pub(crate) struct Caller {
     pub(crate) bind: Bind,
     /// The endpoint that serves the request, if the answer means something only there.
     pub(crate) mark: Option<Mark>,
-    pub(crate) track: Track,
+    pub(crate) track: RequestTelemetry,
     /// What is needed to send the request again.
-    pub(crate) kept: Option<Box<Kept>>,
+    pub(crate) kept: Option<Box<RetryState>>,
     /// Copies whose answers are compared with the one that the caller gets.
     pub(crate) compared: Option<Box<Compared>>,
 }
@@ -51,7 +51,7 @@ impl Caller {
             return;
         }
         self.status = message.head.status;
-        self.track.hears(worker);
+        self.track.on_response_start(worker);
         // The client gets the response, so the request is not sent again.
         self.kept = None;
         if let Some(mark) = self.mark {

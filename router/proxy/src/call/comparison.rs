@@ -7,7 +7,7 @@ use std::sync::Arc;
 use meltemi_frame::{Limits, Message, Output, Protocol, Session, Side};
 use meltemi_router_core::stable_hash;
 
-use crate::telemetry::stats::{Group, cluster};
+use crate::telemetry::stats::{MetricSet, cluster};
 
 /// The comparisons of one request.
 pub(crate) struct Compared(pub(crate) Vec<Rc<Comparison>>);
@@ -16,7 +16,7 @@ pub(crate) struct Compared(pub(crate) Vec<Rc<Comparison>>);
 pub(crate) struct Comparison {
     protocol: Arc<dyn Protocol>,
     /// Of the cluster of the copy.
-    group: Arc<Group>,
+    group: Arc<MetricSet>,
     /// The digest of the answer that came first.
     first: Cell<Option<u64>>,
     /// One of them will not come, or the comparison is done.
@@ -41,7 +41,7 @@ impl Compared {
 
 impl Comparison {
     /// `group`: the counters of the cluster of the copy.
-    pub(crate) fn new(protocol: &Arc<dyn Protocol>, group: &Arc<Group>) -> Rc<Self> {
+    pub(crate) fn new(protocol: &Arc<dyn Protocol>, group: &Arc<MetricSet>) -> Rc<Self> {
         Rc::new(Self {
             protocol: Arc::clone(protocol),
             group: Arc::clone(group),

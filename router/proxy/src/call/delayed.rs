@@ -15,7 +15,7 @@ pub(crate) enum Wait {
     /// A moment, in milliseconds of the worker's clock.
     Until(u64),
     /// The answers of rate-limit services.
-    Words(Vec<Word>, Option<u64>),
+    RateLimit(Vec<PendingLimit>, Option<u64>),
     /// Those before it.
     Turn,
     /// A moment; then it is answered with this, and not sent.
@@ -23,7 +23,7 @@ pub(crate) enum Wait {
 }
 
 /// The word of a service.
-pub(crate) struct Word {
+pub(crate) struct PendingLimit {
     pub(crate) limit: std::sync::Arc<str>,
     pub(crate) answer: oneshot::Receiver<Answer>,
     /// Without an answer the request is refused.
@@ -31,23 +31,23 @@ pub(crate) struct Word {
 }
 
 /// A request that waits.
-pub(crate) struct Parked {
+pub(crate) struct Delayed {
     pub(crate) message: OwnedMessage,
-    pub(crate) call: Call,
+    pub(crate) call: Box<Call>,
     pub(crate) wait: Wait,
-    pub(crate) hold: Option<Hold>,
+    pub(crate) hold: Option<Reservation>,
 }
 
 /// What a request that waits takes of its client's connection, as long as it waits: a client must not
 /// fill memory with what is not sent.
-pub(crate) struct Hold {
+pub(crate) struct Reservation {
     pub(crate) down: Rc<Downstream>,
-    held: Held,
+    held: Reserved,
 }
 
 /// What a request takes that waits.
 #[derive(Clone, Copy)]
-pub(crate) struct Held {
+pub(crate) struct Reserved {
     pub(crate) bytes: usize,
     /// Nothing else counts it among those in flight.
     pub(crate) one_way: bool,
@@ -57,14 +57,14 @@ pub(crate) struct Held {
     pub(crate) in_queue: bool,
 }
 
-impl Hold {
-    pub(crate) fn of(message: &OwnedMessage, call: &Call, in_queue: bool) -> Option<Self> {
+impl Reservation {
+    pub(crate) fn of(message: &OwnedMessage, call: &Box<Call>, in_queue: bool) -> Option<Self> {
         let down = Rc::clone(call.down()?);
         let head = message.head();
-        let held = Held {
+        let held = Reserved {
             bytes: message.len(),
             one_way: head.kind == Kind::OneWay,
-            blocking: head.bind == Bind::Once,
+            blocking: head.bind == Bind::Dedicated,
             in_queue,
         };
         down.hold(held);
@@ -72,7 +72,7 @@ impl Hold {
     }
 }
 
-impl Parked {
+impl Delayed {
     /// The request's place among those of its client that are answered.
     pub(crate) fn seq(&self) -> Option<u64> {
         self.call.caller().map(|caller| caller.seq)
@@ -84,15 +84,15 @@ impl Parked {
     }
 }
 
-impl Drop for Hold {
+impl Drop for Reservation {
     fn drop(&mut self) {
-        self.down.let_go(self.held);
+        self.down.release_reservation(self.held);
     }
 }
 
-impl Word {
+impl PendingLimit {
     /// What the service says; an error is the limit's name and a text for the client.
-    pub(crate) async fn heard(self) -> Result<(), (Fault, (String, String))> {
+    pub(crate) async fn resolve(self) -> Result<(), (Fault, (String, String))> {
         let Self {
             limit,
             answer,

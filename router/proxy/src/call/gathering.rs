@@ -13,7 +13,7 @@ use crate::context::WorkerContext;
 /// A request on its way to every endpoint.
 pub(crate) struct Gathering {
     /// The request, until it is answered.
-    call: RefCell<Option<Call>>,
+    call: RefCell<Option<Box<Call>>>,
     /// Copies that have not ended.
     left: Cell<usize>,
     /// Whether an endpoint that cannot be reached makes the request fail.
@@ -38,7 +38,7 @@ pub(crate) struct Part {
 
 impl Gathering {
     /// A request for so many endpoints. `must`: an endpoint that cannot be reached makes it fail.
-    pub(crate) fn new(call: Call, endpoints: usize, must: bool) -> Rc<Self> {
+    pub(crate) fn new(call: Box<Call>, endpoints: usize, must: bool) -> Rc<Self> {
         Rc::new(Self {
             call: RefCell::new(Some(call)),
             // One more, until all have been sent.
@@ -109,7 +109,7 @@ impl Gathering {
         }
     }
 
-    fn reply(worker: &WorkerContext, mut call: Call, answer: &OwnedMessage) {
+    fn reply(worker: &WorkerContext, mut call: Box<Call>, answer: &OwnedMessage) {
         let (id, cluster) = (call.id, call.cluster);
         if let Who::Caller(caller) = &mut call.who {
             let mut message = answer.message();

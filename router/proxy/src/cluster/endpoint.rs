@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use meltemi_config::Endpoint;
 use meltemi_frame::Mark;
-use meltemi_router_core::{Admission, Fitness, Outcome, Vitals};
+use meltemi_router_core::{Admission, EndpointHealth, HealthStatus, Outcome};
 
 use crate::cluster::{ClusterState, Need};
 use crate::context::WorkerContext;
@@ -27,7 +27,7 @@ pub(crate) struct EndpointState {
     pub(crate) address: SocketAddr,
     pub(crate) definition: Endpoint,
     /// What is known of it, where that is watched.
-    pub(crate) vitals: RefCell<Option<Arc<Vitals>>>,
+    pub(crate) vitals: RefCell<Option<Arc<EndpointHealth>>>,
     in_flight: Cell<u32>,
     avoid_until_us: Cell<u64>,
     /// It is not part of the cluster any more.
@@ -116,7 +116,7 @@ impl EndpointState {
     pub(crate) fn new(
         address: SocketAddr,
         definition: Endpoint,
-        vitals: Option<Arc<Vitals>>,
+        vitals: Option<Arc<EndpointHealth>>,
     ) -> Self {
         Self {
             address,
@@ -141,7 +141,7 @@ impl EndpointState {
         self.in_flight.get()
     }
 
-    /// Shared connections, and idle ones.
+    /// ClusterRegistry connections, and idle ones.
     pub(crate) fn connections(&self) -> (usize, usize) {
         (self.shared.borrow().len(), self.idle.borrow().len())
     }
@@ -253,11 +253,11 @@ impl EndpointState {
     }
 
     /// Whether it may be used now, as far as is known.
-    pub(crate) fn fitness(&self, now_us: u64) -> Fitness {
+    pub(crate) fn fitness(&self, now_us: u64) -> HealthStatus {
         let vitals = self.vitals.borrow();
         let known = vitals.as_ref().map(|vitals| vitals.fitness(now_us));
-        match known.unwrap_or(Fitness::Fit) {
-            Fitness::Fit if self.avoid_until_us.get() > now_us => Fitness::Doubtful,
+        match known.unwrap_or(HealthStatus::Healthy) {
+            HealthStatus::Healthy if self.avoid_until_us.get() > now_us => HealthStatus::Degraded,
             known => known,
         }
     }

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use meltemi_router_core::{Admission, Ask, Balancer, Endpoints, Fitness, Member};
+use meltemi_router_core::{Admission, Balancer, Endpoints, HealthStatus, Host, PickRequest};
 
 use super::ClusterState;
 use crate::cluster::endpoint::EndpointState;
@@ -17,9 +17,11 @@ struct Fit<'a> {
 }
 
 impl Endpoints for Fit<'_> {
-    fn fitness(&self, at: usize) -> Fitness {
+    fn fitness(&self, at: usize) -> HealthStatus {
         let endpoint = self.endpoints.get(at);
-        endpoint.map_or(Fitness::Unfit, |endpoint| endpoint.fitness(self.now_us))
+        endpoint.map_or(HealthStatus::Unhealthy, |endpoint| {
+            endpoint.fitness(self.now_us)
+        })
     }
 
     fn load(&self, at: usize) -> u32 {
@@ -36,9 +38,9 @@ impl Endpoints for Fit<'_> {
 impl ClusterState {
     pub(super) fn balance(&self) {
         let endpoints = self.endpoints.borrow();
-        let members: Vec<Member<'_>> = endpoints
+        let members: Vec<Host<'_>> = endpoints
             .iter()
-            .map(|state| Member {
+            .map(|state| Host {
                 weight: state.definition.weight,
                 key: meltemi_router_core::stable_hash(state.address.to_string().as_bytes()),
                 priority: state.definition.priority,
@@ -82,7 +84,7 @@ impl ClusterState {
         let mut random = || worker.random();
         // Another worker may be faster with the one trial of an endpoint: then it is another's turn.
         for _ in 0..=endpoints.len() {
-            let ask = Ask {
+            let ask = PickRequest {
                 hash,
                 now_us,
                 epoch: fleet.as_ref().map_or(0, |fleet| fleet.epoch()),

@@ -5,11 +5,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use meltemi_frame::{Bind, Interest, OwnedMessage, Protocol, Session};
-use meltemi_router_core::{Admission, Fitness};
+use meltemi_router_core::{Admission, HealthStatus};
 
 use super::{ClusterState, Need};
 use crate::call::Call;
-use crate::call::delayed::Hold;
+use crate::call::delayed::Reservation;
 use crate::cluster::endpoint::EndpointState;
 use crate::context::WorkerContext;
 use crate::telemetry::stats::cluster;
@@ -18,7 +18,7 @@ use crate::upstream::Upstream;
 /// A request that waits for an exclusive connection.
 pub(crate) struct Waiting {
     pub(crate) message: OwnedMessage,
-    pub(crate) call: Call,
+    pub(crate) call: Box<Call>,
     pub(crate) protocol: Arc<dyn Protocol>,
     pub(crate) session: Session,
     pub(crate) interest: Interest,
@@ -27,7 +27,7 @@ pub(crate) struct Waiting {
     pub(crate) give_up_ms: u64,
     pub(crate) endpoint: Rc<EndpointState>,
     /// What it takes of its client's connection meanwhile.
-    pub(crate) hold: Option<Hold>,
+    pub(crate) hold: Option<Reservation>,
 }
 
 impl Waiting {
@@ -68,7 +68,7 @@ impl ClusterState {
     pub(crate) fn release(self: &Rc<Self>, worker: &Rc<WorkerContext>, upstream: &Rc<Upstream>) {
         // One-way requests leave it free at once: a loop, as many of them may wait.
         while upstream.is_reusable() && !upstream.endpoint.retired.get() {
-            let fit = upstream.endpoint.fitness(worker.now_us()) == Fitness::Fit;
+            let fit = upstream.endpoint.fitness(worker.now_us()) == HealthStatus::Healthy;
             match self.next_waiting(worker, |waiting| waiting.fits(upstream, fit)) {
                 Some(waiting) => {
                     upstream.set_interest(waiting.interest);
@@ -147,13 +147,13 @@ impl ClusterState {
         {
             in_flight.move_to(endpoint, Admission::Plain);
         }
-        if let Some(track) = waiting.call.track_mut() {
-            track.goes_to(endpoint.address, worker);
+        if let Some(track) = waiting.call.telemetry_mut() {
+            track.on_attempt(endpoint.address, worker);
         }
         let head = *waiting.message.head();
         let client = waiting.call.down().map(Rc::clone);
         if let Some(client) = client.filter(|client| client.answers_in_order()) {
-            client.goes_by(upstream, head.kind, false);
+            client.record_use(upstream, head.kind, false);
         }
         if let Some(client) = waiting.call.down()
             && upstream.cluster.is_owned(&waiting.protocol)
@@ -162,7 +162,7 @@ impl ClusterState {
         }
         let down = waiting.call.caller().map(|caller| Rc::clone(&caller.down));
         if let Some(down) = &down {
-            down.uses_alone(upstream, head.bind == Bind::Once);
+            down.use_exclusively(upstream, head.bind == Bind::Dedicated);
         }
         let message = &mut waiting.message.message();
         let sent = if waiting.call.expects_reply(message.head.kind) {
@@ -192,7 +192,7 @@ impl ClusterState {
     }
 
     /// Takes out requests that have waited too long.
-    pub(crate) fn expired(&self, now_ms: u64) -> Vec<Call> {
+    pub(crate) fn expired(&self, now_ms: u64) -> Vec<Box<Call>> {
         let mut queue = self.waiting.borrow_mut();
         let mut calls = Vec::new();
         while let Some(at) = queue

@@ -6,7 +6,7 @@ use meltemi_config::{Config, Listener};
 use meltemi_frame::{Interest, Protocol};
 use meltemi_router_core::{LimitStore, Table};
 
-use crate::cluster::fitness::{CompiledCluster, Shared};
+use crate::cluster::registry::{ClusterRegistry, CompiledCluster};
 use crate::telemetry::operations::Names;
 use crate::telemetry::spans::TraceKeys;
 
@@ -17,16 +17,16 @@ pub(crate) struct Snapshot {
 }
 
 /// What outlives configurations and is shared by all workers.
-pub(crate) struct Lasting {
-    pub(crate) shared: Shared,
+pub(crate) struct ProcessState {
+    pub(crate) shared: ClusterRegistry,
     pub(crate) limits: LimitStore,
 }
 
-impl Lasting {
+impl ProcessState {
     /// Nothing yet. `seed`: a number that clients do not know (see [`LimitStore::new`]).
     pub(crate) fn new(seed: u64) -> Self {
         Self {
-            shared: Shared::default(),
+            shared: ClusterRegistry::default(),
             limits: LimitStore::new(seed),
         }
     }
@@ -51,9 +51,9 @@ pub(crate) struct CompiledProtocol {
 }
 
 impl Snapshot {
-    /// Compiles a configuration. Nothing else knows of it before [`Shared::commit`].
+    /// Compiles a configuration. Nothing else knows of it before [`ClusterRegistry::commit`].
     /// `traced`: requests carry traces, which have to be found in them.
-    pub(crate) fn compile(config: &Config, lasting: &Lasting, traced: bool) -> Self {
+    pub(crate) fn compile(config: &Config, lasting: &ProcessState, traced: bool) -> Self {
         let listeners = config
             .listeners()
             .iter()

@@ -13,7 +13,7 @@ use crate::cluster::ClusterState;
 use crate::config::snapshot::{CompiledListener, CompiledProtocol, Snapshot};
 use crate::telemetry::operations::Operations;
 use crate::telemetry::spans::TraceKeys;
-use crate::telemetry::stats::{CLUSTER, Group, LISTENER, ROUTE, Stats};
+use crate::telemetry::stats::{CLUSTER, LISTENER, MetricSet, ROUTE, Stats};
 use crate::upstream::Upstream;
 
 /// A configuration as one worker sees it.
@@ -27,7 +27,7 @@ pub(crate) struct ListenerView {
     pub(crate) listener: Arc<Listener>,
     pub(crate) served: Vec<Rc<ServedView>>,
     pub(crate) candidates: Vec<Arc<dyn Protocol>>,
-    pub(crate) group: Arc<Group>,
+    pub(crate) group: Arc<MetricSet>,
 }
 
 /// A protocol on a listener, as one worker sees it.
@@ -39,7 +39,7 @@ pub(crate) struct ServedView {
     /// Its routes lead to more than one cluster.
     pub(crate) split: bool,
     pub(crate) clusters: Rc<[Rc<ClusterState>]>,
-    pub(crate) routes: Vec<Arc<Group>>,
+    pub(crate) routes: Vec<Arc<MetricSet>>,
     pub(crate) operations: Rc<Operations>,
     pub(crate) trace_keys: Arc<TraceKeys>,
     /// Boxes for requests.
@@ -48,18 +48,18 @@ pub(crate) struct ServedView {
 
 /// Counters that outlive configurations, by their labels.
 #[derive(Default)]
-pub(crate) struct Kept {
-    pub(crate) listeners: HashMap<String, Arc<Group>>,
-    pub(crate) routes: HashMap<(Arc<str>, Arc<str>), Arc<Group>>,
+pub(crate) struct MetricHandles {
+    pub(crate) listeners: HashMap<String, Arc<MetricSet>>,
+    pub(crate) routes: HashMap<(Arc<str>, Arc<str>), Arc<MetricSet>>,
     pub(crate) operations: HashMap<(String, String), Rc<Operations>>,
-    pub(crate) clusters: HashMap<String, Arc<Group>>,
+    pub(crate) clusters: HashMap<String, Arc<MetricSet>>,
 }
 
-impl Kept {
+impl MetricHandles {
     /// Lets go of the counters that nobody counts with any more, neither a view nor a request in flight.
     pub(crate) fn prune(&mut self) {
         // The list of all counters holds each of them, too.
-        let used = |group: &Arc<Group>| Arc::strong_count(group) > 2;
+        let used = |group: &Arc<MetricSet>| Arc::strong_count(group) > 2;
         self.listeners.retain(|_, group| used(group));
         self.routes.retain(|_, group| used(group));
         self.clusters.retain(|_, group| used(group));
@@ -68,7 +68,7 @@ impl Kept {
     }
 
     /// The counters of a cluster.
-    pub(crate) fn cluster(&mut self, name: &str, stats: &Stats) -> Arc<Group> {
+    pub(crate) fn cluster(&mut self, name: &str, stats: &Stats) -> Arc<MetricSet> {
         let group = self
             .clusters
             .entry(name.to_owned())
@@ -81,7 +81,7 @@ impl View {
     pub(crate) fn new(
         snapshot: &Snapshot,
         clusters: &Rc<[Rc<ClusterState>]>,
-        kept: &mut Kept,
+        kept: &mut MetricHandles,
         stats: &Stats,
     ) -> Self {
         let listeners = snapshot
@@ -129,7 +129,7 @@ impl ListenerView {
     fn new(
         compiled: &CompiledListener,
         clusters: &Rc<[Rc<ClusterState>]>,
-        kept: &mut Kept,
+        kept: &mut MetricHandles,
         stats: &Stats,
     ) -> Self {
         let name = &compiled.listener.name;
@@ -158,7 +158,7 @@ impl ServedView {
         listener: &str,
         compiled: &CompiledProtocol,
         clusters: &Rc<[Rc<ClusterState>]>,
-        kept: &mut Kept,
+        kept: &mut MetricHandles,
         stats: &Stats,
     ) -> Self {
         let name: Arc<str> = listener.into();

@@ -18,7 +18,7 @@ pub(crate) fn authorize(
     down: &Downstream,
     authorizer: &Authorizer,
     message: &Message<'_>,
-    call: &mut Call,
+    call: &mut Box<Call>,
 ) -> Result<(), Refusal> {
     let peer = down.identity();
     for policy in authorizer.audits(message, &peer) {
@@ -36,7 +36,7 @@ pub(crate) fn authorize(
     if undetermined.is_some() {
         down.count(listener::UNDETERMINED, 1);
     }
-    if let Some(track) = call.track_mut() {
+    if let Some(track) = call.telemetry_mut() {
         track.note(|entry| {
             name.clone_into(&mut entry.policy);
             entry.undetermined = undetermined.unwrap_or_default().to_owned();

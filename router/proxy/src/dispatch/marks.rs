@@ -4,11 +4,11 @@ use std::rc::Rc;
 
 use meltemi_frame::{Fault, Mark, Message, Reach};
 
-use super::Errand;
+use super::Dispatch;
 use crate::call::{Call, Who};
 use crate::cluster::endpoint::EndpointState;
 
-impl Errand<'_> {
+impl Dispatch<'_> {
     /// Returns `true` if a request of this route may find several endpoints.
     fn is_plural(&self) -> bool {
         self.cluster.is_plural() || self.route.targets().nth(1).is_some()
@@ -67,7 +67,7 @@ impl Errand<'_> {
 
     /// Notes the endpoint on the request that continues there, and for the answer.
     #[cold]
-    pub(super) fn mark(&self, message: &mut Message<'_>, call: &mut Call, at: &EndpointState) {
+    pub(super) fn mark(&self, message: &mut Message<'_>, call: &mut Box<Call>, at: &EndpointState) {
         let mark = self.is_plural().then(|| at.mark.get());
         let Who::Caller(caller) = &mut call.who else {
             return;

@@ -6,24 +6,24 @@ use meltemi_frame::Message;
 use meltemi_router_core::Mirrors;
 
 use crate::call::comparison::{Compared, Comparison};
-use crate::call::{Call, Ticket, Who};
-use crate::dispatch::Errand;
+use crate::call::{Call, Who};
+use crate::dispatch::Dispatch;
 use crate::telemetry::stats::cluster;
 
 /// How long a copy may take where its original may take for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-impl Errand<'_> {
+impl Dispatch<'_> {
     /// Sends copies of a request to the mirrors of its route that are drawn.
     #[inline]
-    pub(crate) fn copy(&self, message: &Message<'_>, original: &mut Call) {
+    pub(crate) fn copy(&self, message: &Message<'_>, original: &mut Box<Call>) {
         let extras = self.route.rules.extras();
         if let Some(mirrors) = extras.and_then(|extras| extras.mirrors.as_ref()) {
             self.copy_to(mirrors, message, original);
         }
     }
 
-    fn copy_to(&self, mirrors: &Mirrors, message: &Message<'_>, original: &mut Call) {
+    fn copy_to(&self, mirrors: &Mirrors, message: &Message<'_>, original: &mut Box<Call>) {
         // Pieces of what is not held whole are forwarded as they come, and cannot be in two places.
         if !message.head.end {
             return;
@@ -38,21 +38,21 @@ impl Errand<'_> {
                 .compare
                 .then(|| Comparison::new(&self.served.protocol, &cluster.group));
             let who = Who::Mirror(comparison.clone());
-            let mut call = Box::new(Ticket::new(who, message.head.id));
+            let mut call = Box::new(Call::new(who, message.head.id));
             call.cluster = target.cluster;
             if let Err(refusal) = self.guard(message, &mut call, None) {
                 call.refuse(self.worker, refusal.fault, &refusal.text);
                 continue;
             }
             cluster.group.add(cluster::MIRRORED, 1);
-            if let Some(track) = original.track_mut() {
+            if let Some(track) = original.telemetry_mut() {
                 let name = || cluster.config.borrow().name.clone();
                 track.note(|entry| entry.mirrors.push(name()));
             }
             compared.extend(comparison);
             call.hash = target.hash(message, self.down.peer.ip());
             call.deadline_ms = self.worker.after(self.route.timeout.unwrap_or(PATIENCE));
-            Errand { cluster, ..*self }.run(&mut message.clone(), call);
+            Dispatch { cluster, ..*self }.run(&mut message.clone(), call);
         }
         if let Some(caller) = original.caller_mut()
             && !compared.is_empty()

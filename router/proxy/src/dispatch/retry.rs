@@ -9,11 +9,11 @@ use meltemi_frame::{Decoded, Fault, Head, Kind, Message, OwnedMessage, Reach, Se
 use meltemi_router_core::Outcome;
 
 use crate::call::delayed::Wait;
-use crate::call::kept::{Kept, Turn};
+use crate::call::retry_state::{RetryState, Turn};
 use crate::call::{Call, Who};
 use crate::cluster::endpoint::InFlight;
 use crate::context::WorkerContext;
-use crate::dispatch::parked;
+use crate::dispatch::delayed;
 use crate::telemetry::stats::cluster;
 use crate::upstream::Upstream;
 
@@ -26,7 +26,7 @@ const LEAST_PAUSE: Duration = Duration::from_millis(5);
 const ALL_FAILED: Duration = Duration::from_secs(1);
 
 /// Ends a request that failed on its way to the endpoint, or there: it is sent again, or answered with the fault.
-pub(crate) fn fail(worker: &Rc<WorkerContext>, mut call: Call, fault: Fault, text: &str) {
+pub(crate) fn fail(worker: &Rc<WorkerContext>, mut call: Box<Call>, fault: Fault, text: &str) {
     call.outcome(worker, Outcome::of_fault(fault));
     if let Some(call) = after_fault(worker, call, fault, None) {
         call.refuse(worker, fault, text);
@@ -37,10 +37,10 @@ pub(crate) fn fail(worker: &Rc<WorkerContext>, mut call: Call, fault: Fault, tex
 /// this is it. Gives the call back otherwise.
 pub(crate) fn after_fault(
     worker: &Rc<WorkerContext>,
-    mut call: Call,
+    mut call: Box<Call>,
     fault: Fault,
     unsent: Option<OwnedMessage>,
-) -> Option<Call> {
+) -> Option<Box<Call>> {
     let Who::Caller(caller) = &mut call.who else {
         return Some(call);
     };
@@ -51,7 +51,7 @@ pub(crate) fn after_fault(
     if let Some(message) = unsent
         && caller.kept.is_none()
     {
-        caller.kept = Some(Box::new(Kept::unsent(message)));
+        caller.kept = Some(Box::new(RetryState::unsent(message)));
     }
     let (Some(kept), Some(route)) = (&caller.kept, caller.route()) else {
         return Some(call);
@@ -70,7 +70,11 @@ pub(crate) fn after_fault(
 /// failed it, as long as its own time lasts. Where all have failed it, it is tried again after pauses, but no
 /// longer than [`ALL_FAILED`] after its first failure: a client must learn soon that a cluster is down. Gives
 /// the call back if its time is out.
-fn go_elsewhere(worker: &Rc<WorkerContext>, mut call: Call, fault: Fault) -> Option<Call> {
+fn go_elsewhere(
+    worker: &Rc<WorkerContext>,
+    mut call: Box<Call>,
+    fault: Fault,
+) -> Option<Box<Call>> {
     let failed_at = call.in_flight.as_ref().map(InFlight::address);
     let deadline_ms = call.deadline_ms;
     let Who::Caller(caller) = &mut call.who else {
@@ -109,9 +113,9 @@ fn go_elsewhere(worker: &Rc<WorkerContext>, mut call: Call, fault: Fault) -> Opt
 /// back if it is not tried again.
 pub(crate) fn after_response(
     worker: &Rc<WorkerContext>,
-    call: Call,
+    call: Box<Call>,
     message: &Message<'_>,
-) -> Option<Call> {
+) -> Option<Box<Call>> {
     let failed = call.caller().and_then(|caller| {
         let kept = caller.kept.as_ref().filter(|kept| kept.copy)?;
         let rule = &caller.route()?.rules.retry;
@@ -124,7 +128,7 @@ pub(crate) fn after_response(
     }
 }
 
-fn try_again(worker: &Rc<WorkerContext>, mut call: Call, fault: Fault) -> Option<Call> {
+fn try_again(worker: &Rc<WorkerContext>, mut call: Box<Call>, fault: Fault) -> Option<Box<Call>> {
     let failed_at = call.in_flight.as_ref().map(InFlight::address);
     let Who::Caller(caller) = &mut call.who else {
         return Some(call);
@@ -162,10 +166,10 @@ fn try_again(worker: &Rc<WorkerContext>, mut call: Call, fault: Fault) -> Option
 /// kept.
 fn send_later(
     worker: &Rc<WorkerContext>,
-    mut call: Call,
+    mut call: Box<Call>,
     fault: Fault,
     due_ms: u64,
-) -> Option<Call> {
+) -> Option<Box<Call>> {
     let Who::Caller(caller) = &mut call.who else {
         return Some(call);
     };
@@ -175,13 +179,13 @@ fn send_later(
     let message = kept.message.clone();
     caller.track.note(|entry| entry.add_retry(fault));
     call.in_flight = None;
-    parked::park(worker, message, call, Wait::Until(due_ms));
+    delayed::delay(worker, message, call, Wait::Until(due_ms));
     None
 }
 
 /// A request whose bytes still wait in the output of a connection that is gone, as it can be sent again.
 /// `None`: it cannot.
-pub(crate) fn unsent(upstream: &Upstream, call: &Call, bytes: &[u8]) -> Option<OwnedMessage> {
+pub(crate) fn unsent(upstream: &Upstream, call: &Box<Call>, bytes: &[u8]) -> Option<OwnedMessage> {
     let Who::Caller(caller) = &call.who else {
         return None;
     };

@@ -11,8 +11,8 @@ use crate::telemetry::stats::listener;
 impl Downstream {
     /// Bytes that wait for the client, or of it.
     fn holds(&self, state: &State) -> usize {
-        let parked = state.rare.as_ref().map_or(0, |rare| rare.parked_bytes);
-        state.waits() + parked + self.watch.input.get() as usize
+        let parked = state.cold.as_ref().map_or(0, |rare| rare.delayed_bytes);
+        state.waits() + parked + self.activity.input.get() as usize
     }
 
     /// Reports what the connection holds, if that has changed much.
@@ -49,7 +49,7 @@ impl Downstream {
     #[inline]
     pub(crate) fn note_input(&self, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        if self.watch.input.replace(bytes) != bytes {
+        if self.activity.input.replace(bytes) != bytes {
             self.account(&self.state.borrow());
         }
     }
@@ -62,7 +62,7 @@ impl Downstream {
     /// The client is stopped. `limit`: what its listener allows to wait.
     #[inline]
     pub(super) fn note_stop(&self, bytes: usize, limit: usize) {
-        if bytes <= limit && !self.watch.stopped.replace(true) {
+        if bytes <= limit && !self.activity.stopped.replace(true) {
             self.count(listener::STOPPED, 1);
             tracing::debug!(downstream = %self.peer, bytes, "client stopped: memory is short");
         }
@@ -84,7 +84,7 @@ impl Downstream {
         state.closed = true;
         state.out = Output::new();
         state.replies = Replies::new(state.replies.in_order());
-        self.watch.input.set(0);
+        self.activity.input.set(0);
         self.account(&state);
         state.wake();
     }

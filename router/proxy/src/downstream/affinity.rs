@@ -31,7 +31,7 @@ pub(super) struct Affinity {
 }
 
 /// What is asked of the affinity of a client.
-pub(crate) struct Trip<'a> {
+pub(crate) struct PlacementRequest<'a> {
     pub(crate) kind: Kind,
     pub(crate) cluster: &'a Rc<ClusterState>,
     /// `None`: any endpoint of the cluster may serve the request.
@@ -40,7 +40,7 @@ pub(crate) struct Trip<'a> {
 }
 
 /// Which connection a request may take now.
-pub(crate) enum Way {
+pub(crate) enum Placement {
     /// This one: what the client has under way is there.
     Stay(Rc<Upstream>),
     /// Any. `fresh`: nothing of the client is under way anywhere.
@@ -104,7 +104,7 @@ impl Affinity {
 impl State {
     /// Whether nothing of the client is under way but the request that is about to be sent.
     fn is_free(&self, kind: Kind) -> bool {
-        let parked = self.rare.as_ref().map_or(0, |rare| rare.held);
+        let parked = self.cold.as_ref().map_or(0, |rare| rare.held);
         // One that was parked is among those; another one counts already if it is answered.
         let own = match parked {
             0 => usize::from(kind == Kind::Request),
@@ -113,10 +113,10 @@ impl State {
         self.in_flight <= own
     }
 
-    fn way(&mut self, trip: &Trip<'_>) -> Way {
+    fn placement(&mut self, trip: &PlacementRequest<'_>) -> Placement {
         let in_order = self.replies.in_order();
-        if in_order && self.rare.as_ref().is_some_and(|rare| rare.in_queue > 0) {
-            return Way::Wait;
+        if in_order && self.cold.as_ref().is_some_and(|rare| rare.in_queue > 0) {
+            return Placement::Wait;
         }
         let free = self.is_free(trip.kind);
         let mut count = 0;
@@ -139,20 +139,20 @@ impl State {
             // Even if an attempt of the request has failed at that endpoint: its order comes first.
             if (exclusive || !trip.need.exclusive) && upstream.fits(trip.need) {
                 visit.silent = trip.kind != Kind::Request || (visit.silent && !in_order);
-                return Way::Stay(Rc::clone(upstream));
+                return Placement::Stay(Rc::clone(upstream));
             }
             if in_order && !free {
-                return Way::Wait;
+                return Placement::Wait;
             }
         }
         if in_order && !free && count > MOST {
-            return Way::Wait;
+            return Placement::Wait;
         }
-        Way::Any { fresh: free }
+        Placement::Any { fresh: free }
     }
 }
 
-impl Trip<'_> {
+impl PlacementRequest<'_> {
     /// Whether the order of this request and of those on this connection matters.
     fn ends_at(&self, upstream: &Upstream) -> bool {
         match self.endpoint {
@@ -164,13 +164,13 @@ impl Trip<'_> {
 
 impl Downstream {
     /// Which connection a request may take now.
-    pub(crate) fn way(&self, trip: &Trip<'_>) -> Way {
-        self.state.borrow_mut().way(trip)
+    pub(crate) fn placement(&self, trip: &PlacementRequest<'_>) -> Placement {
+        self.state.borrow_mut().placement(trip)
     }
 
     /// A request goes by this connection, which it was free to choose. `fresh`: nothing is under way on
     /// any other.
-    pub(crate) fn goes_by(&self, upstream: &Rc<Upstream>, kind: Kind, fresh: bool) {
+    pub(crate) fn record_use(&self, upstream: &Rc<Upstream>, kind: Kind, fresh: bool) {
         let mut state = self.state.borrow_mut();
         state.affinity.visit(upstream, kind != Kind::Request, fresh);
     }

@@ -73,7 +73,7 @@ impl Downstream {
         need: &Need<'_>,
     ) -> Option<Rc<Upstream>> {
         let mut state = self.state.borrow_mut();
-        let own = &mut state.rare.as_mut()?.own;
+        let own = &mut state.cold.as_mut()?.own;
         own.upstreams.retain(|upstream| !upstream.is_closed());
         own.calls.retain(|call| !call.upstream.is_closed());
         let fits = |upstream: &&Rc<Upstream>| {
@@ -86,7 +86,7 @@ impl Downstream {
     pub(crate) fn own(self: &Rc<Self>, upstream: &Rc<Upstream>) {
         upstream.set_owner(self);
         let mut state = self.state.borrow_mut();
-        state.rare().own.upstreams.push(Rc::clone(upstream));
+        state.cold_state().own.upstreams.push(Rc::clone(upstream));
     }
 
     /// A server calls the client over a connection of the client's own.
@@ -95,7 +95,7 @@ impl Downstream {
             && let Some(original) = message.head.id
         {
             let mut state = self.state.borrow_mut();
-            let id = state.rare().own.remember(upstream, original);
+            let id = state.cold_state().own.remember(upstream, original);
             message.set_id(id);
         }
         // It must not come between the pieces of a reply.
@@ -106,6 +106,6 @@ impl Downstream {
     /// The client answers a call: over which connection the answer goes, and with which id.
     pub(crate) fn answers_call(&self, id: i64) -> Option<(Rc<Upstream>, i64)> {
         let mut state = self.state.borrow_mut();
-        state.rare.as_mut()?.own.answered(id)
+        state.cold.as_mut()?.own.answered(id)
     }
 }

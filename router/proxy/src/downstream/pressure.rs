@@ -63,7 +63,7 @@ impl Downstream {
     pub(crate) fn taken(&self) -> u64 {
         self.state
             .borrow()
-            .rare
+            .cold
             .as_ref()
             .map_or(0, |rare| rare.taken)
     }
@@ -75,7 +75,7 @@ impl Downstream {
         if state.closed || state.waits_before(seq) <= self.cap() {
             return false;
         }
-        let waiting = &mut state.rare().waiting;
+        let waiting = &mut state.cold_state().waiting;
         if !waiting.iter().any(|other| other.will_wake(waker)) {
             waiting.push(waker.clone());
         }
@@ -91,12 +91,14 @@ impl Downstream {
         let before = state.out.len();
         let result = write(&mut state.out);
         let taken = before - state.out.len();
-        if let Some(rare) = &mut state.rare {
+        if let Some(rare) = &mut state.cold {
             rare.taken += taken as u64;
         }
         self.account(&state);
         // What is held may leave only after what they send: they find out themselves.
-        let State { rare, out, .. } = &mut *state;
+        let State {
+            cold: rare, out, ..
+        } = &mut *state;
         if let Some(rare) = rare
             && !rare.waiting.is_empty()
             && out.len() <= self.cap()
@@ -112,13 +114,13 @@ impl Downstream {
     /// in bytes, nor if the connection ends.
     pub(crate) fn may_read(&self, cap: usize) -> Option<usize> {
         let state = self.state.borrow();
-        let parked = state.rare.as_ref().map_or(0, |rare| rare.parked_bytes);
+        let parked = state.cold.as_ref().map_or(0, |rare| rare.delayed_bytes);
         let waits = state.waits() + parked;
         if waits > cap.min(self.worker.services.memory.allowance()) {
             self.note_stop(waits, cap);
             return None;
         }
-        self.watch.stopped.set(false);
+        self.activity.stopped.set(false);
         (!state.ending).then_some(state.in_flight)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use meltemi_frame::{Codec, Message, Output, OwnedMessage, Reason, Receipt, Say};
+use meltemi_frame::{Codec, LocalMessage, Message, Output, OwnedMessage, Reason, ReplyContext};
 use meltemi_router_core::Order;
 
 /// What a held piece takes beside its bytes, at least: a reply that says little is not free to
@@ -25,7 +25,7 @@ enum Flow {
     /// As they come, but pieces of one are not mixed with others.
     AsTheyCome {
         next: u64,
-        held: VecDeque<(u64, Held)>,
+        held: VecDeque<(u64, Reserved)>,
     },
 }
 
@@ -33,22 +33,22 @@ enum Flow {
 /// connection, and mostly none waits.
 #[derive(Default)]
 #[expect(clippy::box_collection, reason = "one word in the common case of none")]
-struct Waiting(Option<Box<Vec<Held>>>);
+struct Waiting(Option<Box<Vec<Reserved>>>);
 
 /// A reply, or a piece of one.
 pub(crate) enum Piece<'a> {
     Message(&'a Message<'a>),
-    Fault(&'a Receipt, Reason, &'a str),
-    Own(&'a Receipt),
-    Pong(&'a Receipt),
+    Fault(&'a ReplyContext, Reason, &'a str),
+    Own(&'a ReplyContext),
+    Pong(&'a ReplyContext),
 }
 
 /// A reply, or a piece of one, whose turn has not come. Boxed: it is rare, and large.
-enum Held {
+enum Reserved {
     Message(Box<OwnedMessage>),
-    Fault(Box<(Receipt, Reason, String)>),
-    Own(Box<Receipt>),
-    Pong(Box<Receipt>),
+    Fault(Box<(ReplyContext, Reason, String)>),
+    Own(Box<ReplyContext>),
+    Pong(Box<ReplyContext>),
 }
 
 /// The reply had begun when it failed: its bytes cannot be taken back, and nothing that follows
@@ -203,19 +203,19 @@ impl Piece<'_> {
         !matches!(self, Piece::Message(message) if !message.head.end)
     }
 
-    fn hold(&self) -> Held {
+    fn hold(&self) -> Reserved {
         match self {
-            Piece::Message(message) => Held::Message(Box::new(message.to_owned_message())),
+            Piece::Message(message) => Reserved::Message(Box::new(message.to_owned_message())),
             Piece::Fault(receipt, reason, text) => {
-                Held::Fault(Box::new(((*receipt).clone(), *reason, (*text).to_owned())))
+                Reserved::Fault(Box::new(((*receipt).clone(), *reason, (*text).to_owned())))
             }
-            Piece::Own(receipt) => Held::Own(Box::new((*receipt).clone())),
-            Piece::Pong(receipt) => Held::Pong(Box::new((*receipt).clone())),
+            Piece::Own(receipt) => Reserved::Own(Box::new((*receipt).clone())),
+            Piece::Pong(receipt) => Reserved::Pong(Box::new((*receipt).clone())),
         }
     }
 }
 
-impl Held {
+impl Reserved {
     /// How much memory it takes, in bytes, more or less.
     fn size(&self) -> usize {
         HELD_OVERHEAD
@@ -252,15 +252,15 @@ pub(crate) fn write(piece: &Piece<'_>, codec: &mut dyn Codec, out: &mut Output) 
             return;
         }
         Piece::Fault(to, reason, text) => codec.synthesize(
-            Say::Failure {
+            LocalMessage::Failure {
                 to,
                 reason: *reason,
                 text,
             },
             out,
         ),
-        Piece::Own(to) => codec.synthesize(Say::Own { to }, out),
-        Piece::Pong(to) => codec.synthesize(Say::Pong { to }, out),
+        Piece::Own(to) => codec.synthesize(LocalMessage::CodecReply { to }, out),
+        Piece::Pong(to) => codec.synthesize(LocalMessage::Pong { to }, out),
     };
     if let Err(error) = said {
         tracing::debug!(%error, "nothing said");
@@ -283,7 +283,7 @@ mod tests {
             out.put(message.wire());
             Ok(())
         }
-        fn synthesize(&mut self, _: Say<'_>, out: &mut Output) -> Result<(), Unsupported> {
+        fn synthesize(&mut self, _: LocalMessage<'_>, out: &mut Output) -> Result<(), Unsupported> {
             out.put(b"!");
             Ok(())
         }
@@ -312,7 +312,7 @@ mod tests {
         }
 
         fn fail(&mut self, seq: u64) -> Result<(), CutShort> {
-            let receipt = Receipt::default();
+            let receipt = ReplyContext::default();
             let piece = Piece::Fault(&receipt, Reason::Unavailable, "");
             self.replies.put(seq, &piece, &mut Plain, &mut self.out)
         }
@@ -384,7 +384,7 @@ mod tests {
                 assert!(line.replies.is_turn(first) && !line.replies.is_turn(seq));
                 line.fail(seq).unwrap();
             }
-            assert!(line.replies.held_bytes() >= 100 * size_of::<Receipt>());
+            assert!(line.replies.held_bytes() >= 100 * size_of::<ReplyContext>());
             line.put(first, "a2", true);
             assert_eq!(line.replies.held_bytes(), 0);
         }

@@ -13,7 +13,7 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use super::schedule::{Schedule, Subject};
 use super::{ProbeError, probe};
-use crate::telemetry::stats::{Group, HEALTH, Stats, health};
+use crate::telemetry::stats::{HEALTH, MetricSet, Stats, health};
 
 /// Probes in flight. A bound, so that a fleet that does not answer costs no more sockets than this.
 const MOST: usize = 64;
@@ -113,7 +113,7 @@ impl Drop for Prober {
 struct Work {
     stats: Stats,
     /// The counters by cluster, which nobody else writes.
-    groups: HashMap<String, Arc<Group>>,
+    groups: HashMap<String, Arc<MetricSet>>,
     report: Arc<Report>,
     schedule: Schedule,
     probes: JoinSet<Result<Duration, ProbeError>>,
@@ -159,7 +159,7 @@ impl Work {
                 return Err(ProbeError::Crashed);
             };
             let protocol = cluster.protocol.as_ref();
-            let session = check.session.behind(&cluster.login);
+            let session = check.session.after(&cluster.login);
             probe(protocol, address, &check.probe, &session, check.timeout).await
         });
         self.asked.insert(probe.id(), (subject.number, probe));

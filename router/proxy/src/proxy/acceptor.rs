@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::downstream::admission::Admission;
-use crate::telemetry::stats::{Group, LISTENER, Stats, listener};
+use crate::telemetry::stats::{LISTENER, MetricSet, Stats, listener};
 use crate::worker::Command;
 
 /// Connections that the kernel completes before they are accepted.
@@ -20,7 +20,7 @@ const BACKLOG: i32 = 1024;
 
 /// A worker as the acceptor sees it.
 #[derive(Clone)]
-pub(crate) struct Lane {
+pub(crate) struct WorkerHandle {
     pub(crate) commands: mpsc::UnboundedSender<Command>,
     pub(crate) load: Arc<AtomicUsize>,
 }
@@ -38,7 +38,7 @@ struct Accepting {
 /// The listening sockets of a process.
 pub(crate) struct Acceptor {
     runtime: tokio::runtime::Handle,
-    lanes: Vec<Lane>,
+    lanes: Vec<WorkerHandle>,
     stats: Stats,
     open: HashMap<SocketAddr, Accepting>,
 }
@@ -72,7 +72,11 @@ struct Ready {
 }
 
 impl Acceptor {
-    pub(crate) fn new(runtime: tokio::runtime::Handle, lanes: Vec<Lane>, stats: Stats) -> Self {
+    pub(crate) fn new(
+        runtime: tokio::runtime::Handle,
+        lanes: Vec<WorkerHandle>,
+        stats: Stats,
+    ) -> Self {
         Self {
             runtime,
             lanes,
@@ -193,9 +197,9 @@ fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 async fn accept_all(
     socket: TcpListener,
     name: Arc<str>,
-    lanes: Vec<Lane>,
+    lanes: Vec<WorkerHandle>,
     limit: Arc<AtomicUsize>,
-    group: Arc<Group>,
+    group: Arc<MetricSet>,
 ) {
     let open = Arc::new(AtomicUsize::new(0));
     loop {
@@ -220,7 +224,7 @@ fn give(
     stream: TcpStream,
     peer: SocketAddr,
     name: &Arc<str>,
-    lanes: &[Lane],
+    lanes: &[WorkerHandle],
     open: &Arc<AtomicUsize>,
 ) {
     // A worker that is gone has the least to do of all.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-use crate::config::snapshot::Lasting;
+use crate::config::snapshot::ProcessState;
 use crate::context::clock::Clock;
 use crate::health::Prober;
 use crate::telemetry::stats::Stats;
@@ -19,13 +19,18 @@ const LOOK: Duration = Duration::from_millis(100);
 /// The probes of a proxy. Nothing runs as long as no cluster wants any.
 pub(crate) struct Probing {
     runtime: Handle,
-    lasting: Arc<Lasting>,
+    lasting: Arc<ProcessState>,
     prober: Arc<Prober>,
     looking: Mutex<Option<AbortHandle>>,
 }
 
 impl Probing {
-    pub(crate) fn new(runtime: Handle, lasting: Arc<Lasting>, clock: Clock, stats: Stats) -> Self {
+    pub(crate) fn new(
+        runtime: Handle,
+        lasting: Arc<ProcessState>,
+        clock: Clock,
+        stats: Stats,
+    ) -> Self {
         let known = Arc::clone(&lasting);
         let prober = Prober::new(runtime.clone(), stats, move |cluster, address, result| {
             let Some(fleet) = known.shared.fleet(cluster) else {

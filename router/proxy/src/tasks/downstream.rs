@@ -17,7 +17,7 @@ use crate::context::memory::{LEAST, Shortage};
 use crate::downstream::Downstream;
 use crate::downstream::admission::Admission;
 use crate::telemetry::stats::listener;
-use crate::transport::io::{Input, KEEP};
+use crate::transport::buffers::{Input, KEEP};
 use crate::transport::linger::linger;
 use crate::transport::stream::Stream;
 use crate::upstream::Upstream;
@@ -133,13 +133,16 @@ impl DownstreamTask {
             let only = Rc::clone(only);
             self.speak(only);
         } else {
-            self.down.watch.detecting.set(true);
-            self.down.watch.partial_since_us.set(self.worker.now_us());
+            self.down.activity.detecting.set(true);
+            self.down
+                .activity
+                .partial_since_us
+                .set(self.worker.now_us());
         }
     }
 
     fn speak(&mut self, served: Rc<ServedView>) {
-        self.down.watch.detecting.set(false);
+        self.down.activity.detecting.set(false);
         let limits = self.view.listener.limits.codec;
         let codec = served
             .protocol
@@ -165,7 +168,7 @@ impl DownstreamTask {
                     return self.flush(cx);
                 }
             }
-            self.down.watch.unread.set(false);
+            self.down.activity.unread.set(false);
             match self.read(cx) {
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(Ok(false)) => {
@@ -193,7 +196,7 @@ impl DownstreamTask {
     /// something blocks for it. The sweep wakes such connections now and then.
     fn notice_leaving(&mut self, cx: &mut Context<'_>) {
         let blocks = !self.conversation.eof && self.down.is_tied();
-        self.down.watch.unread.set(blocks);
+        self.down.activity.unread.set(blocks);
         if !blocks {
             return;
         }
@@ -214,13 +217,13 @@ impl DownstreamTask {
             return Poll::Ready(Ok(()));
         }
         let now = self.worker.now_us();
-        let watch = &self.down.watch;
+        let watch = &self.down.activity;
         let written = self.down.flush(cx.waker(), |out| {
             if out.is_empty() && !stream.is_unflushed() {
                 return Ok(true);
             }
             watch.active_us.set(now);
-            match crate::transport::io::write(stream, out, cx) {
+            match crate::transport::buffers::write(stream, out, cx) {
                 Poll::Ready(Ok(())) => {
                     out.shrink(KEEP);
                     Ok(true)
@@ -237,7 +240,7 @@ impl DownstreamTask {
         let answered = self.down.in_flight() == 0 && talk.stalled.is_none();
         let at_rest = self.input.is_empty() && matches!(talk.streaming, Streaming::None);
         let over = (talk.closing || talk.eof) && answered
-            || self.down.watch.may_end(now) && answered && at_rest
+            || self.down.activity.may_end(now) && answered && at_rest
             || self.down.is_ending();
         if all && over {
             Poll::Ready(Ok(()))
@@ -292,7 +295,7 @@ impl DownstreamTask {
         }
         self.worker.relief.wait(waker);
         // It is not the client that takes long.
-        self.down.watch.partial_since_us.set(0);
+        self.down.activity.partial_since_us.set(0);
         false
     }
 
@@ -361,7 +364,7 @@ impl DownstreamTask {
                 Some(same) => self.served = Some(Rc::clone(same)),
                 // The protocol is not served here any more: the old routes hold until it closes.
                 None => {
-                    if self.down.watch.drain(self.worker.now_us()) {
+                    if self.down.activity.drain(self.worker.now_us()) {
                         self.down.go_away();
                     }
                 }

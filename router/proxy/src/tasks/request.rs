@@ -11,11 +11,11 @@ use meltemi_frame::{Bind, Fault, Kind, Message, Reach};
 use meltemi_router_core::Step;
 
 use crate::call::delayed::Wait;
-use crate::call::{Call, Caller, OneWay, Told, Track, Who};
+use crate::call::{Call, Caller, OneWay, RequestLog, RequestTelemetry, Who};
 use crate::config::view::ServedView;
 use crate::dispatch::authorize::Refusal;
-use crate::dispatch::parked;
-use crate::dispatch::{Errand, Sent};
+use crate::dispatch::delayed;
+use crate::dispatch::{Dispatch, Sent};
 use crate::tasks::downstream::{DownstreamTask, Streaming};
 use crate::telemetry::access_log::Entry;
 use crate::telemetry::stats::{listener, operation};
@@ -50,7 +50,7 @@ impl DownstreamTask {
     fn must_stall(&mut self, served: &ServedView, message: &Message<'_>) -> bool {
         let head = &message.head;
         let every = matches!(head.reach, Reach::Every { .. });
-        let own = served.in_order && (head.bind == Bind::Once || !head.end || every);
+        let own = served.in_order && (head.bind == Bind::Dedicated || !head.end || every);
         if self.down.in_flight() == 0 {
             let alone = own && head.bind != Bind::Pin && self.down.pinned().is_none();
             self.conversation.alone = alone;
@@ -74,12 +74,12 @@ impl DownstreamTask {
     }
 
     /// The request as it is remembered, with its place in the order of replies.
-    fn call(&self, served: &Rc<ServedView>, message: &Message<'_>) -> Call {
+    fn call(&self, served: &Rc<ServedView>, message: &Message<'_>) -> Box<Call> {
         let operation = served.operations.of(message);
         served
             .operations
             .with(operation, |group| group.add(operation::REQUESTS, 1));
-        let track = Track {
+        let track = RequestTelemetry {
             started_us: self.worker.now_us(),
             operation,
             told: self.told(served, message),
@@ -113,7 +113,7 @@ impl DownstreamTask {
     }
 
     /// What is told of the request, if anybody wants to know.
-    fn told(&self, served: &ServedView, message: &Message<'_>) -> Option<Box<Told>> {
+    fn told(&self, served: &ServedView, message: &Message<'_>) -> Option<Box<RequestLog>> {
         let tracer = self.worker.services.tracer.as_ref();
         if tracer.is_none() && self.worker.services.access_log.is_none() {
             return None;
@@ -139,11 +139,11 @@ impl DownstreamTask {
                 .unwrap_or_default(),
             ..Entry::default()
         };
-        Some(Box::new(Told { entry, span }))
+        Some(Box::new(RequestLog { entry, span }))
     }
 
     /// Carries a request through its steps.
-    fn admit(&mut self, served: &Rc<ServedView>, message: &mut Message<'_>, call: Call) {
+    fn admit(&mut self, served: &Rc<ServedView>, message: &mut Message<'_>, call: Box<Call>) {
         let mut request = Request::new(served, message, call);
         let mut steps = Step::ALL.into_iter();
         let stop = steps.find_map(|step| self.step(step, &mut request).break_value());
@@ -171,9 +171,9 @@ impl DownstreamTask {
         served: &Rc<ServedView>,
         target: Target<'_>,
         message: &mut Message<'_>,
-        call: Call,
+        call: Box<Call>,
     ) {
-        let errand = Errand {
+        let errand = Dispatch {
             worker: &self.worker,
             down: &self.down,
             served,
@@ -195,9 +195,9 @@ impl DownstreamTask {
         }
     }
 
-    fn delay(&self, message: &Message<'_>, call: Call, wait: Wait) {
+    fn delay(&self, message: &Message<'_>, call: Box<Call>, wait: Wait) {
         if message.head.end {
-            parked::park(&self.worker, message.to_owned_message(), call, wait);
+            delayed::delay(&self.worker, message.to_owned_message(), call, wait);
         } else {
             // Listeners with such rules hold messages whole, up to their limit.
             call.refuse(&self.worker, Fault::TooLarge, "it is too large to wait");
@@ -205,19 +205,19 @@ impl DownstreamTask {
     }
 
     /// Answers a request that goes no further.
-    fn deny(&self, message: &Message<'_>, call: Call, refusal: &Refusal) {
+    fn deny(&self, message: &Message<'_>, call: Box<Call>, refusal: &Refusal) {
         call.refuse(&self.worker, refusal.fault, &refusal.text);
-        self.down.spoil(&message.head);
+        self.down.abort_transaction(&message.head);
     }
 
     /// Answers a request with an injected fault, now or when its delay is over.
-    fn abort(&self, message: &Message<'_>, call: Call, abort: &Abort, delay_ms: Option<u64>) {
+    fn abort(&self, message: &Message<'_>, call: Box<Call>, abort: &Abort, delay_ms: Option<u64>) {
         if let Some(due_ms) = delay_ms.filter(|_| message.head.end) {
             let wait = Wait::Abort(due_ms, abort.reason, abort.text.clone());
-            return parked::park(&self.worker, message.to_owned_message(), call, wait);
+            return delayed::delay(&self.worker, message.to_owned_message(), call, wait);
         }
         call.answer(&self.worker, Fault::Injected, abort.reason, &abort.text);
-        self.down.spoil(&message.head);
+        self.down.abort_transaction(&message.head);
     }
 
     /// Sends a further piece of a large request. If it cannot be sent, whoever waits has been told.

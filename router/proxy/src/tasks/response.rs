@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use meltemi_frame::{Bind, Fault, Kind, Message, Receipt, Status};
+use meltemi_frame::{Bind, Fault, Kind, Message, ReplyContext, Status};
 use meltemi_router_core::{Outcome, Turn};
 
 use crate::call::{Call, Who};
@@ -11,7 +11,7 @@ use crate::dispatch::retry;
 use crate::downstream::{Downstream, Pressure};
 use crate::tasks::callbacks;
 use crate::telemetry::stats::cluster;
-use crate::upstream::calls::Calls;
+use crate::upstream::in_flight::Calls;
 use crate::upstream::{State, Upstream};
 
 /// The one client of a connection that does not read fast enough.
@@ -27,7 +27,7 @@ pub(crate) struct Paused {
 pub(crate) fn malformed(
     worker: &Rc<WorkerContext>,
     upstream: &Rc<Upstream>,
-    answer: Option<&Receipt>,
+    answer: Option<&ReplyContext>,
     what: &str,
 ) {
     upstream.cluster.group.add(cluster::STRAY, 1);
@@ -76,7 +76,7 @@ fn out_of_step(upstream: &Upstream) {
 }
 
 /// The upstream answered, but what it said is of no use.
-fn fail(worker: &Rc<WorkerContext>, upstream: &Rc<Upstream>, call: Call, what: &str) {
+fn fail(worker: &Rc<WorkerContext>, upstream: &Rc<Upstream>, call: Box<Call>, what: &str) {
     let down = call.down().map(Rc::clone);
     retry::fail(worker, call, Fault::BadResponse, what);
     if let Some(down) = down {
@@ -128,7 +128,7 @@ pub(crate) fn receive(
 
 /// The answer to the connection's own heartbeat.
 fn heartbeat_answered(worker: &Rc<WorkerContext>, upstream: &Rc<Upstream>, id: Option<i64>) {
-    let own = |call: &Call| call.is_keepalive();
+    let own = |call: &Box<Call>| call.is_keepalive();
     {
         let mut state = upstream.state.borrow_mut();
         match (&mut state.calls, id) {
@@ -158,7 +158,7 @@ fn heartbeat_answered(worker: &Rc<WorkerContext>, upstream: &Rc<Upstream>, id: O
 /// Whom a response is for.
 enum Found {
     /// All of it, or its last piece: the call has ended.
-    Last(Call),
+    Last(Box<Call>),
     /// A piece: more will come.
     Piece(Rc<Downstream>, u64, Option<i64>),
     /// Nobody waits for it any more.
@@ -213,7 +213,7 @@ fn find(
 
 fn piece_of(
     worker: &WorkerContext,
-    call: &mut Call,
+    call: &mut Box<Call>,
     cluster: &str,
     message: &mut Message<'_>,
 ) -> Found {
@@ -279,7 +279,7 @@ fn response(
 fn finish(
     worker: &Rc<WorkerContext>,
     upstream: &Rc<Upstream>,
-    mut call: Call,
+    mut call: Box<Call>,
     message: &mut Message<'_>,
 ) -> Option<Paused> {
     let whole = message.head.kind == Kind::Response;
@@ -321,7 +321,7 @@ fn finish(
             } else if caller.bind.changes_session() && !fresh {
                 // A success makes the connection one of another session.
                 let login = upstream.cluster.config.borrow().login.clone();
-                upstream.adopt(down.session().behind(&login));
+                upstream.adopt(down.session().after(&login));
             }
             down.after_reply(upstream);
             upstream.done(worker);

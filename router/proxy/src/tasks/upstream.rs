@@ -19,7 +19,7 @@ use crate::downstream::Downstream;
 use crate::tasks::patience::{self, Patience};
 use crate::tasks::response::{self, Paused};
 use crate::telemetry::stats::cluster;
-use crate::transport::io::{Consumed, Input, KEEP_UPSTREAM, Lent, Read};
+use crate::transport::buffers::{Consumed, Input, KEEP_UPSTREAM, Lent, Read};
 use crate::transport::stream::Stream;
 use crate::upstream::{Phase, State, Upstream};
 
@@ -240,7 +240,7 @@ impl UpstreamTask {
         if self.upstream.serves_only(&paused.down) {
             return true;
         }
-        paused.down.watch.note_held_up(self.worker.now_us());
+        paused.down.activity.note_held_up(self.worker.now_us());
         if self.patience.lasts(cx) {
             return true;
         }
@@ -299,7 +299,7 @@ impl UpstreamTask {
         }
         if !out.is_empty() || self.stream.is_unflushed() {
             let before = out.len();
-            let result = crate::transport::io::write(&mut self.stream, out, cx);
+            let result = crate::transport::buffers::write(&mut self.stream, out, cx);
             *written += (before - out.len()) as u64;
             if let Poll::Ready(result) = result {
                 result?;

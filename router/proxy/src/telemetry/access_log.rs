@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use meltemi_frame::Fault;
 
-use crate::stats::{self, Group, Stats};
+use crate::telemetry::stats::{self, MetricSet, Stats};
 
 /// How lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ enum Message {
 #[derive(Debug)]
 struct Dropped {
     target: Arc<str>,
-    group: OnceLock<Arc<Group>>,
+    group: OnceLock<Arc<MetricSet>>,
 }
 
 impl Dropped {

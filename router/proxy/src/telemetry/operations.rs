@@ -4,9 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use meltemi_frame::{Lookup, Message, same};
+use meltemi_frame::{Lookup, Message, bytes_eq};
 
-use crate::telemetry::stats::{Group, OPERATION, Stats};
+use crate::telemetry::stats::{MetricSet, OPERATION, Stats};
 
 /// Operations of one protocol on one listener that are counted by name. The rest is counted as `other`.
 const OPERATIONS: usize = 512;
@@ -31,7 +31,7 @@ pub(crate) struct Operations {
     names: Names,
     known: RefCell<HashMap<Box<[u8]>, usize, foldhash::fast::RandomState>>,
     /// The first is `other`.
-    groups: RefCell<Vec<Arc<Group>>>,
+    groups: RefCell<Vec<Arc<MetricSet>>>,
     /// Names lately seen, with their places, found by a look at the operation's name.
     recent: [RefCell<Recent>; RECENT],
     key: RefCell<Vec<u8>>,
@@ -97,7 +97,7 @@ impl Operations {
         };
         {
             let recent = recent.borrow();
-            if same(&recent.operation, operation) && same(&recent.service, service) {
+            if bytes_eq(&recent.operation, operation) && bytes_eq(&recent.service, service) {
                 return recent.place.get();
             }
         }
@@ -141,7 +141,7 @@ impl Operations {
     }
 
     /// Runs `count` on the counters at a place.
-    pub(crate) fn with(&self, place: usize, count: impl FnOnce(&Group)) {
+    pub(crate) fn with(&self, place: usize, count: impl FnOnce(&MetricSet)) {
         if let Some(group) = self.groups.borrow().get(place) {
             count(group);
         }

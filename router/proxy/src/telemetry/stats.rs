@@ -104,7 +104,7 @@ const BOUNDS_US: &[u64] = &[
 
 /// The counters of one family for one set of label values, of one worker.
 #[derive(Debug)]
-pub struct Group {
+pub struct MetricSet {
     family: &'static Family,
     labels: Box<[Arc<str>]>,
     counts: Box<[Count]>,
@@ -112,7 +112,7 @@ pub struct Group {
     durations: Box<[Count]>,
 }
 
-impl Group {
+impl MetricSet {
     pub(crate) fn add(&self, index: usize, more: u64) {
         if let Some(count) = self.counts.get(index) {
             count.add(more);
@@ -151,7 +151,7 @@ const GRACE: Duration = Duration::from_secs(300);
 /// The counters of one owner.
 #[derive(Debug)]
 struct Series {
-    group: Arc<Group>,
+    group: Arc<MetricSet>,
     /// Since when nobody counts with them any more, as far as was looked.
     gone_since: Option<Instant>,
 }
@@ -162,14 +162,14 @@ impl Stats {
         &self,
         family: &'static Family,
         labels: impl IntoIterator<Item = L>,
-    ) -> Arc<Group> {
+    ) -> Arc<MetricSet> {
         let durations = if family.histogram.is_some() {
             BOUNDS_US.len() + 2
         } else {
             0
         };
         let counts = |length| (0..length).map(|_| Count::default()).collect();
-        let group = Arc::new(Group {
+        let group = Arc::new(MetricSet {
             family,
             labels: labels.into_iter().map(Into::into).collect(),
             counts: counts(family.metrics.len()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWrite as _;
 
-use crate::transport::io::{Consumed, Input, Read, ReadBuffer};
+use crate::transport::buffers::{Consumed, Input, Read, ReadBuffer};
 use crate::transport::stream::Stream;
 
 /// How long a client that was told why its connection ends may go on sending.

@@ -61,7 +61,7 @@ impl Stream {
     }
 
     /// Returns `true` if bytes that were written may not have reached the socket: then
-    /// [`write`](super::io::write) has to be called again, even if there is nothing more to write.
+    /// [`write`](super::buffers::write) has to be called again, even if there is nothing more to write.
     #[inline]
     pub(crate) const fn is_unflushed(&self) -> bool {
         matches!(

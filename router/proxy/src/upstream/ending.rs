@@ -8,7 +8,7 @@ use meltemi_frame::{Fault, Output};
 
 use super::{Phase, Upstream};
 use crate::call::{Call, Place};
-use crate::upstream::calls::Calls;
+use crate::upstream::in_flight::Calls;
 
 impl Upstream {
     /// Takes no new requests; closes when nothing is in flight.
@@ -35,7 +35,7 @@ impl Upstream {
     /// Takes out the calls whose time has run out. The connection remembers them, and drops the reply if it
     /// still comes. One that nobody waits for any more, or that answers by id and does not answer a
     /// heartbeat, is closed.
-    pub(crate) fn expire(self: &Rc<Self>, now_ms: u64) -> Vec<Call> {
+    pub(crate) fn expire(self: &Rc<Self>, now_ms: u64) -> Vec<Box<Call>> {
         let mut state = self.state.borrow_mut();
         let calls = state.calls.expired(now_ms);
         if calls.is_empty() {
@@ -63,7 +63,7 @@ impl Upstream {
 
     /// Takes out everything in flight, because the connection is gone: in the order in which it was sent,
     /// each with its bytes if none of them has left.
-    pub(crate) fn drain_calls(&self) -> Vec<(Call, Option<Bytes>)> {
+    pub(crate) fn drain_calls(&self) -> Vec<(Box<Call>, Option<Bytes>)> {
         let mut state = self.state.borrow_mut();
         state.phase = Phase::Closed;
         for waker in state.blocked.drain(..) {

@@ -1,11 +1,11 @@
 //! Heartbeats of an upstream connection, in both directions, and when it was last heard. When to ask, and
 //! what silence means, is told by the sweep.
 
-use meltemi_frame::{Receipt, Say};
+use meltemi_frame::{LocalMessage, ReplyContext};
 
 use super::{State, Upstream};
-use crate::call::Ticket;
-use crate::upstream::calls::Calls;
+use crate::call::Call;
+use crate::upstream::in_flight::Calls;
 
 impl Upstream {
     /// Asks the upstream whether it is there.
@@ -15,14 +15,14 @@ impl Upstream {
             codec, out, calls, ..
         } = &mut *state;
         let id = match calls {
-            Calls::ById(pending) => pending.insert(Ticket::keepalive(), deadline_ms),
+            Calls::ById(pending) => pending.insert(Call::keepalive(), deadline_ms),
             Calls::InOrder(_) => Some(0),
         };
         let Some(id) = id else { return };
-        let said = codec.synthesize(Say::Ping { id }, out);
+        let said = codec.synthesize(LocalMessage::Ping { id }, out);
         match (said, calls) {
             (Ok(()), Calls::InOrder(fifo)) => {
-                fifo.push(Ticket::keepalive(), deadline_ms);
+                fifo.push(Call::keepalive(), deadline_ms);
             }
             (Err(_), Calls::ById(pending)) => drop(pending.remove(id)),
             _ => {}
@@ -39,11 +39,11 @@ impl Upstream {
     }
 
     /// Answers the upstream's own heartbeat.
-    pub(crate) fn pong(&self, to: &Receipt) {
+    pub(crate) fn pong(&self, to: &ReplyContext) {
         let mut state = self.state.borrow_mut();
         let State { codec, out, .. } = &mut *state;
         // A protocol that can ask can answer; one that cannot has nothing to say.
-        let _ = codec.synthesize(Say::Pong { to }, out);
+        let _ = codec.synthesize(LocalMessage::Pong { to }, out);
     }
 
     /// Microseconds since the last byte came.

@@ -9,7 +9,7 @@ use meltemi_config::Cluster;
 use meltemi_frame::Fault;
 
 use crate::cluster::ClusterState;
-use crate::context::beat::COARSE;
+use crate::context::ticker::COARSE;
 use crate::dispatch::retry;
 use crate::telemetry::stats::{cluster, listener};
 use crate::upstream::Upstream;
@@ -28,7 +28,7 @@ const SILENT_US: u64 = 1_000_000;
 pub(crate) async fn run(worker: Rc<Worker>) {
     let mut last_coarse = tokio::time::Instant::now();
     loop {
-        worker.context.services.beat.due().await;
+        worker.context.services.ticker.due().await;
         worker.context.tick();
         requests(&worker);
         if last_coarse.elapsed() >= COARSE {
@@ -37,7 +37,7 @@ pub(crate) async fn run(worker: Rc<Worker>) {
             downstreams(&worker);
             worker.context.services.memory.refresh();
             fitness(&worker);
-            if !worker.context.services.beat.is_pending() {
+            if !worker.context.services.ticker.is_pending() {
                 worker.trim();
             }
             worker.finish_drain();
@@ -51,7 +51,7 @@ fn requests(worker: &Rc<Worker>) {
     let upstreams = worker.connector.all();
     let mut pending = false;
     // Whatever is sent from here on says so itself.
-    worker.context.services.beat.set_calm();
+    worker.context.services.ticker.set_idle();
     for upstream in upstreams {
         for call in upstream.expire(now) {
             upstream.cluster.group.add(cluster::TIMEOUTS, 1);
@@ -79,7 +79,7 @@ fn requests(worker: &Rc<Worker>) {
     }
     pending |= relief::relieve(worker);
     if pending || worker.is_draining() {
-        worker.context.services.beat.set_pending();
+        worker.context.services.ticker.set_pending();
     }
 }
 
@@ -88,7 +88,7 @@ fn fitness(worker: &Worker) {
     for state in worker.clusters() {
         let Some(fleet) = state.fleet() else { continue };
         for (address, ejection) in fleet.sweep(worker.context.now_us()) {
-            crate::cluster::fitness::tell_ejection(&state.group, address, &ejection);
+            crate::cluster::registry::tell_ejection(&state.group, address, &ejection);
         }
     }
 }
@@ -181,7 +181,7 @@ fn downstreams(worker: &Rc<Worker>) {
     let now = worker.context.now_us();
     for down in downstreams.iter().filter_map(Weak::upgrade) {
         down.report();
-        let watch = &down.watch;
+        let watch = &down.activity;
         let view = down.view();
         let limits = &view.listener.limits;
         let since = watch.partial_since_us.get();

@@ -16,12 +16,12 @@ use meltemi_dubbo::Dubbo;
 use tokio::sync::mpsc;
 
 use super::{Command, Start, run};
-use crate::config::snapshot::{Lasting, Snapshot};
-use crate::config::view::{Kept, View};
+use crate::config::snapshot::{ProcessState, Snapshot};
+use crate::config::view::{MetricHandles, View};
 use crate::context::Services;
-use crate::context::beat::Beat;
 use crate::context::clock::Clock;
 use crate::context::memory::Memory;
+use crate::context::ticker::Ticker;
 use crate::downstream::admission::Admission;
 use crate::ratelimit::RateLimits;
 use crate::telemetry::stats::Stats;
@@ -85,7 +85,7 @@ fn config(upstream: std::net::SocketAddr, routes: usize) -> Config {
 
 fn snapshot(upstream: std::net::SocketAddr) -> Arc<Snapshot> {
     let config = config(upstream, 1);
-    Arc::new(Snapshot::compile(&config, &Lasting::new(0), false))
+    Arc::new(Snapshot::compile(&config, &ProcessState::new(0), false))
 }
 
 /// A worker that is about to run, with a Dubbo server behind it that accepts this many connections.
@@ -124,7 +124,7 @@ impl Bench {
                 rate_limits: RateLimits::new(background.handle().clone(), Stats::default()),
                 tracer: None,
                 memory: Memory::new(usize::MAX, 1),
-                beat: Beat::start(background.handle()),
+                ticker: Ticker::start(background.handle()),
                 wrap,
             },
             number: 0,
@@ -215,7 +215,7 @@ fn a_route_keeps_little() {
     let compiled = measure(|| {
         snapshot = Some(Snapshot::compile(
             config.as_ref().unwrap(),
-            &Lasting::new(0),
+            &ProcessState::new(0),
             false,
         ));
     });
@@ -226,7 +226,7 @@ fn a_route_keeps_little() {
     // The snapshot keeps none of what it was compiled from.
     assert!(plain >= 400, "{plain} bytes of each given back");
     let (snapshot, stats) = (snapshot.unwrap(), Stats::default());
-    let (mut kept, mut view) = (Kept::default(), None);
+    let (mut kept, mut view) = (MetricHandles::default(), None);
     let viewed = measure(|| {
         view = Some(View::new(&snapshot, &[].into(), &mut kept, &stats));
     });

@@ -6,9 +6,9 @@ use meltemi_config::{Balancing, Cluster, Locality, Share};
 use proptest::prelude::*;
 
 use crate::fixture::{Seen, numbers};
-use crate::{Ask, Balancer, Choice, Fitness, Member, stable_hash};
+use crate::{Balancer, HealthStatus, Host, Pick, PickRequest, stable_hash};
 
-use Fitness::{Doubtful, Fit, OnTrial, Unfit};
+use HealthStatus::{Degraded, Healthy, Probation, Unhealthy};
 
 const PICKS: usize = 10_000;
 
@@ -81,8 +81,8 @@ impl World {
 
     fn balancer(&self) -> Balancer {
         let endpoints = self.endpoints.iter().enumerate();
-        let members: Vec<Member<'_>> = endpoints
-            .map(|(at, (weight, priority, locality))| Member {
+        let members: Vec<Host<'_>> = endpoints
+            .map(|(at, (weight, priority, locality))| Host {
                 weight: *weight,
                 key: stable_hash(format!("10.0.0.{at}:80").as_bytes()),
                 priority: *priority,
@@ -93,7 +93,7 @@ impl World {
     }
 
     /// How many requests go to endpoints of each priority.
-    fn by_priority(&self, fitness: &[Fitness], priorities: usize) -> Vec<usize> {
+    fn by_priority(&self, fitness: &[HealthStatus], priorities: usize) -> Vec<usize> {
         let mut counts = vec![0; priorities];
         for (count, (_, priority, _)) in self.by_endpoint(fitness).iter().zip(&self.endpoints) {
             counts[*priority as usize] += count;
@@ -102,14 +102,17 @@ impl World {
     }
 
     /// How many requests, each with another hash, go to each endpoint.
-    fn by_endpoint(&self, fitness: &[Fitness]) -> Vec<usize> {
+    fn by_endpoint(&self, fitness: &[HealthStatus]) -> Vec<usize> {
         let mut balancer = self.balancer();
         let (mut random, mut hashes) = (numbers(1), numbers(2));
         let mut counts = vec![0; fitness.len()];
         for _ in 0..PICKS {
             if let Some(choice) = pick(&mut balancer, Some(hashes()), &mut random, fitness, &[]) {
                 counts[choice.at] += 1;
-                assert_eq!(choice.panic, matches!(fitness[choice.at], Unfit | OnTrial));
+                assert_eq!(
+                    choice.panic,
+                    matches!(fitness[choice.at], Unhealthy | Probation)
+                );
             }
         }
         counts
@@ -120,11 +123,11 @@ fn pick(
     balancer: &mut Balancer,
     hash: Option<u64>,
     random: &mut dyn FnMut() -> u64,
-    fitness: &[Fitness],
+    fitness: &[HealthStatus],
     tried: &[usize],
-) -> Option<Choice> {
+) -> Option<Pick> {
     let was_tried = |at| tried.contains(&at);
-    let ask = Ask {
+    let ask = PickRequest {
         hash,
         now_us: 1,
         epoch: 0,
@@ -153,8 +156,8 @@ fn assert_percentages(counts: &[usize], expected: &[f64]) {
 }
 
 /// The first of four and four are not fit, and so many of the next four.
-fn unfit(first: usize, second: usize) -> Vec<Fitness> {
-    let four = |unfit: usize| (0..4).map(move |at| if at < unfit { Unfit } else { Fit });
+fn unfit(first: usize, second: usize) -> Vec<HealthStatus> {
+    let four = |unfit: usize| (0..4).map(move |at| if at < unfit { Unhealthy } else { Healthy });
     four(first).chain(four(second)).collect()
 }
 
@@ -184,8 +187,8 @@ fn load_spills_over_to_the_next_priority_as_far_as_it_must() {
 #[test]
 fn only_priorities_that_have_endpoints_count() {
     let world = World::new(&[(1, 7, ""), (1, 7, ""), (1, 3, ""), (0, 0, "")]);
-    assert_eq!(world.by_endpoint(&[Fit; 4]), [0, 0, PICKS, 0]);
-    let counts = world.by_endpoint(&[Fit, Fit, Unfit, Fit]);
+    assert_eq!(world.by_endpoint(&[Healthy; 4]), [0, 0, PICKS, 0]);
+    let counts = world.by_endpoint(&[Healthy, Healthy, Unhealthy, Healthy]);
     assert_percentages(&counts, &[50.0, 50.0, 0.0, 0.0]);
 }
 
@@ -194,7 +197,7 @@ fn weights_hold_within_a_priority() {
     let mut world = World::new(&[(1, 0, ""), (3, 0, ""), (1, 1, ""), (4, 1, "")]);
     for method in every_method().into_iter().take(3) {
         world.method(method);
-        let counts = world.by_endpoint(&[Fit, Unfit, Fit, Fit]);
+        let counts = world.by_endpoint(&[Healthy, Unhealthy, Healthy, Healthy]);
         assert_percentages(&counts, &[70.0, 0.0, 6.0, 24.0]);
     }
 }
@@ -204,9 +207,9 @@ fn one_on_trial_counts_as_fit_and_gets_nothing() {
     let mut world = World::priorities(&[2, 1]);
     for method in every_method() {
         world.method(method);
-        let counts = world.by_priority(&[OnTrial, Fit, Fit], 2);
+        let counts = world.by_priority(&[Probation, Healthy, Healthy], 2);
         assert_eq!(counts, [PICKS, 0]);
-        let counts = world.by_priority(&[OnTrial, OnTrial, Fit], 2);
+        let counts = world.by_priority(&[Probation, Probation, Healthy], 2);
         assert_eq!(counts, [0, PICKS]);
     }
 }
@@ -223,7 +226,9 @@ fn a_priority_panics_only_if_all_together_cannot_carry_the_load() {
     let counts = world.by_endpoint(&unfit(4, 2));
     assert_percentages(&counts, &[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 50.0, 50.0]);
     let world = World::priorities(&[4, 4]).panic(60.0);
-    let counts = world.by_endpoint(&[Unfit, Unfit, Unfit, Fit, Unfit, Unfit, Unfit, Unfit]);
+    let counts = world.by_endpoint(&[
+        Unhealthy, Unhealthy, Unhealthy, Healthy, Unhealthy, Unhealthy, Unhealthy, Unhealthy,
+    ]);
     assert_percentages(&counts, &[12.5; 8]);
 }
 
@@ -234,7 +239,7 @@ fn panic_in_one_priority_uses_all_of_its_endpoints() {
         world.method(method);
         let fitness = |unfit: usize| {
             (0..4)
-                .map(|at| if at < unfit { Unfit } else { Fit })
+                .map(|at| if at < unfit { Unhealthy } else { Healthy })
                 .collect::<Vec<_>>()
         };
         assert_percentages(&world.by_endpoint(&fitness(2)), &[0.0, 0.0, 50.0, 50.0]);
@@ -259,19 +264,25 @@ fn localities_get_their_shares_as_long_as_they_can_carry_them() {
             Balancing::RingHash { .. } | Balancing::Maglev { .. }
         );
         world.method(method);
-        let by_place = |fitness: &[Fitness]| {
+        let by_place = |fitness: &[HealthStatus]| {
             let counts = world.by_endpoint(fitness);
             [counts[0] + counts[1], counts[2] + counts[3], counts[4]]
         };
-        assert_percentages(&by_place(&[Fit; 5]), &[60.0, 40.0, 0.0]);
+        assert_percentages(&by_place(&[Healthy; 5]), &[60.0, 40.0, 0.0]);
         // Half of `a` carries 70 % of its share: 42 to 40.
-        let counts = by_place(&[Unfit, Fit, Fit, Fit, Fit]);
+        let counts = by_place(&[Unhealthy, Healthy, Healthy, Healthy, Healthy]);
         assert_percentages(&counts, &[100.0 * 42.0 / 82.0, 100.0 * 40.0 / 82.0, 0.0]);
-        assert_eq!(by_place(&[Unfit, Unfit, Fit, Fit, Fit]), [0, PICKS, 0]);
+        assert_eq!(
+            by_place(&[Unhealthy, Unhealthy, Healthy, Healthy, Healthy]),
+            [0, PICKS, 0]
+        );
         // One without a share is never used, whatever happens.
-        assert_eq!(by_place(&[Unfit, Unfit, Unfit, Unfit, Fit]), [0, 0, 0]);
+        assert_eq!(
+            by_place(&[Unhealthy, Unhealthy, Unhealthy, Unhealthy, Healthy]),
+            [0, 0, 0]
+        );
         if !hashes {
-            let counts = world.by_endpoint(&[Fit; 5]);
+            let counts = world.by_endpoint(&[Healthy; 5]);
             assert_percentages(&counts, &[30.0, 30.0, 20.0, 20.0, 0.0]);
         }
     }
@@ -288,7 +299,7 @@ fn the_closest_share_holds_for_an_endpoint() {
     ];
     let world =
         World::new(&places).shares(&[("r", 10), ("r/z", 20), ("r/z/s", 40), ("", 30), ("p", 0)]);
-    let counts = world.by_endpoint(&[Fit; 5]);
+    let counts = world.by_endpoint(&[Healthy; 5]);
     assert_percentages(&counts, &[40.0, 20.0, 10.0, 30.0, 0.0]);
 }
 
@@ -296,7 +307,7 @@ fn the_closest_share_holds_for_an_endpoint() {
 fn shares_hold_in_every_priority() {
     let places = [(1, 0, "a"), (1, 0, "b"), (1, 1, "a"), (1, 1, "b")];
     let world = World::new(&places).shares(&[("a", 3), ("b", 1)]);
-    let counts = world.by_endpoint(&[Fit, Unfit, Fit, Fit]);
+    let counts = world.by_endpoint(&[Healthy, Unhealthy, Healthy, Healthy]);
     // 70 % to the first priority, all of it to `a`; the rest three to one.
     assert_percentages(&counts, &[70.0, 0.0, 22.5, 7.5]);
 }
@@ -308,7 +319,7 @@ fn a_retry_goes_where_nothing_was_tried() {
         world.method(method);
         let mut balancer = world.balancer();
         let mut random = numbers(3);
-        let mut after = |fitness: &[Fitness], tried: &[usize]| {
+        let mut after = |fitness: &[HealthStatus], tried: &[usize]| {
             let mut picks: Vec<usize> = (0..50)
                 .filter_map(|n| pick(&mut balancer, Some(n << 58), &mut random, fitness, tried))
                 .map(|choice| choice.at)
@@ -317,9 +328,9 @@ fn a_retry_goes_where_nothing_was_tried() {
             picks.dedup();
             picks
         };
-        assert_eq!(after(&[Fit, Fit, Fit], &[0]), [1]);
-        assert_eq!(after(&[Fit, Fit, Fit], &[0, 1]), [2]);
-        assert_eq!(after(&[Fit, Fit, Fit], &[0, 1, 2]), [0, 1]);
+        assert_eq!(after(&[Healthy, Healthy, Healthy], &[0]), [1]);
+        assert_eq!(after(&[Healthy, Healthy, Healthy], &[0, 1]), [2]);
+        assert_eq!(after(&[Healthy, Healthy, Healthy], &[0, 1, 2]), [0, 1]);
     }
 }
 
@@ -331,7 +342,7 @@ fn endpoints_are_counted_when_something_changes_and_not_at_every_pick() {
     let dead = Cell::new(0);
     let fitness = |at| {
         asked.set(asked.get() + 1);
-        if at < dead.get() { Unfit } else { Fit }
+        if at < dead.get() { Unhealthy } else { Healthy }
     };
     let seen = Seen {
         fitness: &fitness,
@@ -339,10 +350,10 @@ fn endpoints_are_counted_when_something_changes_and_not_at_every_pick() {
     };
     let mut random = numbers(4);
     let mut second = |now_us, epoch| {
-        let ask = Ask {
+        let ask = PickRequest {
             now_us,
             epoch,
-            ..Ask::default()
+            ..PickRequest::default()
         };
         asked.set(0);
         let picks = (0..1000).map(|_| balancer.pick(&ask, &mut random, &seen).unwrap());
@@ -375,8 +386,8 @@ fn only_keys_of_the_part_that_shrinks_move() {
         world.method(method);
         // All of the first priority is fit enough to carry everything, but `a` is not.
         let without = |gone: usize| {
-            let mut fitness = [Fit; 8];
-            fitness[gone] = Unfit;
+            let mut fitness = [Healthy; 8];
+            fitness[gone] = Unhealthy;
             fitness
         };
         for gone in 0..6 {
@@ -385,7 +396,7 @@ fn only_keys_of_the_part_that_shrinks_move() {
             let part = &world.endpoints[gone].2;
             for _ in 0..2000 {
                 let hash = Some(hashes());
-                let old = pick(&mut before, hash, &mut || 0, &[Fit; 8], &[])
+                let old = pick(&mut before, hash, &mut || 0, &[Healthy; 8], &[])
                     .unwrap()
                     .at;
                 let new = pick(&mut after, hash, &mut || 0, &without(gone), &[])
@@ -431,8 +442,8 @@ fn spilling_moves_only_the_keys_that_spill() {
     }
 }
 
-fn any_fitness() -> impl Strategy<Value = Fitness> {
-    prop::sample::select(vec![Fit, OnTrial, Doubtful, Unfit])
+fn any_fitness() -> impl Strategy<Value = HealthStatus> {
+    prop::sample::select(vec![Healthy, Probation, Degraded, Unhealthy])
 }
 
 proptest! {
@@ -454,14 +465,14 @@ proptest! {
             world = world.shares(&[("a", 2), ("b", 1)]);
         }
         world.method(method);
-        let fitness: Vec<Fitness> = endpoints.iter().map(|one| one.2).collect();
+        let fitness: Vec<HealthStatus> = endpoints.iter().map(|one| one.2).collect();
         let tried: Vec<usize> = (0..endpoints.len()).filter(|&at| endpoints[at].3).collect();
         let class = |at: usize| match (fitness[at], tried.contains(&at)) {
-            (Fit, false) => Some(0),
-            (Fit, true) => Some(1),
-            (Doubtful, false) => Some(2),
-            (Doubtful, true) => Some(3),
-            (OnTrial | Unfit, _) => None,
+            (Healthy, false) => Some(0),
+            (Healthy, true) => Some(1),
+            (Degraded, false) => Some(2),
+            (Degraded, true) => Some(3),
+            (Probation | Unhealthy, _) => None,
         };
         let weighted = (0..endpoints.len()).filter(|&at| endpoints[at].0 > 0);
         let best = weighted.filter_map(class).min();
@@ -482,11 +493,11 @@ proptest! {
     ) {
         let places: Vec<_> = endpoints.iter().map(|one| (one.0, one.1, "")).collect();
         let world = World::new(&places).panic(100.0);
-        let fitness: Vec<Fitness> = endpoints.iter().map(|one| one.2).collect();
+        let fitness: Vec<HealthStatus> = endpoints.iter().map(|one| one.2).collect();
         let choice = pick(&mut world.balancer(), None, &mut numbers(seed), &fitness, &[]);
         let somebody = endpoints.iter().any(|one| one.0 > 0);
         // One on trial counts as fit, and a priority of such needs no panic.
-        let trials = endpoints.iter().any(|one| one.0 > 0 && one.2 == OnTrial);
+        let trials = endpoints.iter().any(|one| one.0 > 0 && one.2 == Probation);
         prop_assert!(choice.is_some() || !somebody || trials);
         prop_assert!(choice.is_none_or(|choice| endpoints[choice.at].0 > 0));
     }

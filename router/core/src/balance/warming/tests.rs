@@ -7,7 +7,7 @@ use meltemi_config::{Balancing, Cluster, Locality, Share};
 
 use super::*;
 use crate::fixture::numbers;
-use crate::{Balancer, Endpoints, Fitness, Member};
+use crate::{Balancer, Endpoints, HealthStatus, Host};
 
 const SECOND: u64 = 1_000_000;
 
@@ -36,8 +36,8 @@ fn a_share_grows_from_its_minimum_to_the_whole() {
 struct Joined([u64; 3]);
 
 impl Endpoints for Joined {
-    fn fitness(&self, _: usize) -> Fitness {
-        Fitness::Fit
+    fn fitness(&self, _: usize) -> HealthStatus {
+        HealthStatus::Healthy
     }
 
     fn load(&self, _: usize) -> u32 {
@@ -57,7 +57,7 @@ fn balancer(balancing: Balancing, weights: [u32; 3], layered: bool) -> Balancer 
         cluster.panic = Share::percent(10.0);
     }
     let locality = Locality::default();
-    let members = weights.map(|weight| Member {
+    let members = weights.map(|weight| Host {
         weight,
         key: weight.into(),
         priority: 0,
@@ -75,9 +75,9 @@ fn counts(
     let mut random = numbers(1);
     let mut counts = [0.0; 3];
     for n in 0..picks {
-        let ask = Ask {
+        let ask = PickRequest {
             now_us: at_us(n),
-            ..Ask::default()
+            ..PickRequest::default()
         };
         let choice = balancer.pick(&ask, &mut random, joined).unwrap();
         counts[choice.at] += 1.0;
@@ -176,10 +176,10 @@ fn who_is_fit_again_warms_up_again() {
         [1.0; 3],
         &"not told",
     );
-    let ask = Ask {
+    let ask = PickRequest {
         now_us: now,
         epoch: 1,
-        ..Ask::default()
+        ..PickRequest::default()
     };
     let mut random = numbers(2);
     let mut counts = [0.0; 3];
@@ -193,8 +193,8 @@ fn who_is_fit_again_warms_up_again() {
 fn who_is_warm_is_not_asked_at_every_pick() {
     struct Counted(Cell<u32>);
     impl Endpoints for Counted {
-        fn fitness(&self, _: usize) -> Fitness {
-            Fitness::Fit
+        fn fitness(&self, _: usize) -> HealthStatus {
+            HealthStatus::Healthy
         }
         fn load(&self, _: usize) -> u32 {
             0
@@ -209,10 +209,10 @@ fn who_is_warm_is_not_asked_at_every_pick() {
     let mut asked = |now_us, epoch| {
         seen.0.set(0);
         for _ in 0..100 {
-            let ask = Ask {
+            let ask = PickRequest {
                 now_us,
                 epoch,
-                ..Ask::default()
+                ..PickRequest::default()
             };
             balancer.pick(&ask, &mut random, &seen);
         }
@@ -247,8 +247,8 @@ fn hashing_goes_without() {
 fn least_request_holds_requests_in_proportion_to_what_weights_are_now() {
     struct Loaded([u32; 3]);
     impl Endpoints for Loaded {
-        fn fitness(&self, _: usize) -> Fitness {
-            Fitness::Fit
+        fn fitness(&self, _: usize) -> HealthStatus {
+            HealthStatus::Healthy
         }
         fn load(&self, at: usize) -> u32 {
             self.0[at]
@@ -260,9 +260,9 @@ fn least_request_holds_requests_in_proportion_to_what_weights_are_now() {
     let mut balancer = balancer(Balancing::LeastRequest, [1; 3], false);
     let mut random = numbers(3);
     let mut loads = Loaded([0; 3]);
-    let ask = Ask {
+    let ask = PickRequest {
         now_us: 1050 * SECOND,
-        ..Ask::default()
+        ..PickRequest::default()
     };
     for _ in 0..1000 {
         let choice = balancer.pick(&ask, &mut random, &loads).unwrap();

@@ -5,11 +5,11 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use meltemi_frame::{DecodeError, Decoded, Fault, Identified, Receipt, Violation, identify};
+use meltemi_frame::{DecodeError, Decoded, Fault, Identified, ReplyContext, Violation, identify};
 
 use super::{DownstreamTask, Streaming};
 use crate::telemetry::stats::listener;
-use crate::transport::io::{Consumed, Lent, Read};
+use crate::transport::buffers::{Consumed, Lent, Read};
 
 impl DownstreamTask {
     /// Presents the input that waits once more. Tells whether some of it was taken.
@@ -41,7 +41,7 @@ impl DownstreamTask {
             self.take(lent);
         }
         self.view.group.add(listener::RX_BYTES, count as u64);
-        self.down.watch.active_us.set(self.worker.now_us());
+        self.down.activity.active_us.set(self.worker.now_us());
         self.note_partial(self.input.len() < before + count);
         Poll::Ready(Ok(true))
     }
@@ -57,8 +57,8 @@ impl DownstreamTask {
         let stalled = self.conversation.stalled.as_ref();
         let stalled = stalled.map_or(0, |message| message.len());
         self.down.note_input(self.input.len() + stalled);
-        let since = &self.down.watch.partial_since_us;
-        if self.down.watch.detecting.get() {
+        let since = &self.down.activity.partial_since_us;
+        if self.down.activity.detecting.get() {
             // Counted from the start: whatever came has told nothing yet.
         } else if self.input.is_empty() && matches!(self.conversation.streaming, Streaming::None)
             || self.must_wait()
@@ -132,7 +132,7 @@ impl DownstreamTask {
     }
 
     /// What cannot be decoded is answered, if the codec knows how.
-    fn note_malformed(&self, violation: &Violation, answer: Option<&Receipt>) {
+    fn note_malformed(&self, violation: &Violation, answer: Option<&ReplyContext>) {
         self.view.group.add(listener::MALFORMED, 1);
         tracing::debug!(downstream = %self.down.peer, %violation, "malformed");
         if let Some(receipt) = answer {

@@ -7,7 +7,7 @@ use meltemi_frame::{Fault, Message};
 use meltemi_router_core::Policies;
 
 use crate::call::Call;
-use crate::call::delayed::Word;
+use crate::call::delayed::PendingLimit;
 use crate::config::view::ServedView;
 use crate::dispatch::authorize::{Refusal, authorize};
 use crate::ratelimit::Question;
@@ -21,8 +21,8 @@ impl DownstreamTask {
         served: &ServedView,
         policies: &Policies,
         message: &Message<'_>,
-        call: &mut Call,
-        words: &mut Option<Vec<Word>>,
+        call: &mut Box<Call>,
+        words: &mut Option<Vec<PendingLimit>>,
     ) -> Result<(), Refusal> {
         let source = self.down.peer.ip();
         if let Some(authorizer) = policies.authorization() {
@@ -30,7 +30,7 @@ impl DownstreamTask {
         }
         for limiter in policies.local() {
             if !limiter.take(message, source, self.worker.now_us()) {
-                if let Some(track) = call.track_mut() {
+                if let Some(track) = call.telemetry_mut() {
                     track.note(|entry| limiter.name().to_string().clone_into(&mut entry.limit));
                 }
                 return Err(Refusal {
@@ -45,7 +45,7 @@ impl DownstreamTask {
             };
             let service = served.clusters.get(limiter.cluster);
             let service = service.map_or_else(String::new, |one| one.config.borrow().name.clone());
-            words.get_or_insert_default().push(Word {
+            words.get_or_insert_default().push(PendingLimit {
                 limit: Arc::clone(&limiter.name),
                 answer: self.worker.services.rate_limits.ask(Question {
                     limit: Arc::clone(&limiter.name),

@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use meltemi_config::Abort;
-use meltemi_frame::{Bind, Fault, Message, Receipt};
+use meltemi_frame::{Bind, Fault, Message, ReplyContext};
 use meltemi_router_core::{CompiledRoute, Step};
 
-use crate::call::delayed::{Wait, Word};
+use crate::call::delayed::{PendingLimit, Wait};
 use crate::call::{Call, Who};
 use crate::cluster::ClusterState;
 use crate::config::view::ServedView;
@@ -21,11 +21,11 @@ use crate::telemetry::stats::route;
 pub(super) struct Request<'r, 'b> {
     pub(super) served: &'r Rc<ServedView>,
     pub(super) message: &'r mut Message<'b>,
-    pub(super) call: Call,
+    pub(super) call: Box<Call>,
     /// Set by [`Step::Route`].
     pub(super) target: Option<Target<'r>>,
     /// The limits whose services have not answered yet.
-    limits: Option<Vec<Word>>,
+    limits: Option<Vec<PendingLimit>>,
     /// When an injected delay is over, in milliseconds of the worker's clock.
     delay_ms: Option<u64>,
 }
@@ -48,7 +48,7 @@ pub(super) enum Stop<'r> {
     /// It waits.
     Waits(Wait),
     /// The codec answers it, and sends it with the next.
-    Deferred(Receipt),
+    Deferred(ReplyContext),
     /// It can be dispatched.
     Dispatch,
 }
@@ -59,7 +59,7 @@ impl<'r, 'b> Request<'r, 'b> {
     pub(super) const fn new(
         served: &'r Rc<ServedView>,
         message: &'r mut Message<'b>,
-        call: Call,
+        call: Box<Call>,
     ) -> Self {
         Self {
             served,
@@ -129,7 +129,7 @@ impl DownstreamTask {
         call.cluster = index;
         call.hash = route.hash(index, message, self.down.peer.ip());
         call.deadline_ms = self.deadline(route.timeout, message);
-        if let Some(track) = call.track_mut() {
+        if let Some(track) = call.telemetry_mut() {
             track.note(|entry| {
                 route.name.to_string().clone_into(&mut entry.route);
                 entry.cluster.clone_from(&cluster.config.borrow().name);
@@ -164,7 +164,7 @@ impl DownstreamTask {
             return ControlFlow::Continue(());
         };
         let drawn = faults.draw(request.message, &mut || self.worker.random());
-        if let Some(track) = request.call.track_mut() {
+        if let Some(track) = request.call.telemetry_mut() {
             track.note(|entry| {
                 entry.injected.abort = drawn.abort.is_some();
                 entry.injected.delay_ms = drawn.delay.map(|delay| delay.as_millis() as u64);
@@ -190,10 +190,10 @@ impl DownstreamTask {
 
     fn wait<'r>(&self, request: &mut Request<'r, '_>) -> Next<'r> {
         let wait = if let Some(limits) = request.limits.take() {
-            Wait::Words(limits, request.delay_ms)
+            Wait::RateLimit(limits, request.delay_ms)
         } else if let Some(due_ms) = request.delay_ms {
             Wait::Until(due_ms)
-        } else if self.down.has_parked() {
+        } else if self.down.has_delayed() {
             Wait::Turn
         } else {
             let deferred = request
@@ -222,7 +222,7 @@ impl DownstreamTask {
         let own = message.head.timeout;
         // A blocking command waits as long as it says: that is what it is for.
         let timeout = match (route, own) {
-            _ if message.head.bind == Bind::Once => None,
+            _ if message.head.bind == Bind::Dedicated => None,
             (Some(route), Some(own)) => Some(route.min(own)),
             (route, own) => route.or(own),
         };
@@ -233,7 +233,7 @@ impl DownstreamTask {
 fn trace<'r>(request: &mut Request<'r, '_>) -> Next<'r> {
     if let Some(told) = request
         .call
-        .track_mut()
+        .telemetry_mut()
         .and_then(|track| track.told.as_mut())
         && let Some(span) = &mut told.span
     {

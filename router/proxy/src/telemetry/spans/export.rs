@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::Tracing;
-use crate::telemetry::stats::{Group, SPANS, Stats, spans};
+use crate::telemetry::stats::{MetricSet, SPANS, Stats, spans};
 
 /// How many spans may wait. Each takes about a kilobyte.
 const QUEUE: usize = 4096;
@@ -105,7 +105,7 @@ struct Background {
     collector: String,
     wake: Arc<Notify>,
     dropped: Arc<AtomicU64>,
-    counters: Arc<Group>,
+    counters: Arc<MetricSet>,
     failing: bool,
 }
 

@@ -12,9 +12,9 @@ use crate::downstream::Downstream;
 /// Who waits for what.
 pub(crate) enum Calls {
     /// Responses name their request.
-    ById(Pending<Call>),
+    ById(Pending<Box<Call>>),
     /// Responses come in the order of the requests.
-    InOrder(Fifo<Call>),
+    InOrder(Fifo<Box<Call>>),
 }
 
 impl Calls {
@@ -62,7 +62,7 @@ impl Calls {
     }
 
     /// Takes out the calls whose time has run out. Their answers reach nobody.
-    pub(crate) fn expired(&mut self, now_ms: u64) -> Vec<Call> {
+    pub(crate) fn expired(&mut self, now_ms: u64) -> Vec<Box<Call>> {
         match self {
             Self::ById(pending) => {
                 let mut expired = Vec::new();
@@ -79,7 +79,7 @@ impl Calls {
 
     /// Whether answers are owed to this client, and to nobody else.
     pub(crate) fn are_all_of(&self, down: &Rc<Downstream>) -> bool {
-        let is_of = |call: &Call| call.down().is_some_and(|other| Rc::ptr_eq(other, down));
+        let is_of = |call: &Box<Call>| call.down().is_some_and(|other| Rc::ptr_eq(other, down));
         self.len() > 0
             && match self {
                 Self::ById(pending) => pending.iter().all(is_of),
@@ -91,7 +91,7 @@ impl Calls {
     /// Whether the next answer is for this client; where answers come as they like,
     /// whether all of them are.
     pub(crate) fn go_on_for(&mut self, down: &Rc<Downstream>) -> bool {
-        let is_of = |call: &Call| call.down().is_some_and(|other| Rc::ptr_eq(other, down));
+        let is_of = |call: &Box<Call>| call.down().is_some_and(|other| Rc::ptr_eq(other, down));
         match self {
             Self::ById(_) => self.are_all_of(down),
             Self::InOrder(fifo) => {
@@ -101,7 +101,7 @@ impl Calls {
     }
 
     /// Takes out everything, because the connection is gone.
-    pub(crate) fn drain(&mut self) -> Vec<Call> {
+    pub(crate) fn drain(&mut self) -> Vec<Box<Call>> {
         match self {
             Self::ById(pending) => pending.drain().collect(),
             Self::InOrder(fifo) => fifo.drain().collect(),
@@ -113,11 +113,11 @@ impl Calls {
 pub(crate) struct Unsent {
     pub(crate) fault: Fault,
     text: String,
-    call: Option<Call>,
+    call: Option<Box<Call>>,
 }
 
 impl Unsent {
-    pub(crate) fn new(fault: Fault, text: impl Into<String>, call: Option<Call>) -> Box<Self> {
+    pub(crate) fn new(fault: Fault, text: impl Into<String>, call: Option<Box<Call>>) -> Box<Self> {
         Box::new(Self {
             fault,
             text: text.into(),

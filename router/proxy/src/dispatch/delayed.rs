@@ -9,7 +9,7 @@ use std::time::Duration;
 use meltemi_frame::{Fault, Head, Kind, OwnedMessage};
 
 use crate::call::Call;
-use crate::call::delayed::{Hold, Parked, Wait};
+use crate::call::delayed::{Delayed, Reservation, Wait};
 use crate::context::WorkerContext;
 use crate::dispatch;
 
@@ -17,9 +17,14 @@ use crate::dispatch;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Lets a request wait.
-pub(crate) fn park(worker: &Rc<WorkerContext>, message: OwnedMessage, call: Call, wait: Wait) {
-    let parked = Parked {
-        hold: Hold::of(&message, &call, false),
+pub(crate) fn delay(
+    worker: &Rc<WorkerContext>,
+    message: OwnedMessage,
+    call: Box<Call>,
+    wait: Wait,
+) {
+    let parked = Delayed {
+        hold: Reservation::of(&message, &call, false),
         message,
         call,
         wait,
@@ -31,10 +36,10 @@ pub(crate) fn park(worker: &Rc<WorkerContext>, message: OwnedMessage, call: Call
         return;
     };
     // One after the other. The first makes the task that ends with the last.
-    if down.park(parked) {
+    if down.delay(parked) {
         let worker = Rc::clone(worker);
         tokio::task::spawn_local(async move {
-            while let Some(parked) = down.next_parked() {
+            while let Some(parked) = down.next_delayed() {
                 go(&worker, parked).await;
             }
             down.wake();
@@ -43,8 +48,8 @@ pub(crate) fn park(worker: &Rc<WorkerContext>, message: OwnedMessage, call: Call
 }
 
 /// Waits, and sends the request or answers it.
-async fn go(worker: &Rc<WorkerContext>, parked: Parked) {
-    let Parked {
+async fn go(worker: &Rc<WorkerContext>, parked: Delayed) {
+    let Delayed {
         message,
         mut call,
         wait,
@@ -54,15 +59,15 @@ async fn go(worker: &Rc<WorkerContext>, parked: Parked) {
     let mut abort = None;
     let due_ms = match wait {
         Wait::Until(due_ms) => due_ms,
-        Wait::Words(words, due_ms) => {
+        Wait::RateLimit(words, due_ms) => {
             for word in words {
-                if let Err((fault, text)) = word.heard().await {
+                if let Err((fault, text)) = word.resolve().await {
                     worker.tick();
-                    if let Some(track) = call.track_mut() {
+                    if let Some(track) = call.telemetry_mut() {
                         track.note(|entry| text.0.clone_into(&mut entry.limit));
                     }
                     call.refuse(worker, fault, &text.1);
-                    return spoil(hold.as_ref(), &head);
+                    return abort_transaction(hold.as_ref(), &head);
                 }
             }
             due_ms.unwrap_or_default()
@@ -87,11 +92,11 @@ async fn go(worker: &Rc<WorkerContext>, parked: Parked) {
         if call.deadline_ms <= worker.now_ms() {
             let text = "the time was out before it was sent";
             call.refuse(worker, Fault::Timeout, text);
-            return spoil(hold.as_ref(), &head);
+            return abort_transaction(hold.as_ref(), &head);
         }
         if let Some((reason, text)) = abort {
             call.answer(worker, Fault::Injected, reason, &text);
-            return spoil(hold.as_ref(), &head);
+            return abort_transaction(hold.as_ref(), &head);
         }
         let down = call.down().map(Rc::clone);
         let seq = call.caller().map(|caller| caller.seq);
@@ -100,7 +105,7 @@ async fn go(worker: &Rc<WorkerContext>, parked: Parked) {
             && down.has_earlier(seq)
         {
             // Its turn comes again after those that failed in the meantime.
-            down.park(Parked {
+            down.delay(Delayed {
                 message,
                 call,
                 wait: Wait::Turn,
@@ -123,12 +128,12 @@ async fn go(worker: &Rc<WorkerContext>, parked: Parked) {
 }
 
 /// Whether nobody waits for it any more. What is never answered is sent even if its client is gone.
-fn has_left(head: &Head, call: &Call) -> bool {
+fn has_left(head: &Head, call: &Box<Call>) -> bool {
     head.kind == Kind::Request && call.down().is_some_and(|down| down.is_closed())
 }
 
-fn spoil(hold: Option<&Hold>, head: &Head) {
+fn abort_transaction(hold: Option<&Reservation>, head: &Head) {
     if let Some(hold) = hold {
-        hold.down.spoil(head);
+        hold.down.abort_transaction(head);
     }
 }

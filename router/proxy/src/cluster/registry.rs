@@ -6,34 +6,34 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use meltemi_config::Cluster;
-use meltemi_router_core::{Ejection, Fleet};
+use meltemi_router_core::{ClusterHealth, Ejection};
 
 use crate::cluster::counters::Counters;
 use crate::health::ProbeTarget;
-use crate::telemetry::stats::{Group, cluster};
+use crate::telemetry::stats::{MetricSet, cluster};
 
 /// A cluster with what all workers share of it.
 #[derive(Clone)]
 pub(crate) struct CompiledCluster {
     pub(crate) config: Arc<Cluster>,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) fleet: Option<Arc<Fleet>>,
+    pub(crate) fleet: Option<Arc<ClusterHealth>>,
 }
 
 /// What is shared, by the names of clusters.
 #[derive(Default)]
-pub(crate) struct Shared(Mutex<Known>);
+pub(crate) struct ClusterRegistry(Mutex<Registered>);
 
 #[derive(Default)]
-struct Known {
+struct Registered {
     clusters: HashMap<String, CompiledCluster>,
     /// Counts configurations.
     version: u64,
 }
 
-impl Shared {
+impl ClusterRegistry {
     /// What would be shared of these clusters. What is known of a cluster stays if it is watched in the same
-    /// way. Changes nothing before [`Shared::commit`].
+    /// way. Changes nothing before [`ClusterRegistry::commit`].
     pub(crate) fn compile(&self, clusters: &[Arc<Cluster>]) -> Vec<CompiledCluster> {
         let known = self.known();
         clusters
@@ -45,13 +45,13 @@ impl Shared {
                     fleet: if watched_alike(&before.config, config) {
                         before.fleet.clone()
                     } else {
-                        Fleet::new(config).map(Arc::new)
+                        ClusterHealth::new(config).map(Arc::new)
                     },
                 },
                 None => CompiledCluster {
                     config: Arc::clone(config),
                     counters: Arc::default(),
-                    fleet: Fleet::new(config).map(Arc::new),
+                    fleet: ClusterHealth::new(config).map(Arc::new),
                 },
             })
             .collect()
@@ -66,7 +66,7 @@ impl Shared {
     }
 
     /// The fitness of a cluster's endpoints, if it is watched.
-    pub(crate) fn fleet(&self, cluster: &str) -> Option<Arc<Fleet>> {
+    pub(crate) fn fleet(&self, cluster: &str) -> Option<Arc<ClusterHealth>> {
         self.known().clusters.get(cluster)?.fleet.clone()
     }
 
@@ -95,7 +95,7 @@ impl Shared {
         (known.version, targets)
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, Registered> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -105,7 +105,7 @@ fn watched_alike(a: &Cluster, b: &Cluster) -> bool {
 }
 
 /// Tells that an endpoint was ejected.
-pub(crate) fn tell_ejection(group: &Group, address: SocketAddr, ejection: &Ejection) {
+pub(crate) fn tell_ejection(group: &MetricSet, address: SocketAddr, ejection: &Ejection) {
     group.add(cluster::EJECTIONS, 1);
     tracing::warn!(
         endpoint = %address,

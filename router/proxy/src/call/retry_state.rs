@@ -9,7 +9,7 @@ use meltemi_frame::{Message, OwnedMessage};
 use crate::cluster::counters::Counters;
 
 /// What is needed to send a request again.
-pub(crate) struct Kept {
+pub(crate) struct RetryState {
     pub(crate) message: OwnedMessage,
     /// Endpoints that failed.
     pub(crate) tried: Vec<SocketAddr>,
@@ -40,7 +40,7 @@ impl Drop for Turn {
     }
 }
 
-impl Kept {
+impl RetryState {
     /// A copy of a request that may be sent again.
     pub(crate) fn of(message: &Message<'_>) -> Self {
         Self {

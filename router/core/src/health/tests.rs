@@ -7,9 +7,9 @@ use meltemi_config::{Balancing, Cluster, Locality, Outlier, Probe, Share, Warmup
 
 use super::*;
 use crate::fixture::numbers;
-use crate::{Ask, Balancer, Endpoints, Member};
+use crate::{Balancer, Endpoints, Host, PickRequest};
 
-use Fitness::{Fit, OnTrial, Unfit};
+use HealthStatus::{Healthy, Probation, Unhealthy};
 use Outcome::{Failure, Success};
 
 const SECOND: u64 = 1_000_000;
@@ -44,7 +44,7 @@ fn watched() -> Cluster {
     cluster
 }
 
-fn eject(fleet: &Fleet, vitals: &Vitals, now_us: u64) -> Ejection {
+fn eject(fleet: &ClusterHealth, vitals: &EndpointHealth, now_us: u64) -> Ejection {
     (0..5)
         .find_map(|_| fleet.report(vitals, Admission::Plain, Failure, now_us))
         .unwrap()
@@ -53,15 +53,15 @@ fn eject(fleet: &Fleet, vitals: &Vitals, now_us: u64) -> Ejection {
 #[test]
 fn nothing_is_kept_where_nothing_is_configured() {
     let mut cluster = Cluster::new("c", Vec::new());
-    assert!(Fleet::new(&cluster).is_none());
+    assert!(ClusterHealth::new(&cluster).is_none());
     cluster.warmup = Some(Warmup {
         duration: Duration::from_secs(1),
         minimum: Share::NONE,
         aggression: 1000,
     });
-    let fleet = Fleet::new(&cluster).unwrap();
+    let fleet = ClusterHealth::new(&cluster).unwrap();
     let vitals = fleet.join(address(1), 7);
-    assert_eq!((vitals.fitness(8), vitals.since_us()), (Fit, 7));
+    assert_eq!((vitals.fitness(8), vitals.since_us()), (Healthy, 7));
     assert_eq!(vitals.admit(8), Some(Admission::Plain));
     assert_eq!(fleet.report(&vitals, Admission::Plain, Failure, 8), None);
     assert_eq!(fleet.probed(&vitals, false, 8), None);
@@ -70,25 +70,25 @@ fn nothing_is_kept_where_nothing_is_configured() {
 
 #[test]
 fn workers_share_what_is_known_until_all_of_them_let_go() {
-    let fleet = Fleet::new(&watched()).unwrap();
+    let fleet = ClusterHealth::new(&watched()).unwrap();
     let (here, there) = (fleet.join(address(1), 1), fleet.join(address(1), 2));
     assert!(Arc::ptr_eq(&here, &there));
     assert_eq!(here.since_us(), 1);
     eject(&fleet, &here, 0);
     drop(here);
-    assert_eq!((there.fitness(1), fleet.ejected()), (Unfit, 1));
+    assert_eq!((there.fitness(1), fleet.ejected()), (Unhealthy, 1));
     drop(there);
     assert_eq!(fleet.ejected(), 0);
-    assert_eq!(fleet.join(address(1), 3).fitness(3), Fit);
+    assert_eq!(fleet.join(address(1), 3).fitness(3), Healthy);
 }
 
 #[test]
 fn probes_and_outcomes_must_both_be_good() {
-    let fleet = Fleet::new(&watched()).unwrap();
+    let fleet = ClusterHealth::new(&watched()).unwrap();
     let (one, _other) = (fleet.join(address(1), 0), fleet.join(address(2), 0));
     let mut epoch = fleet.epoch();
     let mut changed = || std::mem::replace(&mut epoch, fleet.epoch()) != fleet.epoch();
-    assert_eq!(one.fitness(1), Fit);
+    assert_eq!(one.fitness(1), Healthy);
     assert_eq!(fleet.probed(&one, true, 1), None);
     assert!(!changed());
     let until = eject(&fleet, &one, SECOND).until_us;
@@ -98,16 +98,16 @@ fn probes_and_outcomes_must_both_be_good() {
     assert!(changed());
     assert_eq!(
         one.fitness(until),
-        Unfit,
+        Unhealthy,
         "its time is over, but it is not healthy"
     );
     let probes = [true; 2].map(|ok| fleet.probed(&one, ok, until));
     assert_eq!(probes, [None, Some(true)]);
-    assert_eq!((one.fitness(until), one.since_us()), (Fit, until));
+    assert_eq!((one.fitness(until), one.since_us()), (Healthy, until));
     assert_eq!(one.admit(until), Some(Admission::Trial));
-    assert_eq!(one.fitness(until), OnTrial);
+    assert_eq!(one.fitness(until), Probation);
     fleet.report(&one, Admission::Trial, Success, until + 5);
-    assert_eq!((one.fitness(until), one.since_us()), (Fit, until + 5));
+    assert_eq!((one.fitness(until), one.since_us()), (Healthy, until + 5));
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn sweeps_know_all_members() {
         }),
         ..outlier()
     });
-    let fleet = Fleet::new(&cluster).unwrap();
+    let fleet = ClusterHealth::new(&cluster).unwrap();
     assert!(fleet.sweep(1).is_empty());
     let members: Vec<_> = (0..8).map(|host| fleet.join(address(host), 0)).collect();
     for (at, member) in members.iter().enumerate() {
@@ -138,17 +138,17 @@ fn sweeps_know_all_members() {
     let ejections = fleet.sweep(11 * SECOND);
     assert_eq!(ejections.len(), 1);
     assert_eq!(ejections[0].0, address(5));
-    assert_eq!(members[5].fitness(12 * SECOND), Unfit);
+    assert_eq!(members[5].fitness(12 * SECOND), Unhealthy);
 }
 
 /// A cluster as a worker would use it.
 struct Worker {
-    members: Vec<Arc<Vitals>>,
+    members: Vec<Arc<EndpointHealth>>,
     now_us: u64,
 }
 
 impl Endpoints for Worker {
-    fn fitness(&self, at: usize) -> Fitness {
+    fn fitness(&self, at: usize) -> HealthStatus {
         self.members[at].fitness(self.now_us)
     }
 
@@ -173,9 +173,9 @@ fn an_ejected_endpoint_gets_nothing_but_its_trial_requests() {
         let mut cluster = watched();
         cluster.balancing = balancing.clone();
         cluster.panic = Share::percent(50.0);
-        let fleet = Fleet::new(&cluster).unwrap();
+        let fleet = ClusterHealth::new(&cluster).unwrap();
         let locality = Locality::default();
-        let member = Member {
+        let member = Host {
             weight: 1,
             key: 0,
             priority: 0,
@@ -206,10 +206,10 @@ fn an_ejected_endpoint_gets_nothing_but_its_trial_requests() {
                 let ejection = fleet.report(&worker.members[at], admission, outcome, now);
                 ejections.extend(ejection.map(|ejection| (now, ejection)));
             }
-            let ask = Ask {
+            let ask = PickRequest {
                 now_us: now,
                 epoch: fleet.epoch(),
-                ..Ask::default()
+                ..PickRequest::default()
             };
             let choice = balancer.pick(&ask, &mut random, &worker).unwrap();
             assert!(!choice.panic);

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 /// When things happened on a connection, for the worker's sweep.
 #[derive(Default)]
-pub(crate) struct Watch {
+pub(crate) struct Activity {
     /// The last byte in or out, in microseconds.
     pub(crate) active_us: Cell<u64>,
     /// Since when an unfinished message waits; 0: none does.
@@ -35,7 +35,7 @@ fn seconds(now_us: u64) -> u32 {
     u32::try_from(now_us / 1_000_000 + 1).unwrap_or(u32::MAX)
 }
 
-impl Watch {
+impl Activity {
     /// The connection ends when it has nothing to do. Tells whether that is news.
     pub(crate) fn drain(&self, now_us: u64) -> bool {
         let news = !self.is_draining();

@@ -7,26 +7,31 @@ use std::time::Duration;
 use meltemi_frame::Message;
 
 use crate::call::gathering::Gathering;
-use crate::call::{Call, Ticket, Who};
+use crate::call::{Call, Who};
 use crate::cluster::ClusterState;
 use crate::cluster::endpoint::EndpointState;
-use crate::dispatch::{Errand, Sent};
+use crate::dispatch::{Dispatch, Sent};
 
 /// How long a copy may take where the request may take for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-impl Errand<'_> {
+impl Dispatch<'_> {
     /// Sends copies of a request to every endpoint that may serve the client: of every cluster that a route
     /// leads to.
     #[cold]
-    pub(super) fn everywhere(&self, message: &Message<'_>, mut call: Call, must: bool) -> Sent {
+    pub(super) fn everywhere(
+        &self,
+        message: &Message<'_>,
+        mut call: Box<Call>,
+        must: bool,
+    ) -> Sent {
         self.copy(message, &mut call);
         let places = self.places();
         let deadline_ms = call.deadline_ms.min(self.worker.after(PATIENCE));
         let gathering = Gathering::new(call, places.len(), must);
         for (at, cluster, endpoint) in places {
             let who = Who::Part(gathering.part(endpoint));
-            let mut call = Box::new(Ticket::new(who, message.head.id));
+            let mut call = Box::new(Call::new(who, message.head.id));
             call.cluster = at;
             call.deadline_ms = deadline_ms;
             if let Err(refusal) = self.guard(message, &mut call, None) {
@@ -34,7 +39,7 @@ impl Errand<'_> {
                 continue;
             }
             let cluster = &cluster;
-            Errand { cluster, ..*self }.run(&mut message.clone(), call);
+            Dispatch { cluster, ..*self }.run(&mut message.clone(), call);
         }
         gathering.end(self.worker);
         Sent::Ended

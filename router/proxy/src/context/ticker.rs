@@ -16,7 +16,7 @@ pub(crate) const COARSE: Duration = Duration::from_millis(250);
 
 /// Tells one worker when to look at what time has brought.
 #[derive(Default)]
-pub(crate) struct Beat {
+pub(crate) struct Ticker {
     /// Something has a deadline: it is time to look after [`FINE`], not [`COARSE`].
     pending: AtomicBool,
     /// That is news.
@@ -24,7 +24,7 @@ pub(crate) struct Beat {
     due: Notify,
 }
 
-impl Beat {
+impl Ticker {
     /// Beats as long as the runtime lives, or until nobody listens.
     pub(crate) fn start(runtime: &Handle) -> Arc<Self> {
         let beat = Arc::new(Self::default());
@@ -62,7 +62,7 @@ impl Beat {
     }
 
     /// Nothing has a deadline, until it is said again.
-    pub(crate) fn set_calm(&self) {
+    pub(crate) fn set_idle(&self) {
         self.pending.store(false, Ordering::Relaxed);
     }
 

@@ -16,40 +16,40 @@ pub use health::Health;
 
 /// Whether an endpoint may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fitness {
+pub enum HealthStatus {
     /// It gets its share.
-    Fit,
+    Healthy,
     /// It was ejected and is being tried with one request: it counts as fit, but gets nothing else
     /// until that has ended.
-    OnTrial,
+    Probation,
     /// Nothing is known against it but that it could not be reached lately: used only if nobody is
     /// fit, as it may be back.
-    Doubtful,
+    Degraded,
     /// It failed its probes, or is ejected: used only in panic.
-    Unfit,
+    Unhealthy,
 }
 
 /// The fitness of a cluster's endpoints, one for all workers. Its times are microseconds on a clock
 /// that all of them share.
 #[derive(Debug)]
-pub struct Fleet {
+pub struct ClusterHealth {
     check: Option<HealthCheck>,
     outliers: Option<Outliers>,
     counts: Arc<Counts>,
     /// Locked when endpoints come and in sweeps, never for a request.
-    members: Mutex<HashMap<SocketAddr, Weak<Vitals>>>,
+    members: Mutex<HashMap<SocketAddr, Weak<EndpointHealth>>>,
 }
 
 /// The fitness of one endpoint.
 #[derive(Debug)]
-pub struct Vitals {
+pub struct EndpointHealth {
     health: Option<Health>,
     record: Option<Record>,
     /// When it joined or became healthy again, in microseconds.
     since_us: AtomicU64,
 }
 
-impl Fleet {
+impl ClusterHealth {
     /// `None` if the cluster has no probes, no outlier detection and no warm-up: then nothing needs to
     /// be kept of its endpoints.
     pub fn new(cluster: &Cluster) -> Option<Self> {
@@ -68,14 +68,14 @@ impl Fleet {
 
     /// What is known of an endpoint. It is the same for every worker, as long as any of them holds it; then it
     /// is forgotten.
-    pub fn join(&self, address: SocketAddr, now_us: u64) -> Arc<Vitals> {
+    pub fn join(&self, address: SocketAddr, now_us: u64) -> Arc<EndpointHealth> {
         let mut members = self.members();
         if let Some(known) = members.get(&address).and_then(Weak::upgrade) {
             return known;
         }
         members.retain(|_, member| member.strong_count() > 0);
         let outliers = self.outliers.as_ref();
-        let vitals = Arc::new(Vitals {
+        let vitals = Arc::new(EndpointHealth {
             health: self.check.as_ref().map(Health::new),
             record: outliers.map(|outliers| outliers.join(now_us)),
             since_us: AtomicU64::new(now_us),
@@ -86,7 +86,7 @@ impl Fleet {
     }
 
     /// What is known of an endpoint, if a worker holds it.
-    pub fn find(&self, address: SocketAddr) -> Option<Arc<Vitals>> {
+    pub fn find(&self, address: SocketAddr) -> Option<Arc<EndpointHealth>> {
         self.members().get(&address)?.upgrade()
     }
 
@@ -110,7 +110,7 @@ impl Fleet {
     /// A request has ended: see [`Outliers::report`].
     pub fn report(
         &self,
-        vitals: &Vitals,
+        vitals: &EndpointHealth,
         admission: Admission,
         outcome: Outcome,
         now_us: u64,
@@ -120,7 +120,7 @@ impl Fleet {
     }
 
     /// A probe has ended: see [`Health::probed`].
-    pub fn probed(&self, vitals: &Vitals, ok: bool, now_us: u64) -> Option<bool> {
+    pub fn probed(&self, vitals: &EndpointHealth, ok: bool, now_us: u64) -> Option<bool> {
         let changed = vitals.health.as_ref()?.probed(ok)?;
         if changed {
             vitals.since_us.store(now_us, Relaxed);
@@ -134,7 +134,7 @@ impl Fleet {
         let Some(outliers) = self.outliers.as_ref().filter(|one| one.is_due(now_us)) else {
             return Vec::new();
         };
-        let members: Vec<(SocketAddr, Arc<Vitals>)> = {
+        let members: Vec<(SocketAddr, Arc<EndpointHealth>)> = {
             let members = self.members();
             let alive = members
                 .iter()
@@ -156,21 +156,21 @@ impl Fleet {
         self.outliers.as_ref().map_or(0, Outliers::ejected)
     }
 
-    fn members(&self) -> MutexGuard<'_, HashMap<SocketAddr, Weak<Vitals>>> {
+    fn members(&self) -> MutexGuard<'_, HashMap<SocketAddr, Weak<EndpointHealth>>> {
         // Whatever panicked, a map of weak references is as good as before.
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Vitals {
+impl EndpointHealth {
     /// Whether it may be used now, as far as probes and outcomes tell: never
-    /// [`Doubtful`](Fitness::Doubtful).
-    pub fn fitness(&self, now_us: u64) -> Fitness {
+    /// [`Degraded`](HealthStatus::Degraded).
+    pub fn fitness(&self, now_us: u64) -> HealthStatus {
         if self.health.as_ref().is_some_and(|one| !one.is_healthy()) {
-            return Fitness::Unfit;
+            return HealthStatus::Unhealthy;
         }
         let record = self.record.as_ref();
-        record.map_or(Fitness::Fit, |record| record.fitness(now_us))
+        record.map_or(HealthStatus::Healthy, |record| record.fitness(now_us))
     }
 
     /// A request is about to be sent: see [`Record::admit`].

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use meltemi_frame::{Bind, Fault, Head, Message, Receipt, Session};
+use meltemi_frame::{Bind, Fault, Head, Message, ReplyContext, Session};
 
 use super::Downstream;
 use crate::cluster::ClusterState;
@@ -23,13 +23,13 @@ impl Downstream {
         }
         let key = (login.key(), client.key());
         let mut state = self.state.borrow_mut();
-        let composed = &mut state.rare().composed;
+        let composed = &mut state.cold_state().composed;
         if let Some((a, b, session)) = composed
             && (*a, *b) == key
         {
             return session.clone();
         }
-        let session = client.behind(login);
+        let session = client.after(login);
         *composed = Some((key.0, key.1, session.clone()));
         session
     }
@@ -37,7 +37,7 @@ impl Downstream {
     /// A request that was refused is part of what ties the connection: what was sent of that must not be
     /// carried out without it, as a transaction would be. Where the codec cannot prevent it, both
     /// connections end.
-    pub(crate) fn spoil(&self, head: &Head) {
+    pub(crate) fn abort_transaction(&self, head: &Head) {
         if head.bind != Bind::Pin || self.codec().is_none_or(|mut codec| codec.spoiled()) {
             return;
         }
@@ -49,7 +49,7 @@ impl Downstream {
     }
 
     /// Lets the codec answer a request that decides nothing, until the next one tells where it belongs.
-    pub(crate) fn defer(&self, request: &Message<'_>) -> Option<Receipt> {
+    pub(crate) fn defer(&self, request: &Message<'_>) -> Option<ReplyContext> {
         let ties = request.head.bind == Bind::Pin && request.head.follows;
         if !ties || self.pinned().is_some() {
             return None;
@@ -105,7 +105,7 @@ impl Downstream {
 
     /// Remembers that an upstream works for this client alone.
     /// `blocking`: the request makes sense only while the client is there.
-    pub(crate) fn uses_alone(&self, upstream: &Rc<Upstream>, blocking: bool) {
+    pub(crate) fn use_exclusively(&self, upstream: &Rc<Upstream>, blocking: bool) {
         let exclusive = &mut self.state.borrow_mut().exclusive;
         // Those that ended without a reply.
         exclusive.retain(|(other, _)| !other.is_closed());
@@ -122,7 +122,7 @@ impl Downstream {
     pub(crate) fn is_tied(&self) -> bool {
         let state = self.state.borrow();
         state.pinned.is_some()
-            || state.rare.as_ref().is_some_and(|rare| rare.blocking > 0)
+            || state.cold.as_ref().is_some_and(|rare| rare.blocking > 0)
             || state
                 .exclusive
                 .iter()
