@@ -88,8 +88,8 @@ def java_client(module, log_dir):
 class ThriftServer(Child):
     """An Apache Thrift server in Python or Node."""
 
-    def __init__(self, language, tag, transport, protocol, log_dir, multiplexed=False):
-        self.port = free_port()
+    def __init__(self, language, tag, transport, protocol, log_dir, multiplexed=False, port=None):
+        self.port = port or free_port()
         self.tag = tag
         name = f"thrift-{language}-{transport}-{protocol}{'-mux' if multiplexed else ''}-{tag}"
         if language == "python":
