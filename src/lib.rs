@@ -10,6 +10,7 @@
 //! }
 //! ```
 
+mod allocator;
 mod builtins;
 mod check;
 mod cli;

@@ -22,6 +22,7 @@ pub(crate) fn run(arguments: &RunArguments, builtins: &Builtins) -> ExitCode {
     if let Err(what) = start_log(&arguments.log) {
         return fail(what);
     }
+    crate::allocator::fix_threshold();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();

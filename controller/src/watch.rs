@@ -6,20 +6,13 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use crate::builtins::Builtins;
-use crate::load::{Outcome, load};
 use crate::source::files;
 
 /// How often to look.
 #[derive(Clone, Copy, Debug)]
 pub struct WatchOptions {
-    /// Between two looks at sizes and times. A change counts once it has stood still for one
-    /// look, so that a file is not read while it is written. Default 500 ms.
-    pub interval: Duration,
     /// How many looks until the contents are compared whatever the times say, for file systems
     /// whose clocks are coarse. Default 20.
     pub thorough: u32,
@@ -27,10 +20,7 @@ pub struct WatchOptions {
 
 impl Default for WatchOptions {
     fn default() -> Self {
-        Self {
-            interval: Duration::from_millis(500),
-            thorough: 20,
-        }
+        Self { thorough: 20 }
     }
 }
 
@@ -86,53 +76,6 @@ impl Watch {
         let contents = contents(self.seen.keys());
         std::mem::replace(&mut self.told, contents) != contents
     }
-}
-
-/// A thread that watches; it ends when this is dropped.
-#[derive(Debug)]
-pub struct Watching {
-    stop: Option<mpsc::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // The thread may be the one that drops this.
-            if thread.thread().id() != std::thread::current().id() {
-                let _ = thread.join();
-            }
-        }
-    }
-}
-
-/// Watches on a thread of its own, loads again after every change, and hands over what came of
-/// it, good or bad: to keep the old configuration when there is no new one is the caller's.
-///
-/// # Errors
-/// The thread could not be started.
-pub fn watch(
-    paths: Vec<PathBuf>,
-    options: WatchOptions,
-    builtins: Builtins,
-    mut then: impl FnMut(Outcome) + Send + 'static,
-) -> std::io::Result<Watching> {
-    let (stop, stopped) = mpsc::channel::<()>();
-    let mut watch = Watch::new(paths, options);
-    let thread = std::thread::Builder::new()
-        .name("meltemi-watch".to_owned())
-        .spawn(move || {
-            while stopped.recv_timeout(options.interval) == Err(RecvTimeoutError::Timeout) {
-                if watch.changed() {
-                    then(load(&watch.paths, &builtins));
-                }
-            }
-        })?;
-    Ok(Watching {
-        stop: Some(stop),
-        thread: Some(thread),
-    })
 }
 
 fn stamps(paths: &[PathBuf]) -> BTreeMap<PathBuf, Stamp> {

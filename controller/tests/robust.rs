@@ -10,11 +10,9 @@ mod common;
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::mpsc;
-use std::time::Duration;
 
 use common::{builtins, load_text};
-use meltemi_controller::{Watch, WatchOptions, load, watch};
+use meltemi_controller::{Watch, WatchOptions, load};
 use proptest::prelude::*;
 
 proptest! {
@@ -152,25 +150,4 @@ fn the_swap_of_a_config_map_is_noticed() {
     fs::rename(folder.0.join("..tmp"), folder.0.join("..data")).unwrap();
     assert!(!watch.changed());
     assert!(watch.changed());
-}
-
-#[test]
-fn a_thread_loads_again_and_ends_when_dropped() {
-    let folder = Folder::new("thread");
-    let file = folder.write("a.yaml", EMPTY);
-    let (sender, outcomes) = mpsc::channel();
-    let options = WatchOptions {
-        interval: Duration::from_millis(10),
-        ..WatchOptions::default()
-    };
-    let watching = watch(vec![file.clone()], options, builtins(), move |outcome| {
-        let _ = sender.send(outcome.config.is_some());
-    })
-    .unwrap();
-    fs::write(&file, b"[ broken").unwrap();
-    assert_eq!(outcomes.recv_timeout(Duration::from_secs(10)), Ok(false));
-    fs::write(&file, EMPTY).unwrap();
-    assert_eq!(outcomes.recv_timeout(Duration::from_secs(10)), Ok(true));
-    drop(watching);
-    assert!(outcomes.recv_timeout(Duration::from_secs(1)).is_err());
 }

@@ -97,3 +97,21 @@ def test_lines_that_nobody_takes_are_counted(mesh, redis_server, pipe):
     router.signal(signal.SIGTERM)
     router.wait(timeout=10)
     assert time.monotonic() - started < 8
+
+
+def test_requests_that_are_cut_off_at_the_end_are_logged(mesh, redis_server, pipe):
+    path, reader = pipe
+    port = free_port()
+    router = mesh(
+        documents(port, redis_server("a").port),
+        args=["--access-log", "json", "--access-log-file", path, "--drain-timeout", "1s"],
+    )
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(command("BLPOP", "nothing-comes", "30"))
+        time.sleep(0.3)
+        router.signal(signal.SIGTERM)
+        assert router.wait() == 0
+    os.set_blocking(reader, False)
+    lines = [json.loads(line) for line in os.read(reader, 1 << 20).splitlines()]
+    [line] = [line for line in lines if line["operation"] == "blpop"]
+    assert line["fault"] == "reset" and "the proxy ended" in line["details"]

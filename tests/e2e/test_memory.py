@@ -28,8 +28,7 @@ def single(mesh, port, *args, **limits):
     ]
     if limits:
         documents.append(config.listener_policy("gw", **limits))
-    # glibc gives large blocks back to the system at once if their least size is fixed.
-    return listener, mesh(documents, args=args, env={"MALLOC_MMAP_THRESHOLD_": "131072"})
+    return listener, mesh(documents, args=args)
 
 
 class Watch:

@@ -10,6 +10,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use meltemi_frame::Fault;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
@@ -122,7 +123,10 @@ impl Worker {
                 Command::Configure(snapshot) => worker.configure(&snapshot),
                 Command::Drain(done) => worker.drain(done),
                 Command::Clusters(reply) => drop(reply.send(worker.report())),
-                Command::Stop => break,
+                Command::Stop => {
+                    worker.end();
+                    break;
+                }
             }
         }
         sweep.abort();
@@ -239,6 +243,22 @@ impl Worker {
         {
             // Whoever asked may have lost patience.
             let _ = done.send(());
+        }
+    }
+
+    /// Ends the requests that are under way, so that they are counted and logged.
+    fn end(&self) {
+        self.context.tick();
+        let text = "the proxy ended before the answer came";
+        let under_way = self.connector.all().into_iter();
+        let sent = under_way.flat_map(|upstream| upstream.drain_calls());
+        for (call, _) in sent {
+            call.refuse(&self.context, Fault::Reset, text);
+        }
+        for cluster in self.clusters() {
+            for call in cluster.expired(u64::MAX) {
+                call.refuse(&self.context, Fault::Reset, text);
+            }
         }
     }
 
