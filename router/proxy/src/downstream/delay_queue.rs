@@ -1,5 +1,5 @@
-//! The requests of one client that wait before they are sent: their order, and what they take of the
-//! connection meanwhile. What they wait for, and what becomes of them, is told by `parked`.
+//! The delayed requests of one client: their order, and the resources that they reserve on the
+//! connection. `dispatch::delayed` decides when they are sent.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -8,24 +8,24 @@ use super::Downstream;
 use crate::call::delayed::{Delayed, Reserved};
 
 impl Downstream {
-    /// Whether replies, and so requests, have an order here.
+    /// Returns `true` if replies must leave in request order.
     pub(crate) fn answers_in_order(&self) -> bool {
         self.state.borrow().replies.in_order()
     }
 
-    /// Whether a request waits that those behind it must not overtake.
+    /// Returns `true` if a delayed request exists that later requests must not overtake.
     pub(crate) fn has_delayed(&self) -> bool {
         let state = self.state.borrow();
         let resuming = state.cold.as_ref().is_some_and(|rare| rare.resuming);
         resuming && state.replies.in_order()
     }
 
-    /// Puts a request among those that wait, in the order in which the client sent them. Returns whether
-    /// nobody takes them out yet.
+    /// Queues a delayed request in client order. Returns `true` if the caller must start the drain
+    /// task.
     pub(crate) fn delay(&self, parked: Delayed) -> bool {
         let mut state = self.state.borrow_mut();
         let rare = state.cold_state();
-        // One that is tried again was sent before those that came in the meantime.
+        // A retried request was sent before the requests that arrived in the meantime.
         let behind = |other: &Delayed| other.is_behind(parked.seq());
         let later = rare.parked.iter().rev().take_while(|other| behind(other));
         let at = rare.parked.len() - later.count();
@@ -33,7 +33,7 @@ impl Downstream {
         !std::mem::replace(&mut rare.resuming, true)
     }
 
-    /// Whether one that waits was sent before the request `seq`.
+    /// Returns `true` if a delayed request was sent by the client before the request `seq`.
     pub(crate) fn has_earlier(&self, seq: Option<u64>) -> bool {
         let state = self.state.borrow();
         let first = state.cold.as_ref().and_then(|rare| rare.parked.front());
@@ -43,7 +43,7 @@ impl Downstream {
         }
     }
 
-    /// The next of those that wait; `None` when there are none any more.
+    /// Removes the next delayed request. `None` if the queue is empty: the drain task then ends.
     pub(crate) fn next_delayed(&self) -> Option<Delayed> {
         let mut state = self.state.borrow_mut();
         let rare = state.cold.as_mut()?;
@@ -52,7 +52,7 @@ impl Downstream {
         next
     }
 
-    /// A request waits.
+    /// Reserves resources for a delayed request.
     pub(crate) fn hold(&self, held: Reserved) {
         let mut state = self.state.borrow_mut();
         state.in_flight += usize::from(held.one_way);
@@ -64,7 +64,7 @@ impl Downstream {
         self.account(&state);
     }
 
-    /// A request waits no longer.
+    /// Releases the resources of a delayed request.
     pub(crate) fn release_reservation(&self, held: Reserved) {
         let mut state = self.state.borrow_mut();
         let one_way = usize::from(held.one_way);
@@ -79,7 +79,8 @@ impl Downstream {
         state.wake();
     }
 
-    /// Waits until something of the client has ended.
+    /// Waits until the state of the connection changes, for example because a request of the client
+    /// has ended.
     pub(crate) async fn moves(&self) {
         let mut waits = false;
         poll_fn(|cx| {
