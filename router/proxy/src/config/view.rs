@@ -1,4 +1,4 @@
-//! A configuration as one worker sees it: the shared snapshot, with this worker's clusters and counters.
+//! A configuration in one worker: the shared snapshot with the worker's clusters and counters.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -16,37 +16,37 @@ use crate::telemetry::spans::TraceKeys;
 use crate::telemetry::stats::{CLUSTER, LISTENER, MetricSet, ROUTE, Stats};
 use crate::upstream::Upstream;
 
-/// A configuration as one worker sees it.
+/// A configuration in one worker.
 pub(crate) struct View {
     pub(crate) listeners: HashMap<String, Rc<ListenerView>>,
 }
 
-/// A listener as one worker sees it.
+/// A listener in one worker.
 pub(crate) struct ListenerView {
-    /// Without its routes.
+    /// The listener without its routes.
     pub(crate) listener: Arc<Listener>,
     pub(crate) served: Vec<Rc<ServedView>>,
     pub(crate) candidates: Vec<Arc<dyn Protocol>>,
     pub(crate) group: Arc<MetricSet>,
 }
 
-/// A protocol on a listener, as one worker sees it.
+/// A protocol on a listener, in one worker.
 pub(crate) struct ServedView {
     pub(crate) protocol: Arc<dyn Protocol>,
     pub(crate) table: Arc<Table>,
     pub(crate) interest: Interest,
     pub(crate) in_order: bool,
-    /// Its routes lead to more than one cluster.
+    /// `true` if its routes lead to more than one cluster.
     pub(crate) split: bool,
     pub(crate) clusters: Rc<[Rc<ClusterState>]>,
     pub(crate) routes: Vec<Arc<MetricSet>>,
     pub(crate) operations: Rc<Operations>,
     pub(crate) trace_keys: Arc<TraceKeys>,
-    /// Boxes for requests.
+    /// A pool of boxes for requests.
     pub(crate) calls: Pool,
 }
 
-/// Counters that outlive configurations, by their labels.
+/// Counters that survive configuration changes, by their labels.
 #[derive(Default)]
 pub(crate) struct MetricHandles {
     pub(crate) listeners: HashMap<String, Arc<MetricSet>>,
@@ -56,9 +56,9 @@ pub(crate) struct MetricHandles {
 }
 
 impl MetricHandles {
-    /// Lets go of the counters that nobody counts with any more, neither a view nor a request in flight.
+    /// Drops counters that neither a view nor a request in flight uses.
     pub(crate) fn prune(&mut self) {
-        // The list of all counters holds each of them, too.
+        // The list of all counters also holds one reference to each.
         let used = |group: &Arc<MetricSet>| Arc::strong_count(group) > 2;
         self.listeners.retain(|_, group| used(group));
         self.routes.retain(|_, group| used(group));
@@ -67,7 +67,7 @@ impl MetricHandles {
             .retain(|_, known| Rc::strong_count(known) > 1);
     }
 
-    /// The counters of a cluster.
+    /// Returns the counters of a cluster.
     pub(crate) fn cluster(&mut self, name: &str, stats: &Stats) -> Arc<MetricSet> {
         let group = self
             .clusters
@@ -95,7 +95,8 @@ impl View {
         Self { listeners }
     }
 
-    /// The limits of upstream codecs: the largest of all listeners, as one connection may serve several.
+    /// Returns the limits for upstream codecs: the largest of all listeners, because one connection
+    /// may serve several listeners.
     pub(crate) fn codec_limits(&self) -> Limits {
         let mut limits = Limits::default();
         for listener in self.listeners.values() {
@@ -107,7 +108,7 @@ impl View {
         limits
     }
 
-    /// Gives back memory that no request in flight needs.
+    /// Frees memory that no request in flight needs.
     pub(crate) fn trim(&self) {
         for listener in self.listeners.values() {
             for served in &listener.served {
@@ -116,7 +117,7 @@ impl View {
         }
     }
 
-    /// Whether a listener serves this very protocol.
+    /// Returns `true` if a listener serves this protocol object.
     pub(crate) fn speaks(&self, protocol: &Arc<dyn Protocol>) -> bool {
         self.listeners.values().any(|listener| {
             let mut candidates = listener.candidates.iter();
@@ -198,8 +199,8 @@ impl ServedView {
         }
     }
 
-    /// The cluster that takes a request of a route: the one with the endpoint that the request continues at,
-    /// or one by weight.
+    /// Returns the index of the cluster for a request. If the request continues at one endpoint,
+    /// that endpoint's cluster. Otherwise the cluster is selected by weight.
     #[inline]
     pub(crate) fn choose(&self, route: &CompiledRoute, head: &Head, random: u64) -> usize {
         if let Reach::Continues(Some(mark)) = head.reach
@@ -210,7 +211,7 @@ impl ServedView {
         route.choose(random)
     }
 
-    /// The cluster of a route that has the endpoint of this mark.
+    /// Returns the index of the route's cluster that contains the endpoint with this mark.
     #[cold]
     fn with_endpoint(&self, route: &CompiledRoute, mark: Mark) -> Option<usize> {
         let mut clusters = route.targets().map(|(cluster, _)| cluster);
@@ -220,8 +221,8 @@ impl ServedView {
         })
     }
 
-    /// Whether a request's route does not lead to the cluster of the connection that its client is tied
-    /// to.
+    /// Returns `true` if the request's route does not lead to the cluster of the client's pinned
+    /// connection.
     pub(crate) fn leads_elsewhere(&self, message: &Message<'_>, pinned: &Rc<Upstream>) -> bool {
         if message.head.follows {
             return false;

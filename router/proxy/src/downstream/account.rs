@@ -65,7 +65,7 @@ impl Downstream {
     pub(super) fn note_stop(&self, bytes: usize, limit: usize) {
         if bytes <= limit && !self.activity.stopped.replace(true) {
             self.count(listener::STOPPED, 1);
-            tracing::debug!(downstream = %self.peer, bytes, "client stopped: memory is short");
+            tracing::debug!(downstream = %self.peer, bytes, "client is not read from: memory is short");
         }
     }
 
@@ -79,8 +79,8 @@ impl Downstream {
             listener = %self.view.borrow().listener.name,
             bytes,
             bound = self.worker.services.memory.bound(),
-            "client cut off: memory is short, and more waits for this client or of it than for others; \
-             `--memory` allows more"
+            "client cut off: memory is short, and this client has more buffered bytes than others; \
+             `--memory` raises the limit"
         );
         state.closed = true;
         state.out = Output::new();

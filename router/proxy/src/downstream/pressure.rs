@@ -40,8 +40,8 @@ impl Downstream {
                 listener = %view.listener.name,
                 bytes = waits,
                 "client cut off: it does not read its replies; `spec.limits.outputCutOff` of a \
-                 ListenerPolicy allows more, `sharing: exclusive` of a DestinationPolicy lets the \
-                 upstream wait"
+                 ListenerPolicy raises the limit; `sharing: exclusive` of a DestinationPolicy makes the \
+                 upstream wait instead"
             );
             state.closed = true;
             state.wake();
