@@ -86,7 +86,7 @@ pub(crate) struct OneWay {
 pub(crate) struct Pool(RefCell<Vec<Box<Call>>>);
 
 /// The largest number of boxes in the pool.
-const KEPT: usize = 1024;
+const CAPACITY: usize = 1024;
 
 impl Pool {
     pub(crate) fn call(&self, who: Who, id: Option<i64>) -> Box<Call> {
@@ -108,9 +108,9 @@ impl Pool {
     }
 
     fn put(&self, call: Box<Call>) {
-        let mut kept = self.0.borrow_mut();
-        if kept.len() < KEPT {
-            kept.push(call);
+        let mut boxes = self.0.borrow_mut();
+        if boxes.len() < CAPACITY {
+            boxes.push(call);
         }
     }
 
@@ -196,8 +196,8 @@ impl Call {
 
     /// Returns the endpoints that already failed this request.
     pub(crate) fn tried(&self) -> &[SocketAddr] {
-        let kept = self.caller().and_then(|caller| caller.kept.as_ref());
-        kept.map_or(&[], |kept| &kept.tried)
+        let retry = self.caller().and_then(|caller| caller.kept.as_ref());
+        retry.map_or(&[], |retry| &retry.tried)
     }
 
     /// Returns the mark of the request's endpoint, if the response is valid only on that endpoint.
@@ -207,8 +207,8 @@ impl Call {
 
     /// Returns `true` if the request was moved from a connection before any of its bytes were sent.
     pub(crate) fn has_moved(&self) -> bool {
-        let kept = self.caller().and_then(|caller| caller.kept.as_ref());
-        kept.is_some_and(|kept| kept.has_moved())
+        let retry = self.caller().and_then(|caller| caller.kept.as_ref());
+        retry.is_some_and(|retry| retry.has_moved())
     }
 
     /// Returns `true` if the upstream will send a response.

@@ -91,7 +91,7 @@ struct ColdState {
     /// The task to wake when a request of this client ends.
     turn: Option<Waker>,
     /// Delayed requests in client order, and whether the drain task runs.
-    parked: VecDeque<Delayed>,
+    delayed: VecDeque<Delayed>,
     resuming: bool,
     /// Bytes of all delayed requests.
     delayed_bytes: usize,
@@ -106,7 +106,7 @@ impl ColdState {
     /// Returns `true` if nothing in it is in use.
     fn is_idle(&self) -> bool {
         self.waiting.is_empty()
-            && self.parked.is_empty()
+            && self.delayed.is_empty()
             && self.turn.is_none()
             && !self.resuming
             && self.held + self.delayed_bytes == 0
@@ -357,7 +357,7 @@ impl Downstream {
             state.out.shrink(0);
             state.replies.trim();
             state.affinity.forget();
-            state.cold.take_if(|rare| rare.is_idle());
+            state.cold.take_if(|cold| cold.is_idle());
             state.exclusive.shrink_to_fit();
         }
     }
@@ -377,12 +377,12 @@ impl Downstream {
             state.replies = Replies::new(false);
             self.activity.input.set(0);
             self.account(&state);
-            if let Some(rare) = &mut state.cold {
-                for waker in rare.waiting.drain(..) {
+            if let Some(cold) = &mut state.cold {
+                for waker in cold.waiting.drain(..) {
                     waker.wake();
                 }
             }
-            let own = state.cold.as_mut().map(|rare| rare.own.take());
+            let own = state.cold.as_mut().map(|cold| cold.own.take());
             let exclusive = std::mem::take(&mut state.exclusive);
             (state.pinned.take(), exclusive, own.unwrap_or_default())
         };
@@ -402,8 +402,8 @@ impl State {
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
         }
-        if let Some(rare) = &self.cold
-            && let Some(turn) = &rare.turn
+        if let Some(cold) = &self.cold
+            && let Some(turn) = &cold.turn
         {
             turn.wake_by_ref();
         }

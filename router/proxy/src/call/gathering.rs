@@ -80,7 +80,7 @@ impl Part {
     /// Records that the endpoint will not send a response.
     pub(crate) fn lost(&self, worker: &WorkerContext, fault: Fault, text: &str) {
         let gathering = &self.gathering;
-        tracing::debug!(endpoint = %self.endpoint.address, ?fault, text, "an endpoint did not answer a broadcast");
+        tracing::debug!(endpoint = %self.endpoint.address, ?fault, text, "broadcast copy failed");
         if gathering.must || fault == Fault::Denied {
             let text = format!("{}: {text}", self.endpoint.address);
             let failure = || Failure::Lost(fault, text);

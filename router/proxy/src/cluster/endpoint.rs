@@ -43,7 +43,7 @@ pub(crate) struct InFlight {
     endpoint: Rc<EndpointState>,
     cluster: Rc<ClusterState>,
     admission: Admission,
-    told: bool,
+    reported: bool,
 }
 
 impl InFlight {
@@ -63,7 +63,7 @@ impl InFlight {
             endpoint: Rc::clone(endpoint),
             cluster: Rc::clone(cluster),
             admission,
-            told: false,
+            reported: false,
         })
     }
 
@@ -85,7 +85,7 @@ impl InFlight {
 
     /// Reports the outcome of the request. Only the first call has an effect.
     pub(crate) fn end(&mut self, outcome: Outcome, now_us: u64) {
-        if !std::mem::replace(&mut self.told, true) {
+        if !std::mem::replace(&mut self.reported, true) {
             self.cluster
                 .report(&self.endpoint, self.admission, outcome, now_us);
         }
@@ -99,7 +99,7 @@ impl Drop for InFlight {
             .in_flight
             .set(endpoint.in_flight.get().saturating_sub(1));
         self.cluster.counters.requests.subtract();
-        if !self.told {
+        if !self.reported {
             end_trial(endpoint, &self.cluster, self.admission);
         }
     }

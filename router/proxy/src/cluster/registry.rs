@@ -42,7 +42,7 @@ impl ClusterRegistry {
                 Some(before) => CompiledCluster {
                     config: Arc::clone(config),
                     counters: Arc::clone(&before.counters),
-                    fleet: if watched_alike(&before.config, config) {
+                    fleet: if same_health_settings(&before.config, config) {
                         before.fleet.clone()
                     } else {
                         ClusterHealth::new(config).map(Arc::new)
@@ -100,7 +100,7 @@ impl ClusterRegistry {
     }
 }
 
-fn watched_alike(a: &Cluster, b: &Cluster) -> bool {
+fn same_health_settings(a: &Cluster, b: &Cluster) -> bool {
     a.health == b.health && a.outlier == b.outlier && a.warmup == b.warmup
 }
 

@@ -30,7 +30,7 @@ pub(crate) async fn keep_resolved(cluster: Weak<ClusterState>) {
                             known.insert((host.clone(), *port), found);
                         }
                         Err(error) => {
-                            tracing::warn!(cluster = config.name, host, %error, "host name could not be resolved");
+                            tracing::warn!(cluster = config.name, host, %error, "DNS lookup failed");
                         }
                     }
                     let found = known.get(&(host.clone(), *port)).into_iter().flatten();

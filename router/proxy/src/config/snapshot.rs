@@ -55,7 +55,7 @@ pub(crate) struct CompiledProtocol {
 impl Snapshot {
     /// Compiles a configuration. It has no effect until [`ClusterRegistry::commit`]. `traced`:
     /// trace contexts must be found in requests.
-    pub(crate) fn compile(config: &Config, lasting: &ProcessState, traced: bool) -> Self {
+    pub(crate) fn compile(config: &Config, process: &ProcessState, traced: bool) -> Self {
         let listeners = config
             .listeners()
             .iter()
@@ -66,7 +66,7 @@ impl Snapshot {
                     .iter()
                     .map(|served| {
                         let spec = served.protocol.spec();
-                        let table = Table::compile(served, config, &lasting.limits);
+                        let table = Table::compile(served, config, &process.limits);
                         let trace_keys = TraceKeys::of(spec);
                         let mut interest = table.interest();
                         if traced {
@@ -98,7 +98,7 @@ impl Snapshot {
             .collect();
         Self {
             listeners,
-            clusters: lasting.shared.compile(config.clusters()),
+            clusters: process.shared.compile(config.clusters()),
         }
     }
 }

@@ -81,14 +81,14 @@ impl View {
     pub(crate) fn new(
         snapshot: &Snapshot,
         clusters: &Rc<[Rc<ClusterState>]>,
-        kept: &mut MetricHandles,
+        handles: &mut MetricHandles,
         stats: &Stats,
     ) -> Self {
         let listeners = snapshot
             .listeners
             .iter()
             .map(|compiled| {
-                let view = ListenerView::new(compiled, clusters, kept, stats);
+                let view = ListenerView::new(compiled, clusters, handles, stats);
                 (compiled.listener.name.clone(), Rc::new(view))
             })
             .collect();
@@ -130,11 +130,11 @@ impl ListenerView {
     fn new(
         compiled: &CompiledListener,
         clusters: &Rc<[Rc<ClusterState>]>,
-        kept: &mut MetricHandles,
+        handles: &mut MetricHandles,
         stats: &Stats,
     ) -> Self {
         let name = &compiled.listener.name;
-        let group = kept
+        let group = handles
             .listeners
             .entry(name.clone())
             .or_insert_with(|| stats.group(&LISTENER, vec![name.clone()]));
@@ -147,7 +147,7 @@ impl ListenerView {
                 .map(|one| Arc::clone(&one.protocol))
                 .collect(),
             served: served
-                .map(|one| Rc::new(ServedView::new(name, one, clusters, kept, stats)))
+                .map(|one| Rc::new(ServedView::new(name, one, clusters, handles, stats)))
                 .collect(),
             group,
         }
@@ -159,13 +159,13 @@ impl ServedView {
         listener: &str,
         compiled: &CompiledProtocol,
         clusters: &Rc<[Rc<ClusterState>]>,
-        kept: &mut MetricHandles,
+        handles: &mut MetricHandles,
         stats: &Stats,
     ) -> Self {
         let name: Arc<str> = listener.into();
         let routes = compiled.table.routes().iter().map(|route| {
             let labels = (Arc::clone(&name), Arc::clone(&route.name));
-            let group = kept.routes.entry(labels).or_insert_with_key(|labels| {
+            let group = handles.routes.entry(labels).or_insert_with_key(|labels| {
                 let (listener, route) = labels.clone();
                 stats.group(&ROUTE, [listener, route])
             });
@@ -179,9 +179,10 @@ impl ServedView {
         let first = targets.next();
         let split = targets.any(|cluster| Some(cluster) != first);
         let protocol = compiled.protocol.spec().name.to_string();
-        kept.operations
+        handles
+            .operations
             .retain(|_, known| known.suits(listener, &compiled.names));
-        let operations = kept
+        let operations = handles
             .operations
             .entry((listener.to_owned(), protocol))
             .or_insert_with(|| Rc::new(Operations::new(listener, &compiled.names, stats)));

@@ -21,29 +21,29 @@ pub(crate) struct Ticker {
     /// A request has a deadline: the next tick comes after [`FINE`] instead of [`COARSE`].
     pending: AtomicBool,
     /// Notified when `pending` becomes `true`.
-    news: Notify,
+    changed: Notify,
     due: Notify,
 }
 
 impl Ticker {
     /// Starts ticks that continue until the runtime ends or the ticker is dropped.
     pub(crate) fn start(runtime: &Handle) -> Arc<Self> {
-        let beat = Arc::new(Self::default());
-        let listened = Arc::downgrade(&beat);
+        let ticker = Arc::new(Self::default());
+        let weak = Arc::downgrade(&ticker);
         runtime.spawn(async move {
-            while let Some(beat) = listened.upgrade() {
-                beat.wait().await;
-                beat.due.notify_one();
+            while let Some(ticker) = weak.upgrade() {
+                ticker.wait().await;
+                ticker.due.notify_one();
             }
         });
-        beat
+        ticker
     }
 
     async fn wait(&self) {
         if !self.is_pending() {
             tokio::select! {
                 () = tokio::time::sleep(COARSE) => return,
-                () = self.news.notified() => {}
+                () = self.changed.notified() => {}
             }
         }
         tokio::time::sleep(FINE).await;
@@ -58,7 +58,7 @@ impl Ticker {
     pub(crate) fn set_pending(&self) {
         if !self.is_pending() {
             self.pending.store(true, Ordering::Relaxed);
-            self.news.notify_one();
+            self.changed.notify_one();
         }
     }
 

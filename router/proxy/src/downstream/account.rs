@@ -10,8 +10,8 @@ use crate::telemetry::stats::listener;
 impl Downstream {
     /// Returns the number of buffered bytes in both directions.
     fn holds(&self, state: &State) -> usize {
-        let parked = state.cold.as_ref().map_or(0, |rare| rare.delayed_bytes);
-        state.waits() + parked + self.activity.input.get() as usize
+        let delayed = state.cold.as_ref().map_or(0, |cold| cold.delayed_bytes);
+        state.waits() + delayed + self.activity.input.get() as usize
     }
 
     /// Reports the memory of the connection if it has changed by a large amount.

@@ -108,22 +108,22 @@ impl State {
     /// Returns `true` if the client has no request in flight except the one that is about to be
     /// sent.
     fn is_free(&self, kind: Kind) -> bool {
-        let parked = self.cold.as_ref().map_or(0, |rare| rare.held);
+        let delayed = self.cold.as_ref().map_or(0, |cold| cold.held);
         // A delayed request is included in this number. Otherwise the request is already counted as
         // in flight if it expects a response.
-        let own = match parked {
+        let own = match delayed {
             0 => usize::from(kind == Kind::Request),
-            parked => parked,
+            delayed => delayed,
         };
         self.in_flight <= own
     }
 
-    fn placement(&mut self, trip: &PlacementRequest<'_>) -> Placement {
+    fn placement(&mut self, request: &PlacementRequest<'_>) -> Placement {
         let in_order = self.replies.in_order();
-        if in_order && self.cold.as_ref().is_some_and(|rare| rare.in_queue > 0) {
+        if in_order && self.cold.as_ref().is_some_and(|cold| cold.in_queue > 0) {
             return Placement::Wait;
         }
-        let free = self.is_free(trip.kind);
+        let free = self.is_free(request.kind);
         let mut count = 0;
         let Self {
             affinity,
@@ -133,7 +133,7 @@ impl State {
         for visit in affinity.visits() {
             count += 1;
             let upstream = &visit.upstream;
-            if (free && !visit.silent) || !trip.ends_at(upstream) || upstream.is_closed() {
+            if (free && !visit.silent) || !request.ends_at(upstream) || upstream.is_closed() {
                 continue;
             }
             let exclusive = upstream.is_exclusive();
@@ -143,8 +143,8 @@ impl State {
             }
             // Stay, even if an attempt of the request has failed at that endpoint: the order is
             // more important.
-            if (exclusive || !trip.need.exclusive) && upstream.fits(trip.need) {
-                visit.silent = trip.kind != Kind::Request || (visit.silent && !in_order);
+            if (exclusive || !request.need.exclusive) && upstream.fits(request.need) {
+                visit.silent = request.kind != Kind::Request || (visit.silent && !in_order);
                 return Placement::Stay(Rc::clone(upstream));
             }
             if in_order && !free {
@@ -170,8 +170,8 @@ impl PlacementRequest<'_> {
 
 impl Downstream {
     /// Decides which connection a request may use now.
-    pub(crate) fn placement(&self, trip: &PlacementRequest<'_>) -> Placement {
-        self.state.borrow_mut().placement(trip)
+    pub(crate) fn placement(&self, request: &PlacementRequest<'_>) -> Placement {
+        self.state.borrow_mut().placement(request)
     }
 
     /// Records that a request uses a connection that was chosen freely. `fresh`: the client has no

@@ -126,7 +126,7 @@ impl Downstream {
     pub(crate) fn is_tied(&self) -> bool {
         let state = self.state.borrow();
         state.pinned.is_some()
-            || state.cold.as_ref().is_some_and(|rare| rare.blocking > 0)
+            || state.cold.as_ref().is_some_and(|cold| cold.blocking > 0)
             || state
                 .exclusive
                 .iter()

@@ -67,7 +67,7 @@ impl Downstream {
             .borrow()
             .cold
             .as_ref()
-            .map_or(0, |rare| rare.taken)
+            .map_or(0, |cold| cold.taken)
     }
 
     /// Returns `true` if the upstream must wait for this client before it sends more of the reply
@@ -94,20 +94,18 @@ impl Downstream {
         let before = state.out.len();
         let result = write(&mut state.out);
         let taken = before - state.out.len();
-        if let Some(rare) = &mut state.cold {
-            rare.taken += taken as u64;
+        if let Some(cold) = &mut state.cold {
+            cold.taken += taken as u64;
         }
         self.account(&state);
         // Held replies are not counted here: they may leave only after the data that these tasks
         // will send. Each task checks that again itself.
-        let State {
-            cold: rare, out, ..
-        } = &mut *state;
-        if let Some(rare) = rare
-            && !rare.waiting.is_empty()
+        let State { cold, out, .. } = &mut *state;
+        if let Some(cold) = cold
+            && !cold.waiting.is_empty()
             && out.len() <= self.cap()
         {
-            for waker in rare.waiting.drain(..) {
+            for waker in cold.waiting.drain(..) {
                 waker.wake();
             }
         }
@@ -118,8 +116,8 @@ impl Downstream {
     /// bytes are buffered, or if the connection is ending.
     pub(crate) fn may_read(&self, cap: usize) -> Option<usize> {
         let state = self.state.borrow();
-        let parked = state.cold.as_ref().map_or(0, |rare| rare.delayed_bytes);
-        let waits = state.waits() + parked;
+        let delayed = state.cold.as_ref().map_or(0, |cold| cold.delayed_bytes);
+        let waits = state.waits() + delayed;
         if waits > cap.min(self.worker.services.memory.allowance()) {
             self.note_stop(waits, cap);
             return None;

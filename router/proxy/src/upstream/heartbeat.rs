@@ -19,8 +19,8 @@ impl Upstream {
             Calls::InOrder(_) => Some(0),
         };
         let Some(id) = id else { return };
-        let said = codec.synthesize(LocalMessage::Ping { id }, out);
-        match (said, calls) {
+        let sent = codec.synthesize(LocalMessage::Ping { id }, out);
+        match (sent, calls) {
             (Ok(()), Calls::InOrder(fifo)) => {
                 fifo.push(Call::keepalive(), deadline_ms);
             }

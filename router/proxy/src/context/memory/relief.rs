@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Memory;
 
 /// The shortest time between two log messages about a shortage.
-const MENTIONS: Duration = Duration::from_secs(10);
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// One worker's handling of a memory shortage.
 pub(crate) struct Relief {
@@ -17,7 +17,7 @@ pub(crate) struct Relief {
     /// Time when the shortage started, in microseconds. 0 if there is none.
     since_us: Cell<u64>,
     /// Time of the last log message, in microseconds. 0 if there was none.
-    mentioned_us: Cell<u64>,
+    logged_us: Cell<u64>,
     /// Tasks that continue when memory is available again.
     waiting: RefCell<Vec<Waker>>,
 }
@@ -27,7 +27,7 @@ impl Relief {
         Self {
             number,
             since_us: Cell::new(0),
-            mentioned_us: Cell::new(0),
+            logged_us: Cell::new(0),
             waiting: RefCell::default(),
         }
     }
@@ -76,12 +76,12 @@ impl Relief {
 
     /// Logs that memory is short, but not too often.
     pub(crate) fn mention(&self, memory: &Memory, now_us: u64) {
-        let last = self.mentioned_us.get();
+        let last = self.logged_us.get();
         let since = Duration::from_micros(now_us.saturating_sub(last));
-        if last > 0 && since < MENTIONS {
+        if last > 0 && since < LOG_INTERVAL {
             return;
         }
-        self.mentioned_us.set(now_us);
+        self.logged_us.set(now_us);
         tracing::warn!(
             waiting = memory.total(),
             bound = memory.bound(),
