@@ -18,7 +18,7 @@ const STEP: usize = 64 << 10;
 /// The number of bytes that a connection may always hold.
 pub(crate) const LEAST: usize = 64 << 10;
 
-/// When memory is short, one connection may hold this fraction of the remaining bytes.
+/// When memory is short, one connection may hold one part in this many of the remaining bytes.
 const PARTS: usize = 8;
 
 /// The buffered bytes of the process, and their bound.

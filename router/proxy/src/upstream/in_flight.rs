@@ -84,7 +84,7 @@ impl Calls {
         self.len() > 0
             && match self {
                 Self::ById(pending) => pending.iter().all(is_of),
-                // A timed-out call has no client, so its response belongs to nobody.
+                // A response to a timed-out call has no client.
                 Self::InOrder(fifo) => fifo.callers() == fifo.len() && fifo.iter().all(is_of),
             }
     }
