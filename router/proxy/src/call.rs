@@ -1,4 +1,5 @@
-//! A request in flight: who asked, and what to do when it ends. Where it goes is `dispatch`'s affair.
+//! A request in flight: who sent it, and how it ends. The module does not choose endpoints (see
+//! `dispatch`).
 
 mod caller;
 pub(crate) mod comparison;
@@ -26,45 +27,49 @@ use retry_state::RetryState;
 
 pub(crate) use caller::Caller;
 
-/// A request in flight, or about to be. Boxed, as it is handed on often and large; boxes are used again.
+/// A request in flight, or one that is about to be sent. It is boxed because it is large and often
+/// moved. The boxes are reused (see [`Pool`]).
 pub(crate) struct Call {
     pub(crate) who: Who,
-    /// The correlation id as the caller wrote it.
+    /// The correlation id from the client's request.
     pub(crate) id: Option<i64>,
-    /// When the time of the whole request is out, in milliseconds of the worker's clock.
+    /// The deadline of the whole request, in milliseconds of the worker's clock.
     pub(crate) deadline_ms: u64,
-    /// The cluster's place in the configuration that the request met.
+    /// The index of the cluster in the configuration that was current when the request arrived.
     pub(crate) cluster: usize,
-    /// What the balancer hashed.
+    /// The hash that the balancer used.
     pub(crate) hash: Option<u64>,
-    /// When it was given to its connection, if that answers in order, in microseconds of the worker's
-    /// clock. It may have waited long before.
+    /// The time when the request was given to its connection, in microseconds of the worker's
+    /// clock. Set only if the connection answers in order. The request may have waited long before
+    /// that.
     pub(crate) sent_us: u64,
-    /// Where it stands in everything that was ever put into the output of its connection.
+    /// The position of the request's bytes in the output stream of its connection.
     pub(crate) place: Place,
-    /// Counts the request against its endpoint and cluster as long as it lives.
+    /// Counts the request against the limits of its endpoint and cluster until it is dropped.
     pub(crate) in_flight: Option<InFlight>,
 }
 
-/// A stretch of everything that was ever put into the output of a connection, in bytes.
+/// A range of bytes in the output stream of a connection, counted from the first byte of the
+/// connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) start: u64,
-    /// 0: it cannot be taken back.
+    /// 0 if the bytes cannot be taken back.
     pub(crate) length: usize,
 }
 
-/// Who asked.
+/// The sender of a request.
 pub(crate) enum Who {
-    /// A client.
+    /// A client that waits for the response.
     Caller(Caller),
-    /// A client that wants no answer.
+    /// A client that expects no response.
     OneWay(OneWay),
-    /// Nobody: it is a copy, whose answer may be compared with the original's.
+    /// No client: the request is a mirrored copy. Its response may be compared with the original's.
     Mirror(Option<Rc<Comparison>>),
-    /// Nobody: it is a copy for one endpoint, and the request is answered when all copies are.
+    /// No client: the request is a copy for one endpoint of a broadcast. The client gets a response
+    /// when all copies have ended.
     Part(Part),
-    /// The proxy itself, for a heartbeat.
+    /// The proxy itself: the request is a heartbeat.
     Proxy,
 }
 
@@ -76,18 +81,19 @@ pub(crate) struct OneWay {
     pub(crate) track: RequestTelemetry,
 }
 
-/// Boxes of requests that have ended, for those to come: in the steady state none is allocated.
+/// A pool of boxes for requests. In the steady state no box is allocated.
 #[derive(Default)]
 pub(crate) struct Pool(RefCell<Vec<Box<Call>>>);
 
-/// Boxes that are kept.
-const KEPT: usize = 1024;
+/// The largest number of boxes in the pool.
+const CAPACITY: usize = 1024;
 
 impl Pool {
     pub(crate) fn call(&self, who: Who, id: Option<i64>) -> Box<Call> {
         match self.0.borrow_mut().pop() {
             Some(mut call) => {
-                // One by one, as there is nothing in it that has to be dropped.
+                // Assigns each field: none of the old values needs a drop, so this is cheaper than
+                // `Call::new`.
                 call.who = who;
                 call.id = id;
                 call.deadline_ms = u64::MAX;
@@ -102,13 +108,13 @@ impl Pool {
     }
 
     fn put(&self, call: Box<Call>) {
-        let mut kept = self.0.borrow_mut();
-        if kept.len() < KEPT {
-            kept.push(call);
+        let mut boxes = self.0.borrow_mut();
+        if boxes.len() < CAPACITY {
+            boxes.push(call);
         }
     }
 
-    /// Gives memory back.
+    /// Frees the memory of the pool.
     pub(crate) fn trim(&self) {
         *self.0.borrow_mut() = Vec::new();
     }
@@ -131,7 +137,7 @@ impl Call {
         }
     }
 
-    /// The proxy's own heartbeat.
+    /// Creates a heartbeat of the proxy.
     pub(crate) fn keepalive() -> Box<Call> {
         Box::new(Self::new(Who::Proxy, None))
     }
@@ -140,7 +146,7 @@ impl Call {
         matches!(self.who, Who::Proxy)
     }
 
-    /// The client that waits.
+    /// Returns the client that waits for the response. `None` for any other sender.
     pub(crate) const fn caller(&self) -> Option<&Caller> {
         match &self.who {
             Who::Caller(caller) => Some(caller),
@@ -155,12 +161,13 @@ impl Call {
         }
     }
 
-    /// Returns `true` if it is a copy, whose answer no client gets.
+    /// Returns `true` if the request is a copy. No client gets the response to a copy.
     pub(crate) const fn is_copy(&self) -> bool {
         matches!(self.who, Who::Mirror(_) | Who::Part(_))
     }
 
-    /// Keeps the request whole, as its bytes on the wire are not all there is to it.
+    /// Keeps a copy of the whole request. Needed when the bytes on the wire are not enough to send
+    /// it again.
     pub(crate) fn keep_whole(&mut self, message: &Message<'_>) {
         if let Some(caller) = self.caller_mut()
             && caller.kept.is_none()
@@ -169,7 +176,7 @@ impl Call {
         }
     }
 
-    /// The client that sent the request.
+    /// Returns the client that sent the request. `None` for copies and heartbeats.
     pub(crate) const fn down(&self) -> Option<&Rc<Downstream>> {
         match &self.who {
             Who::Caller(caller) => Some(&caller.down),
@@ -178,7 +185,7 @@ impl Call {
         }
     }
 
-    /// What is told of the request when it ends.
+    /// Returns the telemetry of the request. `None` for copies and heartbeats.
     pub(crate) const fn telemetry_mut(&mut self) -> Option<&mut RequestTelemetry> {
         match &mut self.who {
             Who::Caller(caller) => Some(&mut caller.track),
@@ -187,29 +194,29 @@ impl Call {
         }
     }
 
-    /// Endpoints that have failed it.
+    /// Returns the endpoints that already failed this request.
     pub(crate) fn tried(&self) -> &[SocketAddr] {
-        let kept = self.caller().and_then(|caller| caller.kept.as_ref());
-        kept.map_or(&[], |kept| &kept.tried)
+        let retry = self.caller().and_then(|caller| caller.kept.as_ref());
+        retry.map_or(&[], |retry| &retry.tried)
     }
 
-    /// The endpoint that serves it, if the answer means something only there.
+    /// Returns the mark of the request's endpoint, if the response is valid only on that endpoint.
     pub(crate) fn mark(&self) -> Option<Mark> {
         self.caller().and_then(|caller| caller.mark)
     }
 
-    /// Whether it left a connection before anything of it was sent.
+    /// Returns `true` if the request was moved from a connection before any of its bytes were sent.
     pub(crate) fn has_moved(&self) -> bool {
-        let kept = self.caller().and_then(|caller| caller.kept.as_ref());
-        kept.is_some_and(|kept| kept.has_moved())
+        let retry = self.caller().and_then(|caller| caller.kept.as_ref());
+        retry.is_some_and(|retry| retry.has_moved())
     }
 
-    /// Whether its connection will bring an answer.
+    /// Returns `true` if the upstream will send a response.
     pub(crate) const fn expects_reply(&self, kind: Kind) -> bool {
         !matches!(self.who, Who::OneWay(_)) && matches!(kind, Kind::Request)
     }
 
-    /// The request has ended.
+    /// Ends the request and puts its box back into the pool.
     pub(crate) fn recycle(mut self: Box<Self>) {
         self.in_flight = None;
         let served = match &self.who {
@@ -221,7 +228,7 @@ impl Call {
         served.calls.put(self);
     }
 
-    /// It was sent, and nobody waits for an answer.
+    /// Ends a request that was sent and gets no response.
     pub(crate) fn sent(mut self: Box<Self>, worker: &WorkerContext) {
         if let Who::OneWay(one_way) = &mut self.who {
             let OneWay { track, served, .. } = one_way;
@@ -230,17 +237,18 @@ impl Call {
         self.recycle();
     }
 
-    /// Its client is gone before it was sent: nobody is answered, but it is told of.
+    /// Ends a request that was not sent because its client disconnected. Sends no reply, but logs
+    /// the request.
     pub(crate) fn abandon(self: Box<Self>, worker: &WorkerContext) {
-        self.refuse(worker, Fault::Reset, "the client has left");
+        self.refuse(worker, Fault::Reset, "the client disconnected");
     }
 
-    /// Answers with a fault. Nothing is tried again.
+    /// Sends a fault to the client. Does not retry.
     pub(crate) fn refuse(self: Box<Self>, worker: &WorkerContext, fault: Fault, text: &str) {
         self.answer(worker, fault, fault.reason(), text);
     }
 
-    /// Answers with a fault that says something else than usual.
+    /// Sends a fault to the client with a reason other than the default of `fault`.
     pub(crate) fn answer(
         mut self: Box<Self>,
         worker: &WorkerContext,
@@ -266,7 +274,7 @@ impl Call {
         self.recycle();
     }
 
-    /// The codec answers it, and sends it with the next.
+    /// Ends a request that the codec answers itself and sends together with the next request.
     pub(crate) fn deferred(mut self: Box<Self>, worker: &WorkerContext, receipt: &ReplyContext) {
         if let Who::Caller(caller) = &mut self.who {
             let Caller { track, served, .. } = caller;
@@ -276,7 +284,7 @@ impl Call {
         self.recycle();
     }
 
-    /// What became of the request says something of its endpoint.
+    /// Reports the outcome of the request to the health tracking of its endpoint.
     pub(crate) fn outcome(&mut self, worker: &WorkerContext, outcome: Outcome) {
         if let Some(in_flight) = &mut self.in_flight {
             in_flight.end(outcome, worker.now_us());
@@ -284,25 +292,25 @@ impl Call {
     }
 }
 
-/// What to tell of a request when it ends.
+/// The data that is reported when the request ends.
 pub(crate) struct RequestTelemetry {
-    /// When it was read, in microseconds of the worker's clock.
+    /// The time when the request was read, in microseconds of the worker's clock.
     pub(crate) started_us: u64,
-    /// The place of its operation's counters.
+    /// The index of the counters of the request's operation.
     pub(crate) operation: usize,
-    /// What only some want to know.
+    /// `None` if neither the access log nor a trace needs this request.
     pub(crate) told: Option<Box<RequestLog>>,
 }
 
-/// What is told of a request to the access log and to its trace.
+/// The data of a request for the access log and for its trace.
 pub(crate) struct RequestLog {
     pub(crate) entry: Entry,
-    /// Its span, if traces are exported.
+    /// The span of the request, if traces are exported.
     pub(crate) span: Option<Box<Active>>,
 }
 
 impl RequestTelemetry {
-    /// The request has ended.
+    /// Records the end of the request.
     pub(crate) fn end(
         &mut self,
         worker: &WorkerContext,
@@ -330,12 +338,12 @@ impl RequestTelemetry {
         }
     }
 
-    /// A piece of the response went by.
+    /// Adds the size of a piece of the response.
     pub(crate) fn add_bytes(&mut self, bytes: usize) {
         self.note(|entry| entry.response_bytes += bytes);
     }
 
-    /// The request goes out to an endpoint.
+    /// Records that the request is sent to an endpoint.
     pub(crate) fn on_attempt(&mut self, endpoint: SocketAddr, worker: &WorkerContext) {
         self.note(|entry| {
             entry.add_endpoint(endpoint);
@@ -343,7 +351,7 @@ impl RequestTelemetry {
         });
     }
 
-    /// The front of the response is there.
+    /// Records that the first piece of the response arrived.
     pub(crate) fn on_response_start(&mut self, worker: &WorkerContext) {
         self.note(|entry| {
             let since = worker.now_us().saturating_sub(entry.sent_us);
@@ -351,7 +359,7 @@ impl RequestTelemetry {
         });
     }
 
-    /// Writes something into the line of the access log, if there is one.
+    /// Changes the access log entry, if there is one.
     pub(crate) fn note(&mut self, write: impl FnOnce(&mut Entry)) {
         if let Some(told) = &mut self.told {
             write(&mut told.entry);

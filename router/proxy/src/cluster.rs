@@ -1,4 +1,5 @@
-//! A cluster as one worker sees it: endpoints, balancer, connections, and who waits for one.
+//! A cluster in one worker: its endpoints, its balancer, its connections, and the requests that
+//! wait for a connection.
 
 pub(crate) mod counters;
 pub(crate) mod endpoint;
@@ -30,15 +31,15 @@ use crate::upstream::connector::Connector;
 
 pub(crate) use queue::Waiting;
 
-/// A cluster as one worker sees it. It outlives configurations, as its connections do.
+/// A cluster in one worker. It survives configuration changes, because its connections do.
 pub(crate) struct ClusterState {
     pub(crate) config: RefCell<Arc<Cluster>>,
     endpoints: RefCell<Vec<Rc<EndpointState>>>,
     balancer: RefCell<Balancer>,
-    /// It has, or had, several endpoints.
+    /// `true` if the cluster has, or once had, several endpoints.
     plural: Cell<bool>,
     pub(crate) counters: Arc<Counters>,
-    /// What all workers know of its endpoints, where that is watched.
+    /// The endpoint health that all workers share. `None` if the cluster does not track health.
     fleet: RefCell<Option<Arc<ClusterHealth>>>,
     waiting: RefCell<VecDeque<Waiting>>,
     pub(crate) group: Arc<MetricSet>,
@@ -47,26 +48,26 @@ pub(crate) struct ClusterState {
     pub(crate) connector: Rc<Connector>,
 }
 
-/// What a request needs of a connection.
+/// The requirements of a request for its connection.
 pub(crate) struct Need<'a> {
     pub(crate) protocol: &'a Arc<dyn Protocol>,
     pub(crate) session: &'a Session,
-    /// Nobody else may use the connection at the same time.
+    /// No other request may use the connection at the same time.
     pub(crate) exclusive: bool,
-    /// Nobody else should use it: others would wait for the client.
+    /// Other clients should not use the connection, because they would wait for this slow client.
     pub(crate) apart: bool,
-    /// How deep responses must be looked at.
+    /// How deep responses must be parsed.
     pub(crate) interest: Interest,
-    /// The client's number: the shared connection that it uses when all are busy.
+    /// The client's number. It selects the shared connection when all are busy.
     pub(crate) place: u64,
-    /// The first that is not busy will do, too.
+    /// The first connection that is not busy is also acceptable.
     pub(crate) packed: bool,
 }
 
-/// A connection for a request, or what to do without.
+/// The result of acquiring a connection.
 pub(crate) enum Acquired {
     Upstream(Rc<Upstream>),
-    /// Every connection is busy and no more may be made: the request may wait.
+    /// All connections are busy and the limit is reached. The request may wait.
     Busy,
 }
 
@@ -95,7 +96,7 @@ impl ClusterState {
         state
     }
 
-    /// Takes over a changed definition.
+    /// Applies a changed definition.
     pub(crate) fn update(self: &Rc<Self>, compiled: &CompiledCluster) {
         let before = self.config.replace(Arc::clone(&compiled.config));
         let other_fleet = {
@@ -121,18 +122,18 @@ impl ClusterState {
         self.configure(balanced);
     }
 
-    /// What all workers know of an endpoint.
+    /// Returns the shared health of an endpoint.
     fn join(&self, address: SocketAddr) -> Option<Arc<EndpointHealth>> {
         let fleet = self.fleet.borrow();
         Some(fleet.as_ref()?.join(address, self.clock.now_us()))
     }
 
-    /// What all workers know of its endpoints, where that is watched.
+    /// Returns the endpoint health that all workers share. `None` if it is not tracked.
     pub(crate) fn fleet(&self) -> Option<Arc<ClusterHealth>> {
         self.fleet.borrow().clone()
     }
 
-    /// What became of a request says something of its endpoint, where that is watched.
+    /// Reports the outcome of a request to the health tracking of its endpoint.
     pub(crate) fn report(
         &self,
         endpoint: &EndpointState,
@@ -149,17 +150,17 @@ impl ClusterState {
         }
     }
 
-    /// Whether it has no endpoint at all.
+    /// Returns `true` if the cluster has no endpoints.
     pub(crate) fn is_empty(&self) -> bool {
         self.endpoints.borrow().is_empty()
     }
 
-    /// A sentence about the cluster.
+    /// Returns an error text that begins with the cluster's name.
     pub(crate) fn says(&self, what: &str) -> String {
         format!("cluster {} {what}", self.config.borrow().name)
     }
 
-    /// `balanced`: endpoints that stay as they are need no other balancer.
+    /// `balanced`: the balancer can be kept if the endpoints do not change.
     fn configure(self: &Rc<Self>, balanced: bool) {
         if let Some(resolver) = self.resolver.take() {
             resolver.abort();
@@ -192,9 +193,9 @@ impl ClusterState {
         }
     }
 
-    /// Replaces the endpoints; connections to those that stay are kept, the others drain.
+    /// Replaces the endpoints. Keeps the connections to unchanged endpoints and drains the others.
     pub(crate) fn set_endpoints(&self, wanted: Vec<(SocketAddr, Endpoint)>) {
-        // Names are resolved often and change seldom; and a balancer can be costly to make.
+        // Names are resolved often and rarely change, and building a balancer can be expensive.
         let same =
             |(state, (address, definition)): (&Rc<EndpointState>, &(SocketAddr, Endpoint))| {
                 state.address == *address && state.definition == *definition
@@ -225,7 +226,7 @@ impl ClusterState {
         self.balance();
     }
 
-    /// How requests of this protocol share connections here.
+    /// Returns how requests of this protocol share connections in this cluster.
     pub(crate) fn sharing(&self, protocol: &Arc<dyn Protocol>) -> Sharing {
         self.config
             .borrow()
@@ -233,13 +234,14 @@ impl ClusterState {
             .unwrap_or(protocol.spec().sharing)
     }
 
-    /// Whether each client has connections of its own here, over which servers may call it.
+    /// Returns `true` if each client has its own connections here, over which servers can call it
+    /// back.
     #[inline]
     pub(crate) fn is_owned(&self, protocol: &Arc<dyn Protocol>) -> bool {
         self.sharing(protocol) == Sharing::Exclusive && protocol.calls_back()
     }
 
-    /// A connection to `endpoint`.
+    /// Returns a connection to `endpoint`.
     pub(crate) fn acquire(
         self: &Rc<Self>,
         worker: &Rc<WorkerContext>,
@@ -266,8 +268,8 @@ impl ClusterState {
                 if exclusive {
                     return Acquired::Busy;
                 }
-                // Shared connections are not given back, so that there is nothing to wait for: any one
-                // that fits is better, and an endpoint may always have one.
+                // Shared connections are not released, so waiting for one is useless. Any
+                // connection that fits is better. An endpoint may always open one.
                 if let Some(upstream) = endpoint.any_shared(need) {
                     return Acquired::Upstream(upstream);
                 }
@@ -284,27 +286,27 @@ impl ClusterState {
         Acquired::Upstream(upstream)
     }
 
-    /// Counts one more connection, if there may be one.
+    /// Counts one more connection if the limit allows it.
     fn take_room(&self) -> bool {
         let most = self.config.borrow().limits.connections;
         self.counters.connections.add_if(|open| open < most)
     }
 
-    /// Closes the connection that has been without a request for longest, of another session or endpoint.
-    /// Returns whether there was one.
+    /// Closes the idle connection whose last request is oldest, whatever its session and endpoint.
+    /// Returns `true` if there was one.
     fn make_room(&self) -> bool {
         let endpoints = self.endpoints.borrow();
         let at_rest = endpoints.iter().filter_map(|one| one.longest_at_rest());
         let oldest = at_rest.min_by_key(|upstream| upstream.active_us());
         let Some(oldest) = oldest else { return false };
         oldest.endpoint.forget(&oldest);
-        // What it was given and nobody waits for is still written.
+        // Draining still writes one-way requests that are in its output.
         oldest.drain();
         true
     }
 
-    /// Idle connections make room for requests that wait on another worker: nothing ends on these
-    /// connections that could tell.
+    /// Closes idle connections for requests that wait on another worker. Without this call these
+    /// connections would stay open, because nothing ends on them that would trigger a check.
     pub(crate) fn make_way(&self) {
         if self.is_full() {
             for _ in 0..self.counters.pending.value() {
@@ -315,7 +317,7 @@ impl ClusterState {
         }
     }
 
-    /// A connection is gone, so there is room for another.
+    /// Records that a connection closed, and serves a request that waits for one.
     pub(crate) fn connection_closed(
         self: &Rc<Self>,
         worker: &Rc<WorkerContext>,
@@ -331,7 +333,7 @@ impl ClusterState {
         self.counters.connections.value() >= self.config.borrow().limits.connections
     }
 
-    /// The configuration has no such cluster any more: everything drains.
+    /// Drains everything, because the new configuration does not contain the cluster.
     pub(crate) fn retire(&self) {
         if let Some(resolver) = self.resolver.take() {
             resolver.abort();
@@ -339,7 +341,8 @@ impl ClusterState {
         self.set_endpoints(Vec::new());
     }
 
-    /// Address, labels, requests in flight and connections of every endpoint.
+    /// Returns the address, the requests in flight, and the numbers of shared and idle connections
+    /// of every endpoint.
     pub(crate) fn endpoint_lines(&self) -> Vec<(SocketAddr, u32, usize, usize)> {
         self.endpoints
             .borrow()

@@ -1,4 +1,4 @@
-//! The compiled configuration: what all workers share of it, and what one worker makes of that.
+//! The compiled configuration: the part that all workers share, and the view of one worker.
 
 pub(crate) mod snapshot;
 pub(crate) mod view;

@@ -1,5 +1,5 @@
-//! What every part of a worker may use: time, random numbers, buffers, counters and logs. It knows no
-//! connection, no cluster and no request.
+//! Services for every part of a worker: time, random numbers, buffers, counters and logs. The
+//! module must not depend on connections, clusters or requests.
 
 pub(crate) mod clock;
 pub(crate) mod memory;
@@ -23,7 +23,7 @@ use clock::Clock;
 use memory::{Memory, Relief};
 use ticker::Ticker;
 
-/// What a process gives each of its workers.
+/// The services that the process gives to each worker.
 pub(crate) struct Services {
     pub(crate) stats: Stats,
     pub(crate) access_log: Option<AccessLog>,
@@ -32,17 +32,17 @@ pub(crate) struct Services {
     pub(crate) rate_limits: Arc<RateLimits>,
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) clock: Clock,
-    /// The memory for bytes that wait, of the process.
+    /// The memory for buffered bytes of the whole process.
     pub(crate) memory: Arc<Memory>,
-    /// What connections travel through.
+    /// Wraps every socket in a stream.
     pub(crate) wrap: Wrap,
 }
 
-/// What every part of one worker uses. It never leaves the worker's thread.
+/// Services of one worker. They never leave the worker's thread.
 pub(crate) struct WorkerContext {
     pub(crate) services: Services,
     pub(crate) buffer: ReadBuffer,
-    /// What the worker knows of a shortage of memory.
+    /// The worker's handling of a memory shortage.
     pub(crate) relief: Relief,
     now_us: Cell<u64>,
     random: RefCell<fastrand::Rng>,
@@ -51,7 +51,7 @@ pub(crate) struct WorkerContext {
 }
 
 impl WorkerContext {
-    /// `number`: which of the workers it is.
+    /// `number`: the index of the worker.
     pub(crate) fn new(services: Services, number: usize) -> Self {
         Self {
             services,
@@ -64,7 +64,7 @@ impl WorkerContext {
         }
     }
 
-    /// Reads the clock, once per turn of a task.
+    /// Reads the clock. Called once per turn of a task.
     pub(crate) fn tick(&self) {
         self.now_us.set(self.services.clock.now_us());
     }
@@ -73,18 +73,19 @@ impl WorkerContext {
         self.services.clock
     }
 
-    /// When this time will be over, in milliseconds, and at least one from now.
+    /// Returns the time after this duration, in milliseconds of the worker's clock. At least 1 ms
+    /// from now.
     pub(crate) fn after(&self, time: Duration) -> u64 {
         let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         self.now_ms().saturating_add(time.max(1))
     }
 
-    /// Microseconds since the proxy started, as of the last tick.
+    /// Returns the microseconds since the proxy started, as of the last tick.
     pub(crate) const fn now_us(&self) -> u64 {
         self.now_us.get()
     }
 
-    /// Milliseconds since the proxy started, as of the last tick.
+    /// Returns the milliseconds since the proxy started, as of the last tick.
     pub(crate) const fn now_ms(&self) -> u64 {
         self.now_us.get() / 1000
     }
@@ -93,12 +94,13 @@ impl WorkerContext {
         self.random.borrow_mut().u64(..)
     }
 
-    /// The sweep must run soon: a request has a deadline.
+    /// Makes the sweep run soon, because a request has a deadline.
     pub(crate) fn something_pending(&self) {
         self.services.ticker.set_pending();
     }
 
-    /// The limits of upstream codecs: the largest of all listeners, as one connection may serve several.
+    /// Returns the limits for upstream codecs: the largest of all listeners, because one connection
+    /// may serve several listeners.
     pub(crate) const fn codec_limits(&self) -> Limits {
         self.codec_limits.get()
     }
@@ -119,7 +121,7 @@ impl WorkerContext {
         group.add(faults::REPLIES, 1);
     }
 
-    /// Forgets the counters of listeners that are not `served` any more.
+    /// Drops the counters of listeners that are no longer `served`.
     pub(crate) fn prune_faults(&self, served: impl Fn(&String) -> bool) {
         let mut groups = self.faults.borrow_mut();
         groups.retain(|(listener, _), _| served(listener));

@@ -1,5 +1,5 @@
-//! One downstream connection: its output, and the order in which its requests are answered. Upstream
-//! tasks append here; the connection's own task (`downstream_task`) moves the bytes.
+//! One downstream connection: its output buffer and the order of its replies. Upstream tasks append
+//! replies here. The connection's own task (`tasks::downstream`) writes the bytes to the socket.
 
 mod account;
 pub(crate) mod activity;
@@ -38,19 +38,18 @@ use own::Own;
 pub(crate) use affinity::{Placement, PlacementRequest};
 pub(crate) use pressure::Pressure;
 
-/// One downstream connection.
 pub(crate) struct Downstream {
     pub(crate) worker: Rc<WorkerContext>,
     pub(crate) peer: SocketAddr,
-    /// The port that it came to.
+    /// The local port that accepted the connection.
     port: u16,
-    /// Spreads clients over shared upstream connections.
+    /// The client's number. It spreads clients over shared upstream connections.
     pub(crate) number: u64,
-    /// When things happened on it.
+    /// Times of the last activity, for the sweep.
     pub(crate) activity: Activity,
-    /// What it has reported of the bytes that it holds.
+    /// The memory that the connection last reported.
     share: Share,
-    /// Its listener, as of the configuration that it knows.
+    /// The listener's configuration that this connection uses.
     view: RefCell<Rc<ListenerView>>,
     state: RefCell<State>,
 }
@@ -63,48 +62,51 @@ struct State {
     waker: Option<Waker>,
     closed: bool,
     pinned: Option<Rc<Upstream>>,
-    /// Upstream connections on which something of it is under way.
+    /// Upstream connections that may carry requests of this client.
     affinity: Affinity,
-    /// Upstream connections that work for this client alone just now, and whether they block.
+    /// Upstream connections that serve only this client at the moment. `true` if the request is
+    /// useful only while the client is connected.
     exclusive: Vec<(Rc<Upstream>, bool)>,
-    /// The client's session when it left.
+    /// The client's session, saved when the connection closed.
     last: Session,
     cold: Option<Box<ColdState>>,
-    /// The pinned upstream ended: the client's connection ends too, once what it was sent is out.
+    /// The pinned upstream connection ended. The client's connection ends too, once its output is
+    /// written.
     ending: bool,
 }
 
-/// What most connections never have, or only for a while: made when it is needed, given back when the
-/// connection is silent.
+/// State that most connections need never or only for a while. Created on demand and freed when the
+/// connection is idle.
 #[derive(Default)]
 struct ColdState {
     /// Upstream tasks that wait until this client has read.
     waiting: Vec<Waker>,
-    /// Bytes that the client has read since there is somebody to wait for it.
+    /// Bytes that the client has read since this state was created.
     taken: u64,
-    /// Requests that wait before they are sent, and those of them that wait for a connection, and that
-    /// block.
+    /// Delayed requests: all of them, the ones that wait for a connection, and the ones that are
+    /// useful only while the client is connected.
     held: usize,
     in_queue: usize,
     blocking: usize,
-    /// Who waits for what is under way.
+    /// The task to wake when a request of this client ends.
     turn: Option<Waker>,
-    /// Requests that wait for something else, in their order; and whether one of them is under way.
-    parked: VecDeque<Delayed>,
+    /// Delayed requests in client order, and whether the drain task runs.
+    delayed: VecDeque<Delayed>,
     resuming: bool,
-    /// Bytes of all that wait for something else.
+    /// Bytes of all delayed requests.
     delayed_bytes: usize,
-    /// Upstream connections of its own, and what servers ask over them.
+    /// Upstream connections owned by this client, and the server calls on them.
     own: Own,
-    /// The upstream session of the last request, so that it is not composed again.
+    /// The upstream session of the last request with its two keys, cached so that it is not
+    /// composed again.
     composed: Option<(u64, u64, Session)>,
 }
 
 impl ColdState {
-    /// Nothing in it is in use.
+    /// Returns `true` if nothing in it is in use.
     fn is_idle(&self) -> bool {
         self.waiting.is_empty()
-            && self.parked.is_empty()
+            && self.delayed.is_empty()
             && self.turn.is_none()
             && !self.resuming
             && self.held + self.delayed_bytes == 0
@@ -149,18 +151,18 @@ impl Downstream {
         Rc::clone(&self.view.borrow())
     }
 
-    /// The listener's configuration, if it is not `known`.
+    /// Returns the listener's configuration if it is not `known`.
     pub(crate) fn other_view(&self, known: &Rc<ListenerView>) -> Option<Rc<ListenerView>> {
         let view = self.view.borrow();
         (!Rc::ptr_eq(&view, known)).then(|| Rc::clone(&view))
     }
 
-    /// The listener has a new configuration.
+    /// Replaces the listener's configuration.
     pub(crate) fn set_view(&self, view: &Rc<ListenerView>) {
         *self.view.borrow_mut() = Rc::clone(view);
     }
 
-    /// What changes can tell of this connection.
+    /// Returns the values that request and response changes can use.
     pub(crate) fn facts<'a>(
         &self,
         listener: &'a str,
@@ -176,7 +178,6 @@ impl Downstream {
         }
     }
 
-    /// Adds to a counter of the listener.
     pub(crate) fn count(&self, index: usize, more: u64) {
         self.view.borrow().group.add(index, more);
     }
@@ -186,21 +187,22 @@ impl Downstream {
             .count_fault(&self.view.borrow().listener.name, fault);
     }
 
-    /// The protocol is known.
+    /// Sets the codec once the protocol is known.
     pub(crate) fn speak(&self, codec: Box<dyn Codec>, in_order: bool) {
         let mut state = self.state.borrow_mut();
         state.codec = Some(codec);
         state.replies = Replies::new(in_order);
     }
 
-    /// The connection's codec, if the protocol is known. Nothing else of the connection can be used
-    /// meanwhile.
+    /// Returns the connection's codec, if the protocol is known. The rest of the connection must
+    /// not be used while the codec is borrowed.
     #[inline]
     pub(crate) fn codec(&self) -> Option<RefMut<'_, Box<dyn Codec>>> {
         RefMut::filter_map(self.state.borrow_mut(), |state| state.codec.as_mut()).ok()
     }
 
-    /// Takes a place in the order of replies for a request, and takes down what its answer will need.
+    /// Opens a slot in the reply order for a request. Returns it with the data that the reply will
+    /// need.
     pub(crate) fn open(&self, request: &Message<'_>) -> (u64, ReplyContext) {
         let mut state = self.state.borrow_mut();
         state.in_flight += 1;
@@ -209,7 +211,7 @@ impl Downstream {
         (seq, receipt.unwrap_or_default())
     }
 
-    /// Takes a place in the order of replies.
+    /// Opens a slot in the reply order.
     fn open_slot(&self) -> u64 {
         let mut state = self.state.borrow_mut();
         state.in_flight += 1;
@@ -220,12 +222,12 @@ impl Downstream {
         self.state.borrow().in_flight
     }
 
-    /// A piece of a response, not its last.
+    /// Sends a piece of a response that is not the last one.
     pub(crate) fn piece(&self, seq: u64, message: &Message<'_>) -> Pressure {
         self.put(seq, &Piece::Message(message))
     }
 
-    /// The whole response, or its last piece.
+    /// Sends a whole response, or its last piece.
     pub(crate) fn last_piece(&self, caller: &mut Caller, message: &Message<'_>) -> Pressure {
         let pressure = self.put(caller.seq, &Piece::Message(message));
         let (status, fault) = match caller.status {
@@ -239,47 +241,47 @@ impl Downstream {
         pressure
     }
 
-    /// Answers a request with a fault of the proxy's own.
+    /// Replies with a fault of the proxy.
     pub(crate) fn fail(&self, seq: u64, receipt: &ReplyContext, reason: Reason, text: &str) {
         self.put(seq, &Piece::Fault(receipt, reason, text));
     }
 
-    /// Answers a request that could not be decoded.
+    /// Replies to a request that could not be decoded.
     pub(crate) fn reject(&self, receipt: &ReplyContext, fault: Fault, text: &str) {
         self.count_fault(fault);
         let seq = self.open_slot();
         self.put(seq, &Piece::Fault(receipt, fault.reason(), text));
     }
 
-    /// The codec's own answer to a request that has its place.
+    /// Sends the codec's own reply to a request that already has a slot.
     pub(crate) fn answer_deferred(&self, seq: u64, receipt: &ReplyContext) {
         self.put(seq, &Piece::Own(receipt));
     }
 
-    /// The codec's own answer.
+    /// Sends the codec's own reply.
     pub(crate) fn answer_own(&self, receipt: &ReplyContext) {
         let seq = self.open_slot();
         self.put(seq, &Piece::Own(receipt));
     }
 
-    /// Answers a heartbeat.
     pub(crate) fn answer_ping(&self, receipt: &ReplyContext) {
         let seq = self.open_slot();
         self.put(seq, &Piece::Pong(receipt));
     }
 
-    /// Tells the client to send its next requests elsewhere, where the protocol can say so.
+    /// Asks the client to send its next requests elsewhere, if the protocol supports that.
     pub(crate) fn go_away(&self) {
         let mut state = self.state.borrow_mut();
         let State { codec, out, .. } = &mut *state;
         if let Some(codec) = codec {
-            // Where the protocol has no words for it, the client finds out when it is closed.
+            // Ignored if the protocol cannot express it: the client notices when the connection
+            // closes.
             let _ = codec.synthesize(LocalMessage::GoAway, out);
         }
         state.wake();
     }
 
-    /// A message of the pinned upstream that answers nothing.
+    /// Sends a message of the pinned upstream that is not a response.
     pub(crate) fn push(&self, message: &Message<'_>) -> Pressure {
         let mut state = self.state.borrow_mut();
         let mut added = 0;
@@ -314,7 +316,7 @@ impl Downstream {
         } = &mut *state;
         if let Some(codec) = codec {
             out.part();
-            // A reply that breaks off half-way ends the connection, as it would on a direct one.
+            // A reply that fails after it began ends the connection, as on a direct connection.
             *ending |= replies.put(seq, piece, codec.as_mut(), out).is_err();
         }
         let after = state.out.len();
@@ -323,12 +325,12 @@ impl Downstream {
         self.pressure(&mut state, Some(seq), after - before)
     }
 
-    /// Who asks, as policies know it.
+    /// Returns the peer for policy checks.
     pub(crate) fn identity(&self) -> Peer {
         Peer::new(self.peer, self.peer.ip(), self.port, None)
     }
 
-    /// The connection has to end once what waits is written.
+    /// Returns `true` if the connection must close after its output is written.
     pub(crate) fn is_ending(&self) -> bool {
         self.state.borrow().ending
     }
@@ -337,7 +339,7 @@ impl Downstream {
         self.state.borrow().closed
     }
 
-    /// Ends the connection at once.
+    /// Closes the connection at once.
     pub(crate) fn kill(&self) {
         let mut state = self.state.borrow_mut();
         state.closed = true;
@@ -348,24 +350,25 @@ impl Downstream {
         self.state.borrow().wake();
     }
 
-    /// Gives back memory that a connection without anything to do does not need.
+    /// Frees memory that an idle connection does not need.
     pub(crate) fn trim(&self) {
         let mut state = self.state.borrow_mut();
         if state.in_flight == 0 {
             state.out.shrink(0);
             state.replies.trim();
             state.affinity.forget();
-            state.cold.take_if(|rare| rare.is_idle());
+            state.cold.take_if(|cold| cold.is_idle());
             state.exclusive.shrink_to_fit();
         }
     }
 
-    /// The connection is gone: upstreams that work for it alone have nobody to work for.
+    /// Cleans up after the connection closed. Closes the upstream connections that serve only this
+    /// client.
     pub(crate) fn gone(&self) {
         let (pinned, exclusive, own) = {
             let mut state = self.state.borrow_mut();
             state.closed = true;
-            // Those that still work for it keep the rest alive for a while.
+            // Requests in flight keep this object alive for a while, so the buffers are freed now.
             state.out = Output::new();
             state.affinity = Affinity::default();
             if let Some(codec) = state.codec.take() {
@@ -374,12 +377,12 @@ impl Downstream {
             state.replies = Replies::new(false);
             self.activity.input.set(0);
             self.account(&state);
-            if let Some(rare) = &mut state.cold {
-                for waker in rare.waiting.drain(..) {
+            if let Some(cold) = &mut state.cold {
+                for waker in cold.waiting.drain(..) {
                     waker.wake();
                 }
             }
-            let own = state.cold.as_mut().map(|rare| rare.own.take());
+            let own = state.cold.as_mut().map(|cold| cold.own.take());
             let exclusive = std::mem::take(&mut state.exclusive);
             (state.pinned.take(), exclusive, own.unwrap_or_default())
         };
@@ -399,8 +402,8 @@ impl State {
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
         }
-        if let Some(rare) = &self.cold
-            && let Some(turn) = &rare.turn
+        if let Some(cold) = &self.cold
+            && let Some(turn) = &cold.turn
         {
             turn.wake_by_ref();
         }

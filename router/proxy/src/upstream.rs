@@ -1,5 +1,6 @@
-//! One upstream connection: its output, and who waits for what on it. Downstream tasks append here;
-//! the connection's own task (`upstream_task`) moves the bytes.
+//! One upstream connection: its output buffer, and the requests that wait for responses on it.
+//! Downstream tasks append requests here. The connection's own task (`tasks::upstream`) writes the
+//! bytes to the socket.
 
 mod account;
 pub(crate) mod connector;
@@ -25,33 +26,34 @@ use crate::downstream::Downstream;
 use crate::telemetry::stats::cluster;
 use crate::upstream::in_flight::{Calls, Unsent};
 
-/// Requests in flight from which a shared connection is busy: clients share one as long as it is not, as
-/// what travels together costs less, and spread over several when it is.
+/// A shared connection with this many requests in flight counts as busy. Below this number clients
+/// share one connection, because batched writes cost less. Above it they spread over several
+/// connections.
 const BUSY: usize = 64;
 
-/// One upstream connection.
 pub(crate) struct Upstream {
     pub(crate) cluster: Rc<ClusterState>,
     pub(crate) endpoint: Rc<EndpointState>,
     pub(crate) protocol: Arc<dyn Protocol>,
     pub(crate) state: RefCell<State>,
-    /// More than this may not wait to be written before downstreams are held back, in bytes.
+    /// The largest number of bytes in the output before downstreams must wait.
     cap: usize,
-    /// When the last request went out, and the last byte came in.
+    /// Times of the last request and of the last received byte.
     active_us: Cell<u64>,
     heard_us: Cell<u64>,
     spared_us: Cell<u64>,
-    /// A request's time ran out, and nothing was answered since.
+    /// A request timed out, and no response has arrived since.
     mute: Cell<bool>,
-    /// It is among the idle ones of its endpoint.
+    /// The connection is in the idle list of its endpoint.
     kept: Cell<bool>,
-    /// The client of the reply that is coming does not keep up.
+    /// The client of the current response reads too slowly.
     slow: Cell<bool>,
-    /// A heartbeat is not answered yet.
+    /// A heartbeat was sent and is not answered yet.
     asked: Cell<bool>,
-    /// Bytes of messages that are not whole yet, or not taken.
+    /// Received bytes that are still in the buffer: a partial message, or messages that are not
+    /// processed yet.
     input: Cell<usize>,
-    /// What it has reported of the bytes that it holds.
+    /// The memory that the connection last reported.
     share: Share,
     memory: Arc<Memory>,
 }
@@ -59,24 +61,25 @@ pub(crate) struct Upstream {
 pub(crate) struct State {
     pub(crate) codec: Box<dyn Codec>,
     pub(crate) out: Output,
-    /// Bytes that have left the output for the socket.
+    /// Bytes that were moved from the output to the socket.
     pub(crate) written: u64,
     pub(crate) calls: Calls,
     pub(crate) phase: Phase,
     pub(crate) interest: Interest,
-    /// The response that is coming in pieces: its wire id, or the head of the order.
+    /// The response that is being received in pieces: its wire id, or the first request of the
+    /// queue.
     pub(crate) streaming: Option<i64>,
     pub(crate) waker: Option<Waker>,
-    /// Downstreams that wait until there is room in the output.
+    /// Downstreams that wait for room in the output.
     pub(crate) blocked: Vec<Waker>,
     session: Session,
     exclusive: bool,
-    /// A request is going out in pieces.
+    /// A request is being sent in pieces.
     sending: bool,
     pinned_to: Option<Weak<Downstream>>,
-    /// The client that it belongs to as long as that is connected.
+    /// The client that owns the connection while the client is connected.
     owner: Option<Weak<Downstream>>,
-    /// Why it was closed from this side.
+    /// Why the proxy closed the connection.
     pub(crate) closed_for: Option<Fault>,
 }
 
@@ -84,14 +87,14 @@ pub(crate) struct State {
 pub(crate) enum Phase {
     Connecting,
     Open,
-    /// No new requests; closes when nothing is in flight.
+    /// Accepts no new requests. Closes when nothing is in flight.
     Draining,
     Closed,
 }
 
 impl Upstream {
-    /// Starts a connection, which is counted already. Requests can be sent at once: they wait in the
-    /// output.
+    /// Starts to connect. The caller has already counted the connection. Requests can be sent at
+    /// once: they wait in the output.
     pub(crate) fn connect(
         worker: &Rc<WorkerContext>,
         cluster: &Rc<ClusterState>,
@@ -146,11 +149,13 @@ impl Upstream {
         upstream
     }
 
-    /// Sends a request, or a piece of one, and remembers who waits for its response. Tells whether
-    /// the output is over its cap.
+    /// Sends a request, or a piece of one, and records the call that waits for its response.
+    /// Returns `true` if the output is over its limit.
     ///
     /// # Errors
-    /// The fault to answer with, and the call to answer.
+    ///
+    /// Fails if the connection is closed, has no free request id, or cannot encode the request. The
+    /// error contains the fault and the call.
     pub(crate) fn send(
         self: &Rc<Self>,
         worker: &WorkerContext,
@@ -159,7 +164,7 @@ impl Upstream {
         deadline_ms: u64,
     ) -> Result<bool, Box<Unsent>> {
         let mut state = self.state.borrow_mut();
-        // One that comes in pieces, or belongs to a connection that is there, is never taken back.
+        // Pieces of a request are never taken back, nor are pinned requests on an open connection.
         let free = message.head.bind != Bind::Pin && state.pinned_to.is_none();
         let whole = message.head.end && (free || state.phase == Phase::Connecting);
         let State {
@@ -214,7 +219,8 @@ impl Upstream {
                     ));
                 }
                 call.place = place(out);
-                // More than was asked: what is added for this connection is nothing elsewhere.
+                // The codec added bytes for this connection. They would be wrong on another
+                // connection.
                 if call.place.length > message.wire().len() && message.edits().is_empty() {
                     match message.head.bind {
                         Bind::Free | Bind::Dedicated => call.keep_whole(message),
@@ -247,8 +253,8 @@ impl Upstream {
         Ok(after > self.cap())
     }
 
-    /// Something has ended here: if nothing else goes on, and the connection is nobody's, it goes
-    /// back to its cluster.
+    /// Handles the end of a reply or of a send. Returns the connection to its cluster if nothing
+    /// else is in progress and no client owns it.
     pub(crate) fn done(self: &Rc<Self>, worker: &Rc<WorkerContext>) {
         self.mute.set(false);
         let free = {
@@ -261,36 +267,37 @@ impl Upstream {
         }
     }
 
-    /// Whether requests of this protocol and session may be sent here.
+    /// Returns `true` if requests of this protocol and session may be sent here.
     pub(crate) fn serves(&self, protocol: &Arc<dyn Protocol>, session: &Session) -> bool {
-        // The same protocol, not one of the same name: what is declared may have changed.
+        // Compares pointers, not names: a protocol of the same name may have another definition
+        // after a configuration change.
         Arc::ptr_eq(&self.protocol, protocol) && self.state.borrow().session.same(session)
     }
 
-    /// Whether a new request may be sent here.
+    /// Returns `true` if a new request may be sent here.
     pub(crate) fn fits(&self, need: &Need<'_>) -> bool {
         self.accepts() && self.serves(need.protocol, need.session)
     }
 
-    /// The connection is of another session now, by a request that it carried.
+    /// Sets the session after a request changed it.
     pub(crate) fn adopt(&self, session: Session) {
         let mut state = self.state.borrow_mut();
         state.codec.adopt(&session);
         state.session = session;
     }
 
-    /// Responses must be looked at at least this deep from here on.
+    /// Parses responses at least this deep from now on.
     pub(crate) fn set_interest(&self, interest: Interest) {
         let mut state = self.state.borrow_mut();
         state.interest = state.interest.max(interest);
     }
 
-    /// New requests may be sent here.
+    /// Returns `true` if new requests may be sent here.
     pub(crate) fn accepts(&self) -> bool {
         matches!(self.state.borrow().phase, Phase::Connecting | Phase::Open)
     }
 
-    /// Nothing is owed in either direction.
+    /// Returns `true` if the connection is open and nothing is in progress on it.
     pub(crate) fn is_reusable(&self) -> bool {
         let state = self.state.borrow();
         matches!(state.phase, Phase::Connecting | Phase::Open)
@@ -298,17 +305,18 @@ impl Upstream {
             && state.streaming.is_none()
     }
 
-    /// How long the oldest request of an in-order connection has waited, in microseconds.
+    /// Returns the age of the oldest request of an in-order connection, in microseconds.
     pub(crate) fn oldest_us(&self, now_us: u64) -> u64 {
         self.state.borrow_mut().calls.oldest_us(now_us)
     }
 
-    /// An exclusive connection may be shared from here on.
+    /// Makes an exclusive connection shared.
     pub(crate) fn become_shared(&self) {
         self.state.borrow_mut().exclusive = false;
     }
 
-    /// Ties the connection to one downstream: what it pushes goes there.
+    /// Pins the connection to one downstream. The downstream gets all messages that the server
+    /// pushes.
     pub(crate) fn pin(&self, down: &Rc<Downstream>) {
         self.state.borrow_mut().pinned_to = Some(Rc::downgrade(down));
     }
@@ -321,17 +329,16 @@ impl Upstream {
             .and_then(Weak::upgrade)
     }
 
-    /// Gives the connection to one client. Calls of the server go there.
+    /// Sets the client that owns the connection. The client gets the callbacks of the server.
     pub(crate) fn set_owner(&self, down: &Rc<Downstream>) {
         self.state.borrow_mut().owner = Some(Rc::downgrade(down));
     }
 
-    /// The client that it belongs to.
     pub(crate) fn owner(&self) -> Option<Rc<Downstream>> {
         self.state.borrow().owner.as_ref().and_then(Weak::upgrade)
     }
 
-    /// Unties it. One that is not clean is closed.
+    /// Removes the pin. Closes the connection if it is not `clean`.
     pub(crate) fn unpin(self: &Rc<Self>, worker: &Rc<WorkerContext>, clean: bool) {
         self.state.borrow_mut().pinned_to = None;
         if clean {
@@ -341,7 +348,6 @@ impl Upstream {
         }
     }
 
-    /// Whether a request is going out in pieces.
     pub(crate) fn set_sending(&self, sending: bool) {
         self.state.borrow_mut().sending = sending;
     }
@@ -350,7 +356,7 @@ impl Upstream {
         self.state.borrow().phase == Phase::Closed
     }
 
-    /// Whether it is among the idle ones of its endpoint.
+    /// Returns `true` if the connection is in the idle list of its endpoint.
     pub(crate) const fn is_kept(&self) -> bool {
         self.kept.get()
     }
@@ -371,17 +377,18 @@ impl Upstream {
         self.state.borrow().calls.len()
     }
 
-    /// Whether replies come in the order of the requests.
+    /// Returns `true` if responses arrive in request order.
     pub(crate) fn answers_in_order(&self) -> bool {
         matches!(self.state.borrow().calls, Calls::InOrder(_))
     }
 
-    /// Whether the sweep has to look at deadlines here.
+    /// Returns `true` if the sweep must check deadlines here.
     pub(crate) fn has_deadline(&self) -> bool {
         self.state.borrow().calls.has_deadline()
     }
 
-    /// The downstream is woken when there is room in the output again. Tells whether it has to wait.
+    /// Returns `true` if the downstream must wait. It is then woken when there is room in the
+    /// output.
     pub(crate) fn is_full(&self, waker: &Waker) -> bool {
         let mut state = self.state.borrow_mut();
         if state.phase == Phase::Closed || state.out.len() <= self.cap() {
@@ -393,43 +400,44 @@ impl Upstream {
         true
     }
 
-    /// Gives back memory that a connection without anything to write does not need.
     pub(crate) fn trim(&self) {
         self.state.borrow_mut().out.shrink(0);
     }
 
-    /// Microseconds since the last request.
+    /// Returns the time since the last request, in microseconds.
     pub(crate) const fn idle_us(&self, now_us: u64) -> u64 {
         now_us.saturating_sub(self.active_us.get())
     }
 
-    /// When the last request went out, in microseconds of the worker's clock.
+    /// Returns the time of the last request, in microseconds of the worker's clock.
     pub(crate) const fn active_us(&self) -> u64 {
         self.active_us.get()
     }
 
-    /// Microseconds since the last request, or since it was last kept for a client that is connected.
+    /// Returns the microseconds since the last request, or since the connection was last spared for
+    /// a connected client.
     pub(crate) fn unwanted_us(&self, now_us: u64) -> u64 {
         now_us.saturating_sub(self.active_us.get().max(self.spared_us.get()))
     }
 
-    /// A client is connected that may come back to it.
+    /// Restarts the time that `unwanted_us` measures, because a connected client may use the
+    /// connection again.
     pub(crate) fn spare(&self, now_us: u64) {
         self.spared_us.set(now_us);
     }
 
-    /// The state that it is in, beyond being connected.
+    /// Returns the session of the connection, for example its login.
     pub(crate) fn session(&self) -> Session {
         self.state.borrow().session.clone()
     }
 
-    /// It has so much to do that others had better do some of it.
+    /// Returns `true` if other connections should take new requests.
     pub(crate) fn is_busy(&self) -> bool {
         self.state.borrow().calls.len() >= BUSY
     }
 
-    /// Whether the client of the reply that is coming does not keep up: requests of others had better go by
-    /// another connection.
+    /// Returns `true` if the client of the current response reads too slowly. Requests of other
+    /// clients should use another connection.
     pub(crate) const fn is_slow(&self) -> bool {
         self.slow.get()
     }
@@ -438,29 +446,28 @@ impl Upstream {
         self.slow.set(slow);
     }
 
-    /// Whether it owes answers to this client, and to nobody else.
+    /// Returns `true` if there are calls in flight and all of them belong to this client.
     pub(crate) fn serves_only(&self, down: &Rc<Downstream>) -> bool {
         self.state.borrow().calls.are_all_of(down)
     }
 
-    /// Whether the next answer is for this client, as far as is known.
+    /// Returns `true` if the next response belongs to this client, as far as can be known.
     pub(crate) fn goes_on_for(&self, down: &Rc<Downstream>) -> bool {
         self.state.borrow_mut().calls.go_on_for(down)
     }
 
-    /// More waits to be written than may.
+    /// Returns `true` if the output is over its limit.
     pub(crate) fn is_over_cap(&self) -> bool {
         self.state.borrow().out.len() > self.cap()
     }
 }
 
 impl State {
-    /// Nothing goes on in either direction, and nobody holds the connection.
+    /// Returns `true` if nothing is in progress and the connection is not pinned.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.calls.len() == 0 && !self.sending && self.pinned_to.is_none()
     }
 
-    /// Remembers the connection's task, which is woken when there is something to do.
     pub(crate) fn remember(&mut self, waker: &Waker) {
         if !self.waker.as_ref().is_some_and(|own| own.will_wake(waker)) {
             self.waker = Some(waker.clone());

@@ -1,4 +1,4 @@
-//! A client that waits for the answer to one request.
+//! A client that waits for the response to one request.
 
 use std::rc::Rc;
 
@@ -12,35 +12,36 @@ use crate::config::view::ServedView;
 use crate::context::WorkerContext;
 use crate::downstream::Downstream;
 
-/// A client that waits, and what to do with the answer.
+/// A client that waits, and the data needed to answer it.
 pub(crate) struct Caller {
     pub(crate) down: Rc<Downstream>,
-    /// The request's place among the requests of its connection.
+    /// The sequence number of the request on its downstream connection.
     pub(crate) seq: u64,
     pub(crate) receipt: ReplyContext,
-    /// The routes that the request met, and the place of the one that it took.
+    /// The routes that were current when the request arrived, and the index of the route that
+    /// matched.
     pub(crate) served: Rc<ServedView>,
     pub(crate) route: usize,
-    /// How the response went, as its front told.
+    /// The status from the first piece of the response.
     pub(crate) status: Status,
-    /// What the request asks of its connection.
+    /// How the request binds its connection.
     pub(crate) bind: Bind,
-    /// The endpoint that serves the request, if the answer means something only there.
+    /// The mark of the request's endpoint, if the response is valid only on that endpoint.
     pub(crate) mark: Option<Mark>,
     pub(crate) track: RequestTelemetry,
-    /// What is needed to send the request again.
+    /// The data needed to send the request again. `None` if it cannot be retried.
     pub(crate) kept: Option<Box<RetryState>>,
-    /// Copies whose answers are compared with the one that the caller gets.
+    /// Comparisons of the client's response with the responses to mirrored copies.
     pub(crate) compared: Option<Box<Compared>>,
 }
 
 impl Caller {
-    /// The route that the request took.
+    /// Returns the route of the request.
     pub(crate) fn route(&self) -> Option<&CompiledRoute> {
         self.served.table.routes().get(self.route)
     }
 
-    /// Starts the answer at the front of a response, whether the response comes in pieces or whole.
+    /// Starts the reply: processes the first piece of a response, or the whole response.
     pub(crate) fn begin(
         &mut self,
         worker: &WorkerContext,
@@ -52,7 +53,7 @@ impl Caller {
         }
         self.status = message.head.status;
         self.track.on_response_start(worker);
-        // The client gets the response, so the request is not sent again.
+        // The client gets this response, so the request must not be sent again.
         self.kept = None;
         if let Some(mark) = self.mark {
             message.set_mark(mark);

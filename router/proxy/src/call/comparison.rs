@@ -1,4 +1,4 @@
-//! Whether the copy of a request was answered like the original.
+//! Compares the response to a mirrored copy with the response to the original request.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -9,29 +9,29 @@ use meltemi_router_core::stable_hash;
 
 use crate::telemetry::stats::{MetricSet, cluster};
 
-/// The comparisons of one request.
+/// The comparisons of one request, one per mirrored copy.
 pub(crate) struct Compared(pub(crate) Vec<Rc<Comparison>>);
 
-/// The answer to a request beside the answer to its copy.
+/// Compares the response to a request with the response to its copy.
 pub(crate) struct Comparison {
     protocol: Arc<dyn Protocol>,
-    /// Of the cluster of the copy.
+    /// The counters of the copy's cluster.
     group: Arc<MetricSet>,
-    /// The digest of the answer that came first.
+    /// The digest of the response that arrived first.
     first: Cell<Option<u64>>,
-    /// One of them will not come, or the comparison is done.
+    /// The comparison is done, or one of the responses will not arrive.
     over: Cell<bool>,
 }
 
 impl Compared {
-    /// The caller gets this answer.
+    /// Records the response that the client gets.
     pub(crate) fn answered(&self, message: &Message<'_>) {
         for comparison in &self.0 {
             comparison.answered(message);
         }
     }
 
-    /// The caller gets no answer of its upstream.
+    /// Records that the client gets no response from its upstream.
     pub(crate) fn lost(&self) {
         for comparison in &self.0 {
             comparison.lost();
@@ -40,7 +40,7 @@ impl Compared {
 }
 
 impl Comparison {
-    /// `group`: the counters of the cluster of the copy.
+    /// `group`: the counters of the copy's cluster.
     pub(crate) fn new(protocol: &Arc<dyn Protocol>, group: &Arc<MetricSet>) -> Rc<Self> {
         Rc::new(Self {
             protocol: Arc::clone(protocol),
@@ -50,7 +50,7 @@ impl Comparison {
         })
     }
 
-    /// An answer is there.
+    /// Records one of the two responses.
     pub(crate) fn answered(&self, message: &Message<'_>) {
         if self.over.get() {
             return;
@@ -73,7 +73,7 @@ impl Comparison {
         }
     }
 
-    /// One of the answers will not come, or cannot be compared.
+    /// Records that one of the responses will not arrive or cannot be compared.
     pub(crate) fn lost(&self) {
         if !self.over.replace(true) {
             self.group.add(cluster::MIRROR_LOST, 1);
@@ -81,7 +81,8 @@ impl Comparison {
     }
 }
 
-/// A digest of an answer that does not depend on its correlation id. `None`: it is not whole.
+/// Returns a digest of a response that does not depend on the correlation id. `None` if the
+/// response is not complete.
 fn digest(protocol: &Arc<dyn Protocol>, message: &Message<'_>) -> Option<u64> {
     if !message.head.end {
         return None;

@@ -1,5 +1,5 @@
-//! Requests that wait before they are sent, and what they take of their client's connection meanwhile. What
-//! becomes of them is decided in `dispatch`.
+//! Requests that are delayed before they are sent, and the resources that they reserve on the
+//! client's connection. `dispatch` decides what happens after the delay.
 
 use std::rc::Rc;
 
@@ -10,27 +10,28 @@ use crate::call::Call;
 use crate::downstream::Downstream;
 use crate::ratelimit::Answer;
 
-/// What a request waits for.
+/// The reason for a delay.
 pub(crate) enum Wait {
-    /// A moment, in milliseconds of the worker's clock.
+    /// Waits until this time, in milliseconds of the worker's clock.
     Until(u64),
-    /// The answers of rate-limit services.
+    /// Waits for the answers of rate limit services. Then waits until the given time, if any.
     RateLimit(Vec<PendingLimit>, Option<u64>),
-    /// Those before it.
+    /// Waits for earlier requests of the same client.
     Turn,
-    /// A moment; then it is answered with this, and not sent.
+    /// Waits until this time. Then replies with this reason and text, and does not send the
+    /// request.
     Abort(u64, Reason, String),
 }
 
-/// The word of a service.
+/// A pending answer of a rate limit service.
 pub(crate) struct PendingLimit {
     pub(crate) limit: std::sync::Arc<str>,
     pub(crate) answer: oneshot::Receiver<Answer>,
-    /// Without an answer the request is refused.
+    /// Denies the request if the service fails.
     pub(crate) deny_on_failure: bool,
 }
 
-/// A request that waits.
+/// A delayed request.
 pub(crate) struct Delayed {
     pub(crate) message: OwnedMessage,
     pub(crate) call: Box<Call>,
@@ -38,22 +39,22 @@ pub(crate) struct Delayed {
     pub(crate) hold: Option<Reservation>,
 }
 
-/// What a request that waits takes of its client's connection, as long as it waits: a client must not
-/// fill memory with what is not sent.
+/// Resources of the client's connection that a delayed request reserves until it is sent. The
+/// limits on them keep a client from filling the memory with delayed requests.
 pub(crate) struct Reservation {
     pub(crate) down: Rc<Downstream>,
     held: Reserved,
 }
 
-/// What a request takes that waits.
+/// The resources that a delayed request reserves.
 #[derive(Clone, Copy)]
 pub(crate) struct Reserved {
     pub(crate) bytes: usize,
-    /// Nothing else counts it among those in flight.
+    /// A one-way request: `Reservation` must count it as in flight, because nothing else does.
     pub(crate) one_way: bool,
-    /// It makes sense only while the client is there.
+    /// The request is useful only while the client is connected.
     pub(crate) blocking: bool,
-    /// It waits for a connection of its cluster.
+    /// The request waits for a connection of its cluster.
     pub(crate) in_queue: bool,
 }
 
@@ -73,12 +74,12 @@ impl Reservation {
 }
 
 impl Delayed {
-    /// The request's place among those of its client that are answered.
+    /// Returns the sequence number of the request. `None` if the client expects no response.
     pub(crate) fn seq(&self) -> Option<u64> {
         self.call.caller().map(|caller| caller.seq)
     }
 
-    /// Whether it was sent after the request `seq`.
+    /// Returns `true` if the client sent this request after the request `seq`.
     pub(crate) fn is_behind(&self, seq: Option<u64>) -> bool {
         matches!((self.seq(), seq), (Some(own), Some(seq)) if own > seq)
     }
@@ -91,7 +92,8 @@ impl Drop for Reservation {
 }
 
 impl PendingLimit {
-    /// What the service says; an error is the limit's name and a text for the client.
+    /// Waits for the answer of the service. Fails if the request must be denied, with the limit's
+    /// name and a text for the client.
     pub(crate) async fn resolve(self) -> Result<(), (Fault, (String, String))> {
         let Self {
             limit,
@@ -100,7 +102,7 @@ impl PendingLimit {
         } = self;
         let answer = answer
             .await
-            .unwrap_or_else(|_| Answer::Failed("it is gone".to_owned()));
+            .unwrap_or_else(|_| Answer::Failed("the service was removed".to_owned()));
         let refused = |text: String| Err((Fault::RateLimited, (limit.to_string(), text)));
         match answer {
             Answer::Pass => Ok(()),

@@ -1,5 +1,5 @@
-//! A request that went to every endpoint, and the one answer that the client gets. Which endpoints these are is
-//! decided in `dispatch`.
+//! A broadcast: one request that is sent to every endpoint, and the single response that the client
+//! gets. `dispatch` chooses the endpoints.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -10,22 +10,22 @@ use super::{Call, Who};
 use crate::cluster::endpoint::EndpointState;
 use crate::context::WorkerContext;
 
-/// A request on its way to every endpoint.
+/// A request that was sent to every endpoint.
 pub(crate) struct Gathering {
-    /// The request, until it is answered.
+    /// The original request. `None` once the client has its response.
     call: RefCell<Option<Box<Call>>>,
-    /// Copies that have not ended.
+    /// Number of copies that have not ended.
     left: Cell<usize>,
-    /// Whether an endpoint that cannot be reached makes the request fail.
+    /// The request fails if an endpoint cannot be reached.
     must: bool,
-    /// The first answer that is no failure.
+    /// The first successful response.
     answer: RefCell<Option<Box<OwnedMessage>>>,
     failure: RefCell<Option<Failure>>,
 }
 
 /// Why the request fails.
 enum Failure {
-    /// An endpoint says so.
+    /// An endpoint sent a failure.
     Answer(Box<OwnedMessage>),
     Lost(Fault, String),
 }
@@ -37,11 +37,12 @@ pub(crate) struct Part {
 }
 
 impl Gathering {
-    /// A request for so many endpoints. `must`: an endpoint that cannot be reached makes it fail.
+    /// Creates a broadcast to `endpoints` endpoints. With `must`, the request fails if an endpoint
+    /// cannot be reached.
     pub(crate) fn new(call: Box<Call>, endpoints: usize, must: bool) -> Rc<Self> {
         Rc::new(Self {
             call: RefCell::new(Some(call)),
-            // One more, until all have been sent.
+            // One extra count, removed when all copies have been sent.
             left: Cell::new(endpoints.saturating_add(1)),
             must,
             answer: RefCell::default(),
@@ -49,7 +50,7 @@ impl Gathering {
         })
     }
 
-    /// The copy for one endpoint.
+    /// Creates the copy for one endpoint.
     pub(crate) fn part(self: &Rc<Self>, endpoint: Rc<EndpointState>) -> Part {
         Part {
             gathering: Rc::clone(self),
@@ -59,11 +60,11 @@ impl Gathering {
 }
 
 impl Part {
-    /// The endpoint has answered. `excused`: a failure that is none.
+    /// Records the response of the endpoint. With `excused`, a failure does not fail the request.
     pub(crate) fn answered(&self, worker: &WorkerContext, message: &Message<'_>, excused: bool) {
         let gathering = &self.gathering;
         if message.head.kind != Kind::Response {
-            return self.lost(worker, Fault::BadResponse, "the answer is too large");
+            return self.lost(worker, Fault::BadResponse, "the response is too large");
         }
         let failed = matches!(message.head.status, Status::Failed(_));
         if failed && !excused {
@@ -76,10 +77,10 @@ impl Part {
         gathering.end(worker);
     }
 
-    /// The endpoint will not answer.
+    /// Records that the endpoint will not send a response.
     pub(crate) fn lost(&self, worker: &WorkerContext, fault: Fault, text: &str) {
         let gathering = &self.gathering;
-        tracing::debug!(endpoint = %self.endpoint.address, ?fault, text, "a copy for every endpoint is lost");
+        tracing::debug!(endpoint = %self.endpoint.address, ?fault, text, "broadcast copy failed");
         if gathering.must || fault == Fault::Denied {
             let text = format!("{}: {text}", self.endpoint.address);
             let failure = || Failure::Lost(fault, text);
@@ -90,7 +91,7 @@ impl Part {
 }
 
 impl Gathering {
-    /// One copy less. With the last the request is answered.
+    /// Records the end of one copy. Replies to the client after the last one.
     pub(crate) fn end(&self, worker: &WorkerContext) {
         self.left.set(self.left.get().saturating_sub(1));
         if self.left.get() > 0 {

@@ -1,5 +1,5 @@
-//! What is kept of a request so that it can be sent again, and what was tried so far. When that happens is
-//! decided in `dispatch`.
+//! The data that is kept to send a request again, and the attempts so far. `dispatch` decides about
+//! retries.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,30 +8,31 @@ use meltemi_frame::{Message, OwnedMessage};
 
 use crate::cluster::counters::Counters;
 
-/// What is needed to send a request again.
+/// The data needed to send a request again.
 pub(crate) struct RetryState {
     pub(crate) message: OwnedMessage,
-    /// Endpoints that failed.
+    /// Endpoints that failed this request.
     pub(crate) tried: Vec<SocketAddr>,
-    /// Retries made.
+    /// Number of retries so far.
     pub(crate) retries: u32,
-    /// How it goes elsewhere, if it had to.
+    /// How an unsent request moved between endpoints.
     pub(crate) moves: Moves,
-    /// It may be sent again even if it has been sent.
+    /// The request may be sent again even if it has already been sent.
     pub(crate) copy: bool,
-    /// Counts it among the retries of its cluster.
+    /// Counts the request among the cluster's retries.
     pub(crate) turn: Option<Turn>,
 }
 
-/// How a request that was never sent goes from endpoint to endpoint.
+/// How a request that was never sent moves from endpoint to endpoint.
 pub(crate) struct Moves {
-    /// How often it waited because no other endpoint was left.
+    /// How often the request waited because no other endpoint was left.
     pub(crate) rounds: u32,
-    /// When it goes nowhere any more, in milliseconds of the worker's clock. `None`: it never had to move.
+    /// When to stop moving the request, in milliseconds of the worker's clock. `None` if it has
+    /// never moved.
     pub(crate) give_up_ms: Option<u64>,
 }
 
-/// Counts a request among those under retry as long as it lives.
+/// Counts a request among the cluster's retries until it is dropped.
 pub(crate) struct Turn(pub(crate) Arc<Counters>);
 
 impl Drop for Turn {
@@ -41,7 +42,7 @@ impl Drop for Turn {
 }
 
 impl RetryState {
-    /// A copy of a request that may be sent again.
+    /// Keeps a copy of a request that may be retried even after it was sent.
     pub(crate) fn of(message: &Message<'_>) -> Self {
         Self {
             copy: true,
@@ -49,12 +50,12 @@ impl RetryState {
         }
     }
 
-    /// Whether it left a connection before anything of it was sent.
+    /// Returns `true` if the request was moved from a connection before any of its bytes were sent.
     pub(crate) const fn has_moved(&self) -> bool {
         self.moves.give_up_ms.is_some()
     }
 
-    /// A request that may be sent again if it has not been sent.
+    /// Keeps a request that may be sent again only if it has not been sent yet.
     pub(crate) const fn unsent(message: OwnedMessage) -> Self {
         Self {
             message,

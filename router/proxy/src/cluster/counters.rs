@@ -1,38 +1,37 @@
-//! What counts against the limits of a cluster, for all workers together.
+//! Counts usage against the limits of a cluster, across all workers.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use meltemi_config::Cluster;
 use meltemi_router_core::Budget;
 
-/// What counts against the limits of a cluster, as numbers of one moment.
+/// A snapshot of the usage counters of a cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
     /// Requests in flight.
     pub requests: usize,
-    /// Connections open or being made.
+    /// Connections that are open or connecting.
     pub connections: usize,
     /// Requests that wait for a connection.
     pub pending: usize,
-    /// Requests under retry.
+    /// Requests in a retry.
     pub retries: usize,
 }
 
-/// What counts against the limits of a cluster, of all workers.
+/// The usage counters of a cluster, shared by all workers.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     /// Requests in flight.
     pub(crate) requests: Gauge,
-    /// Connections open or being made.
+    /// Connections that are open or connecting.
     pub(crate) connections: Gauge,
     /// Requests that wait for a connection.
     pub(crate) pending: Gauge,
-    /// Requests under retry.
+    /// Requests in a retry.
     pub(crate) retries: Gauge,
 }
 
-/// A number that goes up and down. It decides nothing but limits, so that nothing else needs to be
-/// ordered with it.
+/// A gauge. It is used only for limits, so relaxed memory ordering is enough.
 #[derive(Debug, Default)]
 pub(crate) struct Gauge(AtomicUsize);
 
@@ -41,7 +40,7 @@ impl Gauge {
         self.0.fetch_add(1, Relaxed);
     }
 
-    /// Counts one more if the number so far allows it: workers that ask at one moment do not get past a
+    /// Adds one if the current value allows it. Atomic, so that concurrent workers cannot exceed a
     /// limit together.
     pub(crate) fn add_if(&self, allows: impl Fn(usize) -> bool) -> bool {
         let more = |value| allows(value).then_some(value + 1);
@@ -58,7 +57,7 @@ impl Gauge {
 }
 
 impl Counters {
-    /// All of them.
+    /// Returns a snapshot of all counters.
     pub(crate) fn counted(&self) -> Counted {
         Counted {
             requests: self.requests.value(),
@@ -68,7 +67,7 @@ impl Counters {
         }
     }
 
-    /// Counts one more request under retry, if that may be.
+    /// Counts one more retry if the retry budget and the limit allow it.
     pub(crate) fn add_retry(&self, cluster: &Cluster) -> bool {
         let budget = Budget::new(cluster.budget);
         let (requests, most) = (self.requests.value() as u64, cluster.limits.retries as u64);

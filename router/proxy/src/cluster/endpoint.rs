@@ -1,5 +1,5 @@
-//! One server of a cluster as one worker sees it: its connections that may take a request, and how busy
-//! it is. It does not decide which server a request goes to.
+//! One endpoint of a cluster in one worker: its connections and its load. The module does not
+//! choose the endpoint for a request.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -14,40 +14,40 @@ use crate::cluster::{ClusterState, Need};
 use crate::context::WorkerContext;
 use crate::upstream::Upstream;
 
-/// An endpoint that could not be connected to is left alone this long, in microseconds, as long as
-/// there are others.
+/// After a failed connect, an endpoint is avoided for this long if others exist, in microseconds.
 const AVOID_US: u64 = 1_000_000;
 
-/// A request at the head of a shared in-order connection that is older than this, in microseconds, may
-/// be stuck: clients with nothing under way take another connection.
+/// If the first request of a shared in-order connection is older than this, in microseconds, the
+/// connection may be stuck. Clients with no request in flight then use another connection.
 const STUCK_US: u64 = 100_000;
 
-/// One server, at one address.
+/// One server at one address.
 pub(crate) struct EndpointState {
     pub(crate) address: SocketAddr,
     pub(crate) definition: Endpoint,
-    /// What is known of it, where that is watched.
+    /// The shared health of the endpoint. `None` if it is not tracked.
     pub(crate) vitals: RefCell<Option<Arc<EndpointHealth>>>,
     in_flight: Cell<u32>,
     avoid_until_us: Cell<u64>,
-    /// It is not part of the cluster any more.
+    /// `true` if the endpoint was removed from the cluster.
     pub(crate) retired: Cell<bool>,
-    /// Its number among the endpoints of its cluster.
+    /// The number of the endpoint in its cluster.
     pub(crate) mark: Cell<Mark>,
     shared: RefCell<Vec<Rc<Upstream>>>,
     idle: RefCell<Vec<Rc<Upstream>>>,
 }
 
-/// Counts a request against its endpoint and cluster as long as it lives, and tells what became of it.
+/// Counts a request against the limits of its endpoint and cluster until it is dropped, and reports
+/// its outcome.
 pub(crate) struct InFlight {
     endpoint: Rc<EndpointState>,
     cluster: Rc<ClusterState>,
     admission: Admission,
-    told: bool,
+    reported: bool,
 }
 
 impl InFlight {
-    /// One request more; `None` if the cluster has as many as it may.
+    /// Counts one more request. `None` if the cluster is at its limit.
     pub(crate) fn new(
         endpoint: &Rc<EndpointState>,
         cluster: &Rc<ClusterState>,
@@ -63,11 +63,11 @@ impl InFlight {
             endpoint: Rc::clone(endpoint),
             cluster: Rc::clone(cluster),
             admission,
-            told: false,
+            reported: false,
         })
     }
 
-    /// Another endpoint serves it.
+    /// Moves the request to another endpoint.
     pub(crate) fn move_to(&mut self, endpoint: &Rc<EndpointState>, admission: Admission) {
         let before = std::mem::replace(&mut self.endpoint, Rc::clone(endpoint));
         before
@@ -78,14 +78,14 @@ impl InFlight {
         self.admission = admission;
     }
 
-    /// Where the request went.
+    /// Returns the address of the request's endpoint.
     pub(crate) fn address(&self) -> SocketAddr {
         self.endpoint.address
     }
 
-    /// What became of the request. Only the first word counts.
+    /// Reports the outcome of the request. Only the first call has an effect.
     pub(crate) fn end(&mut self, outcome: Outcome, now_us: u64) {
-        if !std::mem::replace(&mut self.told, true) {
+        if !std::mem::replace(&mut self.reported, true) {
             self.cluster
                 .report(&self.endpoint, self.admission, outcome, now_us);
         }
@@ -99,13 +99,13 @@ impl Drop for InFlight {
             .in_flight
             .set(endpoint.in_flight.get().saturating_sub(1));
         self.cluster.counters.requests.subtract();
-        if !self.told {
+        if !self.reported {
             end_trial(endpoint, &self.cluster, self.admission);
         }
     }
 }
 
-/// A trial that ends without a word must end all the same.
+/// Ends a trial request that has no outcome, so that another trial can start.
 fn end_trial(endpoint: &EndpointState, cluster: &ClusterState, admission: Admission) {
     if admission == Admission::Trial {
         cluster.report(endpoint, admission, Outcome::Unknown, 0);
@@ -131,22 +131,23 @@ impl EndpointState {
         }
     }
 
-    /// A request that was let in is not sent after all.
+    /// Releases the admission of a request that is not sent after all.
     pub(crate) fn turn_down(&self, cluster: &ClusterState, admission: Admission) {
         end_trial(self, cluster, admission);
     }
 
-    /// Requests in flight.
+    /// Returns the number of requests in flight.
     pub(crate) const fn in_flight(&self) -> u32 {
         self.in_flight.get()
     }
 
-    /// ClusterRegistry connections, and idle ones.
+    /// Returns the numbers of shared and idle connections.
     pub(crate) fn connections(&self) -> (usize, usize) {
         (self.shared.borrow().len(), self.idle.borrow().len())
     }
 
-    /// A shared connection for a client with nothing under way here; `None` if another one should be made.
+    /// Returns a shared connection for a client with no request in flight here. `None` if the
+    /// caller should open another one.
     pub(crate) fn find_shared(
         &self,
         worker: &WorkerContext,
@@ -155,13 +156,14 @@ impl EndpointState {
     ) -> Option<Rc<Upstream>> {
         let shared = self.shared.borrow();
         let now = worker.now_us();
-        // Clients keep away from a connection that waits for a slow one.
+        // Skips connections that wait for a slow client.
         let fits = |upstream: &&Rc<Upstream>| upstream.fits(need) && !upstream.is_slow();
         let flows = |upstream: &&Rc<Upstream>| upstream.oldest_us(now) < STUCK_US;
         let first = shared.iter().take(if need.packed { most } else { 0 });
         let first = first.filter(|upstream| !upstream.is_busy());
         let first = first.filter(fits).find(flows);
-        // A client that finds them all busy has its place, so that its requests travel and return together.
+        // If all are busy, each client always uses the same connection, so that its requests and
+        // responses are batched.
         let place = usize::try_from(need.place % most.max(1) as u64).unwrap_or(0);
         let own = || shared.get(place).filter(fits).filter(flows);
         let chosen = match first.or_else(own) {
@@ -181,7 +183,7 @@ impl EndpointState {
         Some(Rc::clone(chosen))
     }
 
-    /// Any shared connection that fits, stuck or not.
+    /// Returns any shared connection that fits, even a stuck one.
     pub(crate) fn any_shared(&self, need: &Need<'_>) -> Option<Rc<Upstream>> {
         let shared = self.shared.borrow();
         let found = shared.iter().find(|upstream| upstream.fits(need))?;
@@ -196,21 +198,21 @@ impl EndpointState {
             .any(|upstream| upstream.accepts())
     }
 
-    /// From here on others may use the connection, too.
+    /// Adds the connection to the shared ones.
     pub(crate) fn share(&self, upstream: &Rc<Upstream>) {
         self.shared.borrow_mut().push(Rc::clone(upstream));
     }
 
-    /// An exclusive connection has nothing to do.
+    /// Adds an exclusive connection to the idle list.
     pub(crate) fn keep(&self, upstream: &Rc<Upstream>) {
-        // Whatever ends on a connection that is kept already does not make it two.
+        // The connection may already be in the list.
         if !upstream.is_kept() {
             upstream.set_kept(true);
             self.idle.borrow_mut().push(Rc::clone(upstream));
         }
     }
 
-    /// A connection that was kept, for a request.
+    /// Removes an idle connection that fits the request from the list and returns it.
     pub(crate) fn take_idle(&self, need: &Need<'_>) -> Option<Rc<Upstream>> {
         let mut idle = self.idle.borrow_mut();
         let at = idle.iter().rposition(|upstream| upstream.fits(need))?;
@@ -220,7 +222,7 @@ impl EndpointState {
         Some(upstream)
     }
 
-    /// Of the connections on which nothing goes on, the one that has been without a request for longest.
+    /// Returns the connection at rest whose last request is oldest.
     pub(crate) fn longest_at_rest(&self) -> Option<Rc<Upstream>> {
         let (shared, idle) = (self.shared.borrow(), self.idle.borrow());
         let at_rest = shared.iter().chain(idle.iter());
@@ -228,7 +230,7 @@ impl EndpointState {
         at_rest.min_by_key(|upstream| upstream.active_us()).cloned()
     }
 
-    /// The connection is in no list any more.
+    /// Removes the connection from all lists.
     pub(crate) fn forget(&self, upstream: &Rc<Upstream>) {
         let lists = [&self.shared, &self.idle];
         for list in lists {
@@ -238,7 +240,7 @@ impl EndpointState {
         upstream.set_kept(false);
     }
 
-    /// It is not part of its cluster any more: its connections end when they have nothing to do.
+    /// Removes the endpoint from its cluster. Its connections close when they are idle.
     pub(crate) fn retire(&self) {
         self.retired.set(true);
         for upstream in self.shared.take().into_iter().chain(self.idle.take()) {
@@ -247,12 +249,12 @@ impl EndpointState {
         }
     }
 
-    /// It could not be connected to.
+    /// Avoids the endpoint for a while after a failed connect.
     pub(crate) fn avoid(&self, worker: &WorkerContext) {
         self.avoid_until_us.set(worker.now_us() + AVOID_US);
     }
 
-    /// Whether it may be used now, as far as is known.
+    /// Returns the health of the endpoint.
     pub(crate) fn fitness(&self, now_us: u64) -> HealthStatus {
         let vitals = self.vitals.borrow();
         let known = vitals.as_ref().map(|vitals| vitals.fitness(now_us));

@@ -1,4 +1,5 @@
-//! The numbers of endpoints, for what only one endpoint understands. What they are for is not known here.
+//! Numbers the endpoints. A number marks values that only one endpoint understands, such as
+//! cursors. The module does not depend on such values.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -10,8 +11,8 @@ use super::ClusterState;
 use crate::cluster::endpoint::EndpointState;
 
 impl ClusterState {
-    /// Numbers the endpoints by their addresses. If two have the same number, the one with the larger address
-    /// takes the next free number.
+    /// Numbers the endpoints by their addresses. If two have the same number, the one with the
+    /// larger address takes the next free number.
     pub(super) fn mark(&self, endpoints: &[Rc<EndpointState>]) {
         if endpoints.len() > 1 {
             self.plural.set(true);
@@ -23,7 +24,7 @@ impl ClusterState {
             let hash = stable_hash(endpoint.address.to_string().as_bytes());
             let [low, high, ..] = hash.to_le_bytes();
             let mut mark = next(u16::from_le_bytes([low, high]));
-            // More endpoints than numbers: some share one.
+            // With more endpoints than numbers, some endpoints share a number.
             while taken.len() < usize::from(u16::MAX) && !taken.insert(mark) {
                 mark = next(mark.get());
             }
@@ -31,25 +32,26 @@ impl ClusterState {
         }
     }
 
-    /// All endpoints.
+    /// Returns all endpoints.
     pub(crate) fn all(&self) -> Vec<Rc<EndpointState>> {
         self.endpoints.borrow().clone()
     }
 
-    /// The endpoint of this number.
+    /// Returns the endpoint with this number.
     pub(crate) fn endpoint_of(&self, mark: Mark) -> Option<Rc<EndpointState>> {
         let endpoints = self.endpoints.borrow();
         let found = endpoints.iter().find(|one| one.mark.get() == mark);
         found.cloned()
     }
 
-    /// Returns `true` if it has several endpoints, or had: what began then may go on now.
+    /// Returns `true` if the cluster has, or once had, several endpoints. A cursor opened then may
+    /// still be in use.
     pub(crate) const fn is_plural(&self) -> bool {
         self.plural.get()
     }
 }
 
-/// The number behind this one. 0 is none.
+/// Returns the next number. Skips 0, which means no number.
 fn next(number: u16) -> Mark {
     Mark::new(number.wrapping_add(1)).unwrap_or(Mark::MIN)
 }

@@ -1,5 +1,5 @@
-//! Which endpoint of a cluster a request goes to: the balancer's question, answered with what this worker,
-//! or all workers, know of the endpoints. Connections are not known here.
+//! Selects the endpoint for a request: combines the balancer with the health and the load of the
+//! endpoints. The module does not depend on connections.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use super::ClusterState;
 use crate::cluster::endpoint::EndpointState;
 use crate::context::WorkerContext;
 
-/// The endpoints, as a balancer asks about them.
+/// The endpoints, in the form that the balancer reads.
 struct Fit<'a> {
     endpoints: &'a [Rc<EndpointState>],
     now_us: u64,
@@ -51,7 +51,7 @@ impl ClusterState {
         *self.balancer.borrow_mut() = Balancer::new(&config, &members);
     }
 
-    /// Whether a request can go to an endpoint that has not failed it.
+    /// Returns `true` if there is an endpoint that has not failed this request.
     pub(crate) fn has_untried(&self, tried: &[SocketAddr]) -> bool {
         let endpoints = self.endpoints.borrow();
         endpoints
@@ -59,7 +59,8 @@ impl ClusterState {
             .any(|one| one.definition.weight > 0 && !tried.contains(&one.address))
     }
 
-    /// The endpoint for a request, and how it is let in there. `tried`: endpoints that failed it before.
+    /// Returns the endpoint for a request, and how it was admitted there. `tried`: endpoints that
+    /// failed the request before.
     pub(crate) fn pick(
         &self,
         worker: &WorkerContext,
@@ -82,7 +83,8 @@ impl ClusterState {
         };
         let mut balancer = self.balancer.borrow_mut();
         let mut random = || worker.random();
-        // Another worker may be faster with the one trial of an endpoint: then it is another's turn.
+        // Another worker may take the only trial of an endpoint first. Then the next endpoint is
+        // tried.
         for _ in 0..=endpoints.len() {
             let ask = PickRequest {
                 hash,

@@ -1,5 +1,5 @@
-//! The requests that wait until a connection of a cluster is free, and who is served next. When there may be
-//! one more connection is told by the cluster; what a request says is not known here.
+//! The requests that wait for a connection of a cluster, and the order in which they are served.
+//! The module does not interpret requests.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,22 +23,23 @@ pub(crate) struct Waiting {
     pub(crate) session: Session,
     pub(crate) interest: Interest,
     pub(crate) deadline_ms: u64,
-    /// When it waits no longer.
+    /// The time when the wait times out, in milliseconds of the worker's clock.
     pub(crate) give_up_ms: u64,
     pub(crate) endpoint: Rc<EndpointState>,
-    /// What it takes of its client's connection meanwhile.
+    /// The resources that the request reserves on the client's connection.
     pub(crate) hold: Option<Reservation>,
 }
 
 impl Waiting {
-    /// It waits no longer. Tells whether there is still somebody to serve.
+    /// Ends the wait. Returns `true` if the client is still connected.
     fn leave(&mut self) -> bool {
         self.hold = None;
         let caller = self.call.caller();
         caller.is_none_or(|caller| !caller.down.is_closed())
     }
 
-    /// Whether a connection may serve it. `fit`: others may be sent to its endpoint.
+    /// Returns `true` if the connection may serve this request. `fit`: requests for other endpoints
+    /// may be sent to its endpoint.
     fn fits(&self, upstream: &Upstream, fit: bool) -> bool {
         let endpoint = &upstream.endpoint;
         let may_go = || {
@@ -53,7 +54,7 @@ impl Waiting {
 }
 
 impl ClusterState {
-    /// Lets a request wait for a connection. Gives it back if too many wait already.
+    /// Queues a request. Fails if the queue is full, and returns the request.
     pub(crate) fn wait(&self, waiting: Waiting) -> Result<(), Box<Waiting>> {
         let most = self.config.borrow().limits.pending;
         if !self.counters.pending.add_if(|so_far| so_far < most) {
@@ -64,9 +65,9 @@ impl ClusterState {
         Ok(())
     }
 
-    /// An exclusive connection has nothing to do: gives it to who waits, or keeps it.
+    /// Gives an idle exclusive connection to a request that waits, or keeps it for later.
     pub(crate) fn release(self: &Rc<Self>, worker: &Rc<WorkerContext>, upstream: &Rc<Upstream>) {
-        // One-way requests leave it free at once: a loop, as many of them may wait.
+        // A loop, because one-way requests leave the connection free at once and several may wait.
         while upstream.is_reusable() && !upstream.endpoint.retired.get() {
             let fit = upstream.endpoint.fitness(worker.now_us()) == HealthStatus::Healthy;
             match self.next_waiting(worker, |waiting| waiting.fits(upstream, fit)) {
@@ -76,17 +77,18 @@ impl ClusterState {
                         return;
                     }
                 }
-                // Somebody waits for one of another kind, perhaps on another worker: this one makes room.
+                // A request with other requirements waits, perhaps on another worker. Closing this
+                // connection makes room for it.
                 None if self.counters.pending.value() > 0 && self.is_full() => break,
                 None => return upstream.endpoint.keep(upstream),
             }
         }
-        // It cannot be kept.
+        // The connection cannot be kept.
         upstream.drain();
     }
 
-    /// Makes connections for those who wait, as many as there is room for: there may be more than
-    /// the limit, as it may have been lowered, or room made before this.
+    /// Opens connections for waiting requests while the limit allows it. That can be several, if
+    /// room was made earlier, or none, if the limit was lowered.
     pub(crate) fn serve_waiting(self: &Rc<Self>, worker: &Rc<WorkerContext>) {
         while self.has_waiting() && self.take_room() {
             let Some(mut waiting) = self.next_waiting(worker, |_| true) else {
@@ -119,7 +121,7 @@ impl ClusterState {
         }
     }
 
-    /// Takes out the first that `fits` of those who wait and are still there.
+    /// Removes the first waiting request that `fits` and whose client is still connected.
     fn next_waiting(
         &self,
         worker: &WorkerContext,
@@ -139,7 +141,7 @@ impl ClusterState {
         }
     }
 
-    /// Sends a request that waited. Tells whether its answer is owed now.
+    /// Sends a request that waited. Returns `true` if its response is outstanding now.
     fn serve(worker: &Rc<WorkerContext>, upstream: &Rc<Upstream>, mut waiting: Waiting) -> bool {
         let endpoint = &upstream.endpoint;
         if !Rc::ptr_eq(endpoint, &waiting.endpoint)
@@ -191,7 +193,7 @@ impl ClusterState {
         !self.waiting.borrow().is_empty()
     }
 
-    /// Takes out requests that have waited too long.
+    /// Removes requests that have waited too long.
     pub(crate) fn expired(&self, now_ms: u64) -> Vec<Box<Call>> {
         let mut queue = self.waiting.borrow_mut();
         let mut calls = Vec::new();

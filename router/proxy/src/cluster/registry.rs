@@ -1,5 +1,5 @@
-//! What the workers of a proxy share of its clusters: what counts against limits, and how fit endpoints
-//! are. It outlives configurations, as far as these leave it as it is.
+//! The state of the clusters that all workers of a proxy share: usage counters and endpoint health.
+//! It survives a configuration change if the relevant settings do not change.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use crate::cluster::counters::Counters;
 use crate::health::ProbeTarget;
 use crate::telemetry::stats::{MetricSet, cluster};
 
-/// A cluster with what all workers share of it.
+/// A cluster and the state that all workers share.
 #[derive(Clone)]
 pub(crate) struct CompiledCluster {
     pub(crate) config: Arc<Cluster>,
@@ -20,20 +20,20 @@ pub(crate) struct CompiledCluster {
     pub(crate) fleet: Option<Arc<ClusterHealth>>,
 }
 
-/// What is shared, by the names of clusters.
+/// The shared state, by cluster name.
 #[derive(Default)]
 pub(crate) struct ClusterRegistry(Mutex<Registered>);
 
 #[derive(Default)]
 struct Registered {
     clusters: HashMap<String, CompiledCluster>,
-    /// Counts configurations.
+    /// Number of the current configuration.
     version: u64,
 }
 
 impl ClusterRegistry {
-    /// What would be shared of these clusters. What is known of a cluster stays if it is watched in the same
-    /// way. Changes nothing before [`ClusterRegistry::commit`].
+    /// Returns the shared state for these clusters. Health state is kept if its settings are
+    /// unchanged. Changes nothing until [`ClusterRegistry::commit`].
     pub(crate) fn compile(&self, clusters: &[Arc<Cluster>]) -> Vec<CompiledCluster> {
         let known = self.known();
         clusters
@@ -42,7 +42,7 @@ impl ClusterRegistry {
                 Some(before) => CompiledCluster {
                     config: Arc::clone(config),
                     counters: Arc::clone(&before.counters),
-                    fleet: if watched_alike(&before.config, config) {
+                    fleet: if same_health_settings(&before.config, config) {
                         before.fleet.clone()
                     } else {
                         ClusterHealth::new(config).map(Arc::new)
@@ -57,7 +57,7 @@ impl ClusterRegistry {
             .collect()
     }
 
-    /// These clusters are the ones in use from now on.
+    /// Makes these clusters the current ones.
     pub(crate) fn commit(&self, compiled: &[CompiledCluster]) {
         let by_name = |one: &CompiledCluster| (one.config.name.clone(), one.clone());
         let mut known = self.known();
@@ -65,19 +65,19 @@ impl ClusterRegistry {
         known.version += 1;
     }
 
-    /// The fitness of a cluster's endpoints, if it is watched.
+    /// Returns the endpoint health of a cluster. `None` if it is not tracked.
     pub(crate) fn fleet(&self, cluster: &str) -> Option<Arc<ClusterHealth>> {
         self.known().clusters.get(cluster)?.fleet.clone()
     }
 
-    /// Whether any cluster wants its endpoints probed.
+    /// Returns `true` if any cluster has active health checks.
     pub(crate) fn probes(&self) -> bool {
         let known = self.known();
         let mut clusters = known.clusters.values();
         clusters.any(|one| one.config.health.is_some())
     }
 
-    /// The number of the configuration, and the endpoints to be probed, always in the same order.
+    /// Returns the number of the configuration and the endpoints to probe, sorted by cluster name.
     pub(crate) fn probed(&self) -> (u64, Vec<ProbeTarget>) {
         let known = self.known();
         let mut targets: Vec<ProbeTarget> = known
@@ -100,11 +100,11 @@ impl ClusterRegistry {
     }
 }
 
-fn watched_alike(a: &Cluster, b: &Cluster) -> bool {
+fn same_health_settings(a: &Cluster, b: &Cluster) -> bool {
     a.health == b.health && a.outlier == b.outlier && a.warmup == b.warmup
 }
 
-/// Tells that an endpoint was ejected.
+/// Logs and counts an ejection.
 pub(crate) fn tell_ejection(group: &MetricSet, address: SocketAddr, ejection: &Ejection) {
     group.add(cluster::EJECTIONS, 1);
     tracing::warn!(

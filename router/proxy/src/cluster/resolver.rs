@@ -1,4 +1,4 @@
-//! Keeps the endpoints of a cluster that are given by name resolved, by the system's resolver.
+//! Resolves the named endpoints of a cluster with the system's resolver.
 
 use std::rc::Weak;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use meltemi_config::Address;
 
 use crate::cluster::ClusterState;
 
-/// Resolves the cluster's names again and again, until the cluster is gone or the task is aborted.
-/// A name that cannot be resolved keeps what it resolved to before.
+/// Resolves the cluster's names periodically until the cluster is dropped or the task is aborted.
+/// If a name cannot be resolved, its last addresses stay.
 pub(crate) async fn keep_resolved(cluster: Weak<ClusterState>) {
     let mut known = std::collections::HashMap::new();
     loop {
@@ -30,7 +30,7 @@ pub(crate) async fn keep_resolved(cluster: Weak<ClusterState>) {
                             known.insert((host.clone(), *port), found);
                         }
                         Err(error) => {
-                            tracing::warn!(cluster = config.name, host, %error, "name not resolved");
+                            tracing::warn!(cluster = config.name, host, %error, "DNS lookup failed");
                         }
                     }
                     let found = known.get(&(host.clone(), *port)).into_iter().flatten();

@@ -1,4 +1,5 @@
-//! A configuration compiled for the data path: made off the path, swapped whole, shared by all workers.
+//! A configuration compiled for the data path. Built outside the data path, replaced as a whole,
+//! and shared by all workers.
 
 use std::sync::Arc;
 
@@ -16,14 +17,14 @@ pub(crate) struct Snapshot {
     pub(crate) clusters: Vec<CompiledCluster>,
 }
 
-/// What outlives configurations and is shared by all workers.
+/// State that survives configuration changes and is shared by all workers.
 pub(crate) struct ProcessState {
     pub(crate) shared: ClusterRegistry,
     pub(crate) limits: LimitStore,
 }
 
 impl ProcessState {
-    /// Nothing yet. `seed`: a number that clients do not know (see [`LimitStore::new`]).
+    /// Creates empty state. `seed`: a number that clients do not know (see [`LimitStore::new`]).
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             shared: ClusterRegistry::default(),
@@ -34,7 +35,8 @@ impl ProcessState {
 
 /// A listener and the compiled routes of its protocols.
 pub(crate) struct CompiledListener {
-    /// The listener, without the routes that `served` was compiled from: they are several times as large.
+    /// The listener without its routes. The routes are compiled into `served` and would need
+    /// several times as much memory.
     pub(crate) listener: Arc<Listener>,
     pub(crate) served: Vec<CompiledProtocol>,
 }
@@ -43,17 +45,17 @@ pub(crate) struct CompiledListener {
 pub(crate) struct CompiledProtocol {
     pub(crate) protocol: Arc<dyn Protocol>,
     pub(crate) table: Arc<Table>,
-    /// How deep requests must be looked at: for the routes, and for the operation's name.
+    /// How deep requests must be parsed for the routes and for the operation's name.
     pub(crate) interest: Interest,
     pub(crate) names: Names,
-    /// Where traces are found in it.
+    /// The keys that carry traces in this protocol.
     pub(crate) trace_keys: Arc<TraceKeys>,
 }
 
 impl Snapshot {
-    /// Compiles a configuration. Nothing else knows of it before [`ClusterRegistry::commit`].
-    /// `traced`: requests carry traces, which have to be found in them.
-    pub(crate) fn compile(config: &Config, lasting: &ProcessState, traced: bool) -> Self {
+    /// Compiles a configuration. It has no effect until [`ClusterRegistry::commit`]. `traced`:
+    /// trace contexts must be found in requests.
+    pub(crate) fn compile(config: &Config, process: &ProcessState, traced: bool) -> Self {
         let listeners = config
             .listeners()
             .iter()
@@ -64,7 +66,7 @@ impl Snapshot {
                     .iter()
                     .map(|served| {
                         let spec = served.protocol.spec();
-                        let table = Table::compile(served, config, &lasting.limits);
+                        let table = Table::compile(served, config, &process.limits);
                         let trace_keys = TraceKeys::of(spec);
                         let mut interest = table.interest();
                         if traced {
@@ -73,8 +75,8 @@ impl Snapshot {
                         if table.holds_requests() {
                             interest = Interest::Body;
                         }
-                        // Names for metrics are taken where they are cheap; nothing is looked at
-                        // deeper for their sake.
+                        // Uses operation names in metrics only if they cost nothing extra: requests
+                        // are not parsed deeper for them.
                         let cheap = |name: &str| {
                             let (lookup, interest) = spec.lookup(name)?;
                             (interest == Interest::Route).then_some(lookup)
@@ -96,7 +98,7 @@ impl Snapshot {
             .collect();
         Self {
             listeners,
-            clusters: lasting.shared.compile(config.clusters()),
+            clusters: process.shared.compile(config.clusters()),
         }
     }
 }

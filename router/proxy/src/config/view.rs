@@ -1,4 +1,4 @@
-//! A configuration as one worker sees it: the shared snapshot, with this worker's clusters and counters.
+//! A configuration in one worker: the shared snapshot with the worker's clusters and counters.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -16,37 +16,37 @@ use crate::telemetry::spans::TraceKeys;
 use crate::telemetry::stats::{CLUSTER, LISTENER, MetricSet, ROUTE, Stats};
 use crate::upstream::Upstream;
 
-/// A configuration as one worker sees it.
+/// A configuration in one worker.
 pub(crate) struct View {
     pub(crate) listeners: HashMap<String, Rc<ListenerView>>,
 }
 
-/// A listener as one worker sees it.
+/// A listener in one worker.
 pub(crate) struct ListenerView {
-    /// Without its routes.
+    /// The listener without its routes.
     pub(crate) listener: Arc<Listener>,
     pub(crate) served: Vec<Rc<ServedView>>,
     pub(crate) candidates: Vec<Arc<dyn Protocol>>,
     pub(crate) group: Arc<MetricSet>,
 }
 
-/// A protocol on a listener, as one worker sees it.
+/// A protocol on a listener, in one worker.
 pub(crate) struct ServedView {
     pub(crate) protocol: Arc<dyn Protocol>,
     pub(crate) table: Arc<Table>,
     pub(crate) interest: Interest,
     pub(crate) in_order: bool,
-    /// Its routes lead to more than one cluster.
+    /// `true` if its routes lead to more than one cluster.
     pub(crate) split: bool,
     pub(crate) clusters: Rc<[Rc<ClusterState>]>,
     pub(crate) routes: Vec<Arc<MetricSet>>,
     pub(crate) operations: Rc<Operations>,
     pub(crate) trace_keys: Arc<TraceKeys>,
-    /// Boxes for requests.
+    /// A pool of boxes for requests.
     pub(crate) calls: Pool,
 }
 
-/// Counters that outlive configurations, by their labels.
+/// Counters that survive configuration changes, by their labels.
 #[derive(Default)]
 pub(crate) struct MetricHandles {
     pub(crate) listeners: HashMap<String, Arc<MetricSet>>,
@@ -56,9 +56,9 @@ pub(crate) struct MetricHandles {
 }
 
 impl MetricHandles {
-    /// Lets go of the counters that nobody counts with any more, neither a view nor a request in flight.
+    /// Drops counters that neither a view nor a request in flight uses.
     pub(crate) fn prune(&mut self) {
-        // The list of all counters holds each of them, too.
+        // The list of all counters also holds one reference to each.
         let used = |group: &Arc<MetricSet>| Arc::strong_count(group) > 2;
         self.listeners.retain(|_, group| used(group));
         self.routes.retain(|_, group| used(group));
@@ -67,7 +67,7 @@ impl MetricHandles {
             .retain(|_, known| Rc::strong_count(known) > 1);
     }
 
-    /// The counters of a cluster.
+    /// Returns the counters of a cluster.
     pub(crate) fn cluster(&mut self, name: &str, stats: &Stats) -> Arc<MetricSet> {
         let group = self
             .clusters
@@ -81,21 +81,22 @@ impl View {
     pub(crate) fn new(
         snapshot: &Snapshot,
         clusters: &Rc<[Rc<ClusterState>]>,
-        kept: &mut MetricHandles,
+        handles: &mut MetricHandles,
         stats: &Stats,
     ) -> Self {
         let listeners = snapshot
             .listeners
             .iter()
             .map(|compiled| {
-                let view = ListenerView::new(compiled, clusters, kept, stats);
+                let view = ListenerView::new(compiled, clusters, handles, stats);
                 (compiled.listener.name.clone(), Rc::new(view))
             })
             .collect();
         Self { listeners }
     }
 
-    /// The limits of upstream codecs: the largest of all listeners, as one connection may serve several.
+    /// Returns the limits for upstream codecs: the largest of all listeners, because one connection
+    /// may serve several listeners.
     pub(crate) fn codec_limits(&self) -> Limits {
         let mut limits = Limits::default();
         for listener in self.listeners.values() {
@@ -107,7 +108,7 @@ impl View {
         limits
     }
 
-    /// Gives back memory that no request in flight needs.
+    /// Frees memory that no request in flight needs.
     pub(crate) fn trim(&self) {
         for listener in self.listeners.values() {
             for served in &listener.served {
@@ -116,7 +117,7 @@ impl View {
         }
     }
 
-    /// Whether a listener serves this very protocol.
+    /// Returns `true` if a listener serves this protocol object.
     pub(crate) fn speaks(&self, protocol: &Arc<dyn Protocol>) -> bool {
         self.listeners.values().any(|listener| {
             let mut candidates = listener.candidates.iter();
@@ -129,11 +130,11 @@ impl ListenerView {
     fn new(
         compiled: &CompiledListener,
         clusters: &Rc<[Rc<ClusterState>]>,
-        kept: &mut MetricHandles,
+        handles: &mut MetricHandles,
         stats: &Stats,
     ) -> Self {
         let name = &compiled.listener.name;
-        let group = kept
+        let group = handles
             .listeners
             .entry(name.clone())
             .or_insert_with(|| stats.group(&LISTENER, vec![name.clone()]));
@@ -146,7 +147,7 @@ impl ListenerView {
                 .map(|one| Arc::clone(&one.protocol))
                 .collect(),
             served: served
-                .map(|one| Rc::new(ServedView::new(name, one, clusters, kept, stats)))
+                .map(|one| Rc::new(ServedView::new(name, one, clusters, handles, stats)))
                 .collect(),
             group,
         }
@@ -158,13 +159,13 @@ impl ServedView {
         listener: &str,
         compiled: &CompiledProtocol,
         clusters: &Rc<[Rc<ClusterState>]>,
-        kept: &mut MetricHandles,
+        handles: &mut MetricHandles,
         stats: &Stats,
     ) -> Self {
         let name: Arc<str> = listener.into();
         let routes = compiled.table.routes().iter().map(|route| {
             let labels = (Arc::clone(&name), Arc::clone(&route.name));
-            let group = kept.routes.entry(labels).or_insert_with_key(|labels| {
+            let group = handles.routes.entry(labels).or_insert_with_key(|labels| {
                 let (listener, route) = labels.clone();
                 stats.group(&ROUTE, [listener, route])
             });
@@ -178,9 +179,10 @@ impl ServedView {
         let first = targets.next();
         let split = targets.any(|cluster| Some(cluster) != first);
         let protocol = compiled.protocol.spec().name.to_string();
-        kept.operations
+        handles
+            .operations
             .retain(|_, known| known.suits(listener, &compiled.names));
-        let operations = kept
+        let operations = handles
             .operations
             .entry((listener.to_owned(), protocol))
             .or_insert_with(|| Rc::new(Operations::new(listener, &compiled.names, stats)));
@@ -198,8 +200,8 @@ impl ServedView {
         }
     }
 
-    /// The cluster that takes a request of a route: the one with the endpoint that the request continues at,
-    /// or one by weight.
+    /// Returns the index of the cluster for a request. If the request continues at one endpoint,
+    /// that endpoint's cluster. Otherwise the cluster is selected by weight.
     #[inline]
     pub(crate) fn choose(&self, route: &CompiledRoute, head: &Head, random: u64) -> usize {
         if let Reach::Continues(Some(mark)) = head.reach
@@ -210,7 +212,7 @@ impl ServedView {
         route.choose(random)
     }
 
-    /// The cluster of a route that has the endpoint of this mark.
+    /// Returns the index of the route's cluster that contains the endpoint with this mark.
     #[cold]
     fn with_endpoint(&self, route: &CompiledRoute, mark: Mark) -> Option<usize> {
         let mut clusters = route.targets().map(|(cluster, _)| cluster);
@@ -220,8 +222,8 @@ impl ServedView {
         })
     }
 
-    /// Whether a request's route does not lead to the cluster of the connection that its client is tied
-    /// to.
+    /// Returns `true` if the request's route does not lead to the cluster of the client's pinned
+    /// connection.
     pub(crate) fn leads_elsewhere(&self, message: &Message<'_>, pinned: &Rc<Upstream>) -> bool {
         if message.head.follows {
             return false;

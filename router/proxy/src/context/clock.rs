@@ -1,5 +1,4 @@
-//! The one clock of a proxy: all of its workers count from the same moment, so that what they share can
-//! be told in numbers.
+//! The clock of a proxy. All workers count from the same start, so that they can compare times.
 
 use std::time::Instant;
 
@@ -12,7 +11,7 @@ impl Clock {
         Self(Instant::now())
     }
 
-    /// Microseconds since the proxy started; at least 1, so that 0 can mean never.
+    /// Returns the microseconds since the proxy started. At least 1, so that 0 can mean never.
     pub(crate) fn now_us(&self) -> u64 {
         let now = u64::try_from(self.0.elapsed().as_micros()).unwrap_or(u64::MAX);
         now.max(1)

@@ -1,5 +1,5 @@
-//! The memory of the process for bytes that wait: how much there may be, how much there is, and how much
-//! of it one connection may hold. Who is stopped or cut off is decided elsewhere (`worker/relief`).
+//! The memory of the process for buffered bytes: the bound, the current use, and the share of one
+//! connection. `worker::relief` decides which connections are closed.
 
 mod machine;
 mod relief;
@@ -11,49 +11,51 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub use machine::{MemoryBound, default_bound};
 pub(crate) use relief::Relief;
 
-/// A connection reports what it holds when it has changed by this many bytes, and whenever the sweep comes
-/// by. Small messages report nothing on their own.
+/// A connection reports its memory when it has changed by this many bytes, and at every sweep.
+/// Small messages cause no report.
 const STEP: usize = 64 << 10;
 
-/// A connection may always hold this much.
+/// The number of bytes that a connection may always hold.
 pub(crate) const LEAST: usize = 64 << 10;
 
-/// A connection may hold one part in so many of what is left, once memory is short.
+/// When memory is short, one connection may hold one part in this many of the remaining bytes.
 const PARTS: usize = 8;
 
-/// The bytes that wait in the process, and their bound.
+/// The buffered bytes of the process, and their bound.
 ///
-/// Once half of the bound is in use, one connection may hold only a fraction of what is left. So those
-/// that hold most are stopped first, without anybody having to compare them, and the sum of what the others
-/// may hold stays below the bound however many they are.
+/// When half of the bound is in use, one connection may hold only a fraction of the rest. So the
+/// largest connections are stopped first, with no need to compare connections. The sum stays below
+/// the bound for any number of connections.
 #[derive(Debug)]
 pub(crate) struct Memory {
     bound: usize,
-    /// What one connection may hold now. Read often, and written only while memory is short.
+    /// The bytes that one connection may hold now. Read often, and written only while memory is
+    /// short.
     allowance: Line<AtomicUsize>,
     total: Line<AtomicUsize>,
-    /// How much the connection holds that holds most, by worker. 0: nothing of interest.
+    /// The bytes of each worker's largest connection. 0 if it is not relevant.
     largest: Box<[AtomicUsize]>,
 }
 
-/// A cache line of its own.
+/// Aligned to its own cache line.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Line<T>(T);
 
-/// How short memory is.
+/// The degree of a memory shortage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Shortage {
-    /// There is enough, or those that hold most are stopped and that suffices.
+    /// There is enough memory, or it is enough to stop the largest connections.
     None,
-    /// More than seven eighths of the bound is in use: whoever holds most is cut off if this lasts.
+    /// More than seven eighths of the bound is in use. If this lasts, the largest connection is
+    /// closed.
     Tight,
-    /// The bound is reached: whoever holds most is cut off at once.
+    /// The bound is reached. The largest connection is closed at once.
     Over,
 }
 
 impl Memory {
-    /// `workers`: how many there are.
+    /// `workers`: the number of workers.
     pub(crate) fn new(bound: usize, workers: usize) -> Arc<Self> {
         Arc::new(Self {
             bound,
@@ -63,17 +65,17 @@ impl Memory {
         })
     }
 
-    /// The most that may wait, in bytes.
+    /// Returns the largest allowed number of buffered bytes.
     pub(crate) const fn bound(&self) -> usize {
         self.bound
     }
 
-    /// How many bytes wait, as far as was reported.
+    /// Returns the number of buffered bytes that connections have reported.
     pub(crate) fn total(&self) -> usize {
         self.total.0.load(Ordering::Relaxed)
     }
 
-    /// How many bytes one connection may hold before it is stopped.
+    /// Returns how many bytes one connection may hold before it is stopped.
     #[inline]
     pub(crate) fn allowance(&self) -> usize {
         self.allowance.0.load(Ordering::Relaxed)
@@ -90,7 +92,7 @@ impl Memory {
         }
     }
 
-    /// How many bytes have to go until memory is not short any more.
+    /// Returns how many bytes must be freed to end the shortage.
     pub(crate) fn excess(&self) -> usize {
         self.total().saturating_sub(self.tight())
     }
@@ -99,7 +101,7 @@ impl Memory {
         self.bound - self.bound / 8
     }
 
-    /// What one connection may hold when so much waits.
+    /// Returns how many bytes one connection may hold if `total` bytes are buffered.
     fn share_of(&self, total: usize) -> usize {
         if total <= self.bound / 2 {
             return usize::MAX;
@@ -107,14 +109,14 @@ impl Memory {
         (self.bound.saturating_sub(total) / PARTS).max(LEAST)
     }
 
-    /// The total changes; wraps where it falls.
+    /// Changes the total. A decrease is passed as a wrapped number.
     fn change(&self, more: usize) {
         self.total.0.fetch_add(more, Ordering::Relaxed);
         self.refresh();
     }
 
-    /// Computes the allowance from the total. Called by the sweep too, as two workers that do so at the
-    /// same time may leave what the first of them found.
+    /// Computes the allowance from the total. The sweep calls this too: after two concurrent calls
+    /// the older result may have been stored last.
     pub(crate) fn refresh(&self) {
         let allowance = self.share_of(self.total());
         if self.allowance() != allowance {
@@ -122,8 +124,8 @@ impl Memory {
         }
     }
 
-    /// A worker reports how much the connection of it holds that holds most. Returns whether no other
-    /// worker has one that holds more.
+    /// Sets the size of the worker's largest connection. Returns `true` if no other worker has a
+    /// larger one.
     pub(crate) fn is_largest(&self, worker: usize, bytes: usize) -> bool {
         if let Some(own) = self.largest.get(worker) {
             own.store(bytes, Ordering::Relaxed);
@@ -133,13 +135,13 @@ impl Memory {
     }
 }
 
-/// What one connection has reported of what it holds. Its owner reports 0 before it is dropped.
+/// The memory that one connection has reported. Its owner must report 0 before dropping it.
 #[derive(Debug, Default)]
 pub(crate) struct Share(Cell<usize>);
 
 impl Share {
-    /// Reports `bytes` if they differ much from what was reported last. Returns by how much the reported
-    /// number has grown; wraps where it fell.
+    /// Reports `bytes` if they differ much from the last report. Returns the increase. A decrease
+    /// is returned as a wrapped number.
     #[inline]
     pub(crate) fn report_roughly(&self, memory: &Memory, bytes: usize) -> usize {
         if bytes.abs_diff(self.0.get()) < STEP {
@@ -148,7 +150,7 @@ impl Share {
         self.report(memory, bytes)
     }
 
-    /// Reports `bytes`. Returns by how much the reported number has grown; wraps where it fell.
+    /// Reports `bytes`. Returns the increase. A decrease is returned as a wrapped number.
     pub(crate) fn report(&self, memory: &Memory, bytes: usize) -> usize {
         let more = bytes.wrapping_sub(self.0.replace(bytes));
         if more != 0 {

@@ -1,5 +1,6 @@
-//! Time for workers, kept on the background thread. An event loop that waits with a timer makes the
-//! system set one for every wait, which costs a tenth of a lone request where the machine is virtual.
+//! A timer for workers that runs on the background thread. An event loop with its own timer sets a
+//! system timer for every wait. On a virtual machine that costs about 10% of the time of a lone
+//! request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,60 +9,60 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-/// How precise deadlines of requests are.
+/// The precision of request deadlines.
 const FINE: Duration = Duration::from_millis(10);
 
-/// How precise everything else is.
+/// The precision of all other timers.
 pub(crate) const COARSE: Duration = Duration::from_millis(250);
 
-/// Tells one worker when to look at what time has brought.
+/// Wakes one worker when it must check its timers.
 #[derive(Default)]
 pub(crate) struct Ticker {
-    /// Something has a deadline: it is time to look after [`FINE`], not [`COARSE`].
+    /// A request has a deadline: the next tick comes after [`FINE`] instead of [`COARSE`].
     pending: AtomicBool,
-    /// That is news.
-    news: Notify,
+    /// Notified when `pending` becomes `true`.
+    changed: Notify,
     due: Notify,
 }
 
 impl Ticker {
-    /// Beats as long as the runtime lives, or until nobody listens.
+    /// Starts ticks that continue until the runtime ends or the ticker is dropped.
     pub(crate) fn start(runtime: &Handle) -> Arc<Self> {
-        let beat = Arc::new(Self::default());
-        let listened = Arc::downgrade(&beat);
+        let ticker = Arc::new(Self::default());
+        let weak = Arc::downgrade(&ticker);
         runtime.spawn(async move {
-            while let Some(beat) = listened.upgrade() {
-                beat.wait().await;
-                beat.due.notify_one();
+            while let Some(ticker) = weak.upgrade() {
+                ticker.wait().await;
+                ticker.due.notify_one();
             }
         });
-        beat
+        ticker
     }
 
     async fn wait(&self) {
         if !self.is_pending() {
             tokio::select! {
                 () = tokio::time::sleep(COARSE) => return,
-                () = self.news.notified() => {}
+                () = self.changed.notified() => {}
             }
         }
         tokio::time::sleep(FINE).await;
     }
 
-    /// Returns when it is time to look.
+    /// Waits for the next tick.
     pub(crate) async fn due(&self) {
         self.due.notified().await;
     }
 
-    /// Something has a deadline.
+    /// Records that a request has a deadline.
     pub(crate) fn set_pending(&self) {
         if !self.is_pending() {
             self.pending.store(true, Ordering::Relaxed);
-            self.news.notify_one();
+            self.changed.notify_one();
         }
     }
 
-    /// Nothing has a deadline, until it is said again.
+    /// Records that no request has a deadline.
     pub(crate) fn set_idle(&self) {
         self.pending.store(false, Ordering::Relaxed);
     }

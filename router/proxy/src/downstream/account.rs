@@ -1,5 +1,4 @@
-//! What a downstream connection holds of the memory for bytes that wait, and how it is cut off when there
-//! is too little of that.
+//! Reports the memory of a downstream connection, and closes the connection when memory is short.
 
 use meltemi_frame::Output;
 
@@ -9,13 +8,13 @@ use crate::downstream::replies::Replies;
 use crate::telemetry::stats::listener;
 
 impl Downstream {
-    /// Bytes that wait for the client, or of it.
+    /// Returns the number of buffered bytes in both directions.
     fn holds(&self, state: &State) -> usize {
-        let parked = state.cold.as_ref().map_or(0, |rare| rare.delayed_bytes);
-        state.waits() + parked + self.activity.input.get() as usize
+        let delayed = state.cold.as_ref().map_or(0, |cold| cold.delayed_bytes);
+        state.waits() + delayed + self.activity.input.get() as usize
     }
 
-    /// Reports what the connection holds, if that has changed much.
+    /// Reports the memory of the connection if it has changed by a large amount.
     #[inline]
     pub(super) fn account(&self, state: &State) {
         let more = self
@@ -34,7 +33,7 @@ impl Downstream {
         }
     }
 
-    /// Reports what the connection holds.
+    /// Reports the memory of the connection.
     pub(crate) fn report(&self) {
         let more = {
             let held = self.holds(&self.state.borrow());
@@ -45,7 +44,8 @@ impl Downstream {
         }
     }
 
-    /// Bytes of the client wait that make no whole message yet, or that nobody takes.
+    /// Sets the number of received bytes that are still in the buffer: a partial message, or
+    /// requests that the proxy does not read yet.
     #[inline]
     pub(crate) fn note_input(&self, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -54,21 +54,22 @@ impl Downstream {
         }
     }
 
-    /// How many bytes it holds.
+    /// Returns the number of bytes that the connection holds.
     pub(crate) fn held_bytes(&self) -> usize {
         self.holds(&self.state.borrow())
     }
 
-    /// The client is stopped. `limit`: what its listener allows to wait.
+    /// Records that the proxy stops reading from the client. `limit`: the listener's limit for
+    /// buffered bytes.
     #[inline]
     pub(super) fn note_stop(&self, bytes: usize, limit: usize) {
         if bytes <= limit && !self.activity.stopped.replace(true) {
             self.count(listener::STOPPED, 1);
-            tracing::debug!(downstream = %self.peer, bytes, "client stopped: memory is short");
+            tracing::debug!(downstream = %self.peer, bytes, "client is not read from: memory is short");
         }
     }
 
-    /// Cuts the client off, and gives back at once what waits for it.
+    /// Closes the connection and frees its buffers at once.
     pub(crate) fn cut_off_for_memory(&self) {
         let mut state = self.state.borrow_mut();
         let bytes = self.holds(&state);
@@ -78,8 +79,8 @@ impl Downstream {
             listener = %self.view.borrow().listener.name,
             bytes,
             bound = self.worker.services.memory.bound(),
-            "client cut off: memory is short, and more waits for this client or of it than for others; \
-             `--memory` allows more"
+            "client cut off: memory is short, and this client has more buffered bytes than others; \
+             `--memory` raises the limit"
         );
         state.closed = true;
         state.out = Output::new();

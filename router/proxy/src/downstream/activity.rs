@@ -1,34 +1,36 @@
-//! What a worker's sweep has to know of a downstream connection: when things happened on it.
+//! Times of the last activity of a downstream connection, for the worker's sweep.
 
 use std::cell::Cell;
 
-/// When things happened on a connection, for the worker's sweep.
+/// Times and flags of a connection, for the worker's sweep.
 #[derive(Default)]
 pub(crate) struct Activity {
-    /// The last byte in or out, in microseconds.
+    /// Time of the last byte in or out, in microseconds.
     pub(crate) active_us: Cell<u64>,
-    /// Since when an unfinished message waits; 0: none does.
+    /// Time when the current partial message started, in microseconds. 0 if there is none.
     pub(crate) partial_since_us: Cell<u64>,
-    /// Bytes of messages that are not whole yet, or not taken.
+    /// Received bytes that are still in the buffer: a partial message, or requests that are not
+    /// read yet.
     pub(crate) input: Cell<u32>,
-    /// When others last waited for this client to read, in seconds from 1; 0: never.
+    /// Time when others last waited for this client to read, in seconds starting at 1. 0 for never.
     held_up_s: Cell<u32>,
-    /// It is stopped because memory is short.
+    /// `true` if reading is stopped because memory is short.
     pub(crate) stopped: Cell<bool>,
-    /// The protocol is not known yet.
+    /// `true` while the protocol is being detected.
     pub(crate) detecting: Cell<bool>,
-    /// Something blocks for the client while nothing is read from it: see `notice_leaving`.
+    /// `true` if a request blocks while nothing is read from the client. See `notice_leaving`.
     pub(crate) unread: Cell<bool>,
-    /// Since when the listener is gone or the process ends, in microseconds; 0: it does not. The
-    /// connection closes when it has nothing to do.
+    /// Time when draining started, in microseconds. 0 if the connection is not draining. A
+    /// connection drains when its listener was removed or the process shuts down, and closes when
+    /// it is idle.
     pub(crate) draining_since_us: Cell<u64>,
 }
 
-/// Requests may be on their way when a client is told that it should leave: for this long a
-/// connection that drains is kept open without any, in microseconds.
+/// How long a draining connection stays open without requests, in microseconds. Requests may still
+/// be on their way when the client is asked to leave.
 const GRACE_US: u64 = 200_000;
 
-/// For this long after others waited for a client it has connections of its own, in seconds.
+/// How long a client gets separate upstream connections after others waited for it, in seconds.
 const APART_S: u32 = 60;
 
 fn seconds(now_us: u64) -> u32 {
@@ -36,7 +38,7 @@ fn seconds(now_us: u64) -> u32 {
 }
 
 impl Activity {
-    /// The connection ends when it has nothing to do. Tells whether that is news.
+    /// Starts draining. Returns `true` if the connection was not draining before.
     pub(crate) fn drain(&self, now_us: u64) -> bool {
         let news = !self.is_draining();
         if news {
@@ -49,18 +51,18 @@ impl Activity {
         self.draining_since_us.get() > 0
     }
 
-    /// Others waited for this client not long ago.
+    /// Returns `true` if others waited for this client recently.
     pub(crate) fn is_apart(&self, now_us: u64) -> bool {
         let since = self.held_up_s.get();
         since > 0 && seconds(now_us).saturating_sub(since) < APART_S
     }
 
-    /// Others wait for this client.
+    /// Records that others wait for this client.
     pub(crate) fn note_held_up(&self, now_us: u64) {
         self.held_up_s.set(seconds(now_us));
     }
 
-    /// The time for what was on its way is over.
+    /// Returns `true` if the connection is draining and the grace time is over.
     pub(crate) fn may_end(&self, now_us: u64) -> bool {
         self.is_draining() && now_us.saturating_sub(self.draining_since_us.get()) >= GRACE_US
     }

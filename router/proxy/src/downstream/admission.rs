@@ -1,9 +1,9 @@
-//! Counts the connections that were let in.
+//! Counts accepted connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A connection that was let in: counted as long as this lives.
+/// An accepted connection. Counted until it is dropped.
 pub(crate) struct Admission {
     load: Arc<AtomicUsize>,
     listener: Arc<AtomicUsize>,

@@ -1,6 +1,6 @@
-//! Which upstream connection a request of a client may take. Where a protocol answers in order, the requests
-//! of one client that go to the same place must not overtake each other, so they travel on one connection, or
-//! wait. How a connection is made, and how requests wait, is not known here.
+//! Decides which upstream connection a request may use. Where a protocol answers in order, requests
+//! of one client to the same destination must not overtake each other. They use one connection, or
+//! wait. The module does not open connections and does not queue requests.
 
 use std::rc::Rc;
 
@@ -11,41 +11,43 @@ use crate::cluster::endpoint::EndpointState;
 use crate::cluster::{ClusterState, Need};
 use crate::upstream::Upstream;
 
-/// How many further connections a client that always has something under way may be on.
+/// The largest number of further connections that are tracked for a client that is never idle.
 const MOST: usize = 64;
 
-/// A connection on which something of the client may be under way.
+/// A connection that may carry requests of the client.
 struct Visit {
     upstream: Rc<Upstream>,
-    /// A request went there that is not answered: nobody knows when it is not under way any more.
+    /// A one-way request was sent here. It has no response, so the proxy cannot detect when it is
+    /// done.
     silent: bool,
 }
 
-/// The connections on which something of the client may be under way, since nothing was last.
+/// The connections that may carry requests of the client, since the client was last idle.
 #[derive(Default)]
 pub(super) struct Affinity {
-    /// The only one of most clients.
+    /// Most clients use only this one.
     first: Option<Visit>,
     #[expect(clippy::box_collection, reason = "one word in the common case of none")]
     more: Option<Box<Vec<Visit>>>,
 }
 
-/// What is asked of the affinity of a client.
+/// The request to place.
 pub(crate) struct PlacementRequest<'a> {
     pub(crate) kind: Kind,
     pub(crate) cluster: &'a Rc<ClusterState>,
-    /// `None`: any endpoint of the cluster may serve the request.
+    /// The endpoint that must serve the request. `None` if any endpoint of the cluster may serve
+    /// it.
     pub(crate) endpoint: Option<&'a Rc<EndpointState>>,
     pub(crate) need: &'a Need<'a>,
 }
 
-/// Which connection a request may take now.
+/// Which connection a request may use now.
 pub(crate) enum Placement {
-    /// This one: what the client has under way is there.
+    /// This connection, because earlier requests of the client are still on it.
     Stay(Rc<Upstream>),
-    /// Any. `fresh`: nothing of the client is under way anywhere.
+    /// Any connection. `fresh`: the client has no other request in flight.
     Any { fresh: bool },
-    /// None, until what is under way has been answered.
+    /// No connection until earlier requests have been answered.
     Wait,
 }
 
@@ -55,7 +57,7 @@ impl Affinity {
         self.first.iter_mut().chain(more)
     }
 
-    /// Nothing is under way any more, except what is never answered.
+    /// Forgets all connections except the ones that carry one-way requests.
     pub(super) fn forget(&mut self) {
         let stays = |visit: &Visit| visit.silent && !visit.upstream.is_closed();
         self.first.take_if(|first| !stays(first));
@@ -65,10 +67,11 @@ impl Affinity {
         self.more.take_if(|more| more.is_empty());
     }
 
-    /// A request goes by this connection. `fresh`: nothing is under way on any other.
+    /// Records that a request uses this connection. `fresh`: the client has no other request in
+    /// flight.
     fn visit(&mut self, upstream: &Rc<Upstream>, silent: bool, fresh: bool) {
         if fresh {
-            // Most clients come back to where they were.
+            // Most clients return to the same connection.
             if let (Some(first), None) = (&mut self.first, &self.more)
                 && Rc::ptr_eq(&first.upstream, upstream)
             {
@@ -92,7 +95,7 @@ impl Affinity {
             self.first = Some(visit);
         } else {
             let more = self.more.get_or_insert_default();
-            // Those that ended long ago are still among them.
+            // Connections that closed long ago are still in the list.
             if more.len() >= MOST {
                 more.remove(0);
             }
@@ -102,23 +105,25 @@ impl Affinity {
 }
 
 impl State {
-    /// Whether nothing of the client is under way but the request that is about to be sent.
+    /// Returns `true` if the client has no request in flight except the one that is about to be
+    /// sent.
     fn is_free(&self, kind: Kind) -> bool {
-        let parked = self.cold.as_ref().map_or(0, |rare| rare.held);
-        // One that was parked is among those; another one counts already if it is answered.
-        let own = match parked {
+        let delayed = self.cold.as_ref().map_or(0, |cold| cold.held);
+        // A delayed request is included in this number. Otherwise the request is already counted as
+        // in flight if it expects a response.
+        let own = match delayed {
             0 => usize::from(kind == Kind::Request),
-            parked => parked,
+            delayed => delayed,
         };
         self.in_flight <= own
     }
 
-    fn placement(&mut self, trip: &PlacementRequest<'_>) -> Placement {
+    fn placement(&mut self, request: &PlacementRequest<'_>) -> Placement {
         let in_order = self.replies.in_order();
-        if in_order && self.cold.as_ref().is_some_and(|rare| rare.in_queue > 0) {
+        if in_order && self.cold.as_ref().is_some_and(|cold| cold.in_queue > 0) {
             return Placement::Wait;
         }
-        let free = self.is_free(trip.kind);
+        let free = self.is_free(request.kind);
         let mut count = 0;
         let Self {
             affinity,
@@ -128,17 +133,18 @@ impl State {
         for visit in affinity.visits() {
             count += 1;
             let upstream = &visit.upstream;
-            if (free && !visit.silent) || !trip.ends_at(upstream) || upstream.is_closed() {
+            if (free && !visit.silent) || !request.ends_at(upstream) || upstream.is_closed() {
                 continue;
             }
             let exclusive = upstream.is_exclusive();
-            // What the client had on it has been answered: it serves others now.
+            // The client's requests on it have been answered, and it serves others now.
             if exclusive && !own.iter().any(|(other, _)| Rc::ptr_eq(other, upstream)) {
                 continue;
             }
-            // Even if an attempt of the request has failed at that endpoint: its order comes first.
-            if (exclusive || !trip.need.exclusive) && upstream.fits(trip.need) {
-                visit.silent = trip.kind != Kind::Request || (visit.silent && !in_order);
+            // Stay, even if an attempt of the request has failed at that endpoint: the order is
+            // more important.
+            if (exclusive || !request.need.exclusive) && upstream.fits(request.need) {
+                visit.silent = request.kind != Kind::Request || (visit.silent && !in_order);
                 return Placement::Stay(Rc::clone(upstream));
             }
             if in_order && !free {
@@ -153,7 +159,7 @@ impl State {
 }
 
 impl PlacementRequest<'_> {
-    /// Whether the order of this request and of those on this connection matters.
+    /// Returns `true` if this request must stay in order with the requests on this connection.
     fn ends_at(&self, upstream: &Upstream) -> bool {
         match self.endpoint {
             Some(endpoint) => Rc::ptr_eq(&upstream.endpoint, endpoint),
@@ -163,13 +169,13 @@ impl PlacementRequest<'_> {
 }
 
 impl Downstream {
-    /// Which connection a request may take now.
-    pub(crate) fn placement(&self, trip: &PlacementRequest<'_>) -> Placement {
-        self.state.borrow_mut().placement(trip)
+    /// Decides which connection a request may use now.
+    pub(crate) fn placement(&self, request: &PlacementRequest<'_>) -> Placement {
+        self.state.borrow_mut().placement(request)
     }
 
-    /// A request goes by this connection, which it was free to choose. `fresh`: nothing is under way on
-    /// any other.
+    /// Records that a request uses a connection that was chosen freely. `fresh`: the client has no
+    /// other request in flight.
     pub(crate) fn record_use(&self, upstream: &Rc<Upstream>, kind: Kind, fresh: bool) {
         let mut state = self.state.borrow_mut();
         state.affinity.visit(upstream, kind != Kind::Request, fresh);

@@ -1,5 +1,5 @@
-//! Upstream connections that belong to one client as long as it is connected, and the calls that servers send
-//! to the client over them (callbacks). What such a call asks for is not known here.
+//! Upstream connections that belong to one client while it is connected, and the requests that
+//! servers send to the client over them (callbacks). The module does not interpret the callbacks.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -12,24 +12,26 @@ use crate::cluster::endpoint::EndpointState;
 use crate::downstream::replies::Piece;
 use crate::upstream::Upstream;
 
-/// How many calls of servers one client may owe answers to. The oldest is forgotten for the next.
+/// The largest number of unanswered callbacks of one client. When it is reached, the oldest is
+/// forgotten.
 const MOST: usize = 1024;
 
 /// The connections that belong to one client.
 #[derive(Default)]
 pub(super) struct Own {
     upstreams: Vec<Rc<Upstream>>,
-    /// Calls of servers that the client has not answered, in the order of their ids.
+    /// Callbacks that the client has not answered, in the order of their ids.
     calls: VecDeque<BackCall>,
-    /// The id of the last of them: servers may use the same ids, so that the client gets others.
+    /// The last id that was assigned. Different servers may use the same ids, so the client sees
+    /// new ones.
     last: i64,
 }
 
-/// A call of a server.
+/// A callback from a server.
 struct BackCall {
     id: i64,
     upstream: Rc<Upstream>,
-    /// The id that the server wrote.
+    /// The id in the server's request.
     original: i64,
 }
 
@@ -38,13 +40,13 @@ impl Own {
         self.upstreams.is_empty()
     }
 
-    /// Takes out all connections, as the client is gone.
+    /// Removes all connections because the client disconnected.
     pub(super) fn take(&mut self) -> Vec<Rc<Upstream>> {
         self.calls.clear();
         std::mem::take(&mut self.upstreams)
     }
 
-    /// The id by which the client gets a call.
+    /// Records a callback. Returns the id that the client will see.
     fn remember(&mut self, upstream: &Rc<Upstream>, original: i64) -> i64 {
         if self.calls.len() >= MOST {
             self.calls.pop_front();
@@ -66,7 +68,7 @@ impl Own {
 }
 
 impl Downstream {
-    /// The client's own connection to an endpoint, if it has one that fits.
+    /// Returns the client's own connection to an endpoint, if one fits.
     pub(crate) fn own_at(
         &self,
         endpoint: &Rc<EndpointState>,
@@ -82,14 +84,14 @@ impl Downstream {
         own.upstreams.iter().find(fits).cloned()
     }
 
-    /// The connection belongs to this client from here on.
+    /// Makes this client the owner of the connection.
     pub(crate) fn own(self: &Rc<Self>, upstream: &Rc<Upstream>) {
         upstream.set_owner(self);
         let mut state = self.state.borrow_mut();
         state.cold_state().own.upstreams.push(Rc::clone(upstream));
     }
 
-    /// A server calls the client over a connection of the client's own.
+    /// Forwards a callback from a server to the client.
     pub(crate) fn called(&self, upstream: &Rc<Upstream>, message: &mut Message<'_>) -> Pressure {
         if message.head.kind == Kind::Request
             && let Some(original) = message.head.id
@@ -98,12 +100,13 @@ impl Downstream {
             let id = state.cold_state().own.remember(upstream, original);
             message.set_id(id);
         }
-        // It must not come between the pieces of a reply.
+        // Takes a slot, so that it does not split a reply that is sent in pieces.
         let seq = self.open_slot();
         self.put(seq, &Piece::Message(message))
     }
 
-    /// The client answers a call: over which connection the answer goes, and with which id.
+    /// Matches the client's answer to a callback. Returns the connection for the answer and the
+    /// server's id.
     pub(crate) fn answers_call(&self, id: i64) -> Option<(Rc<Upstream>, i64)> {
         let mut state = self.state.borrow_mut();
         state.cold.as_mut()?.own.answered(id)

@@ -1,5 +1,6 @@
-//! What ties a client to upstream connections: its session, the connection that it is pinned to, and those
-//! that work for it alone. It knows nothing of bytes, nor of the order of replies.
+//! The ties between a client and upstream connections: its session, its pinned connection, and the
+//! connections that serve only this client. The module does not depend on buffers or on the reply
+//! order.
 
 use std::rc::Rc;
 
@@ -10,7 +11,8 @@ use crate::cluster::ClusterState;
 use crate::upstream::Upstream;
 
 impl Downstream {
-    /// The session of an upstream connection: what the cluster asks for, then what the client is.
+    /// Returns the session of an upstream connection: the cluster's login, followed by the client's
+    /// session.
     pub(crate) fn upstream_session(&self, cluster: &ClusterState) -> Session {
         let client = self.session();
         let config = cluster.config.borrow();
@@ -34,9 +36,8 @@ impl Downstream {
         session
     }
 
-    /// A request that was refused is part of what ties the connection: what was sent of that must not be
-    /// carried out without it, as a transaction would be. Where the codec cannot prevent it, both
-    /// connections end.
+    /// Aborts a transaction after one of its requests was denied, because the rest must not be
+    /// executed alone. If the codec cannot prevent that, both connections are closed.
     pub(crate) fn abort_transaction(&self, head: &Head) {
         if head.bind != Bind::Pin || self.codec().is_none_or(|mut codec| codec.spoiled()) {
             return;
@@ -48,7 +49,8 @@ impl Downstream {
         }
     }
 
-    /// Lets the codec answer a request that decides nothing, until the next one tells where it belongs.
+    /// Lets the codec answer a request that does not determine a route. The next request decides
+    /// where both are sent. `None` if the codec does not answer it.
     pub(crate) fn defer(&self, request: &Message<'_>) -> Option<ReplyContext> {
         let ties = request.head.bind == Bind::Pin && request.head.follows;
         if !ties || self.pinned().is_some() {
@@ -67,19 +69,20 @@ impl Downstream {
         self.state.borrow().pinned.clone()
     }
 
-    /// Ties the connection to an upstream.
+    /// Pins this connection to an upstream connection.
     pub(crate) fn pin(self: &Rc<Self>, upstream: &Rc<Upstream>) {
         upstream.pin(self);
         self.state.borrow_mut().pinned = Some(Rc::clone(upstream));
     }
 
-    /// Its upstream never came to be, and the request that tied it there is on its way to another.
+    /// Removes the pin: the upstream connection was never established, and the request moves to
+    /// another one.
     pub(crate) fn forget_pin(&self) {
         self.state.borrow_mut().pinned = None;
     }
 
-    /// Unties it if the codec says that nothing ties it any more. `clean`: the upstream is in the
-    /// state that its session tells.
+    /// Removes the pin if the codec reports that nothing needs it any more. `clean`: the state of
+    /// the upstream matches its recorded session.
     pub(crate) fn unpin_if_free(&self, clean: bool) {
         let free = {
             let mut state = self.state.borrow_mut();
@@ -92,7 +95,7 @@ impl Downstream {
         }
     }
 
-    /// A reply of `upstream` has ended, or the request was never sent.
+    /// Updates the ties after a reply of `upstream` ended or its request was never sent.
     pub(crate) fn after_reply(&self, upstream: &Rc<Upstream>) {
         if upstream.is_exclusive() && upstream.in_flight() == 0 {
             let exclusive = &mut self.state.borrow_mut().exclusive;
@@ -103,11 +106,11 @@ impl Downstream {
         }
     }
 
-    /// Remembers that an upstream works for this client alone.
-    /// `blocking`: the request makes sense only while the client is there.
+    /// Records that an upstream connection serves only this client. `blocking`: the request is
+    /// useful only while the client is connected.
     pub(crate) fn use_exclusively(&self, upstream: &Rc<Upstream>, blocking: bool) {
         let exclusive = &mut self.state.borrow_mut().exclusive;
-        // Those that ended without a reply.
+        // Drops connections that closed without a reply.
         exclusive.retain(|(other, _)| !other.is_closed());
         match exclusive
             .iter_mut()
@@ -118,18 +121,19 @@ impl Downstream {
         }
     }
 
-    /// Whether something goes on that makes sense only while the client is there.
+    /// Returns `true` if something is in progress that is useful only while the client is
+    /// connected.
     pub(crate) fn is_tied(&self) -> bool {
         let state = self.state.borrow();
         state.pinned.is_some()
-            || state.cold.as_ref().is_some_and(|rare| rare.blocking > 0)
+            || state.cold.as_ref().is_some_and(|cold| cold.blocking > 0)
             || state
                 .exclusive
                 .iter()
                 .any(|(upstream, blocking)| *blocking && !upstream.is_closed())
     }
 
-    /// The pinned upstream has ended: so does this connection, as a direct one would.
+    /// Closes this connection after its pinned upstream closed, as with a direct connection.
     pub(crate) fn pinned_upstream_lost(&self, upstream: &Rc<Upstream>) {
         let mut state = self.state.borrow_mut();
         if state

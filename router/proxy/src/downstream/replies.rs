@@ -1,36 +1,34 @@
-//! The order in which replies leave one downstream connection, and how each is put into bytes.
+//! The order of the replies on one downstream connection, and their encoding.
 
 use std::collections::VecDeque;
 
 use meltemi_frame::{Codec, LocalMessage, Message, Output, OwnedMessage, Reason, ReplyContext};
 use meltemi_router_core::Order;
 
-/// What a held piece takes beside its bytes, at least: a reply that says little is not free to
-/// hold, and a client can ask for many.
+/// The least memory counted for a held piece, in addition to its bytes. Small replies need memory
+/// too, and a client can request many of them.
 const HELD_OVERHEAD: usize = 256;
 
-/// The replies of one connection.
 pub(crate) struct Replies {
     flow: Flow,
-    /// The reply of which some pieces, but not the last, have been written.
+    /// The reply that is partly written: its first pieces, but not its last.
     begun: Option<u64>,
-    /// Bytes in replies whose turn has not come.
+    /// Bytes of held replies.
     held_bytes: usize,
 }
 
-/// How replies leave.
+/// The order in which replies leave.
 enum Flow {
-    /// In the order of the requests.
     InOrder(Order<Waiting>),
-    /// As they come, but pieces of one are not mixed with others.
+    /// In any order, but the pieces of one reply are not mixed with other replies.
     AsTheyCome {
         next: u64,
         held: VecDeque<(u64, Reserved)>,
     },
 }
 
-/// The pieces of a reply whose turn has not come. Boxed: there is room for several replies in every
-/// connection, and mostly none waits.
+/// The pieces of a held reply. Boxed, because every connection has several of these and most are
+/// empty.
 #[derive(Default)]
 #[expect(clippy::box_collection, reason = "one word in the common case of none")]
 struct Waiting(Option<Box<Vec<Reserved>>>);
@@ -43,7 +41,7 @@ pub(crate) enum Piece<'a> {
     Pong(&'a ReplyContext),
 }
 
-/// A reply, or a piece of one, whose turn has not come. Boxed: it is rare, and large.
+/// A held reply, or a piece of one. Boxed, because it is rare and large.
 enum Reserved {
     Message(Box<OwnedMessage>),
     Fault(Box<(ReplyContext, Reason, String)>),
@@ -51,8 +49,8 @@ enum Reserved {
     Pong(Box<ReplyContext>),
 }
 
-/// The reply had begun when it failed: its bytes cannot be taken back, and nothing that follows
-/// would be understood.
+/// The reply failed after its first bytes were written. The bytes cannot be taken back, and the
+/// client could not parse anything that follows.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct CutShort;
 
@@ -73,7 +71,7 @@ impl Replies {
         }
     }
 
-    /// A place for the reply to a request.
+    /// Opens a slot for the reply to a request.
     pub(crate) fn open(&mut self) -> u64 {
         match &mut self.flow {
             Flow::InOrder(order) => order.push(),
@@ -84,17 +82,16 @@ impl Replies {
         }
     }
 
-    /// Whether replies leave in the order of the requests.
+    /// Returns `true` if replies leave in request order.
     pub(crate) const fn in_order(&self) -> bool {
         matches!(self.flow, Flow::InOrder(_))
     }
 
-    /// How much memory replies take whose turn has not come, in bytes.
+    /// Returns the memory of held replies, in bytes.
     pub(crate) const fn held_bytes(&self) -> usize {
         self.held_bytes
     }
 
-    /// Gives back memory that is not in use.
     pub(crate) fn trim(&mut self) {
         match &mut self.flow {
             Flow::InOrder(order) => order.shrink(),
@@ -102,7 +99,7 @@ impl Replies {
         }
     }
 
-    /// Whether what comes of this reply is written at once.
+    /// Returns `true` if pieces of this reply are written at once.
     pub(crate) fn is_turn(&self, seq: u64) -> bool {
         match &self.flow {
             Flow::InOrder(order) => order.is_turn(seq),
@@ -110,7 +107,7 @@ impl Replies {
         }
     }
 
-    /// Writes a piece of the reply `seq`, or holds it until its turn comes.
+    /// Writes a piece of the reply `seq`, or holds it until its turn.
     pub(crate) fn put(
         &mut self,
         seq: u64,
@@ -135,7 +132,8 @@ impl Replies {
                 } else if let Some(waiting) = order.buffer(seq) {
                     let held = waiting.0.get_or_insert_default();
                     if fault {
-                        // What came of the reply has not left yet: the fault stands for all of it.
+                        // No piece of this reply has been written, so the fault replaces all of
+                        // them.
                         *held_bytes -= held.drain(..).map(|piece| piece.size()).sum::<usize>();
                     }
                     let piece = piece.hold();
@@ -143,8 +141,8 @@ impl Replies {
                     held.push(piece);
                 }
                 if piece.is_last() && order.finish(seq) {
-                    // What leaves here may be a reply that goes on: its last piece, if it is held
-                    // too, leaves with it.
+                    // A reply that leaves here may be incomplete. If its last piece is held too, it
+                    // leaves now as well.
                     let first = order.first();
                     for piece in order.ready().filter_map(|one| one.0).flat_map(|held| *held) {
                         *held_bytes -= piece.size();
@@ -180,7 +178,7 @@ impl Replies {
                     if piece.is_last() {
                         continue;
                     }
-                    // The rest of it, as far as it is there, leaves before anything else.
+                    // The other held pieces of this reply leave before anything else.
                     *begun = Some(next);
                     held.retain(|(other, piece)| {
                         if *other != next {
@@ -216,7 +214,7 @@ impl Piece<'_> {
 }
 
 impl Reserved {
-    /// How much memory it takes, in bytes, more or less.
+    /// Returns the approximate memory size in bytes.
     fn size(&self) -> usize {
         HELD_OVERHEAD
             + match self {
@@ -240,13 +238,12 @@ impl Reserved {
     }
 }
 
-/// Puts a piece into bytes.
 pub(crate) fn write(piece: &Piece<'_>, codec: &mut dyn Codec, out: &mut Output) {
-    let said = match piece {
+    let result = match piece {
         Piece::Message(message) => {
             if let Err(error) = codec.encode(message, out) {
-                // A response that cannot carry a change is worth more than none.
-                tracing::warn!(%error, "response sent without its changes");
+                // A response without its changes is better than no response.
+                tracing::warn!(%error, "response sent without the changes of its route");
                 let _ = codec.encode(&message.without_edits(), out);
             }
             return;
@@ -262,8 +259,8 @@ pub(crate) fn write(piece: &Piece<'_>, codec: &mut dyn Codec, out: &mut Output) 
         Piece::Own(to) => codec.synthesize(LocalMessage::CodecReply { to }, out),
         Piece::Pong(to) => codec.synthesize(LocalMessage::Pong { to }, out),
     };
-    if let Err(error) = said {
-        tracing::debug!(%error, "nothing said");
+    if let Err(error) = result {
+        tracing::debug!(%error, "protocol cannot encode a local reply");
     }
 }
 
@@ -272,7 +269,7 @@ mod tests {
     use super::*;
     use meltemi_frame::{DecodeError, Decoded, EncodeError, Head, Interest, Kind, Unsupported};
 
-    /// Writes wire bytes as they are, and `!` for a fault.
+    /// A codec that writes wire bytes unchanged, and `!` for a fault.
     struct Plain;
 
     impl Codec for Plain {
@@ -365,7 +362,7 @@ mod tests {
             let (a, b) = (line.replies.open(), line.replies.open());
             line.put(a, "a1", false);
             line.put(b, "b1", false);
-            // What was held has not left: the fault takes its place.
+            // No held piece has been written, so the fault replaces them.
             assert_eq!(line.fail(b), Ok(()));
             assert_eq!(line.fail(a), Err(CutShort));
             line.put(a, "a2", true);

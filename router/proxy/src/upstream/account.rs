@@ -1,5 +1,4 @@
-//! What an upstream connection holds of the memory for bytes that wait, and how it is closed when there is
-//! too little of that.
+//! Reports the memory of an upstream connection, and closes the connection when memory is short.
 
 use meltemi_frame::Fault;
 
@@ -9,12 +8,13 @@ use crate::context::memory::Shortage;
 use crate::telemetry::stats::cluster;
 
 impl Upstream {
-    /// Bytes that may wait to be written before downstreams have to wait.
+    /// Returns the largest number of bytes in the output before downstreams must wait.
     pub(super) fn cap(&self) -> usize {
         self.cap.min(self.memory.allowance())
     }
 
-    /// Reports what the connection holds, of which `out` bytes are in its output, if that has changed much.
+    /// Reports the memory of the connection if it has changed by a large amount. `out`: bytes in
+    /// the output.
     #[inline]
     pub(crate) fn account(&self, worker: &WorkerContext, out: usize) {
         let more = self
@@ -33,12 +33,12 @@ impl Upstream {
         self.cluster.group.add(cluster::WAITING, more as u64);
     }
 
-    /// How many bytes it holds.
+    /// Returns the number of bytes that the connection holds.
     pub(crate) fn held_bytes(&self) -> usize {
         self.state.borrow().out.len() + self.input.get()
     }
 
-    /// Reports what the connection holds.
+    /// Reports the memory of the connection.
     pub(crate) fn report(&self) {
         let more = self.share.report(&self.memory, self.held_bytes());
         if more != 0 {
@@ -46,7 +46,8 @@ impl Upstream {
         }
     }
 
-    /// Bytes of the upstream wait that make no whole message yet, or that nobody takes.
+    /// Sets the number of received bytes that are still in the buffer: a partial message, or
+    /// messages that are not processed yet.
     #[inline]
     pub(crate) fn note_input(&self, worker: &WorkerContext, bytes: usize) {
         let before = self.input.replace(bytes);
@@ -56,7 +57,7 @@ impl Upstream {
         }
     }
 
-    /// The connection holds nothing any more.
+    /// Reports that the connection holds no memory any more.
     pub(super) fn report_nothing(&self) {
         self.input.set(0);
         let more = self.share.report(&self.memory, 0);
@@ -65,7 +66,7 @@ impl Upstream {
         }
     }
 
-    /// Closes the connection. What waits in it is not sent elsewhere.
+    /// Closes the connection. Its buffered requests are not sent elsewhere.
     pub(crate) fn cut_off_for_memory(&self) {
         self.cluster.group.add(cluster::MEMORY_CUT_OFF, 1);
         tracing::warn!(
@@ -73,8 +74,8 @@ impl Upstream {
             cluster = %self.cluster.config.borrow().name,
             bytes = self.held_bytes(),
             bound = self.memory.bound(),
-            "upstream connection closed: memory is short, and more waits here than elsewhere; \
-             `--memory` allows more"
+            "upstream connection closed: memory is short, and this connection has more buffered \
+             bytes than others; `--memory` raises the limit"
         );
         self.close(Fault::Overload);
         self.report_nothing();

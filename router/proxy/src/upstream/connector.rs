@@ -1,5 +1,5 @@
-//! The upstream connections of one worker: starts the task of each, and keeps the list of all. What the
-//! task does is not known here.
+//! The upstream connections of one worker: starts their tasks and lists them. The module does not
+//! depend on what a task does.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -10,10 +10,10 @@ use std::time::Duration;
 use crate::context::WorkerContext;
 use crate::upstream::Upstream;
 
-/// Runs one connection, from connecting to its end. The time is the longest that connecting may take.
+/// Runs one connection from connect to close. The duration is the connect timeout.
 type Run = fn(Rc<WorkerContext>, Rc<Upstream>, Duration) -> Pin<Box<dyn Future<Output = ()>>>;
 
-/// Starts upstream connections, and knows all of them.
+/// Starts upstream connections and keeps a list of them.
 pub(crate) struct Connector {
     run: Run,
     all: RefCell<Vec<Weak<Upstream>>>,
@@ -38,12 +38,12 @@ impl Connector {
         tokio::task::spawn_local(task);
     }
 
-    /// All connections that have not ended.
+    /// Returns all connections that have not ended.
     pub(crate) fn all(&self) -> Vec<Rc<Upstream>> {
         self.all.borrow().iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Forgets connections that have ended.
+    /// Removes connections that have ended from the list.
     pub(crate) fn prune(&self) {
         self.all
             .borrow_mut()

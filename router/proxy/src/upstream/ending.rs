@@ -1,5 +1,5 @@
-//! How an upstream connection ends, and its calls without an answer: what is out of time, and what is taken
-//! back. What becomes of such a call is not known here.
+//! The end of an upstream connection, and of calls that get no response: timed out, or taken back.
+//! The module does not decide what happens to such a call.
 
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ use crate::call::{Call, Place};
 use crate::upstream::in_flight::Calls;
 
 impl Upstream {
-    /// Takes no new requests; closes when nothing is in flight.
+    /// Accepts no new requests. Closes when nothing is in flight.
     pub(crate) fn drain(&self) {
         let mut state = self.state.borrow_mut();
         if state.phase != Phase::Closed {
@@ -22,7 +22,7 @@ impl Upstream {
         }
     }
 
-    /// Closes at once; what is in flight fails with `fault`.
+    /// Closes at once. Requests in flight fail with `fault`.
     pub(crate) fn close(&self, fault: Fault) {
         let mut state = self.state.borrow_mut();
         state.closed_for.get_or_insert(fault);
@@ -32,9 +32,9 @@ impl Upstream {
         }
     }
 
-    /// Takes out the calls whose time has run out. The connection remembers them, and drops the reply if it
-    /// still comes. One that nobody waits for any more, or that answers by id and does not answer a
-    /// heartbeat, is closed.
+    /// Removes the calls that timed out. The connection remembers them and drops a late response.
+    /// Closes an in-order connection if only timed-out calls are left. Closes a connection with ids
+    /// if it is exclusive or if a heartbeat timed out.
     pub(crate) fn expire(self: &Rc<Self>, now_ms: u64) -> Vec<Box<Call>> {
         let mut state = self.state.borrow_mut();
         let calls = state.calls.expired(now_ms);
@@ -42,17 +42,18 @@ impl Upstream {
             return calls;
         }
         let in_order = matches!(state.calls, Calls::InOrder(_));
-        // A server that works on a request cannot answer what is behind it, not even a heartbeat.
+        // An in-order server that works on a request cannot answer later ones, not even a
+        // heartbeat.
         let lost = state.exclusive || calls.iter().any(|call| call.is_keepalive());
-        // With only abandoned requests before it nothing that comes would be of use to anybody.
+        // Only timed-out requests are left, so no response can be useful.
         let useless = state.calls.are_useless();
         if (lost && !in_order) || useless {
             state.closed_for.get_or_insert(Fault::Timeout);
             state.phase = Phase::Closed;
         } else if (in_order || self.mute.replace(true)) && state.phase != Phase::Closed {
-            // Whoever is behind the stuck request waits for it; nobody new shall. Ids let answers
-            // overtake it, but not one that has begun and never ends: two time-outs without an
-            // answer between them tell it.
+            // Calls behind the stuck request stay, but no new ones are accepted. With ids, other
+            // responses can overtake a slow request. They cannot overtake a response that has begun
+            // and never ends. Two timeouts with no response between them indicate that case.
             state.phase = Phase::Draining;
         }
         if let Some(waker) = &state.waker {
@@ -61,8 +62,8 @@ impl Upstream {
         calls
     }
 
-    /// Takes out everything in flight, because the connection is gone: in the order in which it was sent,
-    /// each with its bytes if none of them has left.
+    /// Removes everything in flight because the connection is closed. Returns the calls in send
+    /// order, each with its bytes if none of them were sent.
     pub(crate) fn drain_calls(&self) -> Vec<(Box<Call>, Option<Bytes>)> {
         let mut state = self.state.borrow_mut();
         state.phase = Phase::Closed;

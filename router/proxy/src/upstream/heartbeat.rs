@@ -1,5 +1,5 @@
-//! Heartbeats of an upstream connection, in both directions, and when it was last heard. When to ask, and
-//! what silence means, is told by the sweep.
+//! Heartbeats of an upstream connection in both directions, and the time of the last received byte.
+//! The sweep decides when to send a heartbeat and when the peer is dead.
 
 use meltemi_frame::{LocalMessage, ReplyContext};
 
@@ -8,7 +8,7 @@ use crate::call::Call;
 use crate::upstream::in_flight::Calls;
 
 impl Upstream {
-    /// Asks the upstream whether it is there.
+    /// Sends a heartbeat to the upstream.
     pub(crate) fn ping(&self, deadline_ms: u64) {
         let mut state = self.state.borrow_mut();
         let State {
@@ -19,8 +19,8 @@ impl Upstream {
             Calls::InOrder(_) => Some(0),
         };
         let Some(id) = id else { return };
-        let said = codec.synthesize(LocalMessage::Ping { id }, out);
-        match (said, calls) {
+        let sent = codec.synthesize(LocalMessage::Ping { id }, out);
+        match (sent, calls) {
             (Ok(()), Calls::InOrder(fifo)) => {
                 fifo.push(Call::keepalive(), deadline_ms);
             }
@@ -33,25 +33,25 @@ impl Upstream {
         }
     }
 
-    /// Whether a heartbeat is not answered yet.
+    /// Returns `true` if a heartbeat was sent and is not answered yet.
     pub(crate) const fn is_asked(&self) -> bool {
         self.asked.get()
     }
 
-    /// Answers the upstream's own heartbeat.
+    /// Answers a heartbeat from the upstream.
     pub(crate) fn pong(&self, to: &ReplyContext) {
         let mut state = self.state.borrow_mut();
         let State { codec, out, .. } = &mut *state;
-        // A protocol that can ask can answer; one that cannot has nothing to say.
+        // A protocol whose peer can send heartbeats can also answer them. Other protocols have no
+        // answer to send.
         let _ = codec.synthesize(LocalMessage::Pong { to }, out);
     }
 
-    /// Microseconds since the last byte came.
+    /// Returns the microseconds since the last received byte.
     pub(crate) const fn unheard_us(&self, now_us: u64) -> u64 {
         now_us.saturating_sub(self.heard_us.get())
     }
 
-    /// Bytes came.
     pub(crate) fn mark_heard(&self, now_us: u64) {
         self.heard_us.set(now_us);
         self.asked.set(false);

@@ -1,4 +1,4 @@
-//! Who waits for what on one upstream connection, whether responses name their request or come in order.
+//! The calls that wait for responses on one upstream connection, by request id or in request order.
 
 use std::rc::Rc;
 
@@ -9,16 +9,16 @@ use crate::call::Call;
 use crate::context::WorkerContext;
 use crate::downstream::Downstream;
 
-/// Who waits for what.
+/// The calls that wait for responses.
 pub(crate) enum Calls {
-    /// Responses name their request.
+    /// Responses carry the id of their request.
     ById(Pending<Box<Call>>),
-    /// Responses come in the order of the requests.
+    /// Responses arrive in request order.
     InOrder(Fifo<Box<Call>>),
 }
 
 impl Calls {
-    /// `by_id`: requests go by their ids where the protocol has any, even if it answers in order.
+    /// `by_id`: uses request ids if the protocol has any, even if it answers in order.
     pub(crate) fn new(spec: &Spec, by_id: bool) -> Self {
         match (spec.correlation, spec.correlation.id_bits()) {
             (Correlation::Id { bits }, _) => Self::ById(Pending::new(bits)),
@@ -27,7 +27,7 @@ impl Calls {
         }
     }
 
-    /// How many answers are owed.
+    /// Returns the number of outstanding responses.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::ById(pending) => pending.len(),
@@ -35,7 +35,7 @@ impl Calls {
         }
     }
 
-    /// Whether some of them have a deadline.
+    /// Returns `true` if some of the calls have a deadline.
     pub(crate) fn has_deadline(&self) -> bool {
         let next = match self {
             Self::ById(pending) => pending.next_deadline(),
@@ -44,7 +44,8 @@ impl Calls {
         self.len() > 0 && next < u64::MAX
     }
 
-    /// How long the next answer in order has been owed, in microseconds.
+    /// Returns the age of the oldest call of an in-order connection, in microseconds. `u64::MAX` if
+    /// that call timed out.
     pub(crate) fn oldest_us(&mut self, now_us: u64) -> u64 {
         match self {
             Self::ById(_) => 0,
@@ -56,12 +57,12 @@ impl Calls {
         }
     }
 
-    /// Whether answers are owed in order, and nobody waits for any of them any more.
+    /// Returns `true` if responses arrive in order and every outstanding call has timed out.
     pub(crate) fn are_useless(&self) -> bool {
         matches!(self, Self::InOrder(fifo) if fifo.callers() == 0)
     }
 
-    /// Takes out the calls whose time has run out. Their answers reach nobody.
+    /// Removes the calls that timed out. Their late responses are dropped.
     pub(crate) fn expired(&mut self, now_ms: u64) -> Vec<Box<Call>> {
         match self {
             Self::ById(pending) => {
@@ -77,19 +78,19 @@ impl Calls {
         }
     }
 
-    /// Whether answers are owed to this client, and to nobody else.
+    /// Returns `true` if there are calls and all of them belong to this client.
     pub(crate) fn are_all_of(&self, down: &Rc<Downstream>) -> bool {
         let is_of = |call: &Box<Call>| call.down().is_some_and(|other| Rc::ptr_eq(other, down));
         self.len() > 0
             && match self {
                 Self::ById(pending) => pending.iter().all(is_of),
-                // Behind what nobody waits for any more, nobody's reply is next.
+                // A response to a timed-out call has no client.
                 Self::InOrder(fifo) => fifo.callers() == fifo.len() && fifo.iter().all(is_of),
             }
     }
 
-    /// Whether the next answer is for this client; where answers come as they like,
-    /// whether all of them are.
+    /// Returns `true` if the next response belongs to this client. With ids the order is unknown,
+    /// so all calls must belong to it.
     pub(crate) fn go_on_for(&mut self, down: &Rc<Downstream>) -> bool {
         let is_of = |call: &Box<Call>| call.down().is_some_and(|other| Rc::ptr_eq(other, down));
         match self {
@@ -100,7 +101,7 @@ impl Calls {
         }
     }
 
-    /// Takes out everything, because the connection is gone.
+    /// Removes all calls because the connection is closed.
     pub(crate) fn drain(&mut self) -> Vec<Box<Call>> {
         match self {
             Self::ById(pending) => pending.drain().collect(),
@@ -109,7 +110,7 @@ impl Calls {
     }
 }
 
-/// A request that was not sent, and why.
+/// A request that was not sent, and the reason.
 pub(crate) struct Unsent {
     pub(crate) fault: Fault,
     text: String,
@@ -129,7 +130,7 @@ impl Unsent {
         &self.text
     }
 
-    /// Answers whoever waits.
+    /// Replies to the client that waits, if any.
     pub(crate) fn answer(self, worker: &WorkerContext) {
         if let Some(call) = self.call {
             call.refuse(worker, self.fault, &self.text);

@@ -1,20 +1,21 @@
-//! How much memory there is for the process: of the machine, or of its control group, whichever is less.
+//! The memory available to the process: the memory of the machine or the limit of its control
+//! group, whichever is less.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// The part of the memory that bytes that wait may take.
+/// Buffered bytes may use one part in this many of the memory.
 const PART: u64 = 4;
 
-/// Where nothing can be found out.
+/// The memory to assume if it cannot be determined, in bytes.
 const UNKNOWN: u64 = 1 << 30;
 
-/// How much memory bytes that wait may take, and why.
+/// The bound for buffered bytes, and its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryBound {
-    /// In bytes.
+    /// The bound in bytes.
     pub bytes: u64,
-    /// What set it, for people.
+    /// The origin of the bound, as text for people.
     pub origin: String,
 }
 
@@ -24,7 +25,8 @@ impl fmt::Display for MemoryBound {
     }
 }
 
-/// A quarter of the memory of the machine, or of the control group of the process if that is less.
+/// Returns a quarter of the memory of the machine, or of the process's control group if that is
+/// less.
 pub fn default_bound() -> MemoryBound {
     bound_in(Path::new("/"))
 }
@@ -40,7 +42,7 @@ fn bound_in(root: &Path) -> MemoryBound {
         },
         None => MemoryBound {
             bytes: UNKNOWN,
-            origin: "the memory of the machine is not known".to_owned(),
+            origin: "the memory size of the machine is unknown".to_owned(),
         },
     }
 }
@@ -52,7 +54,7 @@ fn machine(root: &Path) -> Option<u64> {
     Some(kibibytes.saturating_mul(1024)).filter(|bytes| *bytes > 0)
 }
 
-/// The least limit of the control groups of the process, of version 1 and 2.
+/// Returns the lowest limit of the process's control groups, for versions 1 and 2.
 fn group(root: &Path) -> Option<u64> {
     let text = std::fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
     let mounted = root.join("sys/fs/cgroup");
@@ -70,13 +72,13 @@ fn group(root: &Path) -> Option<u64> {
     limits.min()
 }
 
-/// The least limit of a group and those above it. In a container the path is that of the host, and
-/// only the root of the tree is there.
+/// Returns the lowest limit of a group and its ancestors. In a container the path is the host's
+/// path, and only the root of the tree exists.
 fn least(mounted: &Path, path: &str, file: &str) -> Option<u64> {
     let path = PathBuf::from(path.trim_start_matches('/'));
     let limits = path.ancestors().filter_map(|group| {
         let text = std::fs::read_to_string(mounted.join(group).join(file)).ok()?;
-        // Version 2 says `max` where there is none.
+        // Version 2 has the text `max` if there is no limit.
         text.trim().parse().ok()
     });
     limits.filter(|bytes| *bytes > 0).min()

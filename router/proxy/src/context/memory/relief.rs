@@ -1,4 +1,5 @@
-//! What one worker knows of a shortage of memory, and which tasks wait for its end.
+//! One worker's handling of a memory shortage: its duration, its log messages, and the tasks that
+//! wait for its end.
 
 use std::cell::{Cell, RefCell};
 use std::task::Waker;
@@ -6,18 +7,18 @@ use std::time::Duration;
 
 use super::Memory;
 
-/// How often the log mentions that memory is short, at most.
-const MENTIONS: Duration = Duration::from_secs(10);
+/// The shortest time between two log messages about a shortage.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What one worker knows of a shortage of memory.
+/// One worker's handling of a memory shortage.
 pub(crate) struct Relief {
-    /// Which of the workers it is.
+    /// The index of the worker.
     number: usize,
-    /// Since when memory is tight, in microseconds; 0: it is not.
+    /// Time when the shortage started, in microseconds. 0 if there is none.
     since_us: Cell<u64>,
-    /// When that was last logged; 0: never.
-    mentioned_us: Cell<u64>,
-    /// Tasks that go on when there is memory again.
+    /// Time of the last log message, in microseconds. 0 if there was none.
+    logged_us: Cell<u64>,
+    /// Tasks that continue when memory is available again.
     waiting: RefCell<Vec<Waker>>,
 }
 
@@ -26,12 +27,12 @@ impl Relief {
         Self {
             number,
             since_us: Cell::new(0),
-            mentioned_us: Cell::new(0),
+            logged_us: Cell::new(0),
             waiting: RefCell::default(),
         }
     }
 
-    /// Wakes a task when there is memory again, or somebody was cut off.
+    /// Wakes a task when memory is available again, or when a connection was closed to free memory.
     pub(crate) fn wait(&self, waker: &Waker) {
         let mut waiting = self.waiting.borrow_mut();
         if !waiting.iter().any(|other| other.will_wake(waker)) {
@@ -45,7 +46,7 @@ impl Relief {
         }
     }
 
-    /// Memory is not short any more.
+    /// Ends the shortage.
     pub(crate) fn end(&self, memory: &Memory) {
         if self.since_us.replace(0) > 0 {
             memory.is_largest(self.number, 0);
@@ -58,7 +59,8 @@ impl Relief {
         memory.is_largest(self.number, bytes)
     }
 
-    /// How long memory has been tight, or since somebody was cut off.
+    /// Returns how long the shortage has lasted, or how long ago a connection was last closed to
+    /// free memory.
     pub(crate) fn lasts(&self, now_us: u64) -> Duration {
         if self.since_us.get() == 0 {
             self.since_us.set(now_us);
@@ -66,25 +68,25 @@ impl Relief {
         Duration::from_micros(now_us.saturating_sub(self.since_us.get()))
     }
 
-    /// Somebody was cut off.
+    /// Restarts the measured time after a connection was closed to free memory.
     pub(crate) fn restart(&self, now_us: u64) {
         self.since_us.set(now_us);
         self.wake();
     }
 
-    /// Logs that memory is short, now and then.
+    /// Logs that memory is short, but not too often.
     pub(crate) fn mention(&self, memory: &Memory, now_us: u64) {
-        let last = self.mentioned_us.get();
+        let last = self.logged_us.get();
         let since = Duration::from_micros(now_us.saturating_sub(last));
-        if last > 0 && since < MENTIONS {
+        if last > 0 && since < LOG_INTERVAL {
             return;
         }
-        self.mentioned_us.set(now_us);
+        self.logged_us.set(now_us);
         tracing::warn!(
             waiting = memory.total(),
             bound = memory.bound(),
-            "memory is short: connections for which most waits are stopped, and cut off if that \
-             does not suffice; `--memory` allows more"
+            "memory is short: the connections with the most buffered bytes are stopped, and closed \
+             if that is not enough; `--memory` raises the limit"
         );
     }
 }
