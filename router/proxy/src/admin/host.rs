@@ -1,5 +1,6 @@
-//! Which `Host` header the admin server answers. A page in a browser can send requests to a name of its own that
-//! resolves to this machine (DNS rebinding); such a request carries that name.
+//! Decides which `Host` headers the admin server accepts. A page in a browser can send requests to
+//! a name of its own that resolves to this machine (DNS rebinding). Such a request carries that
+//! name.
 
 use std::net::IpAddr;
 
@@ -14,11 +15,11 @@ pub(super) fn is_ours<B>(request: &Request<B>, names: &[String]) -> bool {
     let header = match (given.next(), given.next()) {
         (Some(header), None) => header.to_str().ok(),
         (None, _) => Some(""),
-        // Two different answers to one question: RFC 9112, section 3.2.
+        // Two different values for one field: RFC 9112, section 3.2.
         (Some(_), Some(_)) => None,
     };
     let Some(header) = header else { return false };
-    // A request to a proxy names the host in its target too.
+    // A request in proxy form also has the host in its target.
     let target = request.uri().authority().map(Authority::as_str);
     let all = [header, target.unwrap_or_default()];
     all.into_iter()
