@@ -8,8 +8,8 @@ use hyper::Request;
 use hyper::header::HOST;
 use hyper::http::uri::Authority;
 
-/// Returns `true` if the request names this server by an address, by `localhost`, by one of `names`, or not at all
-/// (HTTP/1.0). Names are compared without regard to case.
+/// Returns `true` if the request names this server by an address, by `localhost`, by one of
+/// `names`, or has no host (HTTP/1.0). The comparison ignores case.
 pub(super) fn is_ours<B>(request: &Request<B>, names: &[String]) -> bool {
     let mut given = request.headers().get_all(HOST).iter();
     let header = match (given.next(), given.next()) {
