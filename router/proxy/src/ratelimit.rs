@@ -33,7 +33,7 @@ pub(crate) struct Question {
     pub(crate) limit: Arc<str>,
     /// The cluster of the service.
     pub(crate) cluster: Arc<str>,
-    /// The domain that the service knows.
+    /// The domain in the service's configuration.
     pub(crate) domain: String,
     /// The descriptors. Each is a list of keys and values that count together.
     pub(crate) descriptors: Vec<Vec<(String, String)>>,

@@ -129,8 +129,7 @@ async fn go(worker: &Rc<WorkerContext>, parked: Delayed) {
     }
 }
 
-/// Returns `true` if nobody waits for the request. A one-way request is sent even if its client has
-/// left.
+/// Returns `true` if the client of the request has left. A one-way request is sent even then.
 fn has_left(head: &Head, call: &Box<Call>) -> bool {
     head.kind == Kind::Request && call.down().is_some_and(|down| down.is_closed())
 }

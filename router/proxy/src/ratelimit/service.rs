@@ -129,7 +129,12 @@ impl Remote {
             Ok(endpoint) => endpoint,
             Err(error) => {
                 let cluster = &cluster.name;
-                tracing::warn!(cluster, %address, %error, "an endpoint of a rate limit service has an invalid address");
+                tracing::warn!(
+                    cluster,
+                    %address,
+                    %error,
+                    "an endpoint of a rate limit service has an invalid address"
+                );
                 return None;
             }
         };
