@@ -17,7 +17,7 @@ use crate::dispatch;
 /// The longest time between two checks whether the client has disconnected.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Queues a request and starts the drain task if none is running.
+/// Starts the wait of a request. With in-order replies, the request joins the queue of its client.
 pub(crate) fn delay(
     worker: &Rc<WorkerContext>,
     message: OwnedMessage,
@@ -106,7 +106,7 @@ async fn go(worker: &Rc<WorkerContext>, parked: Delayed) {
             && down.answers_in_order()
             && down.has_earlier(seq)
         {
-            // Requests that failed in the meantime go first.
+            // Earlier requests that were queued again go first.
             down.delay(Delayed {
                 message,
                 call,
