@@ -29,14 +29,14 @@ pub struct Admin {
     options: Arc<AdminOptions>,
 }
 
-/// How the admin server treats its clients.
+/// The limits of the admin server.
 #[derive(Clone, Debug)]
 pub struct AdminOptions {
-    /// The names by which clients may ask for it in the `Host` header, besides addresses and `localhost`.
+    /// The names that clients may use in the `Host` header, besides addresses and `localhost`.
     pub hosts: Vec<String>,
-    /// How long a client may take for the head of a request, and how long a connection may stay idle.
+    /// The time limit for the head of a request, and for an idle connection.
     pub header_timeout: Duration,
-    /// How many connections may be open. One more is closed at once.
+    /// The most open connections. Further ones are closed at once.
     pub connections: usize,
 }
 
@@ -62,18 +62,18 @@ impl std::fmt::Debug for Admin {
     }
 }
 
-/// Why there is no admin server.
+/// The reason why the admin server cannot start.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot serve the admin page on {address}: {source}; choose another address with --admin")]
 pub struct AdminError {
     /// The address.
     pub address: SocketAddr,
-    /// What the system says.
+    /// The error of the operating system.
     pub source: io::Error,
 }
 
 impl Admin {
-    /// An admin server for `proxy`, not ready yet.
+    /// Creates an admin server for `proxy`. It is not ready yet.
     pub fn new(proxy: &Proxy, options: AdminOptions) -> Self {
         Self {
             options: Arc::new(options),
@@ -83,7 +83,7 @@ impl Admin {
         }
     }
 
-    /// Whether `/ready` says yes.
+    /// Sets whether `/ready` reports ready.
     pub fn set_ready(&self, ready: bool) {
         self.state
             .write()
@@ -91,7 +91,7 @@ impl Admin {
             .ready = ready;
     }
 
-    /// What `/config_dump` shows: the configuration, in its own format.
+    /// Sets the configuration that `/config_dump` shows, in its own format.
     pub fn set_config(&self, config: String) {
         self.state
             .write()
@@ -99,10 +99,10 @@ impl Admin {
             .config = config;
     }
 
-    /// Listens on `address` and tells where.
+    /// Listens on `address` and returns the real address.
     ///
     /// # Errors
-    /// The address cannot be listened on.
+    /// Fails if it cannot listen on the address.
     pub async fn bind(&self, address: SocketAddr) -> Result<(TcpListener, SocketAddr), AdminError> {
         let failed = |source| AdminError { address, source };
         let socket = TcpListener::bind(address).await.map_err(failed)?;
@@ -110,7 +110,7 @@ impl Admin {
         Ok((socket, local))
     }
 
-    /// Serves until it is dropped.
+    /// Serves until the future is dropped.
     pub async fn serve(self, socket: TcpListener) {
         let room = Arc::new(Semaphore::new(self.options.connections));
         loop {
@@ -155,14 +155,15 @@ impl Admin {
             return page(
                 StatusCode::MISDIRECTED_REQUEST,
                 "text/plain",
-                "this name is not one of the admin server's; add it with --admin-host\n".to_owned(),
+                "the admin server does not accept this host name; add it with --admin-host\n"
+                    .to_owned(),
             );
         }
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return page(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "text/plain",
-                "only GET\n".to_owned(),
+                "only GET is supported\n".to_owned(),
             );
         }
         let text = "text/plain; charset=utf-8";
@@ -201,7 +202,7 @@ impl Admin {
             other => page(
                 StatusCode::NOT_FOUND,
                 text,
-                format!("no page {other}; see / for what there is\n"),
+                format!("no page {other}; see / for the list of pages\n"),
             ),
         }
     }

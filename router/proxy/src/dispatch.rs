@@ -1,5 +1,6 @@
-//! From a route to an endpoint and a connection: for first attempts, retries, requests that had to wait,
-//! and copies. What happens before, and when it fails, is told elsewhere (`request`, `retry`).
+//! Sends a request to a cluster: selects an endpoint and a connection. Used for first attempts,
+//! retries, delayed requests and copies. The steps before are in `request`, the handling of
+//! failures in `retry`.
 
 pub(crate) mod authorize;
 pub(crate) mod broadcast;
@@ -25,47 +26,47 @@ use crate::downstream::{Downstream, Placement, PlacementRequest};
 use crate::telemetry::stats::cluster;
 use crate::upstream::Upstream;
 
-/// A request on its way to a cluster.
+/// A request and the cluster that it goes to.
 pub(crate) struct Dispatch<'a> {
     pub(crate) worker: &'a Rc<WorkerContext>,
-    /// Whose request it is, or a copy of whose.
+    /// The client that sent the request, or the original of the copy.
     pub(crate) down: &'a Rc<Downstream>,
     pub(crate) served: &'a Rc<ServedView>,
     pub(crate) route: &'a CompiledRoute,
     pub(crate) cluster: &'a Rc<ClusterState>,
 }
 
-/// What became of a request.
+/// The result of a dispatch.
 pub(crate) enum Sent {
-    /// It waits to be written, or for more room than there is in the output (`full`).
+    /// The request is in the output of `upstream`. `full`: the output is over its limit.
     Out { upstream: Rc<Upstream>, full: bool },
-    /// It waits for a connection.
+    /// The request waits for a connection.
     Waits,
-    /// It may not be sent before what its client has under way has been answered.
+    /// The request must wait until the earlier requests of its client are answered.
     Later(Box<Call>),
-    /// It has ended already.
+    /// The request has already ended.
     Ended,
 }
 
-/// Where a request goes.
+/// The endpoint of a request, and the connection if it is already fixed.
 struct Goal {
     endpoint: Rc<EndpointState>,
     admission: Admission,
     tie: Tie,
 }
 
-/// What ties a request to a connection.
+/// How a request is bound to a connection.
 enum Tie {
-    /// The client is pinned to it.
+    /// The client is pinned to this connection.
     Pinned(Rc<Upstream>),
-    /// The client has something under way on it.
+    /// The client has requests in flight on this connection.
     Stays(Rc<Upstream>),
-    /// Nothing. `fresh`: the client has nothing under way anywhere.
+    /// Not bound. `fresh`: the client has no request in flight anywhere.
     None { fresh: bool },
 }
 
 impl Dispatch<'_> {
-    /// Sends a request.
+    /// Sends the request.
     pub(crate) fn run(&self, message: &mut Message<'_>, mut call: Box<Call>) -> Sent {
         let head = message.head;
         let worker = self.worker;
@@ -88,7 +89,7 @@ impl Dispatch<'_> {
             place: self.down.number,
             packed: !copy,
         };
-        // Copies have been asked about before they were counted.
+        // Copies were authorized before they were counted.
         let guarded = match copy {
             true => Ok(()),
             false => self
@@ -111,13 +112,14 @@ impl Dispatch<'_> {
             admission,
             tie,
         } = goal;
-        // Copies leave when the request does: not before it is let through, and not with every retry.
+        // Copies leave together with the request: not before it is authorized, and not again with
+        // each retry.
         let kept = call.caller().and_then(|caller| caller.kept.as_ref());
         if !copy && kept.is_none_or(|kept| kept.retries == 0 && !kept.has_moved()) {
             self.copy(message, &mut call);
         }
         let is_pinned = matches!(tie, Tie::Pinned(_));
-        // What is part of a transaction is nothing elsewhere.
+        // A request inside a transaction cannot be retried on another connection.
         if !is_pinned {
             self.keep(message, &mut call);
         }
@@ -125,7 +127,7 @@ impl Dispatch<'_> {
             self.mark(message, &mut call, &endpoint);
         }
         cluster.group.add(cluster::REQUESTS, 1);
-        // What it holds already is not taken from it in the middle, nor what it was let in for before.
+        // The limit does not apply to a pinned connection or to a request that was admitted before.
         let let_in = is_pinned || call.has_moved();
         let most = match let_in {
             true => usize::MAX,
@@ -184,7 +186,7 @@ impl Dispatch<'_> {
         self.send(message, call, &upstream)
     }
 
-    /// Where the request goes; `None`: nowhere before what is under way has been answered.
+    /// Returns the endpoint for the request. `None` if earlier requests must be answered first.
     fn goal(
         &self,
         message: &Message<'_>,
@@ -218,7 +220,7 @@ impl Dispatch<'_> {
             endpoint: None,
             need,
         };
-        // Equal endpoints are one server to a client that is answered in order.
+        // For a client with in-order replies, equal endpoints count as one server.
         let fixed = self.fixed(message)?;
         let together = self.served.in_order && call.hash.is_none() && fixed.is_none();
         let mut way = together.then(|| self.down.placement(&trip));
@@ -259,7 +261,7 @@ impl Dispatch<'_> {
     ) -> Sent {
         let (worker, head) = (self.worker, message.head);
         let copy = call.is_copy();
-        // A copy must not hold anybody up: not even those who fill the same connection.
+        // A copy must never delay other requests, not even those on the same connection.
         if copy && upstream.is_over_cap() {
             call.refuse(worker, Fault::Overload, "");
             upstream.done(worker);
@@ -287,7 +289,7 @@ impl Dispatch<'_> {
         match sent {
             Ok(full) => {
                 if !answered && head.end {
-                    // No reply tells when the connection is free again.
+                    // No reply will come to mark the connection as free.
                     upstream.done(worker);
                 }
                 Sent::Out {
@@ -306,7 +308,7 @@ impl Dispatch<'_> {
         }
     }
 
-    /// Asks the policies of the cluster that the request goes to: the one that was chosen, or that of the
+    /// Checks the policies of the destination cluster: the selected cluster, or the cluster of the
     /// connection that the client is tied to.
     #[inline]
     pub(crate) fn guard(
@@ -328,7 +330,7 @@ impl Dispatch<'_> {
         }
     }
 
-    /// The endpoint of the connection that the client is tied to.
+    /// Returns the endpoint of the connection that the client is tied to.
     fn pinned(
         &self,
         message: &Message<'_>,
@@ -338,9 +340,9 @@ impl Dispatch<'_> {
             tracing::debug!(
                 tied = upstream.cluster.config.borrow().name,
                 route = self.cluster.config.borrow().name,
-                "a request spans two clusters"
+                "the route leads to another cluster than the client's connection"
             );
-            let text = "it belongs to another server than what this connection is tied to";
+            let text = "it belongs to another server than the one that this connection is tied to";
             return Err((Fault::Misrouted, text.to_owned()));
         }
         Ok((Rc::clone(&upstream.endpoint), Admission::Plain))
@@ -359,7 +361,7 @@ impl Dispatch<'_> {
             })
     }
 
-    /// Keeps a copy of a request that may be sent again after it was sent.
+    /// Keeps a copy of the request if it may be retried after it was sent.
     fn keep(&self, message: &Message<'_>, call: &mut Box<Call>) {
         if let Who::Caller(caller) = &mut call.who
             && caller.kept.is_none()
@@ -369,7 +371,7 @@ impl Dispatch<'_> {
         }
     }
 
-    /// When this attempt's time is out.
+    /// Returns the deadline of this attempt.
     fn try_deadline(&self, call: &Box<Call>) -> u64 {
         let per_try = self.route.rules.retry.per_try_timeout();
         match per_try.filter(|_| matches!(call.who, Who::Caller(_))) {
@@ -378,8 +380,8 @@ impl Dispatch<'_> {
         }
     }
 
-    /// Until when a request may wait for a connection, in milliseconds of the worker's clock: no
-    /// longer than one may take to be made, however patient the request itself is.
+    /// Returns how long a request may wait for a connection, in milliseconds of the worker's clock.
+    /// The limit is the connect timeout, even if the request's own timeout is longer.
     fn give_up(&self, deadline_ms: u64) -> u64 {
         let patience = self.cluster.config.borrow().connect_timeout;
         deadline_ms.min(self.worker.after(patience))
@@ -404,8 +406,8 @@ impl Dispatch<'_> {
     }
 }
 
-/// Sends a request that waited, in the background of its connection. Gives the call back if it has to wait
-/// for what its client has under way.
+/// Sends a request that waited, as a background action of its downstream connection. Returns the
+/// call if it must wait for earlier requests of its client.
 pub(crate) fn resume(
     worker: &Rc<WorkerContext>,
     message: &mut Message<'_>,
@@ -421,7 +423,7 @@ pub(crate) fn resume(
         served.table.routes().get(route),
         served.clusters.get(call.cluster),
     ) else {
-        call.refuse(worker, Fault::NoEndpoint, "its route is gone");
+        call.refuse(worker, Fault::NoEndpoint, "its route was removed");
         return None;
     };
     let errand = Dispatch {

@@ -1,6 +1,6 @@
-//! Asks an endpoint, on a connection of its own, whether it is fit for requests: whether it accepts
-//! connections, answers its protocol's heartbeat, or serves an operation. Whom to ask and when is told by
-//! `prober`; what the answers are for is not known here.
+//! Probes one endpoint on a connection of its own: whether it accepts connections, answers its
+//! protocol's heartbeat, or serves an operation. `prober` decides which endpoints to probe and
+//! when. Must not depend on how the results are used.
 
 mod error;
 mod prober;
@@ -24,21 +24,22 @@ use crate::transport::stream::Stream;
 pub use error::ProbeError;
 pub use prober::{ProbeTarget, Prober};
 
-/// The most of an answer that is held, in bytes. Larger ones are known by their fronts, where their
-/// protocol can.
+/// The most bytes of an answer that are buffered. Longer answers are judged by their first part, if
+/// their protocol allows it.
 const HELD: usize = 1 << 20;
 
-/// The least room for the next read, in bytes.
+/// The least room for a read, in bytes.
 const READ: usize = 4 << 10;
 
-/// The id of a question: every one has a connection for itself.
+/// The request id of a probe. Every probe has its own connection.
 const ID: i64 = 1;
 
-/// Asks `address` this and waits for the answer, no longer than `timeout` for everything together.
-/// Tells how long it took. `session` is what the connection is from its first byte on: login, dialect.
+/// Probes `address` and waits for the answer. `timeout` covers everything, including the connect.
+/// Returns how long the probe took. `session` is the state of the connection from its first byte:
+/// login, dialect.
 ///
 /// # Errors
-/// Whatever is in the way of a good answer.
+/// Fails if there is no good answer.
 pub async fn probe(
     protocol: Option<&Arc<dyn Protocol>>,
     address: SocketAddr,
@@ -62,7 +63,7 @@ pub async fn probe(
     }
 }
 
-/// What is asked on a connection, and what is known of the answer.
+/// The request of a probe, and the codec for its answer.
 struct Question {
     codec: Box<dyn Codec>,
     out: Output,
@@ -71,7 +72,7 @@ struct Question {
 }
 
 impl Question {
-    /// The question, if there is more to it than whether a connection is accepted.
+    /// Creates the request. `None` if the probe only connects.
     fn of(
         protocol: Option<&Arc<dyn Protocol>>,
         what: &Probe,
@@ -127,13 +128,13 @@ impl Question {
         }
     }
 
-    /// Takes everything whole from the front of the input, up to the answer.
+    /// Consumes all complete messages at the front of the input, up to the answer.
     fn hear(&mut self, input: &mut BytesMut) -> Result<Heard, ProbeError> {
         while !input.is_empty() {
             let (answer, taken) = match self.codec.decode(input, Interest::Route) {
                 Ok(Decoded::Incomplete(need)) => return Ok(Heard::Nothing(need)),
                 Ok(Decoded::Skip(taken)) => (None, taken),
-                // No answer to a heartbeat is as long as that.
+                // No heartbeat answer is this long.
                 Ok(Decoded::Message(message, taken)) if self.heartbeat && !message.head.end => {
                     return Err(ProbeError::NoAnswer(Violation::TooLarge {
                         length: taken as u64,
@@ -151,8 +152,8 @@ impl Question {
         Ok(Heard::Nothing(1))
     }
 
-    /// Whether this is the answer, and which. What a server says besides (its own heartbeats, what it
-    /// pushes) is none.
+    /// Returns the result if this message is the answer. Other messages of the server, such as its
+    /// own heartbeats and pushes, are not.
     fn judge(&self, head: &Head) -> Option<Result<(), ProbeError>> {
         let by_id = matches!(self.correlation, Correlation::Id { .. });
         match head.kind {
@@ -165,7 +166,7 @@ impl Question {
             return None;
         }
         Some(match head.status {
-            // Whoever says where else to ask, answers.
+            // A redirect shows that the server works.
             Status::Ok | Status::Redirect(_) => Ok(()),
             Status::Failed(Fault::Application) if !self.heartbeat => Ok(()),
             Status::Failed(Fault::NoRoute) if !self.heartbeat => Err(ProbeError::NoOperation),
@@ -174,9 +175,9 @@ impl Question {
     }
 }
 
-/// What the input held.
+/// The result of decoding the input.
 enum Heard {
     Answer,
-    /// No answer yet; the input must hold this many bytes before it is worth another look.
+    /// No answer yet. The input needs at least this many bytes.
     Nothing(usize),
 }

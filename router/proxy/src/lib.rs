@@ -1,8 +1,9 @@
-//! The data path: sockets, tasks and pools around the router's decisions.
+//! The data path: sockets, connection tasks and pools. The decisions are in `meltemi-router-core`.
 //!
-//! Workers share nothing: each is one thread with one event loop; a connection lives and dies on one
-//! worker, and so do the upstream connections that it uses. A configuration is a snapshot, compiled
-//! off the path and swapped whole. This crate knows no protocol by name.
+//! Workers share nothing. Each worker is one thread with one event loop. A connection stays on one
+//! worker for its whole life, and so do the upstream connections that it uses. A configuration is
+//! an immutable snapshot: it is compiled outside the data path and swapped as a whole. This crate
+//! knows no protocol by name.
 
 mod admin;
 mod call;

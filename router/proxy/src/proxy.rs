@@ -1,4 +1,4 @@
-//! Starts, reconfigures and ends a proxy: its threads, and what they are told.
+//! Starts, reloads and stops a proxy: its threads and the commands to them.
 
 pub(crate) mod acceptor;
 pub(crate) mod probing;
@@ -27,38 +27,39 @@ use crate::telemetry::stats::Stats;
 use crate::transport::stream::Stream;
 use crate::worker::{ClusterReport, Command, Start};
 
-/// How a proxy runs.
+/// The settings of a proxy that are not part of its configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Worker threads; 0: one per core.
+    /// The number of worker threads. 0 means one per core.
     pub workers: usize,
-    /// The access log, if there is one.
+    /// The access log. `None` if disabled.
     pub access_log: Option<AccessLog>,
-    /// Where traces go, if they go anywhere.
+    /// The export of traces. `None` if disabled.
     pub tracing: Option<Tracing>,
-    /// How much memory bytes that wait may take, in bytes; `None`: see [`default_bound`].
+    /// The memory limit for buffered bytes, in bytes. `None` for the default of [`default_bound`].
     pub memory: Option<u64>,
 }
 
-/// How long the last spans may take to reach the collector when the proxy has drained.
+/// The longest wait for the last spans to reach the collector after the drain.
 const LAST_SPANS: Duration = Duration::from_secs(2);
 
-/// How long the last lines of the access log may take when the proxy has drained.
+/// The longest wait for the last lines of the access log after the drain.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
-/// Why a proxy cannot start, or cannot take over a configuration. What ran before still runs.
+/// The reason why a proxy cannot start or apply a configuration. The previous configuration stays
+/// active.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// An address cannot be listened on.
+    /// The proxy cannot listen on an address.
     #[error("cannot listen on {address}: {source}; is another program using it?")]
     Bind {
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A thread or event loop cannot be made.
+    /// A thread or event loop cannot be created.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
     /// Traces cannot be exported.
@@ -66,7 +67,7 @@ pub enum StartError {
     Tracing {
         /// The collector.
         endpoint: String,
-        /// What is wrong with it.
+        /// The problem.
         why: String,
     },
     /// The proxy has been stopped.
@@ -88,7 +89,8 @@ pub struct Proxy {
     stats: Stats,
 }
 
-/// The runtime of everything that is no worker's: accepting, and asking and telling others.
+/// The runtime for everything outside the workers: accepting connections, rate limits, probes,
+/// traces.
 struct Background(Option<tokio::runtime::Runtime>);
 
 impl Background {
@@ -112,7 +114,7 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        // Dropped as it is, it would wait, which is not allowed where others are waited for.
+        // Dropping the runtime would block, which is not allowed in an async context.
         self.stop();
     }
 }
@@ -126,10 +128,10 @@ impl std::fmt::Debug for Proxy {
 }
 
 impl Proxy {
-    /// Starts a proxy: when this returns, its listeners accept.
+    /// Starts a proxy. When this function returns, its listeners accept connections.
     ///
     /// # Errors
-    /// An address cannot be listened on, or a thread cannot be started.
+    /// Fails if the proxy cannot listen on an address or start a thread.
     pub fn start(config: &Config, options: &Options) -> Result<Self, StartError> {
         let stats = Stats::default();
         if let Some(log) = &options.access_log {
@@ -214,25 +216,25 @@ impl Proxy {
         Ok(proxy)
     }
 
-    /// Takes over a configuration. Requests in flight finish as they began; connections of listeners
-    /// that stay are kept.
+    /// Applies a configuration. Requests in flight finish with the old one. Connections of
+    /// listeners that stay are kept.
     ///
     /// # Errors
-    /// A new address cannot be listened on: then nothing has changed.
+    /// Fails if the proxy cannot listen on a new address. Nothing has changed then.
     pub fn reload(&self, config: &Config) -> Result<(), StartError> {
         let snapshot = Snapshot::compile(config, &self.lasting, self.tracer.is_some());
         let mut acceptor = self.acceptor();
-        // All that can fail comes first; what follows cannot.
+        // Everything that can fail comes first. The steps after it cannot fail.
         let listeners = acceptor.prepare(&wanted(config)).map_err(bind_failed)?;
         if self.lanes.iter().all(|lane| lane.commands.is_closed()) {
             return Err(StartError::Stopped);
         }
         self.lasting.shared.commit(&snapshot.clusters);
-        // Before a worker asks one that is new.
+        // The services must exist before a worker sends requests to a new one.
         self.rate_limits.configure(&ratelimit::services(config));
         let snapshot = Arc::new(snapshot);
         for lane in &self.lanes {
-            // A worker that is gone serves nobody.
+            // A worker that has stopped serves no requests.
             let _ = lane
                 .commands
                 .send(Command::Configure(Arc::clone(&snapshot)));
@@ -247,17 +249,18 @@ impl Proxy {
         self.acceptor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where each listener listens, by name (which tells the port, where the system chose it).
+    /// Returns the address of each listener, by name. The port is the real one if the system chose
+    /// it.
     pub fn addresses(&self) -> Vec<(Arc<str>, SocketAddr)> {
         self.acceptor().addresses()
     }
 
-    /// The counters.
+    /// Returns the metrics.
     pub fn stats(&self) -> &Stats {
         &self.stats
     }
 
-    /// The clusters as every worker sees them, added up by name and endpoint.
+    /// Returns the clusters, with the counts of all workers added up by name and endpoint.
     pub async fn clusters(&self) -> Vec<ClusterReport> {
         gather_clusters(&self.lanes).await
     }
@@ -266,8 +269,8 @@ impl Proxy {
         self.lanes.clone()
     }
 
-    /// Accepts no more, tells clients to go elsewhere, and waits until every connection has ended,
-    /// but no longer than `patience`. Tells whether all ended in time.
+    /// Stops accepting, asks clients to go elsewhere, and waits until every connection has ended,
+    /// but no longer than `patience`. Returns `true` if all connections ended in time.
     pub async fn drain(&self, patience: Duration) -> bool {
         self.acceptor().close();
         let mut waits = Vec::new();
@@ -279,13 +282,13 @@ impl Proxy {
         }
         let all = async {
             for wait in waits {
-                // A worker that is gone has no connections.
+                // A worker that has stopped has no connections.
                 let _ = wait.await;
             }
         };
         let ended = tokio::time::timeout(patience, all).await.is_ok();
         if let Some(tracer) = &self.tracer {
-            // A collector that is gone must not hold up the end of the process.
+            // An unreachable collector must not delay the end of the process.
             let _ = tokio::time::timeout(LAST_SPANS, tracer.flush()).await;
         }
         if let Some(log) = self.access_log.clone() {
@@ -294,7 +297,7 @@ impl Proxy {
         ended
     }
 
-    /// Downstream connections open now.
+    /// Returns the number of open downstream connections.
     pub fn connections(&self) -> usize {
         self.lanes
             .iter()
@@ -306,23 +309,23 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         for lane in &self.lanes {
-            // A worker that is gone needs no telling.
+            // A worker that has already stopped needs no command.
             let _ = lane.commands.send(Command::Stop);
         }
         self.background.stop();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
-        // Requests that ended after the drain have lines, too.
+        // Requests that ended after the drain must be in the log too.
         if let Some(log) = &self.access_log
             && !log.flush(LAST_LINES)
         {
-            tracing::warn!("access log: the last lines could not be written in time");
+            tracing::warn!("the last lines of the access log could not be written in time");
         }
     }
 }
 
-/// The listeners of a configuration, as the acceptor needs them.
+/// Returns the listeners of a configuration in the form that the acceptor needs.
 fn wanted(config: &Config) -> Vec<Wanted> {
     let listeners = config.listeners().iter();
     let wanted = listeners.map(|one| Wanted {

@@ -1,6 +1,6 @@
-//! Asks a service whether requests may pass, without ever holding up a worker: questions are asked on
-//! the background runtime, and the worker gets something to wait for.
-//! It must not know which requests a limit is for, nor what is done when there is no answer.
+//! Sends requests to rate limit services without blocking a worker. They are sent on the background
+//! runtime, and the worker gets a receiver for the answer. Must not depend on which requests a
+//! limit covers, or on the handling of a missing answer.
 
 mod service;
 mod wire;
@@ -16,46 +16,46 @@ use tokio::sync::oneshot;
 use crate::telemetry::stats::{GLOBAL_LIMIT, MetricSet, Stats, global_limit};
 use service::Service;
 
-/// The rate limit services of a process. Without any, it is a few empty maps.
+/// The rate limit services of the process. Without services, it is only a few empty maps.
 pub(crate) struct RateLimits {
     runtime: Handle,
     stats: Stats,
-    /// By the cluster's name.
+    /// The services by the name of their cluster.
     services: Mutex<HashMap<String, Arc<Service>>>,
-    /// By the limit's name. Their one writer is whoever holds the lock.
+    /// The counters by the name of the limit. Only the holder of the lock writes them.
     counts: Mutex<HashMap<Arc<str>, Arc<MetricSet>>>,
 }
 
-/// What a service is asked.
+/// A request to a service.
 #[derive(Clone, Debug)]
 pub(crate) struct Question {
     /// The limit's name, for its counters.
     pub(crate) limit: Arc<str>,
     /// The cluster of the service.
     pub(crate) cluster: Arc<str>,
-    /// The domain that the service knows.
+    /// The domain in the service's configuration.
     pub(crate) domain: String,
-    /// Keys and values that count together, as many times as there are descriptors.
+    /// The descriptors. Each is a list of keys and values that count together.
     pub(crate) descriptors: Vec<Vec<(String, String)>>,
-    /// How many requests it is about.
+    /// The number of requests to count.
     pub(crate) hits: u32,
-    /// How long the answer may take.
+    /// The timeout.
     pub(crate) timeout: Duration,
 }
 
-/// What came of a question.
+/// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// The request may pass.
     Pass,
     /// The limit is reached.
     Over,
-    /// Nobody has said, and why.
+    /// There is no valid answer, for this reason.
     Failed(String),
 }
 
 impl RateLimits {
-    /// No services yet. Questions will be asked on `runtime`.
+    /// Creates an empty set of services. Requests to them will run on `runtime`.
     pub(crate) fn new(runtime: Handle, stats: Stats) -> Arc<Self> {
         Arc::new(Self {
             runtime,
@@ -65,9 +65,9 @@ impl RateLimits {
         })
     }
 
-    /// These are the services from now on. Connections to endpoints that stay are kept.
+    /// Replaces the services. Connections to endpoints that stay are kept.
     pub(crate) fn configure(&self, clusters: &[Arc<Cluster>]) {
-        // Channels are made within a runtime, though they connect only when they are used.
+        // Creating a channel requires a runtime, although it connects only on first use.
         let _inside = self.runtime.enter();
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         let next = clusters.iter().map(|cluster| {
@@ -77,8 +77,8 @@ impl RateLimits {
         *services = next.collect();
     }
 
-    /// Asks. What is received is an error only if the process ends; one that is dropped takes its
-    /// question back.
+    /// Sends a request to a service. The receiver fails only if the process ends. Dropping it
+    /// cancels the request.
     pub(crate) fn ask(self: &Arc<Self>, question: Question) -> oneshot::Receiver<Answer> {
         let (mut tell, told) = oneshot::channel();
         self.count(&question.limit, global_limit::ASKED);
@@ -88,7 +88,7 @@ impl RateLimits {
             Ok(admitted) => admitted,
             Err(why) => {
                 self.count(&question.limit, global_limit::FAILED);
-                // Whoever asked is still here: it is the caller.
+                // The caller is still here, so this cannot fail.
                 let _ = tell.send(Answer::Failed(why));
                 return told;
             }
@@ -116,7 +116,7 @@ impl RateLimits {
                 Answer::Over => this.count(&question.limit, global_limit::OVER),
                 Answer::Failed(_) => this.count(&question.limit, global_limit::FAILED),
             }
-            // The request may have gone away in this very moment.
+            // The receiver may have been dropped at this moment.
             let _ = tell.send(answer);
         });
         told
@@ -137,7 +137,7 @@ impl RateLimits {
     }
 }
 
-/// The clusters that the configuration's global limits ask, each once.
+/// Returns the clusters that the configuration's global limits use, each once.
 pub(crate) fn services(config: &Config) -> Vec<Arc<Cluster>> {
     let served = config
         .listeners()

@@ -1,5 +1,5 @@
-//! The tasks of connections: they move bytes, decode messages, and carry each request and response through its
-//! steps. Nothing else imports them but the worker that starts them.
+//! The tasks of connections. They move bytes, decode messages and carry each request and response
+//! through its steps. Only the worker, which starts the tasks, may import this module.
 
 pub(crate) mod callbacks;
 pub(crate) mod downstream;

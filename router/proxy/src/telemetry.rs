@@ -1,4 +1,5 @@
-//! What operators see: metrics, the access log and traces. It knows no connection and no request by itself.
+//! Telemetry for operators: metrics, the access log and traces. Must not depend on connections or
+//! on the handling of requests.
 
 pub(crate) mod access_log;
 pub(crate) mod operations;

@@ -1,5 +1,5 @@
-//! Bytes of connections: what they travel through, reading into shared buffers, writing, closing. Depends on
-//! nothing else of this crate.
+//! The bytes of connections: streams, reading into shared buffers, writing, closing. Must not
+//! depend on other modules of this crate.
 
 pub(crate) mod buffers;
 pub(crate) mod linger;

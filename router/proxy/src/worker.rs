@@ -1,4 +1,4 @@
-//! A worker: one thread, one event loop, and everything its connections share.
+//! A worker: one thread with one event loop, and the state that its connections share.
 
 pub(crate) mod relief;
 pub(crate) mod sweep;
@@ -27,32 +27,32 @@ use crate::tasks::upstream::run as run_upstream;
 use crate::telemetry::stats::listener;
 use crate::upstream::connector::Connector;
 
-/// What a worker is told.
+/// A message to a worker.
 pub(crate) enum Command {
-    /// Serve this connection of this listener.
+    /// Serves this connection of this listener.
     Accept(StdStream, SocketAddr, Arc<str>, Admission),
-    /// Take over a configuration.
+    /// Applies a configuration.
     Configure(Arc<Snapshot>),
-    /// Let connections end; answers when there are none.
+    /// Lets connections end, and replies when all have ended.
     Drain(oneshot::Sender<()>),
-    /// Tell of the clusters.
+    /// Reports the state of the clusters.
     Clusters(oneshot::Sender<Vec<ClusterReport>>),
-    /// End now.
+    /// Stops at once.
     Stop,
 }
 
-/// A cluster as one worker sees it, for the admin page.
+/// The state of a cluster in one worker, for the admin page.
 #[derive(Clone, Debug)]
 pub struct ClusterReport {
     /// The cluster's name.
     pub name: String,
-    /// Address, requests in flight, shared connections, idle connections of every endpoint.
+    /// For every endpoint: address, requests in flight, shared connections, idle connections.
     pub endpoints: Vec<(SocketAddr, u32, usize, usize)>,
-    /// What counts against its limits now, of all workers.
+    /// The current counts against the cluster's limits, over all workers.
     pub counted: Counted,
 }
 
-/// A worker: what its connections share, and the lists of them.
+/// A worker: the state that its connections share, and the lists of connections.
 pub(crate) struct Worker {
     pub(crate) context: Rc<WorkerContext>,
     view: RefCell<Rc<View>>,
@@ -61,37 +61,37 @@ pub(crate) struct Worker {
     pub(crate) connector: Rc<Connector>,
     pub(crate) downstreams: RefCell<Vec<Weak<Downstream>>>,
     next_number: Cell<u64>,
-    /// Connections of this worker, seen by the acceptor.
+    /// The number of connections of this worker. The acceptor reads it.
     load: Arc<AtomicUsize>,
-    /// The process ends: nobody is let in any more.
+    /// The process is shutting down: new connections are dropped.
     leaving: Cell<bool>,
-    /// Who wants to know when the last connection has ended.
+    /// The channel to notify when the last connection has ended.
     draining: RefCell<Option<oneshot::Sender<()>>>,
-    /// Clusters that are gone, for whose connections somebody still waits.
+    /// Removed clusters with requests that still wait for their connections.
     retired: RefCell<Vec<Rc<ClusterState>>>,
 }
 
-/// How a worker is started.
+/// The arguments to start a worker.
 pub(crate) struct Start {
     pub(crate) services: Services,
-    /// Which of the workers it is.
+    /// The worker's number.
     pub(crate) number: usize,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) load: Arc<AtomicUsize>,
 }
 
-/// Runs a worker on this thread until it is told to stop.
+/// Runs a worker on this thread until it receives [`Command::Stop`].
 pub(crate) fn run(start: Start, commands: mpsc::UnboundedReceiver<Command>) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
-        // Polling for I/O less often than after every few tasks makes larger batches.
+        // Less frequent polling for I/O makes larger batches.
         .event_interval(127)
         .build()?;
     let local = LocalSet::new();
     local.block_on(&runtime, Worker::main(start, commands));
     drop(local);
-    // A name that is being resolved must not hold up the end of the process.
+    // A running name lookup must not delay the end of the process.
     runtime.shutdown_background();
     Ok(())
 }
@@ -139,7 +139,7 @@ impl Worker {
         listener: &str,
         admission: Admission,
     ) {
-        // It was accepted just before the listener was closed.
+        // The connection was accepted just before the listener closed.
         if self.leaving.get() {
             return;
         }
@@ -149,7 +149,7 @@ impl Worker {
         let Ok(stream) = TcpStream::from_std(stream) else {
             return;
         };
-        // Batches are made by turns of the event loop, not by waiting for acknowledgements.
+        // Batches come from turns of the event loop, not from waiting for acknowledgements.
         let _ = stream.set_nodelay(true);
         let number = self.next_number.get();
         self.next_number.set(number + 1);
@@ -214,11 +214,11 @@ impl Worker {
         for down in self.downstreams.borrow().iter().filter_map(Weak::upgrade) {
             match view.listeners.get(&down.view().listener.name) {
                 Some(next) => down.set_view(next),
-                // Connections of listeners that are gone end when they have nothing to do.
+                // A connection of a removed listener ends when it has no work.
                 None if down.activity.drain(self.context.now_us()) => down.go_away(),
                 None => {}
             }
-            // The others let go of what was.
+            // The other connections release the old view.
             down.wake();
         }
     }
@@ -236,12 +236,12 @@ impl Worker {
         self.context.something_pending();
     }
 
-    /// Tells whoever asked for it when the last connection has ended.
+    /// Notifies the caller of the drain when the last connection has ended.
     pub(crate) fn finish_drain(&self) {
         if self.load.load(Ordering::Relaxed) == 0
             && let Some(done) = self.draining.borrow_mut().take()
         {
-            // Whoever asked may have lost patience.
+            // The caller may have timed out.
             let _ = done.send(());
         }
     }
@@ -280,7 +280,7 @@ impl Worker {
         report
     }
 
-    /// Every cluster for whose connections somebody may wait.
+    /// Returns every cluster for whose connections a request may wait.
     pub(crate) fn clusters(&self) -> Vec<Rc<ClusterState>> {
         let mut retired = self.retired.borrow_mut();
         retired.retain(|cluster| cluster.has_waiting());
@@ -293,7 +293,7 @@ impl Worker {
         self.view.borrow().listeners.get(name).cloned()
     }
 
-    /// Gives back memory that nothing in flight needs.
+    /// Releases memory that no request in flight needs.
     pub(crate) fn trim(&self) {
         self.view.borrow().trim();
     }

@@ -1,5 +1,6 @@
-//! Which `Host` header the admin server answers. A page in a browser can send requests to a name of its own that
-//! resolves to this machine (DNS rebinding); such a request carries that name.
+//! Decides which `Host` headers the admin server accepts. A page in a browser can send requests to
+//! a name of its own that resolves to this machine (DNS rebinding). Such a request carries that
+//! name.
 
 use std::net::IpAddr;
 
@@ -7,18 +8,18 @@ use hyper::Request;
 use hyper::header::HOST;
 use hyper::http::uri::Authority;
 
-/// Returns `true` if the request names this server by an address, by `localhost`, by one of `names`, or not at all
-/// (HTTP/1.0). Names are compared without regard to case.
+/// Returns `true` if the request names this server by an address, by `localhost`, by one of
+/// `names`, or has no host (HTTP/1.0). The comparison ignores case.
 pub(super) fn is_ours<B>(request: &Request<B>, names: &[String]) -> bool {
     let mut given = request.headers().get_all(HOST).iter();
     let header = match (given.next(), given.next()) {
         (Some(header), None) => header.to_str().ok(),
         (None, _) => Some(""),
-        // Two different answers to one question: RFC 9112, section 3.2.
+        // Two different values for one field: RFC 9112, section 3.2.
         (Some(_), Some(_)) => None,
     };
     let Some(header) = header else { return false };
-    // A request to a proxy names the host in its target too.
+    // A request in proxy form also has the host in its target.
     let target = request.uri().authority().map(Authority::as_str);
     let all = [header, target.unwrap_or_default()];
     all.into_iter()

@@ -1,4 +1,4 @@
-//! Whether a request may go on, as the authorization policies of a listener, a route or a destination decide.
+//! Applies the authorization policies of a listener, a route or a destination to a request.
 
 use meltemi_frame::{Fault, Message};
 use meltemi_router_core::{Access, Authorizer};
@@ -7,13 +7,13 @@ use crate::call::Call;
 use crate::downstream::Downstream;
 use crate::telemetry::stats::listener;
 
-/// Why a request goes no further.
+/// Why a request is denied.
 pub(crate) struct Refusal {
     pub(crate) fault: Fault,
     pub(crate) text: String,
 }
 
-/// Asks whether a request of a client may go on.
+/// Decides whether a request may go on.
 pub(crate) fn authorize(
     down: &Downstream,
     authorizer: &Authorizer,
@@ -23,7 +23,7 @@ pub(crate) fn authorize(
     let peer = down.identity();
     for policy in authorizer.audits(message, &peer) {
         down.count(listener::AUDITED, 1);
-        tracing::info!(downstream = %down.peer, policy, "audited");
+        tracing::info!(downstream = %down.peer, policy, "request matches an AUDIT policy");
     }
     let Access::Denied {
         policy,
@@ -44,7 +44,7 @@ pub(crate) fn authorize(
     }
     Err(Refusal {
         fault: Fault::Denied,
-        // Which policy it was is for the operator: the log says it.
+        // The policy name is only for the operator. It is in the log, not in the reply.
         text: "access denied".to_owned(),
     })
 }

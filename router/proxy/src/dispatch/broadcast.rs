@@ -1,4 +1,4 @@
-//! Requests for every endpoint: one copy for each. Which requests these are is the codec's affair.
+//! Requests for every endpoint: sends one copy to each. The codec decides which requests these are.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -12,12 +12,12 @@ use crate::cluster::ClusterState;
 use crate::cluster::endpoint::EndpointState;
 use crate::dispatch::{Dispatch, Sent};
 
-/// How long a copy may take where the request may take for ever.
+/// The timeout of a copy if the request itself has none.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Dispatch<'_> {
-    /// Sends copies of a request to every endpoint that may serve the client: of every cluster that a route
-    /// leads to.
+    /// Sends copies of a request to every endpoint that may serve the client, in every cluster of
+    /// the route.
     #[cold]
     pub(super) fn everywhere(
         &self,
@@ -45,7 +45,7 @@ impl Dispatch<'_> {
         Sent::Ended
     }
 
-    /// Every endpoint once, with its cluster.
+    /// Returns every endpoint once, with its cluster.
     fn places(&self) -> Vec<(usize, Rc<ClusterState>, Rc<EndpointState>)> {
         let routes = self.served.table.routes().iter();
         let targets = routes.flat_map(|route| route.targets());

@@ -1,7 +1,8 @@
-//! Requests that wait before they are sent: for a pause to be over, or for somebody's word.
+//! Requests that wait before they are sent: for a delay to end, or for the reply of a rate limit
+//! service.
 //!
-//! Where a protocol answers in order, its clients also expect to be served in order: there what is behind
-//! a request that waits, waits with it.
+//! Clients of protocols with in-order replies also expect in-order execution. For them, the
+//! requests behind a delayed request wait too.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,10 +14,10 @@ use crate::call::delayed::{Delayed, Reservation, Wait};
 use crate::context::WorkerContext;
 use crate::dispatch;
 
-/// Clients that leave are noticed at least as often.
+/// The longest time between two checks whether the client has disconnected.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Lets a request wait.
+/// Starts the wait of a request. With in-order replies, the request joins the queue of its client.
 pub(crate) fn delay(
     worker: &Rc<WorkerContext>,
     message: OwnedMessage,
@@ -35,7 +36,8 @@ pub(crate) fn delay(
         tokio::task::spawn_local(async move { go(&worker, parked).await });
         return;
     };
-    // One after the other. The first makes the task that ends with the last.
+    // Requests of one client are sent one after the other. The first one starts the task, which
+    // ends with the last.
     if down.delay(parked) {
         let worker = Rc::clone(worker);
         tokio::task::spawn_local(async move {
@@ -47,7 +49,7 @@ pub(crate) fn delay(
     }
 }
 
-/// Waits, and sends the request or answers it.
+/// Waits, then sends the request or answers it.
 async fn go(worker: &Rc<WorkerContext>, parked: Delayed) {
     let Delayed {
         message,
@@ -90,7 +92,7 @@ async fn go(worker: &Rc<WorkerContext>, parked: Delayed) {
             return call.abandon(worker);
         }
         if call.deadline_ms <= worker.now_ms() {
-            let text = "the time was out before it was sent";
+            let text = "the request timed out before it was sent";
             call.refuse(worker, Fault::Timeout, text);
             return abort_transaction(hold.as_ref(), &head);
         }
@@ -104,7 +106,7 @@ async fn go(worker: &Rc<WorkerContext>, parked: Delayed) {
             && down.answers_in_order()
             && down.has_earlier(seq)
         {
-            // Its turn comes again after those that failed in the meantime.
+            // Earlier requests that were queued again go first.
             down.delay(Delayed {
                 message,
                 call,
@@ -117,7 +119,7 @@ async fn go(worker: &Rc<WorkerContext>, parked: Delayed) {
             None => return,
             Some(back) => call = back,
         }
-        // What is before it has to be answered first.
+        // The earlier requests must be answered first.
         let rest = call.deadline_ms.saturating_sub(worker.now_ms());
         let rest = Duration::from_millis(rest).min(LOOK);
         if let Some(down) = down {
@@ -127,7 +129,7 @@ async fn go(worker: &Rc<WorkerContext>, parked: Delayed) {
     }
 }
 
-/// Whether nobody waits for it any more. What is never answered is sent even if its client is gone.
+/// Returns `true` if the client of the request has left. A one-way request is sent even then.
 fn has_left(head: &Head, call: &Box<Call>) -> bool {
     head.kind == Kind::Request && call.down().is_some_and(|down| down.is_closed())
 }

@@ -1,4 +1,5 @@
-//! Requests that continue at the endpoint where they began. What they carry is the codec's affair.
+//! Requests that must continue at the endpoint where an earlier request began (cursors). The codec
+//! defines the mark that a request carries.
 
 use std::rc::Rc;
 
@@ -9,24 +10,25 @@ use crate::call::{Call, Who};
 use crate::cluster::endpoint::EndpointState;
 
 impl Dispatch<'_> {
-    /// Returns `true` if a request of this route may find several endpoints.
+    /// Returns `true` if requests of this route may reach several endpoints.
     fn is_plural(&self) -> bool {
         self.cluster.is_plural() || self.route.targets().nth(1).is_some()
     }
 
-    /// The mark that a request carries; `None`: any endpoint may serve it.
+    /// Returns the mark that a request carries. `None` if any endpoint may serve the request.
     fn carried(&self, message: &Message<'_>) -> Result<Option<Mark>, (Fault, String)> {
         match message.head.reach {
             Reach::Continues(Some(mark)) if self.is_plural() => Ok(Some(mark)),
             Reach::Continues(None) if self.is_plural() => {
-                let text = "no server of this cluster began what this continues";
+                let text =
+                    "no server of this cluster began the operation that this request continues";
                 Err((Fault::NoEndpoint, text.to_owned()))
             }
             _ => Ok(None),
         }
     }
 
-    /// The only endpoint that may serve a request; `None`: any.
+    /// Returns the only endpoint that may serve the request. `None` if any may.
     pub(super) fn fixed(
         &self,
         message: &Message<'_>,
@@ -41,13 +43,14 @@ impl Dispatch<'_> {
         let gone = || {
             (
                 Fault::NoEndpoint,
-                "the server that began what this continues is gone".to_owned(),
+                "the server that began the operation is gone".to_owned(),
             )
         };
         endpoint.map(Some).ok_or_else(gone)
     }
 
-    /// The endpoint to which the client is tied must be the one that the request continues at.
+    /// Fails if the client is tied to another endpoint than the one that the request must continue
+    /// at.
     pub(super) fn expect(
         &self,
         message: &Message<'_>,
@@ -58,14 +61,14 @@ impl Dispatch<'_> {
         }
         match self.carried(message)? {
             Some(mark) if tied.mark.get() != mark => {
-                let text = "another server than that of this connection began what this continues";
+                let text = "another server began the operation that this request continues";
                 Err((Fault::Misrouted, text.to_owned()))
             }
             _ => Ok(()),
         }
     }
 
-    /// Notes the endpoint on the request that continues there, and for the answer.
+    /// Writes the mark of the endpoint into the request, and remembers it for the response.
     #[cold]
     pub(super) fn mark(&self, message: &mut Message<'_>, call: &mut Box<Call>, at: &EndpointState) {
         let mark = self.is_plural().then(|| at.mark.get());
@@ -75,7 +78,8 @@ impl Dispatch<'_> {
         caller.mark = mark;
         let Some(mark) = mark else { return };
         if matches!(message.head.reach, Reach::Continues(_)) {
-            // Without its mark the request must not go anywhere else.
+            // A request without its mark must not go to another endpoint, so the whole request is
+            // kept.
             call.keep_whole(message);
             message.set_mark(mark);
         }

@@ -1,4 +1,5 @@
-//! Copies of requests for other clusters. Nothing here waits, fails or slows the request that is copied.
+//! Copies of requests for other clusters (mirrors). A copy never delays or fails the original
+//! request.
 
 use std::time::Duration;
 
@@ -10,11 +11,11 @@ use crate::call::{Call, Who};
 use crate::dispatch::Dispatch;
 use crate::telemetry::stats::cluster;
 
-/// How long a copy may take where its original may take for ever.
+/// The timeout of a copy if the original has none.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Dispatch<'_> {
-    /// Sends copies of a request to the mirrors of its route that are drawn.
+    /// Sends copies of a request to the mirrors of its route, each with its configured probability.
     #[inline]
     pub(crate) fn copy(&self, message: &Message<'_>, original: &mut Box<Call>) {
         let extras = self.route.rules.extras();
@@ -24,7 +25,7 @@ impl Dispatch<'_> {
     }
 
     fn copy_to(&self, mirrors: &Mirrors, message: &Message<'_>, original: &mut Box<Call>) {
-        // Pieces of what is not held whole are forwarded as they come, and cannot be in two places.
+        // Requests that stream in pieces cannot be copied: the pieces are forwarded as they arrive.
         if !message.head.end {
             return;
         }

@@ -1,5 +1,6 @@
-//! Requests that failed and are sent once more. A request of which nothing was sent goes elsewhere, within
-//! its time. A request that was sent is retried, within the attempts of its route and the budget of its cluster.
+//! Retries. A request that failed before it was sent moves to another endpoint, within its own
+//! timeout. A request that was sent is retried within the attempts of its route and the retry
+//! budget of its cluster.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,15 +18,15 @@ use crate::dispatch::delayed;
 use crate::telemetry::stats::cluster;
 use crate::upstream::Upstream;
 
-/// The least pause before a request goes where it has failed already: connections that are refused at once
-/// must not keep a worker busy.
+/// The shortest pause before a request goes to an endpoint that already failed it. Without it,
+/// connections that are refused at once would keep a worker busy.
 const LEAST_PAUSE: Duration = Duration::from_millis(5);
 
-/// How long a request of which nothing was sent is tried again where every endpoint has failed it: long enough
-/// for a server that restarts, and shorter than the timeouts of common clients.
+/// How long an unsent request is tried again when every endpoint has failed it. The time is long
+/// enough for a server to restart, and shorter than the timeouts of common clients.
 const ALL_FAILED: Duration = Duration::from_secs(1);
 
-/// Ends a request that failed on its way to the endpoint, or there: it is sent again, or answered with the fault.
+/// Handles a failed request: retries it, or answers it with the fault.
 pub(crate) fn fail(worker: &Rc<WorkerContext>, mut call: Box<Call>, fault: Fault, text: &str) {
     call.outcome(worker, Outcome::of_fault(fault));
     if let Some(call) = after_fault(worker, call, fault, None) {
@@ -33,8 +34,8 @@ pub(crate) fn fail(worker: &Rc<WorkerContext>, mut call: Box<Call>, fault: Fault
     }
 }
 
-/// Sends a request once more that failed on its way, if that may be. `unsent`: no byte of it was sent, and
-/// this is it. Gives the call back otherwise.
+/// Retries a failed request if its route allows it. `unsent` is the request if no byte of it was
+/// sent. Returns the call if the request is not retried.
 pub(crate) fn after_fault(
     worker: &Rc<WorkerContext>,
     mut call: Box<Call>,
@@ -66,10 +67,10 @@ pub(crate) fn after_fault(
     }
 }
 
-/// Sends a request to another endpoint, as nothing of it was sent: at once where there is one that has not
-/// failed it, as long as its own time lasts. Where all have failed it, it is tried again after pauses, but no
-/// longer than [`ALL_FAILED`] after its first failure: a client must learn soon that a cluster is down. Gives
-/// the call back if its time is out.
+/// Sends an unsent request to another endpoint. The request moves at once while there is an
+/// endpoint that has not failed it, until its own timeout. When all endpoints have failed it, the
+/// request is tried again after pauses, but at most [`ALL_FAILED`] after its first failure: a
+/// client must learn soon that a cluster is down. Returns the call if the time is out.
 fn go_elsewhere(
     worker: &Rc<WorkerContext>,
     mut call: Box<Call>,
@@ -109,8 +110,8 @@ fn go_elsewhere(
     send_later(worker, call, fault, due_ms)
 }
 
-/// Tries a request again whose response says that it failed, if the route wants that. Gives the call
-/// back if it is not tried again.
+/// Retries a request after an error response, if its route allows it. Returns the call if the
+/// request is not retried.
 pub(crate) fn after_response(
     worker: &Rc<WorkerContext>,
     call: Box<Call>,
@@ -162,8 +163,8 @@ fn try_again(worker: &Rc<WorkerContext>, mut call: Box<Call>, fault: Fault) -> O
     send_later(worker, call, fault, due_ms)
 }
 
-/// Sends the request once more that is kept, at `due_ms` of the worker's clock. Gives the call back if none is
-/// kept.
+/// Queues the kept copy of the request for `due_ms` of the worker's clock. Returns the call if
+/// there is no copy.
 fn send_later(
     worker: &Rc<WorkerContext>,
     mut call: Box<Call>,
@@ -183,8 +184,8 @@ fn send_later(
     None
 }
 
-/// A request whose bytes still wait in the output of a connection that is gone, as it can be sent again.
-/// `None`: it cannot.
+/// Rebuilds a request whose bytes are still in the output of a closed connection. `None` if it
+/// cannot be sent again.
 pub(crate) fn unsent(upstream: &Upstream, call: &Box<Call>, bytes: &[u8]) -> Option<OwnedMessage> {
     let Who::Caller(caller) = &call.who else {
         return None;
@@ -197,7 +198,7 @@ pub(crate) fn unsent(upstream: &Upstream, call: &Box<Call>, bytes: &[u8]) -> Opt
         .filter(|route| route.rules.retry.attempts() > 0)?;
     let protocol = &upstream.protocol;
     if protocol.spec().correlation.id_bits().is_some() {
-        // It may go out with another id: the codec knows where things lie in what it wrote.
+        // The request may get another id. The codec finds the place of the id in the bytes.
         let limits = caller.down.worker.codec_limits();
         let mut codec = protocol.codec(Side::Server, &limits, &Session::default());
         let interest = caller.served.interest;
@@ -208,7 +209,7 @@ pub(crate) fn unsent(upstream: &Upstream, call: &Box<Call>, bytes: &[u8]) -> Opt
             _ => None,
         };
     }
-    // Without ids, bytes are all there is: nothing in them has to be found again.
+    // Without ids, nothing in the bytes has to change.
     let mut head = Head::new(Kind::Request, call.id);
     head.bind = caller.bind;
     if caller.mark.is_some() {

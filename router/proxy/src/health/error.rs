@@ -1,51 +1,52 @@
-//! Why a probe failed, for logs and for whoever counts failures.
+//! The reasons why a probe fails, for logs and metrics.
 
 use std::io;
 use std::time::Duration;
 
 use meltemi_frame::{Fault, Unsupported, Violation};
 
-/// Why a probe failed. The text follows the endpoint's address: `10.0.0.7:6379 does not answer in 1s`.
+/// Why a probe failed. The text follows the endpoint's address: `10.0.0.7:6379 did not answer
+/// within 1s`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProbeError {
-    /// No connection was made.
-    #[error("cannot be connected to: {0}")]
+    /// The connect failed.
+    #[error("cannot be reached: {0}")]
     Connect(#[source] io::Error),
-    /// There was no answer in this time, connecting included.
-    #[error("does not answer in {0:?}")]
+    /// There was no answer within this time, including the connect.
+    #[error("did not answer within {0:?}")]
     TimedOut(Duration),
-    /// It closed the connection before it had answered.
-    #[error("closes the connection without an answer")]
+    /// The endpoint closed the connection before it answered.
+    #[error("closed the connection without an answer")]
     Closed,
     /// The connection broke.
-    #[error("breaks the connection: {0}")]
+    #[error("reset the connection: {0}")]
     Reset(#[source] io::Error),
-    /// It sent what is not an answer in its protocol, or refused the credentials.
-    #[error("sends what is no answer: {0}")]
+    /// The endpoint sent an invalid answer, or refused the credentials.
+    #[error("sent an invalid answer: {0}")]
     NoAnswer(Violation),
-    /// It serves no operation of that name.
+    /// The endpoint has no operation of that name.
     #[error("has no such operation")]
     NoOperation,
-    /// It answered that it failed, and not by a fault of the application.
-    #[error("answers with a failure: {name}", name = .0.name())]
+    /// The endpoint answered with a failure that is not an application error.
+    #[error("answered with a failure: {name}", name = .0.name())]
     Failed(Fault),
-    /// It announced that it takes no more requests.
-    #[error("is leaving")]
+    /// The endpoint announced that it accepts no more requests.
+    #[error("is shutting down")]
     Leaving,
-    /// The protocol has no words for the question.
-    #[error("cannot be asked: {0}")]
+    /// The protocol does not support this probe.
+    #[error("cannot be probed: {0}")]
     Unsupported(#[from] Unsupported),
-    /// There is a question, but no protocol to ask it in.
-    #[error("cannot be asked: its protocol is not known")]
+    /// The probe needs a protocol, but none is configured.
+    #[error("cannot be probed: its protocol is not known")]
     NoProtocol,
-    /// The code that asks has failed.
-    #[error("cannot be asked: the probe has failed by itself")]
+    /// The probe task panicked.
+    #[error("cannot be probed: the probe task panicked")]
     Crashed,
 }
 
 impl ProbeError {
-    /// A name for logs and metrics.
+    /// Returns a name for logs and metrics.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Connect(_) => "connect",

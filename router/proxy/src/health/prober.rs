@@ -1,5 +1,5 @@
-//! Probes endpoints in their turn, some at a time, and tells how each probe went. One task asks
-//! for all clusters, so that each endpoint is asked once, whatever the number of workers.
+//! Probes endpoints on schedule, with a limit on concurrent probes, and reports the results. One
+//! task serves all clusters, so each endpoint is probed once, whatever the number of workers.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -15,22 +15,22 @@ use super::schedule::{Schedule, Subject};
 use super::{ProbeError, probe};
 use crate::telemetry::stats::{HEALTH, MetricSet, Stats, health};
 
-/// Probes in flight. A bound, so that a fleet that does not answer costs no more sockets than this.
+/// The most concurrent probes. It limits the sockets that endpoints without an answer can take.
 const MOST: usize = 64;
 
-/// A cluster whose endpoints are to be probed, if it has [`Cluster::health`], and where they are.
+/// A cluster to probe, if it has [`Cluster::health`], and its endpoints.
 #[derive(Clone, Debug)]
 pub struct ProbeTarget {
     /// The cluster.
     pub cluster: Arc<Cluster>,
-    /// Its endpoints, their names resolved.
+    /// The resolved addresses of its endpoints.
     pub addresses: Vec<SocketAddr>,
 }
 
 type Report = dyn Fn(&str, SocketAddr, Result<Duration, ProbeError>) + Send + Sync;
 
-/// Probes the endpoints of clusters. It costs nothing until it is configured with some to probe, and
-/// stops when it is dropped.
+/// Probes the endpoints of clusters. Costs nothing until it is configured with clusters to probe.
+/// Stops when it is dropped.
 pub struct Prober {
     runtime: Handle,
     stats: Stats,
@@ -50,8 +50,8 @@ impl std::fmt::Debug for Prober {
 }
 
 impl Prober {
-    /// A prober that asks on this runtime, which must have its I/O and time enabled, and tells how
-    /// every probe went: cluster, endpoint, and how long the answer took. `report` is called
+    /// Creates a prober on this runtime, which must have I/O and time enabled. `report` gets the
+    /// result of every probe: the cluster, the endpoint, and how long the answer took. It is called
     /// on the runtime, for one probe at a time, and must not block.
     pub fn new(
         runtime: Handle,
@@ -66,9 +66,8 @@ impl Prober {
         }
     }
 
-    /// Probes these endpoints from now on, and no others: new ones at once, those that stay in
-    /// their turn. Of endpoints that are left out nothing is told any more, not even of a probe that is
-    /// under way.
+    /// Replaces the endpoints to probe. New endpoints are probed at once, the others on their
+    /// schedule. Removed endpoints get no more reports, not even for a running probe.
     pub fn configure(&self, targets: Vec<ProbeTarget>) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let asks = |one: &ProbeTarget| one.cluster.health.is_some() && !one.addresses.is_empty();
@@ -78,7 +77,7 @@ impl Prober {
         let Running {
             targets: sender, ..
         } = running.get_or_insert_with(|| self.start());
-        // The task ends only when this does, or with the runtime.
+        // The task ends only when the prober is dropped or the runtime ends.
         let _ = sender.send(targets);
     }
 
@@ -109,15 +108,15 @@ impl Drop for Prober {
     }
 }
 
-/// What the task holds. The probes that are under way end with it.
+/// The state of the task. Running probes end with it.
 struct Work {
     stats: Stats,
-    /// The counters by cluster, which nobody else writes.
+    /// The counters by cluster. Only this task writes them.
     groups: HashMap<String, Arc<MetricSet>>,
     report: Arc<Report>,
     schedule: Schedule,
     probes: JoinSet<Result<Duration, ProbeError>>,
-    /// Whose the probes under way are.
+    /// The endpoints of the running probes.
     asked: HashMap<Id, (u64, AbortHandle)>,
 }
 

@@ -1,4 +1,5 @@
-//! When which endpoint is probed next. Time and chance are arguments; nothing here waits or asks.
+//! Decides which endpoint is probed next, and when. Time and random numbers are arguments. Does no
+//! I/O and never waits.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -9,24 +10,24 @@ use meltemi_config::Cluster;
 
 use super::ProbeTarget;
 
-/// The least time from one probe of an endpoint to the next, whatever is configured.
+/// The shortest interval between two probes of an endpoint, whatever is configured.
 const LEAST: Duration = Duration::from_millis(10);
 
-/// The longest: further times cannot be told.
+/// The longest interval. It keeps sums of times in range.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// The part of an interval by which a probe may come sooner or later, so that probes of many proxies
-/// do not fall together.
+/// The part of an interval by which a probe may be earlier or later, so that the probes of many
+/// proxies do not coincide.
 const JITTER: f64 = 0.1;
 
-/// What is probed, and when. An endpoint that answers slowly is asked again at once, but never twice at
-/// a time.
+/// The schedule of probes. A slow endpoint is probed again at once, but never by two probes at a
+/// time.
 #[derive(Default)]
 pub(super) struct Schedule {
-    /// Entries by number. Numbers are given once: what returns under another is a new endpoint.
+    /// The entries by number. A number is never reused: an endpoint that returns is a new entry.
     entries: HashMap<u64, Entry>,
     numbers: HashMap<(String, SocketAddr), u64>,
-    /// Those that are not being probed.
+    /// The entries without a running probe.
     due: BTreeSet<(Instant, u64)>,
     last: u64,
 }
@@ -39,13 +40,13 @@ struct Entry {
 
 #[derive(Clone, Copy)]
 enum Turn {
-    /// Its next probe is at this time.
+    /// The time of the next probe.
     Due(Instant),
-    /// A probe of it began at this time.
+    /// The start of the running probe.
     Probed(Instant),
 }
 
-/// An endpoint whose turn it is, or was.
+/// An endpoint that is due or was probed.
 #[derive(Clone, Debug)]
 pub(super) struct Subject {
     pub(super) number: u64,
@@ -59,8 +60,8 @@ fn interval(cluster: &Cluster) -> Duration {
 }
 
 impl Schedule {
-    /// Probes these from now on, and no others: new ones at once, those that stay when they
-    /// would have been, but no later than an interval from now. Gives the numbers of those that are gone.
+    /// Replaces the endpoints to probe. New endpoints are due at once. The others keep their time,
+    /// but wait no longer than an interval from now. Returns the numbers of the removed endpoints.
     pub(super) fn replace(&mut self, targets: &[ProbeTarget], now: Instant) -> Vec<u64> {
         let mut stay = HashMap::new();
         let checked = targets.iter().filter(|one| one.cluster.health.is_some());
@@ -122,7 +123,7 @@ impl Schedule {
         }
     }
 
-    /// The next endpoint whose time has come. It is being probed until [`Schedule::probed`].
+    /// Returns the next endpoint that is due. Its probe runs until [`Schedule::probed`].
     pub(super) fn next(&mut self, now: Instant) -> Option<Subject> {
         let &(at, number) = self.due.first()?;
         if at > now {
@@ -138,8 +139,8 @@ impl Schedule {
         })
     }
 
-    /// The probe has ended. `chance` is a number from 0 to 1. Tells whose it was, if that is still
-    /// wanted.
+    /// Ends a probe. `chance` is a random number from 0 to 1. Returns the endpoint if it is still
+    /// scheduled.
     pub(super) fn probed(&mut self, number: u64, now: Instant, chance: f64) -> Option<Subject> {
         let entry = self.entries.get_mut(&number)?;
         let Turn::Probed(began) = entry.turn else {
@@ -156,7 +157,7 @@ impl Schedule {
         })
     }
 
-    /// When the next probe is due.
+    /// Returns when the next probe is due.
     pub(super) fn wakes(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }

@@ -1,4 +1,4 @@
-//! Accepts connections on one thread and gives each to the worker that has the fewest.
+//! Accepts connections on one thread, and gives each to the worker with the fewest connections.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,7 +15,7 @@ use crate::downstream::admission::Admission;
 use crate::telemetry::stats::{LISTENER, MetricSet, Stats, listener};
 use crate::worker::Command;
 
-/// Connections that the kernel completes before they are accepted.
+/// The length of the kernel's queue of connections that are not accepted yet.
 const BACKLOG: i32 = 1024;
 
 /// A worker as the acceptor sees it.
@@ -25,17 +25,17 @@ pub(crate) struct WorkerHandle {
     pub(crate) load: Arc<AtomicUsize>,
 }
 
-/// A listening socket that is being accepted on.
+/// A listening socket in use.
 struct Accepting {
     name: Arc<str>,
     local: SocketAddr,
-    /// The same socket once more, for a listener that changes its name.
+    /// A second handle of the socket, in case its listener is renamed.
     socket: std::net::TcpListener,
     limit: Arc<AtomicUsize>,
     task: AbortHandle,
 }
 
-/// The listening sockets of a process.
+/// The listening sockets of the process.
 pub(crate) struct Acceptor {
     runtime: tokio::runtime::Handle,
     lanes: Vec<WorkerHandle>,
@@ -43,23 +43,23 @@ pub(crate) struct Acceptor {
     open: HashMap<SocketAddr, Accepting>,
 }
 
-/// A listener as the acceptor needs it.
+/// A listener of the configuration.
 pub(crate) struct Wanted {
     pub(crate) address: SocketAddr,
     pub(crate) name: Arc<str>,
-    /// How many connections it may have.
+    /// The most connections that it may have.
     pub(crate) connections: usize,
 }
 
-/// All that a change of listeners needs, ready to be taken over.
+/// The prepared change of listeners.
 pub(crate) struct Prepared {
     listeners: Vec<(SocketAddr, PreparedListener)>,
 }
 
 enum PreparedListener {
-    /// It stays; only its limit may change.
+    /// The listener stays. Only its limit may change.
     Kept(usize),
-    /// Its socket is bound, but nobody accepts on it yet.
+    /// The socket is bound, but no task accepts on it yet.
     New(Ready),
 }
 
@@ -85,12 +85,12 @@ impl Acceptor {
         }
     }
 
-    /// Binds the addresses that are not open yet, and does all else that can fail. Nothing changes.
+    /// Binds the new addresses and does everything else that can fail. Changes nothing yet.
     pub(crate) fn prepare(&self, wanted: &[Wanted]) -> Result<Prepared, (SocketAddr, io::Error)> {
         let prepare = |one: &Wanted| {
             let prepared = match self.open.get(&one.address) {
                 Some(open) if open.name == one.name => Ok(PreparedListener::Kept(one.connections)),
-                // Another name: its socket stays, and so do the clients that wait in it.
+                // The listener has a new name. Its socket stays, with the clients in its queue.
                 Some(open) => open
                     .socket
                     .try_clone()
@@ -121,7 +121,7 @@ impl Acceptor {
         }))
     }
 
-    /// Accepts on the prepared listeners, and no more on others.
+    /// Accepts on the prepared listeners, and stops on all others.
     pub(crate) fn switch(&mut self, prepared: Prepared) {
         let mut before = std::mem::take(&mut self.open);
         for (address, listener) in prepared.listeners {
@@ -161,7 +161,7 @@ impl Acceptor {
         }
     }
 
-    /// Where each listener listens (which tells the port, where the system chose it).
+    /// Returns the address of each listener. The port is the real one if the system chose it.
     pub(crate) fn addresses(&self) -> Vec<(Arc<str>, SocketAddr)> {
         let mut all: Vec<_> = self
             .open
@@ -172,7 +172,7 @@ impl Acceptor {
         all
     }
 
-    /// Accepts no more.
+    /// Stops accepting.
     pub(crate) fn close(&mut self) {
         for (_, accepting) in self.open.drain() {
             accepting.task.abort();
@@ -206,8 +206,9 @@ async fn accept_all(
         let (stream, peer) = match socket.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of file descriptors, most likely: it passes, and a hot loop would not help.
-                tracing::warn!(listener = %name, %error, "cannot accept");
+                // The process is probably out of file descriptors. The shortage will pass, and a
+                // busy loop would not help.
+                tracing::warn!(listener = %name, %error, "the listener cannot accept connections");
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
@@ -227,7 +228,7 @@ fn give(
     lanes: &[WorkerHandle],
     open: &Arc<AtomicUsize>,
 ) {
-    // A worker that is gone has the least to do of all.
+    // A worker that has stopped would look like the one with the fewest connections.
     let Some(lane) = lanes
         .iter()
         .filter(|lane| !lane.commands.is_closed())
@@ -239,7 +240,7 @@ fn give(
         return;
     };
     let admission = Admission::new(&lane.load, open);
-    // A worker that is gone drops the connection, and its admission with it.
+    // If the worker has stopped, the connection and its admission are dropped.
     let _ = lane
         .commands
         .send(Command::Accept(stream, peer, Arc::clone(name), admission));

@@ -1,5 +1,5 @@
-//! Keeps the prober told of the endpoints that there are, and the endpoints' fitness of how probes
-//! went.
+//! Connects the prober to the clusters: passes it the current endpoints, and applies the results to
+//! the endpoints' health.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,10 +13,10 @@ use crate::context::clock::Clock;
 use crate::health::Prober;
 use crate::telemetry::stats::Stats;
 
-/// How often it is looked whether endpoints have come or gone: workers resolve their names.
+/// How often the list of endpoints is checked for changes. Workers resolve their names.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The probes of a proxy. Nothing runs as long as no cluster wants any.
+/// The health checks of a proxy. Costs nothing if no cluster has any.
 pub(crate) struct Probing {
     runtime: Handle,
     lasting: Arc<ProcessState>,
@@ -41,9 +41,11 @@ impl Probing {
             };
             let changed = fleet.probed(&vitals, result.is_ok(), clock.now_us());
             match (changed, result) {
-                (Some(true), _) => tracing::info!(cluster, endpoint = %address, "healthy"),
+                (Some(true), _) => {
+                    tracing::info!(cluster, endpoint = %address, "endpoint is healthy");
+                }
                 (Some(false), Err(error)) => {
-                    tracing::warn!(cluster, endpoint = %address, %error, "unhealthy");
+                    tracing::warn!(cluster, endpoint = %address, %error, "endpoint is unhealthy");
                 }
                 _ => {}
             }
@@ -56,7 +58,7 @@ impl Probing {
         }
     }
 
-    /// There is a new configuration.
+    /// Applies a new configuration.
     pub(crate) fn configure(&self) {
         let mut looking = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
         if looking.is_some() || !self.lasting.shared.probes() {

@@ -1,4 +1,4 @@
-//! What a reload leaves as it was when it is refused, and what two processes must not share.
+//! Reloads that are refused change nothing. Two processes cannot share an address.
 
 use std::net::TcpListener;
 
@@ -39,13 +39,13 @@ fn a_refused_reload_changes_nothing() {
     let (before, listening) = (known(), proxy.addresses());
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().map(|address| (taken, address)).unwrap();
-    // It would also end the health of every endpoint, and move the listener.
+    // The refused configuration would also remove all health checks and move the listener.
     let refused = config(address, Some(taken.1), None);
     let error = proxy.reload(&refused).unwrap_err();
     assert!(error.to_string().contains(&taken.1.to_string()), "{error}");
     assert_eq!(known(), before);
     assert_eq!(proxy.addresses(), listening);
-    // The same is taken over once the address is free.
+    // The same configuration is accepted once the address is free.
     drop(taken.0);
     proxy.reload(&refused).unwrap();
     assert!(proxy.lasting.shared.fleet("one").is_none());

@@ -1,5 +1,5 @@
-//! One rate limit service: a cluster whose endpoints speak gRPC, one HTTP/2 connection to each, shared
-//! by all questions. It must not know who asks, nor for how long they wait.
+//! One rate limit service: a cluster of gRPC endpoints. All requests share one HTTP/2 connection
+//! per endpoint. Must not depend on the callers or on their timeouts.
 
 use std::error::Error as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,26 +17,25 @@ use tonic_prost::ProstCodec;
 use super::Question;
 use super::wire::{OK, OVER_LIMIT, PATH, RateLimitRequest, RateLimitResponse};
 
-/// How many questions may wait for one service: a service that hangs must not take memory without
-/// bound. Each takes some kilobytes.
+/// The most requests that may wait for one service. A service that hangs must not use unlimited
+/// memory. Each request takes some kilobytes.
 pub(super) const IN_FLIGHT: usize = 4096;
 
-/// The largest answer that is read, in bytes.
+/// The largest accepted answer, in bytes.
 const ANSWER: usize = 64 << 10;
 
-/// The pause after an endpoint could not be reached; it doubles up to the longest.
+/// The first pause after an endpoint could not be reached. It doubles up to a maximum.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// How often a connection with questions on it is asked whether it is there, and how long it may take
-/// to say so.
+/// The interval of pings on a connection with requests in flight, and the timeout of a ping.
 const PING: Duration = Duration::from_secs(10);
 const PONG: Duration = Duration::from_secs(5);
 
 /// A rate limit service.
 pub(super) struct Service {
     name: String,
-    /// Endpoints, with their priority.
+    /// The endpoints with their priorities.
     remotes: Vec<(u32, Arc<Remote>)>,
     turn: AtomicUsize,
     places: Arc<Semaphore>,
@@ -50,7 +49,7 @@ struct Remote {
     rest: Mutex<Rest>,
 }
 
-/// How long an endpoint is left alone, because it could not be reached.
+/// The pause of an endpoint that could not be reached.
 #[derive(Default)]
 struct Rest {
     failures: u32,
@@ -58,7 +57,7 @@ struct Rest {
 }
 
 impl Service {
-    /// The service of this cluster. What `known` has connections to is kept. To be called within a
+    /// Creates the service of a cluster. Keeps the connections of `known`. Must be called within a
     /// runtime.
     pub(super) fn new(cluster: &Cluster, known: Option<&Self>) -> Self {
         let usable = cluster
@@ -89,13 +88,13 @@ impl Service {
         found.cloned()
     }
 
-    /// A place for one more question; without one, why not.
+    /// Reserves a place for one more request. Fails with the reason if there is none.
     pub(super) fn admit(&self) -> Result<OwnedSemaphorePermit, String> {
         let place = Arc::clone(&self.places).try_acquire_owned();
-        place.map_err(|_| format!("{IN_FLIGHT} questions wait for {} already", self.name))
+        place.map_err(|_| format!("{IN_FLIGHT} requests already wait for {}", self.name))
     }
 
-    /// Asks one endpoint: whether the request may pass.
+    /// Sends a request to one endpoint. Returns `true` if the request may pass.
     pub(super) async fn ask(&self, question: &Question) -> Result<bool, String> {
         let remote = self
             .pick(Instant::now())
@@ -109,7 +108,7 @@ impl Service {
         }
     }
 
-    /// The next endpoint of the first priority that has one which is not left alone.
+    /// Returns the next usable endpoint of the first priority that has one.
     fn pick(&self, now: Instant) -> Option<&Remote> {
         let awake = || {
             let remotes = self.remotes.iter();
@@ -130,7 +129,12 @@ impl Remote {
             Ok(endpoint) => endpoint,
             Err(error) => {
                 let cluster = &cluster.name;
-                tracing::warn!(cluster, %address, %error, "endpoint of a rate limit service left out");
+                tracing::warn!(
+                    cluster,
+                    %address,
+                    %error,
+                    "an endpoint of a rate limit service has an invalid address"
+                );
                 return None;
             }
         };
@@ -159,7 +163,7 @@ impl Remote {
         };
         match &answer {
             Ok(_) => self.works(),
-            // With a source it was found here; without one, the service itself says so.
+            // An error with a source was found here. An error without one comes from the service.
             Err(status) if status.source().is_some() => self.fails(Instant::now()),
             Err(_) => {}
         }
@@ -177,19 +181,20 @@ impl Remote {
 
     fn fails(&self, now: Instant) {
         let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
-        // Questions that were on one connection fail together: that is one failure.
+        // All requests on one connection fail together. They count as one failure.
         if rest.until.is_some_and(|until| now < until) {
             return;
         }
         let doubled = PAUSE.saturating_mul(1_u32.checked_shl(rest.failures).unwrap_or(u32::MAX));
         let pause = doubled.min(LONGEST_PAUSE);
-        // Half to whole of it, so that many proxies do not come back at once.
+        // A random value between half the pause and all of it, so that many proxies do not return
+        // at once.
         rest.until = now.checked_add(pause.mul_f64(0.5 + fastrand::f64() / 2.0));
         rest.failures = rest.failures.saturating_add(1);
     }
 }
 
-/// What went wrong, with what lies behind it.
+/// Returns the error text with its causes.
 fn told(status: &Status) -> String {
     let mut text = format!("{}: {}", status.code(), status.message());
     let mut behind = status.source();

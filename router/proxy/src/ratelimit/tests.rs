@@ -1,4 +1,4 @@
-//! Rate-limit services that answer, refuse, hang or are gone. The data path is not known here.
+//! Rate limit services that answer, refuse, hang or are down. Must not depend on the data path.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
@@ -13,7 +13,7 @@ use super::wire::{PATH, RateLimitRequest, RateLimitResponse};
 use super::*;
 use crate::grpc_testing::{Reply, Server};
 
-/// How long a test waits for what must happen.
+/// How long a test waits for an expected event.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Bed {
@@ -77,7 +77,7 @@ fn code(overall_code: i32) -> Reply {
     Reply::Message(RateLimitResponse { overall_code }.encode_to_vec())
 }
 
-/// Lets everybody pass but `mallory`.
+/// Allows every user except `mallory`.
 fn decide(path: &str, bytes: &[u8]) -> Reply {
     assert_eq!(path, PATH);
     let question = RateLimitRequest::decode(bytes).unwrap();
@@ -163,9 +163,9 @@ fn questions_in_flight_are_bounded_and_given_back() {
         .map(|_| bed.limits.ask(question("ada")))
         .collect();
     let started = Instant::now();
-    failed(&bed.ask("ada"), "wait for limiter already");
+    failed(&bed.ask("ada"), "already wait for limiter");
     assert!(started.elapsed() < Duration::from_secs(1));
-    // Requests that have gone away take their questions with them.
+    // A request that is cancelled gives its place back.
     drop(waiting);
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -199,7 +199,7 @@ fn a_service_that_dies_is_found_again() {
     }
 }
 
-/// Accepts, and does with each connection what `serve` does.
+/// Accepts connections and calls `serve` for each.
 fn raw(serve: impl Fn(std::net::TcpStream) + Send + 'static) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -224,7 +224,7 @@ fn a_service_that_is_down_is_not_hammered() {
         assert!(matches!(bed.ask("ada"), Answer::Failed(_)));
         asked += 1;
     }
-    // With pauses from 50 ms on that double, a second has room for five or six.
+    // With pauses that start at 50 ms and double, one second has room for five or six.
     let attempts = accepted.load(Ordering::SeqCst);
     assert!(
         (2..=8).contains(&attempts),

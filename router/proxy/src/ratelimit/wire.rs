@@ -1,6 +1,7 @@
 //! The messages of Envoy's rate limit service, as far as they are used:
-//! `envoy/service/ratelimit/v3/rls.proto` and `envoy/extensions/common/ratelimit/v3/ratelimit.proto`.
-//! By hand, as the crates that have them have all of Envoy's hundreds with them.
+//! `envoy/service/ratelimit/v3/rls.proto` and
+//! `envoy/extensions/common/ratelimit/v3/ratelimit.proto`. They are written by hand, because the
+//! crates that contain them also contain hundreds of other Envoy messages.
 
 use super::Question;
 

@@ -1,5 +1,5 @@
-//! Requests from servers to clients (callbacks): forwarded over connections of one client; elsewhere operators
-//! must know that they are not.
+//! Requests from servers to clients (callbacks). They are forwarded on connections that belong to
+//! one client. On other connections they are refused, and the operator gets a warning.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -11,13 +11,13 @@ use crate::tasks::response::{self, Paused};
 use crate::telemetry::stats::cluster;
 use crate::upstream::Upstream;
 
-/// How many operations are named in the log. A server may call any.
+/// How many operations are named in the log. The limit is needed because servers choose the names.
 const NAMED: usize = 256;
 
-/// The clusters and operations that were named, for the process.
+/// The clusters and operations that were already logged, for the whole process.
 static SEEN: Mutex<Option<HashSet<(String, String)>>> = Mutex::new(None);
 
-/// A server calls its client. The call is forwarded if the connection belongs to one client.
+/// Handles a request from a server. Forwards it if the connection belongs to one client.
 pub(crate) fn called(upstream: &Rc<Upstream>, message: &mut Message<'_>) -> Option<Paused> {
     let Some(down) = upstream.owner() else {
         refuse(upstream, message);
@@ -28,7 +28,7 @@ pub(crate) fn called(upstream: &Rc<Upstream>, message: &mut Message<'_>) -> Opti
     response::slow(upstream, down, None, pressure, false)
 }
 
-/// Counts a request that a server sent, and warns once for each cluster and operation.
+/// Counts a refused server request. Logs a warning once for each cluster and operation.
 fn refuse(upstream: &Upstream, message: &Message<'_>) {
     upstream.cluster.group.add(cluster::SERVER_REQUESTS, 1);
     let spec = upstream.protocol.spec();

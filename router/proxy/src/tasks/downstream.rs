@@ -1,5 +1,5 @@
-//! The task of one downstream connection: hands its messages on (`request`), writes what upstreams
-//! appended, and decides when the connection ends.
+//! The task of one downstream connection. Passes its messages to `request`, writes the replies that
+//! upstreams appended, and decides when the connection ends.
 
 mod reading;
 
@@ -22,7 +22,7 @@ use crate::transport::linger::linger;
 use crate::transport::stream::Stream;
 use crate::upstream::Upstream;
 
-/// Reads of one turn. A bound, so that one busy connection cannot starve its worker.
+/// The most reads in one turn, so that one busy connection cannot starve its worker.
 const READS: usize = 16;
 
 /// Serves a connection until it ends.
@@ -48,7 +48,8 @@ pub(crate) fn serve(
     task
 }
 
-/// The task. A future by hand: one that is written as `async` takes half as much memory again.
+/// The task. It is a hand-written future, because an `async` function needs half as much memory
+/// again.
 pub(crate) struct DownstreamTask {
     pub(crate) worker: Rc<WorkerContext>,
     pub(crate) down: Rc<Downstream>,
@@ -57,26 +58,26 @@ pub(crate) struct DownstreamTask {
     stream: Option<Stream>,
     input: Input,
     pub(crate) conversation: Conversation,
-    /// Counts the connection as long as it lives.
+    /// Counts the connection against its listener's limit.
     _admission: Admission,
-    /// The conversation is over, and the client may still have to read the end of it.
+    /// Runs after the conversation, while the client may still read the last bytes.
     farewell: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
-/// What the connection waits for before it goes on.
+/// The state that decides whether the connection may go on.
 #[derive(Default)]
 pub(crate) struct Conversation {
-    /// A request that has to wait until those before it are answered.
+    /// A request that must wait until the earlier ones are answered.
     pub(crate) stalled: Option<Box<OwnedMessage>>,
-    /// The session changes: nothing goes on until the answer is there.
+    /// The session is changing: nothing goes on until the reply arrives.
     pub(crate) changing: bool,
-    /// The request that is under way has a connection of its own: nothing overtakes it.
+    /// The request in flight has a dedicated connection: no other request may overtake it.
     pub(crate) alone: bool,
-    /// An upstream has to catch up.
+    /// The upstream whose output is full.
     pub(crate) blocked_on: Option<Rc<Upstream>>,
-    /// The request whose pieces are coming.
+    /// Where the pieces of the current request go.
     pub(crate) streaming: Streaming,
-    /// No more is read; the connection closes when everything is answered.
+    /// Reading has stopped. The connection closes when everything is answered.
     pub(crate) closing: bool,
     /// The client has closed its sending half.
     eof: bool,
@@ -88,7 +89,7 @@ pub(crate) enum Streaming {
     #[default]
     None,
     To(Rc<Upstream>),
-    /// The request has failed already.
+    /// The request has already failed: its pieces are dropped.
     Nowhere,
 }
 
@@ -109,12 +110,14 @@ impl Future for DownstreamTask {
 }
 
 impl DownstreamTask {
-    /// The conversation is over. What is left to do, if the client can still hear.
+    /// Cleans up when the conversation is over. Returns the rest of the work if the client can
+    /// still read.
     fn end(&mut self, end: io::Result<()>) -> Option<Pin<Box<dyn Future<Output = ()>>>> {
         if let Err(error) = end {
-            tracing::debug!(downstream = %self.down.peer, %error, "connection lost");
+            tracing::debug!(downstream = %self.down.peer, %error, "downstream connection broke");
         }
-        // Half of a request is of no use to an upstream, and the other half does not come any more.
+        // The rest of this request will never arrive, and half a request is useless to the
+        // upstream.
         if let Streaming::To(upstream) = &self.conversation.streaming {
             upstream.close(Fault::Reset);
         }
@@ -127,7 +130,7 @@ impl DownstreamTask {
         ))
     }
 
-    /// With one protocol there is nothing to detect.
+    /// Skips the detection if the listener has only one protocol.
     fn begin(&mut self) {
         if let [only] = self.view.served.as_slice() {
             let only = Rc::clone(only);
@@ -151,7 +154,7 @@ impl DownstreamTask {
         self.served = Some(served);
     }
 
-    /// One turn of the conversation; ready when it is over.
+    /// Runs one turn of the conversation. Ready when the conversation is over.
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.refresh();
         if self.down.is_closed() {
@@ -159,7 +162,7 @@ impl DownstreamTask {
         }
         for _ in 0..READS {
             if !self.may_go_on(cx.waker()) {
-                // What is not written yet may be all that it waits for.
+                // The client may be waiting for output that is not written yet.
                 if let Poll::Ready(end) = self.flush(cx) {
                     return Poll::Ready(end);
                 }
@@ -183,8 +186,8 @@ impl DownstreamTask {
         self.flush(cx)
     }
 
-    /// The client sends no more. It still gets its answers, except for what only makes sense while
-    /// it is there: a server would drop a blocked command or a subscription, too.
+    /// Handles the end of the client's sending half. The client still gets its replies, except for
+    /// blocked commands and subscriptions: a server would drop those too.
     fn half_closed(&mut self) {
         self.conversation.eof = true;
         if self.down.is_tied() {
@@ -192,8 +195,8 @@ impl DownstreamTask {
         }
     }
 
-    /// While the connection is not read, the end of its client must be seen all the same if
-    /// something blocks for it. The sweep wakes such connections now and then.
+    /// Detects a disconnected client while the connection is not read, so that blocked commands are
+    /// cancelled. The sweep wakes such connections regularly.
     fn notice_leaving(&mut self, cx: &mut Context<'_>) {
         let blocks = !self.conversation.eof && self.down.is_tied();
         self.down.activity.unread.set(blocks);
@@ -208,7 +211,7 @@ impl DownstreamTask {
         }
     }
 
-    /// Writes what waits; ready when the connection is at its end.
+    /// Writes the pending output. Ready when the connection must end.
     fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(stream) = &mut self.stream else {
             return Poll::Ready(Ok(()));
@@ -249,7 +252,7 @@ impl DownstreamTask {
         }
     }
 
-    /// Whether more may be read now; if not, something will wake the task when it may.
+    /// Returns `true` if more may be read now. Otherwise something wakes the task later.
     fn may_go_on(&mut self, waker: &Waker) -> bool {
         loop {
             let talk = &mut self.conversation;
@@ -264,7 +267,7 @@ impl DownstreamTask {
                 return false;
             }
             talk.changing = false;
-            // The rest of a request that counts already must come, or it is never answered.
+            // The rest of a started request must be read, or it is never answered.
             let more = matches!(talk.streaming, Streaming::None);
             if more && in_flight >= limits.in_flight {
                 return false;
@@ -287,25 +290,26 @@ impl DownstreamTask {
         }
     }
 
-    /// Whether there is memory for the rest of a large message that has begun; if not, the task is woken
-    /// when there is.
+    /// Returns `true` if there is memory for the rest of a large message. Otherwise the task is
+    /// woken when there is memory again.
     fn has_memory(&self, waker: &Waker) -> bool {
         if self.input.len() < LEAST || self.worker.services.memory.shortage() == Shortage::None {
             return true;
         }
         self.worker.relief.wait(waker);
-        // It is not the client that takes long.
+        // The delay is not the client's fault.
         self.down.activity.partial_since_us.set(0);
         false
     }
 
-    /// Takes one message of the client. Tells whether the connection has to wait before the next.
-    /// `again`: it was stalled before.
+    /// Handles one message of the client. Returns `true` if the connection must wait before the
+    /// next. `again`: the message was stalled before.
     fn message(&mut self, message: &mut Message<'_>, again: bool) -> bool {
         match message.head.kind {
             Kind::Request | Kind::OneWay => self.request(message, again),
             Kind::Data => self.further_piece(message),
-            // Ends what ties the connection: those before it are answered first.
+            // This message ends the tie to the connection, so the earlier requests are answered
+            // first.
             Kind::Local if message.head.bind == Bind::Session && self.down.in_flight() > 0 => {
                 self.conversation.stalled = Some(Box::new(message.to_owned_message()));
                 true
@@ -326,10 +330,10 @@ impl DownstreamTask {
                 }
                 false
             }
-            // Nothing is asked.
+            // No reply is needed.
             Kind::Pong | Kind::GoAway => false,
             Kind::Response => self.answer_to_server(message),
-            // Codecs tell of these as malformed messages; nobody waits for one.
+            // Codecs report malformed messages in this way if they need no reply.
             Kind::Push => {
                 self.view.group.add(listener::MALFORMED, 1);
                 false
@@ -337,7 +341,7 @@ impl DownstreamTask {
         }
     }
 
-    /// The client answers a call of a server.
+    /// Forwards the client's response to a request of a server.
     fn answer_to_server(&mut self, message: &mut Message<'_>) -> bool {
         let id = message.head.id;
         let Some((upstream, id)) = id.and_then(|id| self.down.answers_call(id)) else {
@@ -349,7 +353,7 @@ impl DownstreamTask {
         self.must_wait()
     }
 
-    /// Takes over a new configuration for the messages that follow.
+    /// Switches to a new configuration for the messages that follow.
     fn refresh(&mut self) {
         let Some(view) = self.down.other_view(&self.view) else {
             return;
@@ -362,7 +366,8 @@ impl DownstreamTask {
                 .find(|other| other.protocol.spec().name == *spoken);
             match same {
                 Some(same) => self.served = Some(Rc::clone(same)),
-                // The protocol is not served here any more: the old routes hold until it closes.
+                // The listener no longer serves this protocol: the old routes stay valid until the
+                // connection closes.
                 None => {
                     if self.down.activity.drain(self.worker.now_us()) {
                         self.down.go_away();

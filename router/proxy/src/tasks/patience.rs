@@ -1,6 +1,6 @@
-//! How long a shared upstream connection waits for one client that is behind with a large response.
-//! Others wait with the client, so it is little. It is more for a client that would be cut off otherwise.
-//! New requests of others avoid the connection meanwhile, so that those who wait become fewer.
+//! How long a shared upstream connection waits for one client that reads a large response slowly.
+//! Other clients wait meanwhile, so the time is short. It is longer for a client that would be cut
+//! off otherwise. New requests of other clients avoid the connection during that time.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -9,23 +9,23 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// The most that a connection waits in one go.
+/// The longest single wait of a connection.
 pub(crate) const MOST: Duration = Duration::from_millis(500);
 
-/// The most that it waits in one go for a client that would be cut off otherwise.
+/// The longest single wait for a client that would be cut off otherwise.
 pub(crate) const LAST: Duration = Duration::from_secs(10);
 
-/// The least that is worth a timer.
+/// Shorter waits are not worth a timer.
 const LEAST: Duration = Duration::from_millis(5);
 
-/// One part in so many of the time passed may be waited again.
+/// After a wait, patience recovers at 1/`SHARE` of the time that passes.
 const SHARE: u32 = 10;
 
-/// What is left of a connection's patience.
+/// The waiting time that a connection has left.
 pub(crate) struct Patience {
     most: Duration,
     left: Duration,
-    /// Since when it waits, or has not waited.
+    /// The start of the current wait, or of the time without one.
     since: Instant,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -40,13 +40,14 @@ impl Patience {
         }
     }
 
-    /// Whether it waits on; if so the task is woken when it will not any more.
+    /// Returns `true` if the connection continues to wait. The task is then woken when the wait is
+    /// over.
     pub(crate) fn lasts(&mut self, cx: &mut Context<'_>) -> bool {
         if self.timer.is_none() {
             let now = Instant::now();
             self.left = self.most.min(self.left + (now - self.since) / SHARE);
             self.since = now;
-            // A timer takes a millisecond at least, which would be a wait for every piece.
+            // A timer takes at least one millisecond, which would delay every piece.
             if self.left < LEAST {
                 return false;
             }
@@ -58,14 +59,14 @@ impl Patience {
         timer.as_mut().poll(cx).is_pending()
     }
 
-    /// There is as much of it as at first.
+    /// Resets the waiting time to its maximum.
     pub(crate) fn renew(&mut self) {
         self.left = self.most;
         self.since = Instant::now();
         self.timer = None;
     }
 
-    /// It need not wait any more, or will not.
+    /// Ends the current wait.
     pub(crate) fn rest(&mut self) {
         if self.timer.take().is_some() {
             let now = Instant::now();

@@ -1,5 +1,5 @@
-//! Takes requests of clients: remembers who asked, carries each request through its steps (`steps`), and
-//! dispatches it. How an endpoint and a connection are chosen is not known here.
+//! Receives requests from clients: records the caller, carries each request through its steps
+//! (`steps`) and dispatches it. Must not depend on how an endpoint and a connection are selected.
 
 mod policies;
 mod steps;
@@ -24,7 +24,7 @@ use crate::upstream::Upstream;
 use steps::{Request, Stop, Target};
 
 impl DownstreamTask {
-    /// Takes one request. Tells whether the connection has to wait before the next.
+    /// Handles one request. Returns `true` if the connection must wait before the next.
     pub(crate) fn request(&mut self, message: &mut Message<'_>, again: bool) -> bool {
         let Some(served) = self.served.clone() else {
             return true;
@@ -37,7 +37,7 @@ impl DownstreamTask {
         self.conversation.changing |= message.head.bind.changes_session();
         self.conversation.closing |= message.head.close;
         if !message.head.end {
-            // Until it is known where the pieces go.
+            // The default until the destination of the pieces is known.
             self.conversation.streaming = Streaming::Nowhere;
         }
         let call = self.call(&served, message);
@@ -45,8 +45,9 @@ impl DownstreamTask {
         self.must_wait()
     }
 
-    /// A request that has a connection of its own goes alone: those before it are answered first, and
-    /// those behind it wait for its answer. So do those behind a transaction that is about to end.
+    /// Returns `true` if the request must wait for earlier ones. A request with a dedicated
+    /// connection runs alone: earlier requests are answered first, and later ones wait for its
+    /// reply. Requests behind a transaction that is about to end wait too.
     fn must_stall(&mut self, served: &ServedView, message: &Message<'_>) -> bool {
         let head = &message.head;
         let every = matches!(head.reach, Reach::Every { .. });
@@ -73,7 +74,7 @@ impl DownstreamTask {
         }
     }
 
-    /// The request as it is remembered, with its place in the order of replies.
+    /// Creates the call of a request, with its place in the order of replies.
     fn call(&self, served: &Rc<ServedView>, message: &Message<'_>) -> Box<Call> {
         let operation = served.operations.of(message);
         served
@@ -112,7 +113,7 @@ impl DownstreamTask {
         served.calls.call(who, message.head.id)
     }
 
-    /// What is told of the request, if anybody wants to know.
+    /// Creates the record for the access log and traces. `None` if neither is enabled.
     fn told(&self, served: &ServedView, message: &Message<'_>) -> Option<Box<RequestLog>> {
         let tracer = self.worker.services.tracer.as_ref();
         if tracer.is_none() && self.worker.services.access_log.is_none() {
@@ -199,18 +200,18 @@ impl DownstreamTask {
         if message.head.end {
             delayed::delay(&self.worker, message.to_owned_message(), call, wait);
         } else {
-            // Listeners with such rules hold messages whole, up to their limit.
+            // Listeners with such rules buffer whole messages, up to the size limit.
             call.refuse(&self.worker, Fault::TooLarge, "it is too large to wait");
         }
     }
 
-    /// Answers a request that goes no further.
+    /// Answers a denied request.
     fn deny(&self, message: &Message<'_>, call: Box<Call>, refusal: &Refusal) {
         call.refuse(&self.worker, refusal.fault, &refusal.text);
         self.down.abort_transaction(&message.head);
     }
 
-    /// Answers a request with an injected fault, now or when its delay is over.
+    /// Answers a request with an injected fault, now or after its delay.
     fn abort(&self, message: &Message<'_>, call: Box<Call>, abort: &Abort, delay_ms: Option<u64>) {
         if let Some(due_ms) = delay_ms.filter(|_| message.head.end) {
             let wait = Wait::Abort(due_ms, abort.reason, abort.text.clone());
@@ -220,7 +221,7 @@ impl DownstreamTask {
         self.down.abort_transaction(&message.head);
     }
 
-    /// Sends a further piece of a large request. If it cannot be sent, whoever waits has been told.
+    /// Sends a further piece of a large request. If that fails, the callers are answered here.
     pub(crate) fn send_piece(
         &mut self,
         upstream: &Rc<Upstream>,
@@ -240,13 +241,13 @@ impl DownstreamTask {
         }
     }
 
-    /// A further piece of a large request.
+    /// Handles a further piece of a large request.
     pub(crate) fn further_piece(&mut self, message: &Message<'_>) -> bool {
         let end = message.head.end;
         if let Streaming::To(upstream) = &self.conversation.streaming {
             let upstream = Rc::clone(upstream);
             if !self.send_piece(&upstream, &mut message.clone()) {
-                // Without this piece the others make no sense.
+                // The request is incomplete without this piece.
                 upstream.close(Fault::Reset);
                 self.conversation.streaming = Streaming::Nowhere;
             } else if end {
@@ -260,10 +261,10 @@ impl DownstreamTask {
         self.must_wait()
     }
 
-    /// Whether the connection has to wait before its next message.
+    /// Returns `true` if the connection must wait before its next message.
     pub(crate) fn must_wait(&self) -> bool {
         let (talk, limits) = (&self.conversation, &self.view.listener.limits);
-        // The rest of a request that counts already must come, or it is never answered.
+        // The rest of a started request must be read, or it is never answered.
         let more = matches!(talk.streaming, Streaming::None);
         talk.changing
             || talk.closing

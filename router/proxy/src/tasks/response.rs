@@ -1,4 +1,5 @@
-//! What comes from an upstream: whom it is for, and whether it can be trusted.
+//! Handles messages from an upstream: finds the caller of each response, and checks whether the
+//! connection can still be trusted.
 
 use std::rc::Rc;
 
@@ -14,16 +15,16 @@ use crate::telemetry::stats::cluster;
 use crate::upstream::in_flight::Calls;
 use crate::upstream::{State, Upstream};
 
-/// The one client of a connection that does not read fast enough.
+/// A client that reads too slowly and makes its upstream connection wait.
 pub(crate) struct Paused {
     pub(crate) down: Rc<Downstream>,
-    /// The reply that it has to read; `None`: what answers nothing.
+    /// The reply that the client must read. `None` for a message that is not a reply.
     pub(crate) seq: Option<u64>,
-    /// Others wait with it: not for long.
+    /// Other clients share the connection: the wait must be short.
     pub(crate) shared: bool,
 }
 
-/// A message that cannot be decoded. `answer`: that it was a response, and to what.
+/// Handles a message that cannot be decoded. `answer` is set if the message was a response.
 pub(crate) fn malformed(
     worker: &Rc<WorkerContext>,
     upstream: &Rc<Upstream>,
@@ -57,7 +58,8 @@ pub(crate) fn malformed(
                     return out_of_step(upstream);
                 }
             },
-            // It may have been an answer, or not: whose is the next?
+            // The message may or may not have been a reply, so the order of later replies is
+            // unknown.
             (Calls::InOrder(_), None) => {
                 drop(state);
                 return out_of_step(upstream);
@@ -70,12 +72,12 @@ pub(crate) fn malformed(
     upstream.done(worker);
 }
 
-/// Nothing that follows on an in-order connection could be trusted.
+/// Closes an in-order connection: no later reply can be matched safely.
 fn out_of_step(upstream: &Upstream) {
     upstream.close(Fault::BadResponse);
 }
 
-/// The upstream answered, but what it said is of no use.
+/// Ends a call whose response is not usable.
 fn fail(worker: &Rc<WorkerContext>, upstream: &Rc<Upstream>, call: Box<Call>, what: &str) {
     let down = call.down().map(Rc::clone);
     retry::fail(worker, call, Fault::BadResponse, what);
@@ -84,8 +86,7 @@ fn fail(worker: &Rc<WorkerContext>, upstream: &Rc<Upstream>, call: Box<Call>, wh
     }
 }
 
-/// Takes one message from the upstream. Returns the client that cannot take more, if the connection
-/// is that client's alone.
+/// Handles one message from the upstream. Returns the client that cannot take more bytes, if any.
 pub(crate) fn receive(
     worker: &Rc<WorkerContext>,
     upstream: &Rc<Upstream>,
@@ -126,20 +127,20 @@ pub(crate) fn receive(
     }
 }
 
-/// The answer to the connection's own heartbeat.
+/// Handles the response to the connection's own heartbeat.
 fn heartbeat_answered(worker: &Rc<WorkerContext>, upstream: &Rc<Upstream>, id: Option<i64>) {
     let own = |call: &Box<Call>| call.is_keepalive();
     {
         let mut state = upstream.state.borrow_mut();
         match (&mut state.calls, id) {
-            // With the id of somebody's request it answers nothing.
+            // A heartbeat response with the id of a client's request answers nothing.
             (Calls::ById(pending), Some(id)) => {
                 if pending.peek(id).is_some_and(own) {
                     pending.remove(id);
                 }
             }
             (Calls::InOrder(fifo), _) => {
-                // It may have taken longer than it was given.
+                // The heartbeat may have timed out before its response arrived.
                 let its = match fifo.front_mut() {
                     Some(Turn::Caller(call)) => own(call),
                     Some(Turn::Abandoned) => true,
@@ -155,17 +156,17 @@ fn heartbeat_answered(worker: &Rc<WorkerContext>, upstream: &Rc<Upstream>, id: O
     upstream.done(worker);
 }
 
-/// Whom a response is for.
+/// The call that a response belongs to.
 enum Found {
-    /// All of it, or its last piece: the call has ended.
+    /// The whole response or its last piece: the call has ended.
     Last(Box<Call>),
-    /// A piece: more will come.
+    /// A piece. More pieces will come.
     Piece(Rc<Downstream>, u64, Option<i64>),
-    /// Nobody waits for it any more.
+    /// The caller no longer waits.
     Nobody,
-    /// Nobody ever did.
+    /// The response belongs to no request.
     Stray,
-    /// The ids of an in-order protocol are a check: this is somebody else's reply.
+    /// The id of an in-order response belongs to another request.
     Mismatch,
 }
 
@@ -218,7 +219,7 @@ fn piece_of(
     message: &mut Message<'_>,
 ) -> Found {
     let id = call.id;
-    // What is answered is not taken back.
+    // Once a reply has begun, the request cannot be taken back.
     call.place.length = 0;
     call.caller_mut().map_or(Found::Nobody, |caller| {
         caller.track.add_bytes(message.wire().len());
@@ -258,7 +259,7 @@ fn response(
         }
         Found::Stray => {
             upstream.cluster.group.add(cluster::STRAY, 1);
-            // On a pinned connection the client sees what a direct connection would show.
+            // On a pinned connection the client sees exactly what the server sends.
             if let Some(down) = upstream.pinned_to() {
                 let pressure = down.push(message);
                 return slow(upstream, down, None, pressure, false);
@@ -312,20 +313,20 @@ fn finish(
             caller.begin(worker, &cluster.borrow().name, message);
             restore_id(upstream, message, id);
             let down = Rc::clone(&caller.down);
-            // What the client was is not true of a connection that was fresh.
+            // A fresh connection does not have the client's previous session.
             let fresh =
                 caller.bind == Bind::Login && !upstream.is_pinned() && !down.session().is_plain();
             let pressure = down.last_piece(caller, message);
             if fresh && status == Status::Ok {
                 upstream.drain();
             } else if caller.bind.changes_session() && !fresh {
-                // A success makes the connection one of another session.
+                // After a successful reply the connection belongs to another session.
                 let login = upstream.cluster.config.borrow().login.clone();
                 upstream.adopt(down.session().after(&login));
             }
             down.after_reply(upstream);
             upstream.done(worker);
-            // One that has nothing more to do for the client works for others now.
+            // A connection that has no more work for this client serves others at once.
             if pressure == Pressure::Slow && (upstream.is_pinned() || upstream.goes_on_for(&down)) {
                 paused = slow(upstream, down, None, pressure, true);
             }
@@ -347,15 +348,15 @@ fn finish(
     paused
 }
 
-/// The id that the caller wrote, where the connection used another.
+/// Restores the caller's id if the connection used another one.
 fn restore_id(upstream: &Upstream, message: &mut Message<'_>, id: Option<i64>) {
     if let (Calls::ById(_), Some(id)) = (&upstream.state.borrow().calls, id) {
         message.set_id(id);
     }
 }
 
-/// Whether the connection has to wait for its client. A shared one waits only if there is `more` of
-/// the response to come, and not for long.
+/// Decides whether the connection must wait for its client. A shared connection waits only if there
+/// is `more` of the response, and only for a short time.
 pub(super) fn slow(
     upstream: &Upstream,
     down: Rc<Downstream>,
@@ -366,7 +367,7 @@ pub(super) fn slow(
     let shared = !(upstream.is_pinned() || upstream.is_exclusive());
     let waits = pressure == Pressure::Slow && (more || !shared);
     if waits && shared {
-        // At once: requests of others must not come here and wait, too.
+        // Takes effect at once: new requests of other clients must not queue here.
         upstream.set_slow(true);
     }
     waits.then_some(Paused { down, seq, shared })

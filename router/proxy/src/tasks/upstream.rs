@@ -1,5 +1,5 @@
-//! The task of one upstream connection: connects, writes what downstreams appended, and decodes what
-//! comes (`response` tells whom it is for).
+//! The task of one upstream connection: connects, writes the requests that downstreams appended,
+//! and decodes the responses. `response` finds the caller of each response.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -23,17 +23,17 @@ use crate::transport::buffers::{Consumed, Input, KEEP_UPSTREAM, Lent, Read};
 use crate::transport::stream::Stream;
 use crate::upstream::{Phase, State, Upstream};
 
-/// Reads of one turn. A bound, so that one busy connection cannot starve its worker.
+/// The most reads in one turn, so that one busy connection cannot starve its worker.
 const READS: usize = 16;
 
-/// A client that reads this many bytes while it is waited for is waited for once more.
+/// A client that reads this many bytes during a wait gets another wait.
 const ENOUGH: u64 = 1 << 20;
 
-/// How long what was written, or a probe, may stay without an acknowledgement of the server's kernel.
+/// How long sent data or a keepalive probe may stay without a TCP acknowledgement.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
-/// The longest time between probes of a silent connection, once the first is not acknowledged.
+/// The longest time between keepalive probes, after the first one was not acknowledged.
 const PROBES: Duration = Duration::from_secs(10);
 
 /// Runs a connection from connect to close.
@@ -90,7 +90,8 @@ async fn serve(worker: Rc<WorkerContext>, upstream: Rc<Upstream>, connect_timeou
             }
         }
     };
-    // Closed on behalf of a client that is gone, or for want of memory: that says nothing of the endpoint.
+    // The proxy closed it because a client left or memory was short. This is not the endpoint's
+    // fault.
     let outcome = match upstream.state.borrow().closed_for {
         Some(Fault::Reset | Fault::Overload) => Outcome::Unknown,
         _ => Outcome::of_fault(fault),
@@ -101,13 +102,13 @@ async fn serve(worker: Rc<WorkerContext>, upstream: Rc<Upstream>, connect_timeou
         .group
         .add(cluster::RESETS, calls.len() as u64);
     let mut pinned = upstream.pinned_to();
-    // What alone tied a client to a connection that never was may tie it to another. Of more than one
-    // request all or none would have to go there.
+    // If the connect failed and only one request pinned the client, the request may go to another
+    // endpoint. Several requests would all have to go to the same one.
     let whole = pinned.is_none() || (fault == Fault::Connect && calls.len() == 1);
     upstream.cluster.connection_closed(&worker, &upstream);
     for (mut call, bytes) in calls {
         call.outcome(&worker, outcome);
-        // What was too much here would be too much elsewhere.
+        // A request that is over a limit here would be over it elsewhere too.
         let bytes = bytes.filter(|_| whole && fault != Fault::Overload);
         let unsent = bytes.and_then(|bytes| retry::unsent(&upstream, &call, &bytes));
         if let Some(call) = retry::after_fault(&worker, call, fault, unsent) {
@@ -121,10 +122,10 @@ async fn serve(worker: Rc<WorkerContext>, upstream: Rc<Upstream>, connect_timeou
     }
 }
 
-/// Why there is no connection.
+/// Why the connect failed.
 enum Refused {
     Failed(String),
-    /// Nobody wants it any more.
+    /// The connection is no longer needed.
     Closed(Fault),
 }
 
@@ -149,10 +150,10 @@ async fn connect(upstream: &Rc<Upstream>, patience: Duration) -> Result<TcpStrea
     }
 }
 
-/// Sets what the kernel does for a connection. It notices a server that is gone without a word: a request
-/// that takes long must not be mistaken for that.
+/// Sets the keepalive of the kernel. It detects servers that vanish without closing the connection.
+/// A slow request must not look like such a server.
 fn watch_over(stream: &TcpStream, keepalive: Duration) {
-    // Batches are made by turns of the event loop, not by waiting for acknowledgements.
+    // Batches come from turns of the event loop, not from waiting for acknowledgements.
     let _ = stream.set_nodelay(true);
     let socket = socket2::SockRef::from(stream);
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -176,14 +177,14 @@ struct UpstreamTask {
     patience: Patience,
     /// For a client that would be cut off otherwise.
     last_patience: Patience,
-    /// The client that it waited for last, by number, and what that had read then.
+    /// The number of the client of the last wait, and how many bytes it had read then.
     progress: (u64, u64),
-    /// Framing is lost: what was found.
+    /// The text for the log if framing is lost.
     lost: Option<String>,
 }
 
 impl UpstreamTask {
-    /// Ready when the connection has ended: closed by us or them, or broken.
+    /// Ready when the connection has ended: closed by either side, or broken.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.upstream.is_closed() {
             return Poll::Ready(Ok(()));
@@ -205,7 +206,8 @@ impl UpstreamTask {
             }
             self.upstream.note_input(&self.worker, self.input.len());
         }
-        // Read first: what has not been written when the end of the connection is seen was never sent.
+        // Reads before it writes: requests that are unwritten when the connection ends were surely
+        // not sent.
         for _ in 0..READS {
             if self.lost.is_some() || self.paused_by.is_some() {
                 break;
@@ -220,19 +222,19 @@ impl UpstreamTask {
         if self.lost.is_some() {
             return Poll::Ready(Ok(()));
         }
-        // Not pending on the socket: come back for the rest, or when the client has read.
+        // The socket may still have data: continue in the next turn, or when the client has read.
         cx.waker().wake_by_ref();
         self.unread(cx)
     }
 
-    /// Whether the connection waits on for a client that is behind. If others wait with the client, it is
-    /// for a moment, and for longer only where the client would be cut off otherwise.
+    /// Returns `true` if the connection continues to wait for a slow client. If other clients wait
+    /// too, the wait is short. It is longer only if the client would be cut off otherwise.
     fn waits_for(&mut self, paused: &Paused, cx: &mut Context<'_>) -> bool {
         if !paused.shared {
             return true;
         }
         self.upstream.set_slow(true);
-        // Until somebody has been cut off, which takes a moment.
+        // Wait until the memory relief has cut off a connection, which takes a moment.
         if self.worker.services.memory.shortage() == Shortage::Over {
             self.worker.relief.wait(cx.waker());
             return true;
@@ -251,7 +253,7 @@ impl UpstreamTask {
         self.last_patience.lasts(cx)
     }
 
-    /// A client that reads is waited for, however slowly it does so.
+    /// Renews the wait for a client that makes progress, even if it reads slowly.
     fn note_progress(&mut self, down: &Downstream) {
         let (number, taken) = self.progress;
         let now = down.taken();
@@ -263,8 +265,8 @@ impl UpstreamTask {
         }
     }
 
-    /// The turn ends while there may be more to read. If the end of the connection is behind it, nothing is
-    /// written: requests that nobody would read stay unsent, and go elsewhere when the end is reached.
+    /// Ends a turn while there may be more to read. If the end of the connection may follow,
+    /// nothing is written: unsent requests can then go to another endpoint.
     fn unread(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.stream.poll_closed(cx).is_ready() {
             self.upstream.state.borrow_mut().remember(cx.waker());
@@ -273,7 +275,7 @@ impl UpstreamTask {
         self.after_turn(cx)
     }
 
-    /// Everything that has gathered goes out: requests, and what the turn itself produced.
+    /// Writes the collected requests, including those from this turn.
     fn after_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.flush(cx) {
             Err(error) => Poll::Ready(Err(error)),
@@ -282,7 +284,7 @@ impl UpstreamTask {
         }
     }
 
-    /// Writes what waits. Tells whether the connection is at its end.
+    /// Writes the pending output. Returns `true` if the connection must end.
     fn flush(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut state = self.upstream.state.borrow_mut();
         state.remember(cx.waker());
@@ -313,7 +315,7 @@ impl UpstreamTask {
         Ok(*phase == Phase::Draining && at_rest && out.is_empty() && !self.stream.is_unflushed())
     }
 
-    /// Reads once, and takes what it brought. Tells whether there can be more.
+    /// Reads once and handles the data. Returns `true` if there may be more.
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let buffer = &self.worker.buffer;
         let read = ready!(self.input.read(&mut self.stream, buffer, cx))?;
@@ -335,7 +337,7 @@ impl UpstreamTask {
         self.input.give_back(lent, consumed, &self.worker.buffer);
     }
 
-    /// Decodes and delivers everything that is there.
+    /// Decodes and delivers all complete messages.
     fn consume(&mut self, bytes: &[u8]) -> Consumed {
         let (worker, upstream) = (&self.worker, &self.upstream);
         upstream.mark_heard(worker.now_us());
@@ -343,7 +345,7 @@ impl UpstreamTask {
         while let Some(rest) = bytes.get(taken.bytes..).filter(|rest| !rest.is_empty()) {
             let mut decoded = {
                 let mut state = upstream.state.borrow_mut();
-                // Closed for what came before: nothing that follows is trusted.
+                // An earlier message closed the connection: the rest is not trusted.
                 if state.phase == Phase::Closed {
                     break;
                 }
@@ -370,7 +372,11 @@ impl UpstreamTask {
                     answer,
                 }) => {
                     let text = violation.to_string();
-                    tracing::debug!(endpoint = %upstream.endpoint.address, text, "malformed response");
+                    tracing::debug!(
+                        endpoint = %upstream.endpoint.address,
+                        text,
+                        "the endpoint sent a malformed message"
+                    );
                     response::malformed(worker, upstream, answer.as_deref(), &text);
                     taken.drop_message(*length, rest.len());
                 }

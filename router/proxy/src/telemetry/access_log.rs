@@ -1,5 +1,5 @@
-//! The access log: one line per request, written by a thread of its own, so that a slow disk or
-//! terminal never holds a worker.
+//! The access log: one line per request. A separate thread writes it, so that a slow disk or
+//! terminal never blocks a worker.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use meltemi_frame::Fault;
 
 use crate::telemetry::stats::{self, MetricSet, Stats};
 
-/// How lines are written.
+/// The format of the lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object per line.
@@ -21,7 +21,7 @@ pub enum LogFormat {
     Text,
 }
 
-/// Where lines go.
+/// The destination of the lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogTarget {
     /// Standard output.
@@ -30,13 +30,13 @@ pub enum LogTarget {
     File(PathBuf),
 }
 
-/// How many lines may wait for the writer. Past it lines are dropped and counted: a log that cannot
-/// keep up must not hold up requests, nor take memory without bound.
+/// The most lines in the writer's queue. Further lines are dropped and counted: a slow log must not
+/// delay requests or use unlimited memory.
 const QUEUE: usize = 16_384;
 
-/// How many lines are written at once, at most.
+/// The most lines in one write.
 const BATCH: usize = 256;
-/// How often a flush looks for room in a full queue.
+/// The time between two attempts of a flush to enter a full queue.
 const RETRY: Duration = Duration::from_millis(5);
 
 /// The access log of a process.
@@ -47,15 +47,15 @@ pub struct AccessLog {
     dropped: Arc<Dropped>,
 }
 
-/// What the writer is sent.
+/// A message to the writer.
 #[derive(Debug)]
 enum Message {
     Line(String),
-    /// Asks for an answer when all lines before it are written.
+    /// Requests a notification when all lines before it are written.
     Flush(SyncSender<()>),
 }
 
-/// Counts the lines that are lost, in the metrics of the proxy that uses the log.
+/// Counts the lost lines, in the metrics of the proxy that uses the log.
 #[derive(Debug)]
 struct Dropped {
     target: Arc<str>,
@@ -71,7 +71,7 @@ impl Dropped {
     }
 }
 
-/// What is known of one request when it ends.
+/// The record of one request for its line.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Entry {
     pub(crate) listener: String,
@@ -89,52 +89,52 @@ pub(crate) struct Entry {
     pub(crate) status: &'static str,
     pub(crate) fault: &'static str,
     pub(crate) details: String,
-    /// Where each attempt went, in order.
+    /// The endpoint of each attempt, in order.
     pub(crate) endpoints: Vec<SocketAddr>,
-    /// When the last one did, in microseconds of the worker's clock.
+    /// When the last attempt was sent, in microseconds of the worker's clock.
     pub(crate) sent_us: u64,
-    /// Why each attempt after the first was made.
+    /// The reason for each attempt after the first.
     pub(crate) retries: Vec<&'static str>,
-    /// The authorization policy that denied it.
+    /// The authorization policy that denied the request.
     pub(crate) policy: String,
     /// The attribute that a policy tests and the codec could not determine.
     pub(crate) undetermined: String,
-    /// The limit that refused it.
+    /// The rate limit that denied the request.
     pub(crate) limit: String,
-    /// What was done to it on purpose.
+    /// The injected faults.
     pub(crate) injected: Injected,
     /// The clusters that got a copy.
     pub(crate) mirrors: Vec<String>,
-    /// The trace that it belongs to.
+    /// The trace of the request.
     pub(crate) trace_id: String,
-    /// From when it last went out to the front of the response.
+    /// The time from the last attempt to the first byte of the response.
     pub(crate) upstream_duration_us: Option<u64>,
 }
 
-/// How many attempts of one request are listed, at most.
+/// The most attempts of one request that are listed.
 const LISTED: usize = 32;
 
 impl Entry {
-    /// The request goes out to an endpoint.
+    /// Records an attempt at an endpoint.
     pub(crate) fn add_endpoint(&mut self, endpoint: SocketAddr) {
-        // The last one is always known: it is where the answer comes from.
+        // The last endpoint is always listed, because the response comes from it.
         self.endpoints.truncate(LISTED - 1);
         self.endpoints.push(endpoint);
     }
 
-    /// The last attempt failed, and there is another.
+    /// Records that the last attempt failed and another one follows.
     pub(crate) fn add_retry(&mut self, fault: Fault) {
         if self.retries.len() < LISTED {
             self.retries.push(fault.name());
         }
     }
 
-    /// How often it was sent.
+    /// Returns the number of attempts.
     pub(crate) const fn attempts(&self) -> usize {
         self.endpoints.len()
     }
 
-    /// Where it was sent last.
+    /// Returns the endpoint of the last attempt.
     pub(crate) fn endpoint(&self) -> Option<SocketAddr> {
         self.endpoints.last().copied()
     }
@@ -143,9 +143,9 @@ impl Entry {
 /// Faults that were injected into a request.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Injected {
-    /// How long it was held.
+    /// The injected delay.
     pub(crate) delay_ms: Option<u64>,
-    /// It was answered with a failure.
+    /// `true` if the request was answered with an injected failure.
     pub(crate) abort: bool,
 }
 
@@ -153,7 +153,7 @@ impl AccessLog {
     /// Opens the log and starts its writer.
     ///
     /// # Errors
-    /// The file cannot be opened for appending.
+    /// Fails if the file cannot be opened for appending.
     pub fn open(format: LogFormat, target: &LogTarget) -> std::io::Result<Self> {
         let mut sink: Box<dyn std::io::Write + Send> = match target {
             LogTarget::Stdout => Box::new(std::io::stdout()),
@@ -184,7 +184,7 @@ impl AccessLog {
         })
     }
 
-    /// Shows the number of dropped lines in these metrics, if it is not shown elsewhere.
+    /// Adds the counter of dropped lines to these metrics, unless it already belongs to others.
     pub(crate) fn count_in(&self, stats: &Stats) {
         let target = &self.dropped.target;
         self.dropped
@@ -202,8 +202,8 @@ impl AccessLog {
         }
     }
 
-    /// Waits until the lines so far are written, but no longer than `bound`. Blocks the thread. Returns `true`
-    /// if they were written.
+    /// Waits until all lines so far are written, but no longer than `bound`. Blocks the thread.
+    /// Returns `true` if they were written.
     pub(crate) fn flush(&self, bound: Duration) -> bool {
         let started = Instant::now();
         let (done, written) = sync_channel(1);
@@ -243,7 +243,7 @@ fn write_lines(sink: &mut dyn std::io::Write, queue: &Receiver<Message>, dropped
         }
         batch.clear();
         for done in waiting.drain(..) {
-            // Whoever asked may have given up.
+            // The caller may have timed out.
             let _ = done.send(());
         }
     }
@@ -293,8 +293,8 @@ fn json(entry: &Entry) -> String {
 
 fn text(entry: &Entry) -> String {
     let mut line = String::with_capacity(256);
-    // Writing to a String cannot fail. Names come from the wire: escaped, so that one request is
-    // one line whatever a client sends.
+    // Writing to a String cannot fail. Names come from clients, so they are escaped: one request is
+    // always one line.
     let _ = writeln!(
         line,
         "time_ms={} listener={} protocol={} kind={} downstream={} id={} service={:?} operation={:?} \
@@ -342,7 +342,7 @@ const fn word(text: &str) -> &str {
     if text.is_empty() { "-" } else { text }
 }
 
-/// Values with commas between them.
+/// Returns the values, separated by commas.
 fn list(values: &[impl ToString]) -> String {
     let values: Vec<String> = values.iter().map(ToString::to_string).collect();
     or_dash((!values.is_empty()).then(|| values.join(",")))
@@ -352,7 +352,7 @@ fn list(values: &[impl ToString]) -> String {
 mod tests {
     use super::*;
 
-    /// A log whose writer is the test: it gets the messages.
+    /// Creates a log whose messages go to the test instead of a writer.
     fn manual() -> (AccessLog, Receiver<Message>, Stats) {
         let (queue, messages) = sync_channel(QUEUE);
         let stats = Stats::default();
@@ -383,7 +383,7 @@ mod tests {
         let started = Instant::now();
         assert!(!log.flush(Duration::from_millis(50)));
         assert!(started.elapsed() < Duration::from_secs(5));
-        // Room for the question, but nobody who answers.
+        // Makes room for the flush message, but nobody replies to it.
         drop(messages.try_recv());
         assert!(!log.flush(Duration::from_millis(50)));
     }

@@ -1,4 +1,5 @@
-//! Counters of operations by name: what a client can make up must not grow metrics without bound.
+//! Request counters by operation name. Clients choose the names, so the number of counters is
+//! limited.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -8,16 +9,18 @@ use meltemi_frame::{Lookup, Message, bytes_eq};
 
 use crate::telemetry::stats::{MetricSet, OPERATION, Stats};
 
-/// Operations of one protocol on one listener that are counted by name. The rest is counted as `other`.
+/// The most operations of one protocol on one listener that are counted by name. Others count as
+/// `other`.
 const OPERATIONS: usize = 512;
 
-/// The longest name of an operation or service that is counted by name, in bytes.
+/// The longest name of an operation, with its service, that is counted by name, in bytes.
 const OPERATION_LENGTH: usize = 128;
 
-/// Operations that are found without hashing: most clients use few. A power of two.
+/// The size of the cache that finds operations without hashing. Most clients use few operations. A
+/// power of two.
 const RECENT: usize = 16;
 
-/// Where a protocol has the names of operations.
+/// Where the messages of a protocol contain the names of operations.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Names {
     pub(crate) protocol: String,
@@ -25,14 +28,14 @@ pub(crate) struct Names {
     pub(crate) service: Option<Lookup>,
 }
 
-/// Counters of the operations of one protocol on one listener. They outlive configurations.
+/// The counters for the operations of one protocol on one listener. They survive reloads.
 pub(crate) struct Operations {
     listener: String,
     names: Names,
     known: RefCell<HashMap<Box<[u8]>, usize, foldhash::fast::RandomState>>,
-    /// The first is `other`.
+    /// The first group is `other`.
     groups: RefCell<Vec<Arc<MetricSet>>>,
-    /// Names lately seen, with their places, found by a look at the operation's name.
+    /// A cache of recent names with the indexes of their groups.
     recent: [RefCell<Recent>; RECENT],
     key: RefCell<Vec<u8>>,
     stats: Stats,
@@ -64,14 +67,14 @@ impl Operations {
         }
     }
 
-    /// Whether these count another protocol, or look for names where this one has them: what is
-    /// declared may have changed.
+    /// Returns `true` if these counters can be used for the listener and the names. `false` if they
+    /// belong to another protocol, or if the protocol now declares its names elsewhere.
     pub(crate) fn suits(&self, listener: &str, names: &Names) -> bool {
         let other = self.listener != listener || self.names.protocol != names.protocol;
         other || self.names == *names
     }
 
-    /// The service and operation that a request names.
+    /// Returns the service and operation of a request.
     pub(crate) fn names(&self, message: &Message<'_>) -> (String, String) {
         let text = |lookup: &Option<Lookup>| {
             let value = lookup.as_ref().and_then(|lookup| message.attribute(lookup));
@@ -82,7 +85,7 @@ impl Operations {
         (text(&self.names.service), text(&self.names.operation))
     }
 
-    /// The place of the counters of the operation that a request names.
+    /// Returns the index of the counters for the operation of a request.
     pub(crate) fn of(&self, message: &Message<'_>) -> usize {
         let slot = |lookup: &Option<Lookup>| match lookup {
             Some(Lookup::Slot(id)) => message.attributes.slot(*id, message.wire()),
@@ -116,7 +119,7 @@ impl Operations {
         let mut key = self.key.borrow_mut();
         key.clear();
         key.extend_from_slice(service);
-        // No protocol has this byte in a name that is text; where one has, two names share a count.
+        // Text names never contain this byte. If a binary name does, two names may share a counter.
         key.push(0xff);
         key.extend_from_slice(operation);
         if let Some(place) = self.known.borrow().get(key.as_slice()) {
@@ -140,7 +143,7 @@ impl Operations {
         place
     }
 
-    /// Runs `count` on the counters at a place.
+    /// Calls `count` with the counters at an index.
     pub(crate) fn with(&self, place: usize, count: impl FnOnce(&MetricSet)) {
         if let Some(group) = self.groups.borrow().get(place) {
             count(group);

@@ -1,5 +1,5 @@
-//! Traces: what a request says of its trace is read, handed on with it, and told to a collector.
-//! Nothing of it runs unless a collector is named. It must not know when a request is sent or ends.
+//! Traces: reads the trace context of a request, propagates it, and exports a span to a collector.
+//! Does nothing if no collector is configured. Must not depend on when a request is sent or ends.
 
 mod active;
 mod b3;
@@ -23,26 +23,27 @@ use context::{Incoming, Write};
 use export::Exporter;
 pub(crate) use keys::TraceKeys;
 
-/// Where traces go.
+/// The settings for the export of traces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tracing {
-    /// The collector, which speaks OTLP over gRPC without TLS, such as `http://127.0.0.1:4317`.
+    /// The collector's address. It must support OTLP over gRPC without TLS, such as
+    /// `http://127.0.0.1:4317`.
     pub endpoint: String,
-    /// What this program is called in traces.
+    /// The service name of this program in traces.
     pub service_name: String,
 }
 
-/// Traces requests of all workers.
+/// Creates spans for the requests of all workers.
 #[derive(Debug)]
 pub(crate) struct Tracer {
     exporter: Exporter,
 }
 
 impl Tracer {
-    /// Starts exporting, on this runtime.
+    /// Starts the export on this runtime.
     ///
     /// # Errors
-    /// What is wrong with the collector's address, and what to do.
+    /// Fails if the collector's address is invalid. The error contains the reason.
     pub(crate) fn start(
         tracing: &Tracing,
         runtime: &Handle,
@@ -50,14 +51,14 @@ impl Tracer {
     ) -> Result<Arc<Self>, String> {
         if !tracing.endpoint.starts_with("http://") {
             let why =
-                "it is no address of OTLP over gRPC without TLS, such as http://127.0.0.1:4317";
+                "it is not an address of OTLP over gRPC without TLS, such as http://127.0.0.1:4317";
             return Err(why.to_owned());
         }
         let exporter = Exporter::start(tracing, runtime, stats)?;
         Ok(Arc::new(Self { exporter }))
     }
 
-    /// A request begins: the trace that it belongs to goes on, or one begins, recorded or not.
+    /// Starts a request: continues its trace or begins a new one, recorded or not.
     pub(crate) fn begin(
         self: &Arc<Self>,
         message: &Message<'_>,
@@ -102,7 +103,7 @@ impl Tracer {
         })
     }
 
-    /// Waits until every span has gone to the collector, or was lost.
+    /// Waits until every span was exported or lost.
     pub(crate) async fn flush(&self) {
         self.exporter.flush().await;
     }

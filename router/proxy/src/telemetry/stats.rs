@@ -1,5 +1,6 @@
-//! Counters. Each is written by one worker only, so that the hot path needs no locked instruction;
-//! a scrape adds the workers up. Which metrics there are stands in `families`.
+//! Metrics. Each counter is written by one worker only, so the data path needs no locked
+//! instructions. A scrape adds up the counters of all workers. The list of metrics is in
+//! `families`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,7 +17,7 @@ use prometheus_client::metrics::MetricType;
 pub struct Count(AtomicU64);
 
 impl Count {
-    /// Adds to it. To be called by the owning worker only.
+    /// Adds to the counter. Only the owning worker may call this.
     pub fn add(&self, more: u64) {
         self.0.store(
             self.0.load(Ordering::Relaxed).wrapping_add(more),
@@ -24,34 +25,35 @@ impl Count {
         );
     }
 
-    /// Adds to it, whoever else does so at the same time. All writers of a counter use this or none does.
+    /// Adds to the counter with an atomic operation. Either all writers of a counter use this, or
+    /// none.
     pub(crate) fn add_shared(&self, more: u64) {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 
-    /// The value.
+    /// Returns the value.
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Whether a metric only grows.
+/// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// It only grows.
+    /// The value only grows.
     Counter,
-    /// It goes up and down.
+    /// The value goes up and down.
     Gauge,
 }
 
 /// One metric of a family.
 #[derive(Debug)]
 pub struct Metric {
-    /// Its name (counters gain `_total`).
+    /// The name. Counters get the suffix `_total`.
     pub name: &'static str,
-    /// What it counts.
+    /// The help text.
     pub help: &'static str,
-    /// Whether it only grows.
+    /// The type.
     pub form: Form,
 }
 
@@ -74,7 +76,7 @@ const fn gauge(name: &'static str, help: &'static str) -> Metric {
 /// Metrics that share their labels.
 #[derive(Debug)]
 pub struct Family {
-    /// The labels' names.
+    /// The names of the labels.
     pub labels: &'static [&'static str],
     /// The metrics.
     pub metrics: &'static [Metric],
@@ -102,13 +104,13 @@ const BOUNDS_US: &[u64] = &[
     1_000_000, 2_500_000, 5_000_000, 10_000_000, 30_000_000, 60_000_000,
 ];
 
-/// The counters of one family for one set of label values, of one worker.
+/// The counters of one family for one set of label values, written by one worker.
 #[derive(Debug)]
 pub struct MetricSet {
     family: &'static Family,
     labels: Box<[Arc<str>]>,
     counts: Box<[Count]>,
-    /// One count per bound and one past the last, then the sum in microseconds.
+    /// One count per bound and one for larger values, then the sum in microseconds.
     durations: Box<[Count]>,
 }
 
@@ -141,23 +143,25 @@ impl MetricSet {
     }
 }
 
-/// All counters of a process.
+/// All metrics of the process.
 #[derive(Clone, Debug, Default)]
 pub struct Stats(Arc<Mutex<Vec<Series>>>);
 
-/// Counters whose owner is gone are shown for this long, so that rates over their last values can be read.
+/// How long counters are still shown after their owner is gone, so that rates over the last values
+/// can be read.
 const GRACE: Duration = Duration::from_secs(300);
 
 /// The counters of one owner.
 #[derive(Debug)]
 struct Series {
     group: Arc<MetricSet>,
-    /// Since when nobody counts with them any more, as far as was looked.
+    /// When a sweep first found that the owner is gone.
     gone_since: Option<Instant>,
 }
 
 impl Stats {
-    /// Counters for one worker; the caller keeps them and does not ask twice for the same.
+    /// Creates counters for one worker. The caller keeps them, and must not create the same ones
+    /// twice.
     pub(crate) fn group<L: Into<Arc<str>>>(
         &self,
         family: &'static Family,
@@ -185,11 +189,11 @@ impl Stats {
         group
     }
 
-    /// Drops the counters whose owners have been gone for `grace`, as of `now`.
+    /// Drops the counters whose owners have been gone for `grace` at `now`.
     fn prune(&self, now: Instant, grace: Duration) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain_mut(|series| {
-            // Only this list holds it.
+            // Only this list still holds the counters.
             if Arc::strong_count(&series.group) > 1 {
                 series.gone_since = None;
                 return true;
@@ -200,12 +204,12 @@ impl Stats {
         all.shrink_to_fit();
     }
 
-    /// Looks for counters whose owners are gone, and drops those that have been gone for long.
+    /// Drops the counters whose owners have been gone for [`GRACE`].
     pub(crate) fn sweep(&self) {
         self.prune(Instant::now(), GRACE);
     }
 
-    /// The sums over all workers, by family and label values.
+    /// Returns the sums over all workers, by family and label values.
     fn sums(&self, family: &'static Family) -> BTreeMap<Vec<String>, (Vec<u64>, Vec<u64>)> {
         let groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sums = BTreeMap::new();
@@ -231,18 +235,18 @@ impl Stats {
         sums
     }
 
-    /// Everything in the Prometheus text format.
+    /// Returns all metrics in the OpenMetrics text format.
     pub fn prometheus(&self) -> String {
         self.sweep();
         let mut registry = prometheus_client::registry::Registry::default();
         registry.register_collector(Box::new(self.clone()));
         let mut text = String::new();
-        // Writing to a String cannot fail, and a half-written page is better than none.
+        // Writing to a String cannot fail. An incomplete page is better than none.
         let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
         text
     }
 
-    /// The sums of one metric by label values, for tests, the demo and `/clusters`.
+    /// Returns the sums of one metric by label values, for tests, the demo and `/clusters`.
     pub fn values(&self, metric: &str) -> BTreeMap<Vec<String>, u64> {
         for family in FAMILIES {
             if let Some(at) = family
@@ -295,7 +299,7 @@ impl Collector for Stats {
                                 &value, None,
                             )?;
                         }
-                        // A gauge that two workers count may pass through zero.
+                        // Each worker's part of a shared gauge may be negative.
                         Form::Gauge => one.encode_gauge(&value.cast_signed())?,
                     }
                 }
@@ -323,12 +327,12 @@ impl Collector for Stats {
     }
 }
 
-/// The metrics reference, as Markdown.
+/// Returns the metrics reference, as Markdown.
 pub fn reference() -> String {
     let mut text = String::new();
     let mut above = None;
     for family in FAMILIES {
-        // Families with the same labels stand in one table.
+        // Families with the same labels share a table.
         if above.replace(family.labels) != Some(family.labels) {
             let labels = family.labels.join("`, `");
             // Writing to a String cannot fail.

@@ -1,5 +1,5 @@
-//! Bytes between sockets and codecs: one shared read buffer per worker, and per connection only what
-//! does not make a whole message yet.
+//! Moves bytes between sockets and codecs. There is one shared read buffer per worker. A connection
+//! keeps only the bytes of an incomplete message.
 
 use std::cell::Cell;
 use std::io;
@@ -14,24 +14,24 @@ use tokio_util::io::poll_read_buf;
 
 use crate::transport::stream::Stream;
 
-/// The size of a worker's read buffer, in bytes: what one read can bring. Larger ones brought
-/// nothing.
+/// The size of a worker's read buffer, in bytes, and the limit of one read. Larger buffers brought
+/// no gain.
 const READ: usize = 64 << 10;
 
-/// A downstream connection keeps at most this much memory for its next output, in bytes, until it has
-/// been silent for a while.
+/// How much memory a downstream connection keeps for its next output, in bytes, until it has been
+/// silent for a while.
 pub(crate) const KEEP: usize = 64 << 10;
 
-/// The same for an upstream connection, whose output gathers what many clients send in one turn: to
-/// give it back after every turn would be to ask the system for it in every turn.
+/// The same for an upstream connection. Its output collects the requests of many clients in one
+/// turn. Without this memory, every turn would allocate again.
 pub(crate) const KEEP_UPSTREAM: usize = 512 << 10;
 
-/// A connection without input that waits keeps at most this much memory for more, in bytes: small
-/// enough for idle ones, large enough for small messages that come in two segments.
+/// How much memory a connection keeps when its input is empty, in bytes. It is small enough for
+/// idle connections, and large enough for small messages in two segments.
 const KEEP_INPUT: usize = 512;
 
-/// Up to this many bytes that wait are put in front of what is read next: a message that has only begun
-/// does not make the next read a small one.
+/// A partial message up to this length, in bytes, is copied to the front of the shared buffer, so
+/// that the next read can be large.
 const LIFT: usize = READ / 4;
 
 /// A worker's read buffer, lent to one connection at a time.
@@ -43,19 +43,19 @@ impl ReadBuffer {
     }
 }
 
-/// What a read brought.
+/// The result of a read.
 pub(crate) enum Read {
-    /// This many bytes, and what there is to look at now, if it is worth a look.
+    /// The number of bytes read, and the input to decode if there is enough.
     Data(usize, Option<Lent>),
     /// The peer has closed its sending half.
     Eof,
 }
 
-/// Bytes to look at, lent by an [`Input`], which wants back what is not taken of them.
+/// Bytes lent by an [`Input`]. The bytes that are not consumed must be given back.
 pub(crate) enum Lent {
-    /// They are in the worker's buffer, between these two places.
+    /// The bytes are in the worker's buffer, between these two positions.
     Shared(Vec<u8>, usize, usize),
-    /// They are all that waited.
+    /// All bytes that the connection had kept.
     Own(BytesMut),
 }
 
@@ -69,40 +69,40 @@ impl Lent {
     }
 }
 
-/// How the consumer of bytes got on.
+/// The result of a consumer.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Consumed {
-    /// How many bytes it took from the front.
+    /// How many bytes it consumed from the front.
     pub(crate) bytes: usize,
-    /// How many bytes must be there, counted from what it did not take, before it is worth
-    /// another look.
+    /// How many bytes must be available, counted from the first unconsumed byte, before the
+    /// consumer is called again.
     pub(crate) need: usize,
-    /// How many further bytes are to be dropped as they come.
+    /// How many further bytes to drop on arrival.
     pub(crate) discard: usize,
 }
 
 impl Consumed {
-    /// A message of this length goes unread, of which so many bytes are here.
+    /// Drops a message of this length. `here`: how many of its bytes have arrived.
     pub(crate) fn drop_message(&mut self, length: usize, here: usize) {
         self.bytes += length.clamp(1, here.max(1));
         self.discard += length.saturating_sub(here);
     }
 }
 
-/// Input of one connection that does not make a whole message yet.
+/// The input of one connection that is not a complete message yet.
 #[derive(Default)]
 pub(crate) struct Input {
     pending: BytesMut,
-    /// Up to 4 GiB, to keep the connection small: to look too early costs only a look.
+    /// At most 4 GiB, which keeps the struct small. A call that comes too early does no harm.
     need: u32,
-    /// The last read found nothing, and the task is woken when there is something.
+    /// The last read found nothing, and the task is woken when data arrives.
     waits: bool,
-    /// Bytes at the front that belong to a malformed message and are dropped as they come.
+    /// Bytes of a malformed message that are dropped on arrival.
     discard: usize,
 }
 
 impl Input {
-    /// Bytes that wait.
+    /// Returns the number of kept bytes.
     pub(crate) fn len(&self) -> usize {
         self.pending.len()
     }
@@ -115,14 +115,14 @@ impl Input {
         self.need as usize
     }
 
-    /// Lends the bytes that wait once more, because whoever stopped can go on.
+    /// Lends the kept bytes again, because their consumer can continue.
     #[inline]
     pub(crate) fn again(&mut self) -> Option<Lent> {
         let worth = !self.pending.is_empty() && self.pending.len() >= self.need();
         worth.then(|| Lent::Own(std::mem::take(&mut self.pending)))
     }
 
-    /// Takes back what was lent.
+    /// Takes back the lent bytes.
     pub(crate) fn give_back(&mut self, lent: Lent, consumed: Consumed, buffer: &ReadBuffer) {
         match lent {
             Lent::Shared(bytes, from, to) => {
@@ -137,7 +137,7 @@ impl Input {
             }
         }
         self.need = u32::try_from(consumed.need).unwrap_or(u32::MAX);
-        // The consumer may have asked to discard more than it was shown.
+        // The consumer may discard more bytes than it received.
         self.discard = self.discard.saturating_add(consumed.discard);
         self.drop_discarded();
     }
@@ -149,7 +149,7 @@ impl Input {
         buffer: &ReadBuffer,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Read>> {
-        // Whoever is woken for something else finds out for little that there is nothing to read.
+        // If the task was woken for another reason, this check avoids a useless system call.
         if self.waits && !stream.may_read() {
             return Poll::Pending;
         }
@@ -158,14 +158,14 @@ impl Input {
         } else {
             self.read_own(stream, cx)
         };
-        // Without budget, Pending means to try again, and nobody is told when there is something.
+        // Without budget, `Pending` does not mean that the task is woken when data arrives.
         self.waits = read.is_pending() && has_budget_remaining();
         read
     }
 
-    /// Reads behind what waits: a large message grows here.
+    /// Reads behind the kept bytes, where a large message grows.
     fn read_own(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
-        // Room for what is known to be missing, within reason.
+        // Reserves room for the missing bytes, within limits.
         let missing = self
             .need()
             .saturating_sub(self.pending.len())
@@ -179,7 +179,7 @@ impl Input {
         Poll::Ready(Ok(Read::Data(count, self.again())))
     }
 
-    /// Reads into the worker's buffer, behind what waits.
+    /// Reads into the worker's buffer, behind the kept bytes.
     fn read_shared(
         &mut self,
         stream: &mut Stream,
@@ -187,7 +187,8 @@ impl Input {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Read>> {
         let mut bytes = buffer.0.take();
-        // Lost with a task that panicked: without room, every read would look like an end.
+        // The buffer was lost in a task that panicked. Without room, every read would look like an
+        // end of file.
         if bytes.is_empty() {
             bytes.resize(READ, 0);
         }
@@ -227,7 +228,8 @@ impl Input {
     }
 }
 
-/// Writes as much as the stream takes. Ready when nothing is left, neither here nor in a layer of the stream.
+/// Writes as much as the stream accepts. Ready when nothing is left, neither here nor in a layer of
+/// the stream.
 pub(crate) fn write(
     stream: &mut Stream,
     out: &mut Output,
@@ -272,7 +274,8 @@ mod tests {
             }
         }
 
-        /// Reads once, and takes what `consume` says. Returns how much came, and what was shown.
+        /// Reads once and consumes as `consume` specifies. Returns how many bytes arrived, and the
+        /// bytes lent.
         async fn read(&mut self, consume: Consumed) -> (usize, Vec<u8>) {
             let Self {
                 input,

@@ -10,11 +10,11 @@ use tokio::io::AsyncWrite as _;
 use crate::transport::buffers::{Consumed, Input, Read, ReadBuffer};
 use crate::transport::stream::Stream;
 
-/// How long a client that was told why its connection ends may go on sending.
+/// How long a client may continue to send after the last reply.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// Closes a connection whose client may still be sending. To close it with bytes unread would reset it,
-/// and the client would lose what it was told last.
+/// Closes a connection whose client may still be sending. A close with unread bytes would reset the
+/// connection, and the client would lose the last reply.
 pub(crate) async fn linger(mut stream: Stream, buffer: &ReadBuffer) {
     let mut rest = Input::default();
     let drained = poll_fn(|cx| {
@@ -35,6 +35,6 @@ pub(crate) async fn linger(mut stream: Stream, buffer: &ReadBuffer) {
             }
         }
     });
-    // Whether the client has read it or not: it had the time.
+    // The client had enough time to read, so a timeout is no error.
     let _ = tokio::time::timeout(LINGER, drained).await;
 }

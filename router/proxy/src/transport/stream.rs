@@ -1,5 +1,5 @@
-//! What the bytes of a connection travel through: a socket, or a layer over one, such as TLS. Everything above
-//! this file is ignorant of sockets.
+//! The stream of a connection: a socket, or a layer over one, such as TLS. The modules above must
+//! not depend on sockets.
 
 use std::future::Future as _;
 use std::io;
@@ -9,14 +9,14 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A layer over a socket. It may hold bytes in both directions: those that it has taken from the socket and
-/// nobody has read, and those that were written to it and have not reached the socket.
+/// A layer over a socket. It may hold bytes in both directions: bytes from the socket that are not
+/// read yet, and written bytes that have not reached the socket.
 pub(crate) trait Layer: AsyncRead + AsyncWrite + Unpin + Send {
-    /// Returns `true` if a read may bring something now, without asking the system. The socket may be silent
-    /// while the layer holds bytes.
+    /// Returns `true` if a read may bring data now, without a system call. The layer may hold bytes
+    /// while the socket is silent.
     fn may_read(&self) -> bool;
 
-    /// Ready when the peer sends no more, even if not all that it sent has been read.
+    /// Ready when the peer has closed its sending half, even if some of its bytes are unread.
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
@@ -24,7 +24,8 @@ pub(crate) trait Layer: AsyncRead + AsyncWrite + Unpin + Send {
 pub(crate) enum Stream {
     /// A socket as it is.
     Socket(TcpStream),
-    /// A layer, such as TLS; today only tests have one. `unflushed`: it may hold bytes that were written and have not reached the socket.
+    /// A layer, such as TLS. Only tests use one today. `unflushed`: the layer may hold written
+    /// bytes that have not reached the socket.
     #[cfg_attr(not(test), expect(dead_code, reason = "the seam for TLS"))]
     Layered {
         layer: Box<dyn Layer>,
@@ -42,8 +43,8 @@ impl From<TcpStream> for Stream {
 }
 
 impl Stream {
-    /// Returns `true` if a read may bring something now. For tasks that were woken for another reason this
-    /// is cheaper than to read.
+    /// Returns `true` if a read may bring data now. This check is cheaper than a read for tasks
+    /// that were woken for another reason.
     #[inline]
     pub(crate) fn may_read(&self) -> bool {
         match self {
@@ -52,7 +53,7 @@ impl Stream {
         }
     }
 
-    /// Ready when the peer sends no more, even if not all that it sent has been read.
+    /// Ready when the peer has closed its sending half, even if some of its bytes are unread.
     pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Socket(socket) => poll_socket_closed(socket, cx),
@@ -60,8 +61,9 @@ impl Stream {
         }
     }
 
-    /// Returns `true` if bytes that were written may not have reached the socket: then
-    /// [`write`](super::buffers::write) has to be called again, even if there is nothing more to write.
+    /// Returns `true` if written bytes may not have reached the socket. Then
+    /// [`write`](super::buffers::write) must be called again, even if there is nothing more to
+    /// write.
     #[inline]
     pub(crate) const fn is_unflushed(&self) -> bool {
         matches!(
@@ -74,12 +76,12 @@ impl Stream {
     }
 }
 
-/// Returns `true` if the system has reported bytes or an end of the socket that were not read yet.
+/// Returns `true` if the system has reported unread bytes or the end of the socket.
 pub(crate) fn socket_may_read(socket: &TcpStream) -> bool {
     socket.try_io(Interest::READABLE, || Ok(())).is_ok()
 }
 
-/// Ready when the peer of a socket sends no more.
+/// Ready when the peer of a socket has closed its sending half.
 pub(crate) fn poll_socket_closed(socket: &TcpStream, cx: &mut Context<'_>) -> Poll<()> {
     match pin!(socket.ready(Interest::READABLE)).poll(cx) {
         Poll::Ready(Ok(ready)) if ready.is_read_closed() => Poll::Ready(()),
@@ -120,7 +122,7 @@ impl AsyncWrite for Stream {
     #[inline]
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            // The system sends what it was given.
+            // The system sends all bytes that it accepted.
             Self::Socket(_) => Poll::Ready(Ok(())),
             Self::Layered { layer, unflushed } => {
                 let flushed = Pin::new(layer).poll_flush(cx);

@@ -1,5 +1,5 @@
-//! A layer for tests that does all that a layer may do: it takes much from the socket and gives one byte at a
-//! time, and it sends nothing before it is flushed.
+//! A difficult layer for tests: it reads many bytes from the socket and returns one byte at a time,
+//! and it sends nothing before it is flushed.
 
 use std::io;
 use std::pin::Pin;
@@ -12,19 +12,19 @@ use tokio_util::io::poll_read_buf;
 
 use super::stream::{Layer, Stream, poll_socket_closed, socket_may_read};
 
-/// How many bytes reach the socket in one flush: the rest needs another one.
+/// How many bytes one flush sends. The rest needs another flush.
 const FLUSHED: usize = 700;
 
 struct Awkward {
     socket: TcpStream,
-    /// Taken from the socket, and not read.
+    /// Read from the socket, but not returned yet.
     input: BytesMut,
-    /// Written, and not flushed.
+    /// Written, but not flushed.
     output: BytesMut,
     eof: bool,
 }
 
-/// Makes an awkward stream of a socket.
+/// Wraps a socket in a difficult stream.
 pub(crate) fn awkward(socket: TcpStream) -> Stream {
     Stream::Layered {
         layer: Box::new(Awkward {
@@ -96,7 +96,7 @@ impl AsyncWrite for Awkward {
         if this.output.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        // It wants to be called again, as a layer that waits for its socket does.
+        // Requests another call, like a layer that waits for its socket.
         cx.waker().wake_by_ref();
         Poll::Pending
     }

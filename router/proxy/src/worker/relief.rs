@@ -1,5 +1,6 @@
-//! What happens when memory is short and it does not suffice to stop those that hold most: they are cut off,
-//! the largest first. Works on bytes; what they say is not known here.
+//! Memory relief: cuts off the connections that hold most memory, the largest first. This happens
+//! if memory stays short although the largest holders were stopped. Must not depend on the content
+//! of the bytes.
 
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use crate::downstream::Downstream;
 use crate::upstream::Upstream;
 use crate::worker::Worker;
 
-/// How long memory may be tight until somebody is cut off.
+/// How long memory may be tight before a connection is cut off.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A connection that holds memory.
@@ -27,8 +28,8 @@ impl Holder {
     }
 }
 
-/// Looks whether memory is short, and cuts off whoever holds most if it must. Returns whether it is time to
-/// look again soon.
+/// Checks for a memory shortage and cuts off the largest holder if necessary. Returns `true` if the
+/// check must be repeated soon.
 pub(crate) fn relieve(worker: &Worker) -> bool {
     let context = &worker.context;
     let (memory, relief, now_us) = (&context.services.memory, &context.relief, context.now_us());
@@ -59,7 +60,7 @@ pub(crate) fn relieve(worker: &Worker) -> bool {
     true
 }
 
-/// Who holds memory here; whoever holds most is the last.
+/// Returns the holders of memory in this worker, the largest last.
 fn holders(worker: &Worker) -> Vec<(usize, Holder)> {
     let downstreams = worker.downstreams.borrow();
     let downstreams = downstreams.iter().filter_map(Weak::upgrade);

@@ -1,4 +1,4 @@
-//! Everything that happens because time passes: requests, slow frames, silence, heartbeats.
+//! The periodic work of a worker: request timeouts, slow messages, idle connections, heartbeats.
 
 use std::collections::HashSet;
 use std::rc::{Rc, Weak};
@@ -15,14 +15,14 @@ use crate::telemetry::stats::{cluster, listener};
 use crate::upstream::Upstream;
 use crate::worker::{Worker, relief};
 
-/// How long a heartbeat may take at most; and how long a connection may owe answers without a byte before
-/// it is asked with one.
+/// The longest time for a heartbeat. Also how long a connection with requests in flight may receive
+/// nothing before it gets a heartbeat.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// A heartbeat may take this many times as long as the silence before it.
+/// The timeout of a heartbeat is at most this multiple of the keepalive interval.
 const HEARTBEAT_FACTOR: u32 = 3;
 
-/// A connection that has been silent for this long gives memory back, in microseconds.
+/// A connection that is silent for this long releases memory, in microseconds.
 const SILENT_US: u64 = 1_000_000;
 
 pub(crate) async fn run(worker: Rc<Worker>) {
@@ -45,12 +45,12 @@ pub(crate) async fn run(worker: Rc<Worker>) {
     }
 }
 
-/// Requests whose time is out are answered.
+/// Answers the requests that timed out.
 fn requests(worker: &Rc<Worker>) {
     let now = worker.context.now_ms();
     let upstreams = worker.connector.all();
     let mut pending = false;
-    // Whatever is sent from here on says so itself.
+    // A request that is sent after this point starts the ticker again.
     worker.context.services.ticker.set_idle();
     for upstream in upstreams {
         for call in upstream.expire(now) {
@@ -71,7 +71,7 @@ fn requests(worker: &Rc<Worker>) {
             call.refuse(&worker.context, Fault::Timeout, text);
         }
         if state.has_waiting() {
-            // Another worker may have made room.
+            // Another worker may have freed a connection.
             state.serve_waiting(&worker.context);
             pending |= state.has_waiting();
         }
@@ -83,7 +83,7 @@ fn requests(worker: &Rc<Worker>) {
     }
 }
 
-/// Endpoints that stand out are ejected, and those that were long enough let in again.
+/// Ejects outliers and readmits endpoints whose ejection time is over.
 fn fitness(worker: &Worker) {
     for state in worker.clusters() {
         let Some(fleet) = state.fleet() else { continue };
@@ -93,7 +93,7 @@ fn fitness(worker: &Worker) {
     }
 }
 
-/// Silent connections are asked whether they are there, or closed.
+/// Sends heartbeats on silent connections, or closes them.
 fn upstreams(worker: &Rc<Worker>) {
     worker.connector.prune();
     let upstreams = worker.connector.all();
@@ -112,9 +112,10 @@ fn upstreams(worker: &Rc<Worker>) {
             upstream.trim();
         }
         let heartbeat = !config.keepalive.is_zero() && upstream.protocol.spec().heartbeat;
-        // A server that answers in order answers no heartbeat before the request that it works on.
+        // A server with in-order replies answers a heartbeat only after the request that it works
+        // on.
         let asks = heartbeat && !(busy && upstream.answers_in_order());
-        // What belongs to a client stays, as the server may call.
+        // A connection that belongs to a client stays open, because the server may send requests.
         let owned = upstream.owner().is_some();
         if !owned && !busy && !config.idle_timeout.is_zero() && idle >= config.idle_timeout {
             upstream.drain();
@@ -127,7 +128,7 @@ fn upstreams(worker: &Rc<Worker>) {
             }
         } else if asks
             && !upstream.is_asked()
-            // Requests that go out keep a dead connection from looking idle.
+            // Requests that are sent make a dead connection look active.
             && unheard >= config.keepalive.min(if busy { HEARTBEAT } else { Duration::MAX })
         {
             let patience = HEARTBEAT.min(config.keepalive.saturating_mul(HEARTBEAT_FACTOR));
@@ -137,8 +138,8 @@ fn upstreams(worker: &Rc<Worker>) {
     }
 }
 
-/// Whether a connection in a session of clients has been without a request for so long that it is given up
-/// unless such a client is connected.
+/// Returns `true` if a connection with a client session has been unused for so long that it must
+/// close, unless a client with that session is connected.
 fn is_unwanted(upstream: &Upstream, config: &Cluster, now_us: u64) -> bool {
     let patience = config.session_idle_timeout;
     !patience.is_zero()
@@ -146,12 +147,12 @@ fn is_unwanted(upstream: &Upstream, config: &Cluster, now_us: u64) -> bool {
         && !upstream.session().same(&config.login)
 }
 
-/// The sessions of the clients that are connected, by cluster. Made where somebody asks.
+/// The sessions of connected clients, by cluster. Built only when needed.
 #[derive(Default)]
 struct Sessions(Vec<(Rc<ClusterState>, HashSet<u64>)>);
 
 impl Sessions {
-    /// Whether a client is connected that may come back to this connection.
+    /// Returns `true` if a connected client may use this connection again.
     fn has_client(&mut self, worker: &Worker, upstream: &Upstream) -> bool {
         let cluster = &upstream.cluster;
         let key = upstream.session().key();
@@ -171,7 +172,7 @@ impl Sessions {
     }
 }
 
-/// Clients that are too slow, or silent for too long, are let go.
+/// Closes the connections of clients that are too slow or silent for too long.
 fn downstreams(worker: &Rc<Worker>) {
     worker
         .downstreams
@@ -202,7 +203,7 @@ fn downstreams(worker: &Rc<Worker>) {
         } else if idle {
             down.kill();
         } else if watch.unread.get() || watch.may_end(now) {
-            // Its task sees whether the client is still there, or whether all is done.
+            // Wakes the task: it checks whether the client has left or all work is done.
             down.wake();
         } else if silent_us >= SILENT_US {
             down.trim();

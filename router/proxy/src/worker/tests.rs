@@ -1,4 +1,4 @@
-//! What a worker allocates: nothing per small message, and little per idle connection.
+//! Memory allocations of a worker: none per small message, and little per idle connection.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream as StdStream};
@@ -28,7 +28,7 @@ use crate::telemetry::stats::Stats;
 use crate::transport::stream::{Stream, Wrap};
 use crate::transport::testing::awkward;
 
-/// A one-argument call; what it holds is of no matter here.
+/// A call with one argument. Its content does not matter here.
 fn request() -> Vec<u8> {
     let mut body = Vec::new();
     for text in ["2.0.2", "demo.Service", "0.0.0", "m", ""] {
@@ -58,7 +58,7 @@ fn serve(listener: &TcpListener, length: usize) {
     }
 }
 
-/// Routes by method, of which the last takes everything.
+/// Routes by method. The last route matches every method.
 fn config(upstream: std::net::SocketAddr, routes: usize) -> Config {
     let route = |at: usize| {
         let target = WeightedCluster {
@@ -88,7 +88,7 @@ fn snapshot(upstream: std::net::SocketAddr) -> Arc<Snapshot> {
     Arc::new(Snapshot::compile(&config, &ProcessState::new(0), false))
 }
 
-/// A worker that is about to run, with a Dubbo server behind it that accepts this many connections.
+/// A worker that is ready to run, and a Dubbo server that accepts this many connections.
 struct Bench {
     start: Start,
     load: Arc<AtomicUsize>,
@@ -157,8 +157,8 @@ fn connect(
     client
 }
 
-/// What a worker allocates from start to end while `connections` clients send `requests` each, one
-/// after the other, and then stay silent for a while.
+/// Returns the allocations of a worker while `connections` clients send `requests` each, one after
+/// the other, and then stay silent for a while.
 fn allocated(connections: usize, requests: usize) -> AllocationInfo {
     let request = request();
     let Bench {
@@ -193,7 +193,7 @@ fn small_messages_allocate_nothing() {
     let few = allocated(1, 100);
     let many = allocated(1, 2100);
     let more = many.count_total.saturating_sub(few.count_total);
-    // The sweep allocates a little, now and then.
+    // The sweep allocates a little from time to time.
     assert!(more < 200, "{more} allocations for 2000 requests");
 }
 
@@ -202,7 +202,8 @@ fn an_idle_connection_keeps_little() {
     let few = allocated(10, 1);
     let many = allocated(210, 1);
     let more = many.bytes_max.saturating_sub(few.bytes_max) / 200;
-    // Of these about 500 are the event loop's own: the task's header, the socket's registration.
+    // About 500 of these bytes belong to the event loop: the task's header and the socket's
+    // registration.
     assert!(more <= 1184, "{more} bytes for each");
 }
 
@@ -223,7 +224,7 @@ fn a_route_keeps_little() {
     let plain = -forgotten.bytes_current / ROUTES as i64;
     let each = compiled.bytes_current / ROUTES as i64;
     assert!(each <= 512, "{each} bytes for each");
-    // The snapshot keeps none of what it was compiled from.
+    // The snapshot keeps no part of the configuration that it was compiled from.
     assert!(plain >= 400, "{plain} bytes of each given back");
     let (snapshot, stats) = (snapshot.unwrap(), Stats::default());
     let (mut kept, mut view) = (MetricHandles::default(), None);
@@ -250,7 +251,7 @@ fn a_layer_over_a_socket_may_hold_bytes_in_both_directions() {
         client
             .set_read_timeout(Some(Duration::from_secs(20)))
             .unwrap();
-        // One by one, and then all at once: the layer holds bytes while the socket is silent.
+        // First byte by byte, then the rest: the layer holds bytes while the socket is silent.
         let mut answer = [0; 17];
         for _ in 0..3 {
             client.write_all(&request()).unwrap();

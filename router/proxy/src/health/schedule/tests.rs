@@ -1,4 +1,4 @@
-//! Who is probed when: at once, in turn, and after a reload.
+//! The schedule of probes: first probes, intervals, and reloads.
 
 use meltemi_config::{HealthCheck, Probe};
 
@@ -26,7 +26,7 @@ fn target(name: &str, interval: Duration, ports: &[u16]) -> ProbeTarget {
     }
 }
 
-/// The ports whose turn it is; their probes go on.
+/// Returns the ports that are due. Their probes keep running.
 fn turn(schedule: &mut Schedule, now: Instant) -> Vec<(u16, u64)> {
     std::iter::from_fn(|| schedule.next(now))
         .map(|one| (one.address.port(), one.number))
@@ -95,7 +95,7 @@ fn who_stays_keeps_its_turn_and_who_goes_is_forgotten() {
         "it is not under way"
     );
 
-    // Back again while its last probe is still under way: it is another.
+    // The endpoint returns while its last probe is still running: it is a new entry.
     schedule.replace(&tens(&[1, 3, 4]), soon);
     assert_eq!(turn(&mut schedule, soon), [(3, 5)]);
     assert!(schedule.probed(3, soon, 0.5).is_none());

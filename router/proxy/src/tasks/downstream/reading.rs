@@ -1,5 +1,5 @@
-//! The input of a downstream connection: its bytes become messages. It detects the protocol, and answers
-//! what is malformed. What a message asks for is not known here.
+//! The input of a downstream connection: detects the protocol, decodes messages, and answers
+//! malformed ones. Must not depend on what a message requests.
 
 use std::io;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use crate::telemetry::stats::listener;
 use crate::transport::buffers::{Consumed, Lent, Read};
 
 impl DownstreamTask {
-    /// Presents the input that waits once more. Tells whether some of it was taken.
+    /// Handles the buffered input again. Returns `true` if some of it was consumed.
     pub(super) fn again(&mut self) -> bool {
         let before = self.input.len();
         if before == 0 {
@@ -26,7 +26,7 @@ impl DownstreamTask {
         moved
     }
 
-    /// Reads once, and takes what it brought. Tells whether there can be more.
+    /// Reads once and handles the data. Returns `true` if there may be more.
     pub(super) fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let Some(stream) = &mut self.stream else {
             return Poll::Ready(Ok(false));
@@ -51,15 +51,17 @@ impl DownstreamTask {
         self.input.give_back(lent, consumed, &self.worker.buffer);
     }
 
-    /// A message that has begun must end within its time, unless it is we who do not read.
-    /// `moved`: something was taken from the input, so that what waits now has just begun.
+    /// Tracks the time of a partial message, which must arrive within the limit unless the proxy
+    /// itself stopped reading. `moved`: some input was consumed, so the remaining message has just
+    /// begun.
     fn note_partial(&self, moved: bool) {
         let stalled = self.conversation.stalled.as_ref();
         let stalled = stalled.map_or(0, |message| message.len());
         self.down.note_input(self.input.len() + stalled);
         let since = &self.down.activity.partial_since_us;
         if self.down.activity.detecting.get() {
-            // Counted from the start: whatever came has told nothing yet.
+            // The time counts from the start of the connection: no complete message has arrived
+            // yet.
         } else if self.input.is_empty() && matches!(self.conversation.streaming, Streaming::None)
             || self.must_wait()
         {
@@ -84,7 +86,7 @@ impl DownstreamTask {
                 }
                 Identified::None => {
                     self.view.group.add(listener::UNDETECTED, 1);
-                    tracing::debug!(downstream = %self.down.peer, "protocol not recognised");
+                    tracing::debug!(downstream = %self.down.peer, "no codec recognised the protocol");
                     self.conversation.closing = true;
                 }
             }
@@ -131,10 +133,10 @@ impl DownstreamTask {
         taken
     }
 
-    /// What cannot be decoded is answered, if the codec knows how.
+    /// Answers a message that cannot be decoded, if the codec can.
     fn note_malformed(&self, violation: &Violation, answer: Option<&ReplyContext>) {
         self.view.group.add(listener::MALFORMED, 1);
-        tracing::debug!(downstream = %self.down.peer, %violation, "malformed");
+        tracing::debug!(downstream = %self.down.peer, %violation, "the client sent a malformed message");
         if let Some(receipt) = answer {
             let fault = if violation.is_limit() {
                 Fault::TooLarge

@@ -1,5 +1,5 @@
-//! The policies of a listener or a route, asked about one request: who may, and how much. Which route it is,
-//! and what is answered, is not known here.
+//! Applies the policies of a listener or a route to one request: authorization and rate limits.
+//! Must not depend on how the route was found or how the request is answered.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use crate::ratelimit::Question;
 use crate::tasks::downstream::DownstreamTask;
 
 impl DownstreamTask {
-    /// Asks the policies of a listener or a route. Services are asked, too; their `words` are waited for
-    /// later.
+    /// Applies the policies of a listener or a route. Rate limit services are also called here.
+    /// Their replies (`words`) arrive later.
     pub(super) fn ask(
         &self,
         served: &ServedView,

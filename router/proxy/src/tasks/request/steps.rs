@@ -1,5 +1,5 @@
-//! The steps of a request before it is sent, in the order of [`Step::ALL`]. Each step lets the request go on, or
-//! says how it ends here. How a request is dispatched is not known here.
+//! The steps of a request before it is sent, in the order of [`Step::ALL`]. Each step lets the
+//! request go on or ends it. Must not depend on how a request is dispatched.
 
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -26,11 +26,11 @@ pub(super) struct Request<'r, 'b> {
     pub(super) target: Option<Target<'r>>,
     /// The limits whose services have not answered yet.
     limits: Option<Vec<PendingLimit>>,
-    /// When an injected delay is over, in milliseconds of the worker's clock.
+    /// The end of an injected delay, in milliseconds of the worker's clock.
     delay_ms: Option<u64>,
 }
 
-/// Where a request goes.
+/// The route and cluster of a request.
 #[derive(Clone, Copy)]
 pub(super) struct Target<'r> {
     pub(super) route: &'r CompiledRoute,
@@ -39,17 +39,17 @@ pub(super) struct Target<'r> {
 
 /// Why a request takes no further step.
 pub(super) enum Stop<'r> {
-    /// A rule refuses it. A transaction that it belongs to is aborted.
+    /// A policy denies the request. Its transaction, if any, is aborted.
     Denied(Refusal),
-    /// It cannot be sent.
+    /// The request cannot be sent.
     Failed(Fault, String),
-    /// It is answered with an injected fault, now or when its delay is over.
+    /// The request is answered with an injected fault, now or after a delay.
     Aborted(&'r Abort, Option<u64>),
-    /// It waits.
+    /// The request waits.
     Waits(Wait),
-    /// The codec answers it, and sends it with the next.
+    /// The codec answers the request itself, and sends it together with the next one.
     Deferred(ReplyContext),
-    /// It can be dispatched.
+    /// The request can be dispatched.
     Dispatch,
 }
 
@@ -118,7 +118,7 @@ impl DownstreamTask {
         }
         let index = served.choose(route, &message.head, self.worker.random());
         let Some(cluster) = served.clusters.get(index) else {
-            let text = format!("route {} leads nowhere", route.name);
+            let text = format!("route {} has no cluster", route.name);
             return ControlFlow::Break(Stop::Failed(Fault::NoEndpoint, text));
         };
         match &mut call.who {
@@ -217,10 +217,10 @@ impl DownstreamTask {
         )
     }
 
-    /// When the request's time is out, in milliseconds of the worker's clock.
+    /// Returns the deadline of the request, in milliseconds of the worker's clock.
     fn deadline(&self, route: Option<Duration>, message: &Message<'_>) -> u64 {
         let own = message.head.timeout;
-        // A blocking command waits as long as it says: that is what it is for.
+        // A blocking command may wait as long as the client requested.
         let timeout = match (route, own) {
             _ if message.head.bind == Bind::Dedicated => None,
             (Some(route), Some(own)) => Some(route.min(own)),

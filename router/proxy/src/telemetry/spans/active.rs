@@ -1,5 +1,5 @@
-//! A request whose trace goes on: the context that it carries, and the span that is told of it at its
-//! end, in the words of OpenTelemetry's semantic conventions (1.45).
+//! A request with a trace: the context that it carries, and the span that is finished when the
+//! request ends. Names follow OpenTelemetry's semantic conventions (1.45).
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -16,15 +16,15 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use super::Tracer;
 use super::context::Context;
 
-/// A request whose trace goes on.
+/// A request with a trace.
 pub(crate) struct Active {
     pub(super) trace: u128,
     pub(super) edits: Vec<Edit>,
-    /// What is known for its span; `None`: it is not recorded.
+    /// The data for the span. `None` if the request is not recorded.
     pub(super) recording: Option<Box<Recording>>,
 }
 
-/// What is known of a recorded request from its beginning.
+/// The data of a recorded request that is known at its start.
 pub(super) struct Recording {
     pub(super) tracer: Arc<Tracer>,
     pub(super) context: Context,
@@ -39,46 +39,46 @@ pub(super) struct Recording {
     pub(super) client: SocketAddr,
 }
 
-/// What is known of a request at its end.
+/// The data of a request that is known at its end.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Finished<'a> {
-    /// The route that it took; empty: none.
+    /// The route. Empty if none.
     pub(crate) route: &'a str,
-    /// The cluster that it went to; empty: none.
+    /// The cluster. Empty if none.
     pub(crate) cluster: &'a str,
     /// The endpoint of the last attempt.
     pub(crate) endpoint: Option<SocketAddr>,
-    /// How often it was sent.
+    /// The number of attempts.
     pub(crate) attempts: usize,
-    /// `ok`, or how it failed, as in the access log.
+    /// `ok` or the kind of failure, as in the access log.
     pub(crate) status: &'a str,
-    /// The failure.
+    /// The fault.
     pub(crate) fault: Option<Fault>,
-    /// The same for a person.
+    /// The description of the failure, for people.
     pub(crate) details: &'a str,
 }
 
 impl Finished<'_> {
-    /// A redirect is what was asked for as much as an answer is.
+    /// A redirect counts as a success: it is a valid answer.
     fn failed(&self) -> bool {
         !matches!(self.status, "ok" | "redirect")
     }
 }
 
 impl Active {
-    /// The id of the trace, as it is written everywhere.
+    /// Returns the id of the trace in its standard text form.
     pub(crate) fn trace_id(&self) -> String {
         format!("{:032x}", self.trace)
     }
 
-    /// The request carries its context from here on. To be called once, before it is sent or copied.
+    /// Writes the context into the request. Call it once, before the request is sent or copied.
     pub(crate) fn propagate(&mut self, message: &mut Message<'_>) {
         for edit in std::mem::take(&mut self.edits) {
             message.edit(edit);
         }
     }
 
-    /// The request has ended.
+    /// Finishes the span when the request has ended.
     pub(crate) fn finish(self, facts: Finished<'_>) {
         if let Some(recording) = self.recording {
             let tracer = Arc::clone(&recording.tracer);
@@ -106,7 +106,7 @@ impl Recording {
             span_kind: SpanKind::Server,
             name: self.name(),
             start_time: self.started,
-            // A clock that was set back must not make a span end before it began.
+            // The clock may have been set back, but a span must not end before its start.
             end_time: SystemTime::now().max(self.started),
             attributes,
             dropped_attributes_count: 0,
@@ -121,8 +121,8 @@ impl Recording {
         }
     }
 
-    /// `rpc-spans`, `database-spans`: the operation, qualified where there is a service; the system where
-    /// none is known.
+    /// The span's name by `rpc-spans` and `database-spans`: the operation, qualified by the service
+    /// if there is one. Without an operation, the protocol.
     fn name(&self) -> Cow<'static, str> {
         if self.operation.is_empty() {
             return self.protocol.clone().into();
@@ -148,7 +148,7 @@ impl Recording {
             System::Rpc(system) => {
                 add("rpc.system.name", system);
                 add("rpc.method", &self.qualified());
-                // Not of these conventions any more, but what many tools still look for.
+                // These conventions no longer contain this attribute, but many tools still use it.
                 add("rpc.service", self.service.as_deref().unwrap_or_default());
             }
             System::Database(system) => {

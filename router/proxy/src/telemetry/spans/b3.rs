@@ -1,16 +1,16 @@
-//! The B3 propagation of Zipkin (<https://github.com/openzipkin/b3-propagation>), in one header and in
-//! several, read and written.
+//! Reads and writes the B3 propagation of Zipkin (<https://github.com/openzipkin/b3-propagation>),
+//! with a single header or several headers.
 
 use super::context::{Parent, digits};
 
-/// What B3 says: a parent, or only whether to record.
+/// The content of B3 headers: a parent, or only a sampling decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Said {
     Parent(Parent),
     Decision { sampled: bool, debug: bool },
 }
 
-/// The values of the several headers, as far as they came.
+/// The values of the separate headers. `None` if a header is missing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Several<'a> {
     pub(super) trace: Option<&'a [u8]>,
@@ -42,7 +42,7 @@ pub(super) fn read_single(value: &[u8]) -> Option<Said> {
     parent(first, second, decided).map(Said::Parent)
 }
 
-/// Reads the several headers. `None` if they are malformed, or say nothing.
+/// Reads the separate headers. `None` if they are malformed or contain nothing.
 pub(super) fn read_several(headers: &Several<'_>) -> Option<Said> {
     let text = |value: Option<&'_ [u8]>| match value {
         Some(value) => std::str::from_utf8(value).ok().map(str::to_owned).map(Some),
@@ -89,7 +89,7 @@ fn parent(trace: &str, span: &str, decided: Option<(bool, bool)>) -> Option<Pare
     })
 }
 
-/// A trace id with as many digits as its tracer writes.
+/// Returns a trace id with as many digits as its tracer writes.
 pub(super) fn trace(trace: u128, short: bool) -> String {
     if short {
         format!("{trace:016x}")

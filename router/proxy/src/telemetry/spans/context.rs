@@ -1,5 +1,6 @@
-//! What a request says of the trace that it belongs to, what is made of it, and what goes on with the
-//! request: W3C always, B3 where it came. Random numbers are arguments.
+//! Trace contexts: reads the context of a request, derives the new one, and lists the changes to
+//! the request. W3C is always written, B3 only if the request came with it. Random numbers are
+//! arguments.
 
 use opentelemetry::trace::TraceState;
 
@@ -9,20 +10,20 @@ use super::keys::{
 };
 use super::w3c;
 
-/// The span that a request comes from.
+/// The span that sent the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Parent {
     pub(super) trace: u128,
     pub(super) span: u64,
-    /// Whether it is recorded; `None`: that is left to us.
+    /// `true` if the trace is recorded. `None` if the proxy decides.
     pub(super) sampled: Option<bool>,
-    /// It is recorded whatever anybody else thinks (B3).
+    /// The trace must be recorded, whatever the other settings are (B3).
     pub(super) debug: bool,
-    /// Its tracer writes trace ids of 64 bits (B3).
+    /// The tracer writes trace ids of 64 bits (B3).
     pub(super) short: bool,
 }
 
-/// The span of a request here.
+/// The proxy's own span for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Context {
     pub(super) trace: u128,
@@ -33,25 +34,25 @@ pub(super) struct Context {
     short: bool,
 }
 
-/// A change to an entry of a request: its name, and its new value or none.
+/// A change to one entry of a request: its name and the new value. `None` removes the entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Write {
     pub(super) name: Box<str>,
     pub(super) value: Option<String>,
 }
 
-/// What a request says, read once.
+/// The trace context of an incoming request, read once.
 pub(super) struct Incoming<'c> {
     carrier: &'c Carrier,
     w3c: Option<Parent>,
     said: Option<Said>,
-    /// What other tracers wrote beside the W3C context, if it can be read.
+    /// The `tracestate` of other tracers, if it is valid.
     state: Option<TraceState>,
-    /// It is there and must not go on.
+    /// There is a `tracestate` that must not be propagated.
     stray_state: bool,
 }
 
-/// Exactly so many hexadecimal digits.
+/// Parses exactly `length` hexadecimal digits.
 pub(super) fn digits(text: &str, length: usize) -> Option<u128> {
     let good = text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     good.then(|| u128::from_str_radix(text, 16).ok())?
@@ -63,7 +64,7 @@ impl<'c> Incoming<'c> {
             let carried = carrier.get(at)?.as_ref()?;
             (!carried.again).then_some(&*carried.value)
         };
-        // What came twice is malformed.
+        // A header that occurs twice is malformed.
         let several = [B3_TRACE, B3_SPAN, B3_PARENT, B3_SAMPLED, B3_FLAGS];
         let doubtful = several.iter().any(|at| {
             let carried = carrier.get(*at).and_then(Option::as_ref);
@@ -82,8 +83,8 @@ impl<'c> Incoming<'c> {
             let state = std::str::from_utf8(state).ok()?;
             state.parse::<TraceState>().ok()
         });
-        // Without the parent that it belongs to it means nothing, and one that cannot be read is
-        // dropped (section 3.3.1); in several parts it is allowed.
+        // A `tracestate` without a valid parent is useless, and a malformed one is dropped (section
+        // 3.3.1). Several headers are allowed.
         let stray = value(TRACESTATE).is_some() && state.is_none();
         let there = carrier.get(TRACESTATE).is_some_and(Option::is_some);
         Self {
@@ -103,12 +104,12 @@ impl<'c> Incoming<'c> {
         (B3_TRACE..=B3_FLAGS).any(|at| self.has(at))
     }
 
-    /// What other tracers wrote, for the span.
+    /// Returns the `tracestate` for the span.
     pub(super) fn state(&self) -> TraceState {
         self.state.clone().unwrap_or_default()
     }
 
-    /// The span for this request. `draw`: whether a trace that begins here is recorded.
+    /// Returns the proxy's span for this request. `draw` decides whether a new trace is recorded.
     pub(super) fn context(&self, random: [u64; 3], draw: bool) -> Context {
         let [high, low, span] = random;
         let new = ((u128::from(high) << 64) | u128::from(low)).max(1);
@@ -137,7 +138,7 @@ impl<'c> Incoming<'c> {
         }
     }
 
-    /// What must change on the request, so that it carries this context and no other.
+    /// Returns the changes that make the request carry this context and no other.
     pub(super) fn writes(&self, context: &Context) -> Vec<Write> {
         let mut writes = Vec::new();
         let b3 = self.has(B3) || self.has_several();
@@ -145,7 +146,8 @@ impl<'c> Incoming<'c> {
             self.remove(&mut writes, TRACESTATE);
         }
         if self.w3c.is_some() && !context.sampled && !b3 {
-            // It says so already, and there is no span here for others to name as their parent.
+            // The request already contains the decision, and there is no recorded span here to be
+            // its parent.
             return writes;
         }
         let Context { trace, span, .. } = *context;
@@ -167,7 +169,7 @@ impl<'c> Incoming<'c> {
                 Some(parent) => self.set(&mut writes, B3_PARENT, format!("{parent:016x}")),
                 None => self.remove(&mut writes, B3_PARENT),
             }
-            // Debug implies the decision, which is then not to be sent.
+            // Debug implies the decision, which must then not be sent.
             if context.debug {
                 self.set(&mut writes, B3_FLAGS, "1".to_owned());
                 self.remove(&mut writes, B3_SAMPLED);
@@ -198,7 +200,8 @@ impl<'c> Incoming<'c> {
         }
     }
 
-    /// The name as it came; one that did not come, as those of its kind did.
+    /// Returns the name in the spelling of the request. A new name follows the spelling of similar
+    /// names in the request.
     fn spelling(&self, at: usize) -> Option<Box<str>> {
         if let Some(carried) = self.carrier.get(at)? {
             return Some(carried.name.clone());

@@ -1,5 +1,6 @@
-//! Hands spans to a collector over OTLP, from the background runtime: a bounded queue before it, which
-//! drops and counts when the collector cannot keep up. It must not know what a span says.
+//! Sends spans to a collector over OTLP, from the background runtime. The queue is bounded: spans
+//! are dropped and counted when the collector cannot keep up. Must not depend on the content of
+//! spans.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,41 +15,41 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use super::Tracing;
 use crate::telemetry::stats::{MetricSet, SPANS, Stats, spans};
 
-/// How many spans may wait. Each takes about a kilobyte.
+/// The most spans in the queue. Each takes about 1 KB.
 const QUEUE: usize = 4096;
 
-/// How many go to the collector in one request.
+/// The most spans in one request to the collector.
 const BATCH: usize = 512;
 
-/// How long a span waits for others to go with it.
+/// How long a span waits for others to share its request.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// How long the collector may take for a batch.
+/// The timeout of a request to the collector.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where spans are handed over.
+/// The entrance of the export queue.
 #[derive(Debug)]
 pub(super) struct Exporter {
     queue: mpsc::Sender<Item>,
-    /// A batch is together, or somebody waits.
+    /// Wakes the exporter when a batch is complete or a flush waits.
     wake: Arc<Notify>,
     dropped: Arc<AtomicU64>,
 }
 
 enum Item {
     Span(Box<SpanData>),
-    /// Everything before it has been handed over, or was lost.
+    /// Requests a notification when everything before it was exported or lost.
     Flushed(oneshot::Sender<()>),
 }
 
 impl Exporter {
-    /// Starts it. Connects when there is something to hand over.
+    /// Starts the exporter. It connects when the first span arrives.
     pub(super) fn start(
         tracing: &Tracing,
         runtime: &Handle,
         stats: &Stats,
     ) -> Result<Self, String> {
-        // The channel is made within a runtime.
+        // Creating the channel requires a runtime.
         let _inside = runtime.enter();
         let built = OtlpExporter::builder()
             .with_tonic()
@@ -77,7 +78,7 @@ impl Exporter {
         })
     }
 
-    /// Never waits.
+    /// Queues a span. Never blocks.
     pub(super) fn hand_over(&self, span: SpanData) {
         if self.queue.try_send(Item::Span(Box::new(span))).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -87,14 +88,14 @@ impl Exporter {
         }
     }
 
-    /// Waits until all that was handed over has gone to the collector, or was lost.
+    /// Waits until all queued spans were exported or lost.
     pub(super) async fn flush(&self) {
         let (done, wait) = oneshot::channel();
-        // Woken first: the queue may be full.
+        // Wakes the exporter first, because the queue may be full.
         self.wake.notify_one();
         if self.queue.send(Item::Flushed(done)).await.is_ok() {
             self.wake.notify_one();
-            // An exporter that is gone has nothing more to hand over.
+            // An exporter that has stopped has nothing left to export.
             let _ = wait.await;
         }
     }
@@ -111,12 +112,12 @@ struct Background {
 
 impl Background {
     async fn run(mut self, mut items: mpsc::Receiver<Item>) {
-        // One wake-up for a batch, not one for each span.
+        // One wake-up per batch, not one per span.
         while let Some(first) = items.recv().await {
             let mut next = Some(first);
             if matches!(next, Some(Item::Span(_))) {
                 let wake = self.wake.notified();
-                // Either will do.
+                // Either the time or the wake-up ends the wait.
                 let _ = tokio::time::timeout(GATHER, wake).await;
             }
             let mut batch = Vec::new();
@@ -136,7 +137,7 @@ impl Background {
             }
             self.export(batch).await;
             for done in flushed {
-                // Who waited may have lost patience.
+                // The caller may have timed out.
                 let _ = done.send(());
             }
         }
@@ -154,14 +155,14 @@ impl Background {
             Ok(()) => {
                 self.counters.add(spans::EXPORTED, count);
                 if std::mem::take(&mut self.failing) {
-                    tracing::info!(collector, "spans are taken again");
+                    tracing::info!(collector, "the collector accepts spans again");
                 }
             }
             Err(error) => {
                 self.counters.add(spans::FAILED, count);
-                // Once, not for every batch.
+                // Logs once, not for every batch.
                 if !std::mem::replace(&mut self.failing, true) {
-                    tracing::warn!(collector, %error, "spans are lost");
+                    tracing::warn!(collector, %error, "spans are lost because the export fails");
                 }
             }
         }

@@ -1,11 +1,11 @@
-//! Where a protocol's messages carry trace contexts, and what its spans are called: compiled from its
-//! `Spec` when a configuration is.
+//! Where a protocol's messages carry trace contexts, and how its spans are named. Compiled from its
+//! `Spec` together with the configuration.
 
 use std::ops::ControlFlow;
 
 use meltemi_frame::{Interest, Lookup, Message, Open, Spec, System};
 
-/// The entries that carry contexts, as they are written where nobody has written them before.
+/// The entries that carry contexts, in the spelling for requests that have none of them.
 pub(super) const NAMES: [&str; 8] = [
     "traceparent",
     "tracestate",
@@ -25,39 +25,39 @@ pub(super) const B3_PARENT: usize = 5;
 pub(super) const B3_SAMPLED: usize = 6;
 pub(super) const B3_FLAGS: usize = 7;
 
-/// Values longer than this are not looked at, in bytes. A `tracestate` has to be carried up to 512.
+/// Longer values are ignored, in bytes. A `tracestate` of up to 512 bytes must be propagated.
 const LONGEST: usize = 4096;
 
-/// What a protocol's messages carry, and what its spans are called.
+/// Where a protocol's messages carry trace contexts, and how its spans are named.
 #[derive(Debug)]
 pub(crate) struct TraceKeys {
     pub(super) system: System,
     pub(super) protocol: String,
     pub(super) operation: Option<Lookup>,
     pub(super) service: Option<Lookup>,
-    /// What stands before the name of an entry in configuration; `None`: there are no entries.
+    /// The prefix of entry names in the configuration. `None` if the protocol has no entries.
     prefix: Option<Box<str>>,
-    /// The entries can be written.
+    /// `true` if the entries can be written.
     editable: bool,
 }
 
-/// An entry that came.
+/// An entry of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Carried {
-    /// As the peer spells it.
+    /// The name in the peer's spelling.
     pub(super) name: Box<str>,
     pub(super) value: Box<[u8]>,
-    /// It came more than once.
+    /// `true` if the entry occurs more than once or is too long.
     pub(super) again: bool,
 }
 
-/// The entries that came, in the order of [`NAMES`].
+/// The entries of a request, in the order of [`NAMES`].
 pub(super) type Carrier = [Option<Carried>; NAMES.len()];
 
 impl TraceKeys {
-    /// Those of a protocol.
+    /// Returns the keys of a protocol.
     pub(crate) fn of(spec: &Spec) -> Self {
-        // With the shortest prefix an entry's name is most likely what clients call it.
+        // With the shortest prefix, the name is most likely the one that clients use.
         let carries = spec.open.iter().filter(|open| {
             let name = format!("{}{}", open.prefix, NAMES[TRACEPARENT]);
             matches!(spec.lookup(&name), Some((Lookup::Open(name), _)) if *name == *NAMES[TRACEPARENT])
@@ -74,7 +74,7 @@ impl TraceKeys {
         }
     }
 
-    /// How deep requests must be looked at.
+    /// Returns how deep requests must be decoded.
     pub(crate) const fn interest(&self) -> Interest {
         match self.prefix {
             Some(_) => Interest::Headers,
@@ -82,7 +82,7 @@ impl TraceKeys {
         }
     }
 
-    /// What the request carries.
+    /// Reads the entries of a request.
     pub(super) fn read(&self, message: &Message<'_>) -> Carrier {
         let mut carrier = Carrier::default();
         if self.prefix.is_none() {
@@ -108,16 +108,17 @@ impl TraceKeys {
         carrier
     }
 
-    /// The name of an entry as edits write it, if this message can carry it.
+    /// Returns the name of an entry in the form that edits need. `None` if this message cannot
+    /// carry it.
     pub(super) fn edited(&self, message: &Message<'_>, name: &str) -> Option<Box<str>> {
-        // Where a message has no place for entries, a codec shows none; and one
-        // of which only the front is here cannot grow in every protocol.
+        // A message without a place for entries shows none. A message that is only partly here
+        // cannot grow in every protocol.
         let carries = !matches!(message.attributes.open(), Open::None) && message.head.end;
         let prefix = self.prefix.as_ref().filter(|_| self.editable && carries)?;
         Some(format!("{prefix}{name}").into())
     }
 
-    /// What the request is called: its service, if it names one, and its operation.
+    /// Returns the service, if any, and the operation of a request.
     pub(super) fn names(&self, message: &Message<'_>) -> (Option<String>, String) {
         let text = |lookup: &Option<Lookup>| {
             let value = message.attribute(lookup.as_ref()?)?;

@@ -1,4 +1,5 @@
-//! Spans as a collector receives them: names, parents, attributes, and what is never sent.
+//! Spans as a collector receives them: names, parents, attributes, and data that must never be
+//! sent.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -22,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const SPAN: &str = "00f067aa0ba902b7";
 
-/// What a collector got: the service's name, and spans.
+/// The data that a collector received: the service's name, and the spans.
 type Got = (String, Vec<Span>);
 
 struct Bed {
@@ -116,11 +117,11 @@ fn collector() -> (Server, Receiver<Got>) {
     (server, receiver)
 }
 
-/// A Dubbo call with these attachments.
+/// Returns a Dubbo call with these attachments.
 fn call(attachments: &[(&str, &str)]) -> Vec<u8> {
     let mut body = Vec::new();
     let put = |body: &mut Vec<u8>, text: &str| {
-        // Past 31 characters the length takes two bytes.
+        // Lengths above 31 take two bytes.
         body.extend([0x30 + (text.len() >> 8) as u8, text.len() as u8]);
         body.extend(text.as_bytes());
     };
@@ -150,7 +151,7 @@ fn decoded<'b>(codec: &mut dyn Codec, bytes: &'b [u8]) -> Message<'b> {
     }
 }
 
-/// The entries as the next one reads them.
+/// Returns the entries as the next hop reads them.
 fn sent(protocol: &dyn Protocol, message: &Message<'_>) -> BTreeMap<String, String> {
     let mut out = Output::new();
     codec(protocol).encode(message, &mut out).unwrap();
@@ -198,7 +199,7 @@ fn a_call_goes_on_with_its_trace_and_its_span_is_told() {
     let dubbo = Dubbo::new();
     let mut codec = codec(&dubbo);
     let mut message = decoded(&mut *codec, &bytes);
-    // The client's decision holds, whatever the listener samples.
+    // The client's decision is final, whatever the listener's sampling is.
     let mut active = bed.begin(&dubbo, &message, Share::NONE);
     assert_eq!(active.trace_id(), TRACE);
     active.propagate(&mut message);

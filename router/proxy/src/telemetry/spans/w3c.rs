@@ -1,15 +1,15 @@
-//! The W3C Trace Context, level 1 (<https://www.w3.org/TR/trace-context-1/>): `traceparent` read and
-//! written.
+//! Reads and writes `traceparent` of the W3C Trace Context, level 1
+//! (<https://www.w3.org/TR/trace-context-1/>).
 
 use super::context::{Parent, digits};
 
 /// The length of a `traceparent` of version 00.
 const LENGTH: usize = 55;
 
-/// Reads a `traceparent` (section 3.2). `None` if it is to be ignored.
+/// Reads a `traceparent` (section 3.2). `None` if it must be ignored.
 pub(super) fn read(value: &[u8]) -> Option<Parent> {
     let text = std::str::from_utf8(value).ok()?;
-    // A later version may have more behind, after another dash.
+    // Later versions may append more fields after another dash.
     let front = text.get(..LENGTH)?;
     let rest = text.get(LENGTH..)?;
     let mut parts = front.splitn(4, '-');
@@ -31,7 +31,7 @@ pub(super) fn read(value: &[u8]) -> Option<Parent> {
     })
 }
 
-/// Upper-case digits are not allowed here.
+/// Parses hexadecimal digits. Upper-case digits are not allowed here.
 fn hex(text: &str, length: usize) -> Option<u128> {
     let lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
     lower.then(|| digits(text, length))?

@@ -1,4 +1,4 @@
-//! Trace contexts as peers write them: what is read, what goes on, what is ignored.
+//! Trace contexts from peers: which are read, which are propagated, and which are ignored.
 
 use proptest::prelude::*;
 
@@ -24,7 +24,7 @@ fn carrier(entries: &[(&str, &str)]) -> Carrier {
     carrier
 }
 
-/// The context, and what the request carries afterwards.
+/// Returns the context, and the entries of the request afterwards.
 fn through(entries: &[(&str, &str)], draw: bool) -> (Context, Vec<(String, String)>) {
     let carrier = carrier(entries);
     let incoming = Incoming::read(&carrier);
@@ -68,7 +68,7 @@ fn a_recorded_trace_goes_on_with_a_new_span() {
     assert_eq!(context.parent, Some(0x00f0_67aa_0ba9_02b7));
     assert!(context.sampled);
     let child = format!("00-{TRACE}-0000000000000033-01");
-    // Spelled as the client does: never twice.
+    // The name has the client's spelling, and occurs only once.
     let expected = pairs(&[("Traceparent", &child), ("tracestate", "a=1,b=2")]);
     assert_eq!(after, expected);
 }
@@ -155,7 +155,7 @@ fn a_decision_alone_decides_a_trace_that_begins() {
     assert!(!through(&[("b3", "0")], true).0.sampled);
     assert!(through(&[("b3", "d")], false).0.sampled);
     assert!(through(&[("X-B3-Sampled", "1")], false).0.sampled);
-    // Ids without a decision leave it to us.
+    // With ids but no decision, the proxy decides.
     let ids = format!("{TRACE}-{SPAN}");
     assert!(through(&[("b3", &ids)], true).0.sampled);
     assert!(!through(&[("b3", &ids)], false).0.sampled);
@@ -201,7 +201,7 @@ proptest! {
         let count = names.len();
         names.dedup();
         prop_assert_eq!(names.len(), count, "a name is written twice");
-        // What goes on reads as the very same context.
+        // The propagated context must read as the same context.
         let mut next = carrier.clone();
         for write in writes {
             let known = |known: &&str| known.eq_ignore_ascii_case(&write.name);
