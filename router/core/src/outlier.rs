@@ -24,8 +24,8 @@ pub use record::{Admission, Record};
 ///
 /// - **In use.** Failures in a row are counted. At the configured number the endpoint is ejected,
 ///   unless more than [`Outlier::most`] of the cluster would then be ejected. One endpoint may
-///   always be ejected, even the only one. An endpoint that stays tries again at every further
-///   failure in the row.
+///   always be ejected, even the only one. If the limit keeps an endpoint in use, every further
+///   failure in the row tries again to eject it.
 /// - **Ejected**, for [`Outlier::ejection`] times the number of ejections in a row, and at most for
 ///   [`Outlier::longest`]. The endpoint gets no requests. Responses to earlier requests change
 ///   nothing.

@@ -7,10 +7,10 @@ use super::PickRequest;
 /// The full weight, in thousandths.
 pub(super) const WHOLE: u32 = 1000;
 
-/// The number of steps in which weights change during a warm-up,
+/// The number of steps in which weights change during a warm-up.
 const STEPS: u64 = 100;
 
-/// with at least and at most this time between two steps, in microseconds.
+/// The shortest and the longest time between two steps, in microseconds.
 const SHORTEST_US: u64 = 10_000;
 const LONGEST_US: u64 = 10_000_000;
 
