@@ -1,6 +1,6 @@
-//! What the rules of a route or listener must hold for the router to carry them out: attributes that the
-//! protocol has, where they are asked for, and numbers that make sense. What needs the whole
-//! configuration (clusters, unique names) is [`Config::new`](crate::Config::new)'s.
+//! Checks the rules of a route or listener: attributes exist in the protocol and in the direction
+//! of use, and numbers are valid. [`Config::new`](crate::Config::new) checks the rest, which needs
+//! the whole configuration (clusters, unique names).
 
 use meltemi_frame::Spec;
 
@@ -9,17 +9,17 @@ use crate::{
     Mutation, Origin, Problem, Retry,
 };
 
-/// The name that stands for the client's address where rate limits name attributes.
+/// The name of the client's address among the attributes of rate limits.
 const SOURCE_IP: &str = "source.ip";
 
-/// The messages in which an attribute is looked for.
+/// The messages that must have an attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum On {
     Requests,
     Responses,
 }
 
-/// Checks rules against a protocol, and keeps everything that is wrong.
+/// Checks rules against a protocol, and collects all problems.
 pub(crate) struct Check<'c> {
     pub(crate) spec: &'c Spec,
     pub(crate) problems: &'c mut Vec<Problem>,
