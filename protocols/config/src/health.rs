@@ -48,7 +48,8 @@ pub struct Outlier {
     /// The number of gateway failures in a row (no connection, or no response in time) that eject
     /// an endpoint. 0 disables it. Default 0.
     pub consecutive_gateway: u32,
-    /// The interval at which success rates are compared. Default 10 s.
+    /// The interval at which success rates are compared, and numbers of ejections in a row fall.
+    /// Default 10 s.
     pub interval: Duration,
     /// The duration of the first ejection; the n-th in a row lasts n times as long. Default 30 s.
     pub ejection: Duration,

@@ -1,4 +1,4 @@
-//! Does a connection live on after a malformed message?
+//! Checks that a connection survives a malformed message.
 
 use meltemi_frame::{DecodeError, Interest, Kind, LocalMessage, Output, Reason, Side};
 
@@ -8,8 +8,8 @@ use crate::failure::ensure;
 use crate::seen::{Event, Seen};
 use crate::{Sample, Subject, Verdict};
 
-/// Behind a message whose error has a known extent the next message decodes as if nothing had
-/// been, however the bytes are cut; answers that the error asks for are given in between.
+/// After a message whose error has a known length, the next message decodes normally, however the
+/// bytes are split. Replies that the error requires are sent in between.
 pub fn malformed_messages_are_survived(subject: &Subject) -> Verdict {
     for side in [Side::Server, Side::Client] {
         let of_side = |sample: &&Sample| sample.side == side;
