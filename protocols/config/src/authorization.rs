@@ -171,7 +171,7 @@ mod tests {
             let block = IpBlock::parse(&format!("{}/{bits}", Ipv4Addr::from(base))).unwrap();
             let holds = |address: u32| block.contains(Ipv4Addr::from(address).into());
             let same = |address: u32| (address ^ base).leading_zeros() >= bits;
-            // One that differs in a single bit, and any.
+            // An address that differs in a single bit, and an arbitrary one.
             for address in [base ^ (1 << flip), other] {
                 prop_assert_eq!(holds(address), same(address));
                 let mapped = Ipv4Addr::from(address).to_ipv6_mapped();

@@ -98,7 +98,7 @@ impl Cluster {
         {
             problems.push(
                 Problem::error(&self.origin, "loadBalancer.consistentHash", &self.name)
-                    .says("hashes on no attribute"),
+                    .says("has no attribute to hash"),
             );
         }
         if let Balancing::Maglev { table_size, .. } = self.balancing

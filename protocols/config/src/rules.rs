@@ -41,7 +41,7 @@ impl Share {
 
 /// The retry rule of a route.
 ///
-/// A request of which no byte was sent moves to another endpoint until its timeout, but for no
+/// A request without any bytes sent moves to another endpoint until its timeout, but for no
 /// longer than the connect timeout of its cluster after its first failure. With `attempts` of 0 it
 /// does not move.
 ///

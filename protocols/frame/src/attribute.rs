@@ -76,7 +76,7 @@ pub type Walk =
 /// The open metadata of a message.
 #[derive(Clone, Debug, Default)]
 pub enum Open {
-    /// There is none, or the [`Interest`](crate::Interest) did not ask for it.
+    /// No open metadata, or the [`Interest`](crate::Interest) does not include it.
     #[default]
     None,
     /// Open metadata in the wire bytes. It is read when a rule asks for it.

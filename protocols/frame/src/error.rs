@@ -127,7 +127,7 @@ impl DecodeError {
 
 /// The protocol has no such message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{protocol} cannot say {what}")]
+#[error("{protocol} has no message for {what}")]
 pub struct Unsupported {
     /// The protocol.
     pub protocol: &'static str,

@@ -91,7 +91,7 @@ pub enum Safety {
     Read,
     /// The request may change something, but repeating it has no further effect.
     Idempotent,
-    /// Nothing is known: the request is never sent twice.
+    /// Unknown safety: the request is never sent twice.
     #[default]
     Unknown,
 }

@@ -48,7 +48,7 @@ pub trait Protocol: Send + Sync + 'static {
     /// loaded.
     fn dialect(&self, name: &str) -> Result<Session, String> {
         Err(format!(
-            "{} has no dialect `{name}`, nor any other to choose",
+            "{} has no dialects, so `{name}` cannot be chosen",
             self.spec().name
         ))
     }

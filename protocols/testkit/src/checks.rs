@@ -1,4 +1,5 @@
-//! The checks, one file each. They take a [`Subject`](crate::Subject) and say what is broken.
+//! The conformance checks, one file each. A check takes a [`Subject`](crate::Subject) and returns the
+//! first violation.
 
 mod allocation;
 mod chunking;

@@ -101,7 +101,7 @@ impl Drive<'_> {
                     ensure!(taken > 0, "Skip(0) at offset {offset}: no progress");
                     ensure!(
                         taken <= input.len(),
-                        "Skip({taken}) at offset {offset}, where only {} bytes are there",
+                        "Skip({taken}) at offset {offset}, but only {} bytes are present",
                         input.len()
                     );
                     taken
@@ -109,7 +109,7 @@ impl Drive<'_> {
                 Ok(Decoded::Incomplete(asked)) => {
                     ensure!(
                         asked > input.len(),
-                        "Incomplete({asked}) at offset {offset}, where {} bytes are there already",
+                        "Incomplete({asked}) at offset {offset}, but {} bytes are already present",
                         input.len()
                     );
                     if self.impatient {
@@ -163,7 +163,7 @@ fn check_message(
     );
     ensure!(
         taken <= have,
-        "a message of {taken} bytes at offset {offset}, where only {have} are there"
+        "a message of {taken} bytes at offset {offset}, but only {have} are present"
     );
     ensure!(
         wire == taken,

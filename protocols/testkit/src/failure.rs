@@ -78,7 +78,7 @@ pub(crate) fn difference(want: &[u8], got: &[u8]) -> String {
         .unwrap_or(want.len().min(got.len()));
     let from = |bytes: &[u8]| show(bytes.get(at..).unwrap_or_default());
     format!(
-        "they part at byte {at} ({} bytes wanted, {} got)\n  wanted from there: {}\n  got from there:    {}",
+        "they differ at byte {at} ({} bytes wanted, {} got)\n  wanted from there: {}\n  got from there:    {}",
         want.len(),
         got.len(),
         from(want),

@@ -123,7 +123,7 @@ pub fn mutate(protocol: &dyn Protocol, samples: &[Sample], seed: u64, time: Dura
     Ok(())
 }
 
-#[expect(clippy::panic, reason = "a panic is how a fuzzer is told")]
+#[expect(clippy::panic, reason = "a fuzzer detects failures by panics")]
 fn hold(verdict: Verdict) {
     if let Err(failure) = verdict {
         panic!("{failure}");
@@ -280,7 +280,7 @@ fn roundtrips(protocol: &dyn Protocol, data: &[u8]) -> Verdict {
             let after = renumbered.len();
             ensure!(
                 before == after,
-                "the message at offset {offset} was refused, but something was written"
+                "the message at offset {offset} was refused, but bytes were written"
             );
             broken = true;
         }
@@ -325,12 +325,12 @@ fn detects(protocol: &dyn Protocol, data: &[u8]) -> Verdict {
         if let Detect::Need(need) = told {
             ensure!(
                 need > length,
-                "Need({need}) where {length} bytes are there already"
+                "Need({need}), but {length} bytes are already present"
             );
         }
         ensure!(
             matches!(last, Detect::Need(_)) || told == last,
-            "{last:?} to less than b\"{}\", and then {told:?}: what is decided depends on how bytes come",
+            "{last:?} for less than b\"{}\", and then {told:?}: the result depends on how bytes arrive",
             prefix.escape_ascii()
         );
         last = told;

@@ -132,7 +132,7 @@ impl Run {
         for (at, event) in self.events.iter().enumerate() {
             let Some(got) = other.events.get(at) else {
                 return Err(Failure::new(format!(
-                    "message {at} did not come, but came when all was there at once"
+                    "message {at} is missing, but was decoded when all bytes arrived at once"
                 )));
             };
             match (event, got) {
@@ -157,19 +157,19 @@ impl Run {
                 }
                 _ => ensure!(
                     event == got,
-                    "message {at} was {event:?} when all was there at once, and now is {got:?}"
+                    "message {at} was {event:?} when all bytes arrived at once, and is now {got:?}"
                 ),
             }
         }
         ensure!(
             other.events.len() == self.events.len(),
-            "{} messages came, but {} when all was there at once",
+            "{} messages were decoded, but {} when all bytes arrived at once",
             other.events.len(),
             self.events.len()
         );
         ensure!(
             self.rest == other.rest,
-            "the unfinished rest starts at {}, but at {} when all was there at once",
+            "the unfinished rest starts at {}, but at {} when all bytes arrived at once",
             other.rest,
             self.rest
         );

@@ -223,7 +223,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens: reply number n belongs to request number n, or to nobody.
+        /// In every case, reply number n belongs to request number n, or has no caller.
         #[test]
         fn no_reply_reaches_another_caller(steps in prop::collection::vec((0..4u8, 0..40u64), 1..200)) {
             let mut fifo = Fifo::new();

@@ -142,7 +142,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What the proxy does with a piece of a reply.
+    /// Handles a piece of a reply as the proxy does.
     fn write(order: &mut Order<String>, number: u64, piece: &str, last: bool, out: &mut String) {
         if order.is_turn(number) {
             out.push_str(piece);

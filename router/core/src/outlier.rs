@@ -202,7 +202,8 @@ impl Outliers {
         }
     }
 
-    /// Ejects an endpoint that is in use. `None` if the limit is reached.
+    /// Ejects an endpoint that is in use. `None` if the limit is reached, or if another worker has
+    /// ejected the endpoint first.
     fn eject(&self, record: &Record, cause: Cause, now_us: u64) -> Option<Ejection> {
         let most = self.most_ejected();
         self.counts

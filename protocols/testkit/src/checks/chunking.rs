@@ -97,7 +97,7 @@ fn streamed_messages(subject: &Subject, sample: &Sample) -> Verdict {
             if let Some(open) = joined.iter().find(|message| !message.ended) {
                 let (kind, length) = (open.kind.name(), open.wire.len());
                 return Err(Failure::new(format!(
-                    "{}: a {kind} never ends: {length} bytes came",
+                    "{}: a {kind} never ends: {length} bytes were decoded",
                     place()
                 )));
             }
@@ -149,13 +149,13 @@ fn join(run: &Run) -> Result<Vec<Joined>, Failure> {
             }
             (Kind::Data, None) => {
                 return Err(Failure::new(format!(
-                    "a Data piece at offset {} continues nothing",
+                    "a Data piece at offset {} has no head",
                     seen.offset
                 )));
             }
             (kind, Some(_)) => {
                 return Err(Failure::new(format!(
-                    "a {} at offset {} starts before the message before it has ended",
+                    "a {} at offset {} starts before the end of the previous message",
                     kind.name(),
                     seen.offset
                 )));

@@ -241,7 +241,7 @@ pub(crate) fn survive(
         };
     ensure!(
         memory.bytes_max <= allowed,
-        "{}: {} bytes of memory, where {allowed} are allowed",
+        "{}: {} bytes of memory, but only {allowed} are allowed",
         place(),
         memory.bytes_max
     );

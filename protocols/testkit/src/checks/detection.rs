@@ -81,26 +81,26 @@ fn one(subject: &Subject, sample: &Sample) -> Verdict {
         if subject.options.undetectable {
             ensure!(
                 last == Detect::No,
-                "{last:?} to {}, though declared undetectable",
+                "detect returned {last:?} for {}, but the protocol is declared undetectable",
                 show(prefix)
             );
             continue;
         }
         ensure!(
             last != Detect::No,
-            "No to its own first {length} bytes {}",
+            "detect returned No for its own first {length} bytes {}",
             show(prefix)
         );
         asks_for_more(last, length)?;
         ensure!(
             before != Detect::Yes || last == Detect::Yes,
-            "Yes to less than {}, and then {last:?}: what is decided depends on how bytes come",
+            "detect returned Yes for less than {}, and then {last:?}: the result depends on how bytes arrive",
             show(prefix)
         );
     }
     ensure!(
         subject.options.undetectable || last == Detect::Yes,
-        "{last:?} to the whole of {}",
+        "detect returned {last:?} for the whole of {}",
         show(bytes)
     );
     Ok(())
@@ -110,11 +110,11 @@ fn asks_for_more(told: Detect, have: usize) -> Verdict {
     if let Detect::Need(need) = told {
         ensure!(
             need > have,
-            "Need({need}) where {have} bytes are there already"
+            "Need({need}), but {have} bytes are already present"
         );
         ensure!(
             need <= ENOUGH,
-            "Need({need}) is too much to wait for: {ENOUGH} bytes at most"
+            "Need({need}) is too many bytes: at most {ENOUGH} are allowed"
         );
     }
     Ok(())

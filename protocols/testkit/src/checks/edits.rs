@@ -200,7 +200,7 @@ impl Edits<'_> {
             let old = before.attributes.get(&self.shown).map_or(0, Vec::len);
             ensure!(
                 found.is_some_and(|all| all.iter().any(|found| found == value.as_bytes())),
-                "`{value}` was added and is not there"
+                "`{value}` was added but is missing"
             );
             ensure!(
                 old > 0 || found.is_some_and(|all| all.len() == 1),
@@ -245,7 +245,7 @@ impl Edits<'_> {
         let result = encoder.encode(&edited, &mut out);
         let bytes = out.drain();
         let body = bytes.strip_prefix(b"before");
-        ensure!(body.is_some(), "what was in the output before is gone");
+        ensure!(body.is_some(), "earlier bytes in the output are gone");
         let body = body.unwrap_or_default();
         match result {
             Err(error) => {

@@ -19,7 +19,7 @@ pub fn samples_decode_as_expected(subject: &Subject) -> Verdict {
     for side in [meltemi_frame::Side::Server, meltemi_frame::Side::Client] {
         ensure!(
             subject.samples.iter().any(|sample| sample.side == side),
-            "there is no *.{}.bin: a {} sends bytes too",
+            "there is no *.{}.bin: samples of a {} are required too",
             side.name(),
             side.peer()
         );
@@ -42,7 +42,7 @@ fn one(subject: &Subject, sample: &Sample) -> Verdict {
     for (at, want) in sample.expect.iter().enumerate() {
         let Some(line) = got.get(at) else {
             return Err(Failure::new(format!(
-                "line {}: nothing came, wanted\n  {want}",
+                "line {}: missing, wanted\n  {want}",
                 at + 1
             )));
         };
@@ -56,7 +56,7 @@ fn one(subject: &Subject, sample: &Sample) -> Verdict {
     match got.get(sample.expect.len()) {
         None => Ok(()),
         Some(line) => Err(Failure::new(format!(
-            "line {}: nothing more was wanted, but this came\n  {line}",
+            "line {}: not expected\n  {line}",
             sample.expect.len() + 1
         ))),
     }
@@ -75,7 +75,7 @@ fn missing(want: &Value, got: &Value, path: String) -> Option<String> {
                 Some(found) => missing(value, found, path),
                 // A missing field counts as null.
                 None if value.is_null() => None,
-                None => Some(format!("`{path}` is not there, wanted {value}")),
+                None => Some(format!("`{path}` is missing, wanted {value}")),
             }
         }),
         _ if want == got => None,

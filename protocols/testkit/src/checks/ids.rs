@@ -45,7 +45,7 @@ pub fn ids_are_rewritten_alone(subject: &Subject) -> Verdict {
     Ok(())
 }
 
-/// Returns the smallest and largest ids that fit, and their neighbours, sign-extended like
+/// Returns ids at the limits of `bits` and some others, sign-extended like
 /// [`Head::id`](meltemi_frame::Head::id).
 fn candidates(bits: u8) -> Vec<i64> {
     let unused = 64u32.saturating_sub(bits.into());
@@ -231,7 +231,7 @@ fn in_pieces(subject: &Subject, sample: &Sample) -> Verdict {
     let (before, after) = (run(&sample.bytes)?, run(&bytes)?);
     ensure!(
         before.events.len() == after.events.len(),
-        "in pieces, with the id rewritten: {} messages went in and {} came out",
+        "in pieces, with the id rewritten: {} messages were encoded and {} decoded",
         before.events.len(),
         after.events.len()
     );

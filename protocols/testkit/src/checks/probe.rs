@@ -51,7 +51,7 @@ fn probe(subject: &Subject, id: i64, operation: &str, may_refuse: bool) -> Verdi
     let said = client.synthesize(LocalMessage::Probe { id, operation }, &mut out);
     let bytes = out.drain();
     let Some(bytes) = bytes.strip_prefix(b"before") else {
-        return Err(Failure::new("what was in the output before is gone"));
+        return Err(Failure::new("earlier bytes in the output are gone"));
     };
     if let Err(error) = said {
         ensure!(may_refuse, "claimed, but {error}");
@@ -120,7 +120,7 @@ fn is_call(subject: &Subject, request: &Message<'_>, id: i64, operation: &str) -
     Ok(())
 }
 
-/// Refuses the probe for each claimed reason, and checks that the codec decodes the refusal as the
+/// Refuses the probe for the first claimed reason, and checks that the codec decodes the refusal as the
 /// response.
 fn answer(
     subject: &Subject,

@@ -25,7 +25,7 @@ pub fn malformed_messages_are_survived(subject: &Subject) -> Verdict {
                 for good in good.iter().take(3) {
                     one(subject, bad, good, want).map_err(|failure| {
                         failure.within(format!(
-                            "{} and behind it {}, Interest::{want:?}",
+                            "{} followed by {}, Interest::{want:?}",
                             bad.name, good.name
                         ))
                     })?;
@@ -92,13 +92,13 @@ fn one(subject: &Subject, bad: &Sample, good: &Sample, want: Interest) -> Verdic
         })?;
         let Some(got) = last else {
             return Err(
-                crate::Failure::new("nothing came behind the malformed message")
+                crate::Failure::new("no message was decoded after the malformed message")
                     .within(format!("{arrival:?}")),
             );
         };
         ensure!(
             got.offset == bad.bytes.len() && got.wire == wanted.wire,
-            "{arrival:?}: the message behind starts at {} instead of {}",
+            "{arrival:?}: the message after it starts at {} instead of {}",
             got.offset,
             bad.bytes.len()
         );

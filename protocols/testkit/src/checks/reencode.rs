@@ -66,7 +66,7 @@ fn one(
             let body = bytes.strip_prefix(b"before");
             ensure!(
                 body.is_some(),
-                "encoding the message at offset {offset}{how} changed what was in the output before"
+                "encoding the message at offset {offset}{how} changed earlier bytes in the output"
             );
             let body = body.unwrap_or_default();
             ensure!(
@@ -80,8 +80,8 @@ fn one(
     Ok(())
 }
 
-/// Returns `true` if `body` is the one-way message with another id and no other change. Of a large
-/// message, only the first piece is compared, because its body cannot be decoded alone.
+/// Returns `true` if `body` is the one-way message with another id and no other change. Accepts every
+/// first piece of a large one-way message, because a piece cannot be decoded alone.
 fn is_renumbered(
     subject: &Subject,
     sample: &Sample,

@@ -185,7 +185,7 @@ pub(super) fn spoken(
     let said = speaker.synthesize(say, &mut out);
     let bytes = out.drain();
     let body = bytes.strip_prefix(b"before");
-    ensure!(body.is_some(), "what was in the output before is gone");
+    ensure!(body.is_some(), "earlier bytes in the output are gone");
     let body = body.unwrap_or_default();
     said.map_err(|error| Failure::new(error.to_string()))?;
     let mut run = drive(subject).run(listener, body)?;
@@ -280,7 +280,7 @@ fn nothing_out(codec: &mut dyn Codec, say: LocalMessage<'_>) -> Verdict {
     let bytes = out.drain();
     ensure!(
         bytes == b"before"[..],
-        "nothing may be said, but it gave {said:?} and {}",
+        "nothing may be written, but the result is {said:?} and {}",
         show(&bytes)
     );
     Ok(())

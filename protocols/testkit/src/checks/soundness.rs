@@ -40,7 +40,7 @@ pub fn spec_is_sound(subject: &Subject) -> Verdict {
         ensure!(!key.doc.is_empty(), "the key `{}` has no doc", key.name);
         ensure!(
             key.request || key.response,
-            "the key `{}` is found on neither requests nor responses",
+            "the key `{}` is declared for neither requests nor responses",
             key.name
         );
         ensure!(
@@ -64,7 +64,7 @@ pub fn spec_is_sound(subject: &Subject) -> Verdict {
         if let Some(name) = name {
             ensure!(
                 spec.lookup(name).is_some(),
-                "the {role} is the attribute `{name}`, which there is not (known: {})",
+                "the {role} is the attribute `{name}`, which does not exist (known: {})",
                 spec.known_names()
             );
         }

@@ -162,8 +162,8 @@ impl HostGroup {
             .enumerate()
             .any(|(at, &weight)| weight > 0 && portion(at) < WHOLE);
         if some {
-            // Scales down weights that would overflow when multiplied by a thousand. Weights of
-            // this size lose precision that they do not need.
+            // Weights that would overflow when multiplied by a thousand are scaled down. They are so
+            // large that they do not need the lost precision.
             let heaviest = u64::from(full.iter().copied().max().unwrap_or(0));
             let divisor = (heaviest * u64::from(WHOLE))
                 .div_ceil(u64::from(u32::MAX))

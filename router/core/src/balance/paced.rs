@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn what_an_endpoint_has_waited_counts_with_other_weights() {
-        // It never has a whole wait at the same weight, and gets its turns all the same.
+        // The endpoint never waits a whole turn at one weight, but still gets its turns.
         let mut turns = Paced::new(&[1000, 10], &mut || u64::MAX / 2);
         let mut second = 0;
         for round in 0..1000_u32 {

@@ -130,7 +130,7 @@ mod tests {
         }
     }
 
-    /// What a bucket must agree with: tokens times the interval, in whole numbers of any size.
+    /// A reference bucket for the tests: tokens times the interval, in integers of any size.
     struct Model {
         plain: Plain,
         level: u128,
@@ -253,7 +253,7 @@ mod tests {
             let mut before = u64::from(fill);
             assert_eq!(drain(bucket, 0..1), before);
             for intervals in 1..4 {
-                // Somebody asks in every microsecond in which a token comes.
+                // A request arrives in every microsecond that brings a token.
                 let tokens = u64::from(fill) * intervals;
                 let moments = (0..=tokens).map(|n| (n * interval_us).div_ceil(fill.into()));
                 let taken = drain(bucket, moments);

@@ -148,7 +148,7 @@ mod tests {
             told(descriptors, &[("service", "shop"), ("method", "buy")]),
             Some(vec![first])
         );
-        // A descriptor with an absent attribute is left out; without any, nothing is asked.
+        // A descriptor with an absent attribute is left out; if none is left, the service is not called.
         assert_eq!(told(descriptors, &[("service", "shop")]), None);
         assert_eq!(told(&[&[]], &[("service", "shop")]), None);
         let both = [("service", "shop"), ("method", "a"), ("header.tenant", "t")];
