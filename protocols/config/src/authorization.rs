@@ -181,7 +181,7 @@ mod tests {
 
         #[test]
         fn and_so_does_one_of_ipv6(base: u128, bits in 0..=128_u32, flip in 0..128_u32) {
-            // Mapped addresses are IPv4's.
+            // A mapped address counts as an IPv4 address.
             let base = base | 1 << 127;
             let block = IpBlock::parse(&format!("{}/{bits}", Ipv6Addr::from(base))).unwrap();
             let address = base ^ (1 << flip);

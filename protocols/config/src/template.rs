@@ -230,7 +230,7 @@ mod tests {
     }
 
     proptest! {
-        /// And what is shown means the same as what was written.
+        /// The displayed template has the same meaning as the written one.
         #[test]
         fn whatever_is_written_is_read_or_refused(
             written in "\\PC{0,40}|(%|%%|a|X_1|ATTRIBUTE\\(|\\)|LISTENER_NAME|%method%|%ATTRIBUTE\\(X\\)%){0,8}"

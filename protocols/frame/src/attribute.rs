@@ -434,7 +434,7 @@ mod tests {
         assert!(!attributes.is_undetermined(&open));
         attributes.set_open_undetermined();
         assert!(attributes.is_undetermined(&open));
-        // A guess does not make it certain, and no other key is meant.
+        // A guess leaves the key undetermined, and other keys are not affected.
         attributes.set_static(last, "guess");
         assert!(attributes.is_undetermined(&Lookup::Slot(last)));
         attributes.set_undetermined(KeyId(u8::MAX));

@@ -219,7 +219,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever order the pieces of replies come in, they leave in the order of requests.
+        /// Pieces of replies may arrive in any order; they leave in the order of requests.
         #[test]
         fn replies_leave_in_the_order_of_requests(
             pieces in prop::collection::vec(1..4usize, 1..12),

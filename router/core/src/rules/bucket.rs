@@ -163,7 +163,7 @@ mod tests {
         }
     }
 
-    /// Takes whatever there is at each of these moments.
+    /// Takes all available tokens at each of these times.
     fn drain(plain: Plain, moments: impl Iterator<Item = u64>) -> u64 {
         let (rate, bucket) = (Rate::new(&plain), Bucket::default());
         let mut taken = 0;
@@ -277,12 +277,12 @@ mod tests {
         assert_eq!(drain(plain(0, 5, 1000), 0..10_000), 0);
         // No refill at all.
         assert_eq!(drain(plain(3, 0, 1000), (0..10).map(|n| n << 50)), 3);
-        // A month for one token, and a bucket of all there are.
+        // A month for one token, and the largest bucket.
         let rate = Rate::new(&plain(u32::MAX, 1, 2_592_000_000_000));
         let month = rate.units(2_592_000_000_000);
         assert_eq!(rate.take(rate.whole, month), Some(rate.whole + rate.token));
         assert_eq!(rate.take(rate.whole, month - 1), None);
-        // As many as there are in every millisecond, after ten years.
+        // The largest fill in every millisecond, after ten years.
         let rate = Rate::new(&plain(u32::MAX, u32::MAX, 1000));
         let late = rate.units(10 * 365 * 86_400_000_000);
         assert!(rate.take(0, late).is_some() && late < u64::MAX - LARGEST);
@@ -299,7 +299,7 @@ mod tests {
                 scope.spawn(|| {
                     let mut last = 0;
                     while last < END {
-                        // Threads look at the clock at different times, as real ones do.
+                        // Threads read the clock at different times, as real ones do.
                         last = clock.fetch_add(37, Ordering::Relaxed).min(END);
                         while bucket.take(&rate, rate.units(last)) {
                             taken.fetch_add(1, Ordering::Relaxed);
@@ -308,7 +308,7 @@ mod tests {
                 });
             }
         });
-        // Between two looks at the clock somebody takes all there is, so nothing runs over.
+        // Between two clock reads some thread takes all tokens, so the bucket never overflows.
         assert_eq!(taken.into_inner(), 100 + END * 9973 / 1_000_000);
     }
 }

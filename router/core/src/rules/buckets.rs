@@ -236,7 +236,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(300))]
 
-        /// With room for all, every value has a bucket of its own, whatever places they share.
+        /// If there is room for all, every value has its own bucket, even if hashes collide.
         #[test]
         fn every_value_has_its_bucket(
             most in prop::sample::select(vec![1000usize, 5000]),
@@ -255,7 +255,7 @@ mod tests {
             }
         }
 
-        /// A table holds what was put there and not removed, through any mixture.
+        /// A table holds exactly the buckets that were inserted and not removed, in any order.
         #[test]
         fn a_shard_is_a_map(steps in prop::collection::vec((1..40u64, any::<bool>()), 1..300)) {
             let mut shard = Shard::default();
@@ -293,7 +293,7 @@ mod tests {
         assert!(take(5, 2000) && take(5, 2000) && !take(5, 2000));
         assert!(take(6, 2000) && take(6, 2000) && !take(6, 2000));
         assert!(take(7, 2000) && take(7, 2000) && !take(7, 2000));
-        // An old one that lost its place has lost nothing.
+        // The old value lost its place, but its bucket was full.
         assert!(!take(5, 2000) && !take(6, 2000));
     }
 

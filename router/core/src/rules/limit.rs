@@ -206,7 +206,7 @@ mod tests {
         LocalLimiter::new(&limits(rules), &spec(), store).0
     }
 
-    /// How many of ten requests pass.
+    /// Returns how many of ten requests pass.
     fn pass(limiter: &LocalLimiter, attributes: &[(&str, &str)]) -> usize {
         let message = message(attributes);
         (0..10)

@@ -206,7 +206,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1000))]
 
-        /// Nothing that may do harm twice leaves twice, whatever fails.
+        /// A request that is not safe to repeat is never sent twice, whatever fails.
         #[test]
         fn what_is_unsafe_is_never_sent_twice(
             retry in retry(),
@@ -226,7 +226,7 @@ mod tests {
             let meant = retry.on.contains(&failure)
                 || retry.statuses.contains(&exact("result", "BUSY"));
             prop_assert!(!again || kept && meant && made < retry.attempts);
-            // And what is meant and safe is.
+            // A safe request with a configured failure is retried.
             if meant && harmless && plain && made < retry.attempts
                 && failure != Fault::Connect
                 && (failure != Fault::Timeout || retry.per_try_timeout.is_some())
@@ -315,7 +315,7 @@ mod tests {
             rule.fails(Status::Failed(Fault::Server), &message(&[])),
             Some(Fault::Server)
         );
-        // A response that did not fail is none, whatever it looks like.
+        // A successful response is no failure, whatever its attributes.
         assert_eq!(rule.fails(Status::Ok, &busy), None);
     }
 
