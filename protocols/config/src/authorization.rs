@@ -1,4 +1,4 @@
-//! Who may ask for what: policies as Istio means them, whatever kind they were written as.
+//! Authorization policies with Istio's semantics, whatever kind of object they come from.
 
 use std::net::IpAddr;
 
@@ -6,74 +6,75 @@ use ipnet::IpNet;
 
 use crate::Origin;
 
-/// The policies of a listener or a route. A request that a policy of `deny` matches is refused; if there
-/// is a policy in `allow`, one that none of them matches is refused, too.
+/// The policies of a listener or a route. A request is denied if a policy in `deny` matches it. If
+/// `allow` is not empty, a request that none of its policies matches is denied, too.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Authorization {
-    /// A match refuses.
+    /// Policies that deny matching requests.
     pub deny: Vec<Policy>,
-    /// If there is any, one must match.
+    /// Policies that allow matching requests. If there are any, one must match.
     pub allow: Vec<Policy>,
-    /// A match is counted and logged, and decides nothing.
+    /// Policies whose matches are only counted and logged.
     pub audit: Vec<Policy>,
 }
 
 impl Authorization {
-    /// Whether there is no policy at all.
+    /// Returns `true` if there are no policies.
     pub fn is_empty(&self) -> bool {
         self.deny.is_empty() && self.allow.is_empty() && self.audit.is_empty()
     }
 }
 
-/// A policy: it matches if one of its rules does; without rules it never does.
+/// A policy. It matches if one of its rules matches; without rules it never matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// `Kind namespace/name`.
     pub name: String,
     /// Its rules.
     pub rules: Vec<PolicyRule>,
-    /// What it makes of attributes that the codec could not determine.
+    /// How it treats attributes that the codec could not determine.
     pub undetermined: Undetermined,
-    /// Where it was written.
+    /// Its position in the configuration source.
     pub origin: Origin,
 }
 
-/// What a policy makes of an attribute that the codec could not determine.
+/// How a policy treats an attribute that the codec could not determine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Undetermined {
-    /// It counts against the request: a test of it passes in a policy that denies or audits, and fails in one that
-    /// allows.
+    /// The attribute counts against the request: a test of it passes in a DENY or AUDIT policy, and
+    /// fails in an ALLOW policy.
     #[default]
     Deny,
-    /// The policy tests the values that the codec read, as if they were all.
+    /// The policy tests the values that the codec read, as if they were complete.
     BestGuess,
 }
 
-/// A rule: one alternative of `from`, one of `to`, and all of `when` must pass; an empty list passes.
+/// A rule. One alternative of `from`, one of `to`, and all of `when` must pass. An empty list
+/// always passes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyRule {
-    /// Alternatives, of each of which every clause must pass.
+    /// Alternatives. In each one, every clause must pass.
     pub from: Vec<Vec<Clause>>,
-    /// Alternatives, of each of which every clause must pass.
+    /// Alternatives. In each one, every clause must pass.
     pub to: Vec<Vec<Clause>>,
     /// Every clause must pass.
     pub when: Vec<Clause>,
 }
 
-/// A test of one subject: one of the values must match, or with `not` none may. A subject that is absent
-/// matches no value. Of an attribute with several values each must pass for a policy to allow; one that
-/// passes is enough for a policy to deny or to audit.
+/// A test of one subject: one of the values must match, or with `not` none of them. An absent
+/// subject matches no value. If an attribute has several values, every one must pass in an ALLOW
+/// policy, and one is enough in a DENY or AUDIT policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clause {
-    /// What is tested.
+    /// The subject of the test.
     pub subject: Subject,
-    /// The values.
+    /// The accepted values; with `not`, the rejected ones.
     pub values: Vec<ValueMatch>,
-    /// None of the values may match.
+    /// `true` if none of the values may match.
     pub not: bool,
 }
 
-/// What a clause tests.
+/// The subject of a clause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// An attribute of the request.
@@ -86,9 +87,10 @@ pub enum Subject {
     ServiceAccount,
     /// The trust domain in the client's identity.
     TrustDomain,
-    /// The address that the connection comes from.
+    /// The source address of the connection.
     SourceIp,
-    /// The client's address as the last trusted hop tells it (PROXY protocol), else the same.
+    /// The client's address as the last trusted hop reports it (PROXY protocol), else the source
+    /// address.
     RemoteIp,
     /// The listener's port.
     DestinationPort,
@@ -97,15 +99,15 @@ pub enum Subject {
 /// A test of one value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueMatch {
-    /// It is there, whatever it is (`*`).
+    /// The subject is present, with any value (`*`).
     Present,
-    /// It is this.
+    /// The value equals this text.
     Exact(String),
-    /// It starts with this (`abc*`).
+    /// The value starts with this text (`abc*`).
     Prefix(String),
-    /// It ends with this (`*abc`).
+    /// The value ends with this text (`*abc`).
     Suffix(String),
-    /// It is an address in this block.
+    /// The value is an address in this block.
     Block(IpBlock),
 }
 
@@ -114,7 +116,7 @@ pub enum ValueMatch {
 pub struct IpBlock(IpNet);
 
 impl IpBlock {
-    /// Reads `10.0.0.0/8`, `2001:db8::/32`, or a single address.
+    /// Parses `10.0.0.0/8`, `2001:db8::/32`, or a single address. `None` if the text is neither.
     pub fn parse(text: &str) -> Option<Self> {
         let block = text.parse::<IpNet>().ok();
         block
@@ -122,8 +124,8 @@ impl IpBlock {
             .map(Self)
     }
 
-    /// Returns `true` if an address is in the block. An IPv4 address that is mapped into IPv6 counts as itself,
-    /// and so does a mapped block of a single address.
+    /// Returns `true` if an address is in the block. An IPv4 address that is mapped into IPv6
+    /// counts as the IPv4 address; so does a mapped block of a single address.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical()) || self.0.contains(&address)
     }
@@ -169,7 +171,7 @@ mod tests {
             let block = IpBlock::parse(&format!("{}/{bits}", Ipv4Addr::from(base))).unwrap();
             let holds = |address: u32| block.contains(Ipv4Addr::from(address).into());
             let same = |address: u32| (address ^ base).leading_zeros() >= bits;
-            // One that differs in a single bit, and any.
+            // An address that differs in a single bit, and an arbitrary one.
             for address in [base ^ (1 << flip), other] {
                 prop_assert_eq!(holds(address), same(address));
                 let mapped = Ipv4Addr::from(address).to_ipv6_mapped();
@@ -179,7 +181,7 @@ mod tests {
 
         #[test]
         fn and_so_does_one_of_ipv6(base: u128, bits in 0..=128_u32, flip in 0..128_u32) {
-            // Mapped addresses are IPv4's.
+            // A mapped address counts as an IPv4 address.
             let base = base | 1 << 127;
             let block = IpBlock::parse(&format!("{}/{bits}", Ipv6Addr::from(base))).unwrap();
             let address = base ^ (1 << flip);

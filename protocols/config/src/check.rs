@@ -1,6 +1,6 @@
-//! What the rules of a route or listener must hold for the router to carry them out: attributes that the
-//! protocol has, where they are asked for, and numbers that make sense. What needs the whole
-//! configuration (clusters, unique names) is [`Config::new`](crate::Config::new)'s.
+//! Checks the rules of a route or listener: attributes exist in the protocol and in the direction
+//! of use, and numbers are valid. [`Config::new`](crate::Config::new) checks the rest, which needs
+//! the whole configuration (clusters, unique names).
 
 use meltemi_frame::Spec;
 
@@ -9,17 +9,17 @@ use crate::{
     Mutation, Origin, Problem, Retry,
 };
 
-/// The name that stands for the client's address where rate limits name attributes.
+/// The name of the client's address among the attributes of rate limits.
 const SOURCE_IP: &str = "source.ip";
 
-/// The messages in which an attribute is looked for.
+/// The messages that must have an attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum On {
     Requests,
     Responses,
 }
 
-/// Checks rules against a protocol, and keeps everything that is wrong.
+/// Checks rules against a protocol, and collects all problems.
 pub(crate) struct Check<'c> {
     pub(crate) spec: &'c Spec,
     pub(crate) problems: &'c mut Vec<Problem>,
@@ -48,10 +48,10 @@ impl Check<'_> {
         };
         match on {
             On::Requests if !key.request => self.problems.push(
-                problem.says("this attribute is found on responses only, and this is for requests"),
+                problem.says("only responses have this attribute, and this rule is for requests"),
             ),
             On::Responses if !key.response => self.problems.push(
-                problem.says("this attribute is found on requests only, and this is for responses"),
+                problem.says("only requests have this attribute, and this rule is for responses"),
             ),
             On::Requests | On::Responses => {}
         }
@@ -68,7 +68,7 @@ impl Check<'_> {
         if retry.per_try_timeout.is_some_and(|time| time.is_zero()) {
             self.problems.push(
                 Problem::error(origin, "retries.perTryTimeout", "0s")
-                    .says("no attempt could end in time"),
+                    .says("must be more than zero, or no attempt can finish in time"),
             );
         }
         if retry.longest_backoff < retry.backoff {
@@ -168,7 +168,8 @@ impl Check<'_> {
         let field = "globalRateLimit.descriptors";
         if limit.descriptors.iter().all(|one| one.entries.is_empty()) {
             self.problems.push(
-                Problem::error(&limit.origin, field, "").says("nothing is told to the service"),
+                Problem::error(&limit.origin, field, "")
+                    .says("has no entries, so nothing is sent to the service"),
             );
         }
         let entries = limit.descriptors.iter().flat_map(|one| &one.entries);
@@ -180,7 +181,7 @@ impl Check<'_> {
         if limit.timeout.is_zero() {
             self.problems.push(
                 Problem::error(&limit.origin, "globalRateLimit.requestTimeout", "0s")
-                    .says("no answer could come in time"),
+                    .says("must be more than zero, or no response can arrive in time"),
             );
         }
     }

@@ -1,4 +1,4 @@
-//! A cluster: endpoints that serve the same thing, and how to use them.
+//! A cluster: equivalent endpoints and the settings for using them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,58 +13,60 @@ use crate::{
     Warmup,
 };
 
-/// Endpoints that serve the same thing, and how to use them.
+/// Endpoints that serve the same service, and the settings for using them.
 #[derive(Clone, Debug)]
 pub struct Cluster {
     /// Its name, in Istio's form: `outbound|<port>|<subset>|<host>`.
     pub name: String,
-    /// Where its endpoints are. None: every request to it fails with the protocol's own error.
+    /// Its endpoints. If empty, every request fails with the protocol's own error.
     pub endpoints: Vec<Endpoint>,
-    /// What they speak, for probes; `None`: nobody has said.
+    /// The protocol of its endpoints, for probes. `None` if it is not configured.
     pub protocol: Option<Arc<dyn Protocol>>,
-    /// How one is chosen.
+    /// The balancing method.
     pub balancing: Balancing,
-    /// How requests share connections; `None`: as the protocol declares.
+    /// How requests share connections. `None` if the protocol's default applies.
     pub sharing: Option<Sharing>,
-    /// What every upstream connection says first (credentials).
+    /// The session that every upstream connection enters first (credentials).
     pub login: Session,
-    /// How long a connection may take to be made. Default 10 s, as in Istio.
+    /// The timeout for a new connection. Default 10 s, as in Istio.
     pub connect_timeout: Duration,
-    /// How long an upstream connection may stay without a request; zero: for ever. Default 1 h.
+    /// The maximum time that an upstream connection stays open without a request. Zero means no
+    /// limit. Default 1 h.
     pub idle_timeout: Duration,
-    /// How long an upstream connection that is in a session of clients (user, database, name) may stay
-    /// without a request once no such client is connected; zero: as long as any other. Default 1 min.
+    /// The same for a connection in a client session (user, database, name), counted from when the
+    /// last client of the session has disconnected. Zero means that `idle_timeout` applies. Default
+    /// 1 min.
     pub session_idle_timeout: Duration,
-    /// How often a silent upstream connection is asked whether it is still there, where the
-    /// protocol can ask; zero: never. Default 60 s, Dubbo's own. The answer may take three times as
-    /// long, and at most 10 s. The kernel probes silent connections after this time, too.
+    /// The interval of heartbeats on a silent upstream connection, if the protocol has them. Zero
+    /// means none. Default 60 s, Dubbo's own. The timeout of the response is three times as long,
+    /// and at most 10 s. The kernel probes silent connections after this time, too.
     pub keepalive: Duration,
-    /// How often names are resolved again. Default 5 s.
+    /// The interval of name resolution. Default 5 s.
     pub dns_refresh: Duration,
     /// Its limits.
     pub limits: ClusterLimits,
-    /// How many requests may be under retry, besides the limit.
+    /// The retry budget, besides the limit on retries.
     pub budget: RetryBudget,
-    /// Endpoints are probed.
+    /// The health checks. `None` if endpoints are not probed.
     pub health: Option<HealthCheck>,
-    /// Endpoints that fail are left alone for a while.
+    /// The outlier detection. `None` if endpoints are not ejected.
     pub outlier: Option<Outlier>,
-    /// If less than this part of the endpoints of a priority is fit, all of them count as fit.
-    /// Default none, as in Istio.
+    /// The panic threshold: if a smaller share of a priority's endpoints is fit, all of them count
+    /// as fit. Default none, as in Istio.
     pub panic: Share,
-    /// How new endpoints get their share.
+    /// The warm-up of new endpoints. `None` if there is none.
     pub warmup: Option<Warmup>,
-    /// How localities share requests.
+    /// The shares of localities.
     pub localities: LocalityShares,
-    /// Who may ask it for what, by the name of the protocol of the request. It is asked where a request goes,
-    /// whichever route brought it there.
+    /// The policies of the cluster, by the name of the request's protocol. They apply to every
+    /// request to the cluster, by any route.
     pub authorization: BTreeMap<String, Arc<Authorization>>,
-    /// Where it was written.
+    /// Its position in the configuration source.
     pub origin: Origin,
 }
 
 impl Cluster {
-    /// A cluster of these endpoints, with every default.
+    /// Creates a cluster of these endpoints, with every default.
     pub fn new(name: impl Into<String>, endpoints: Vec<Endpoint>) -> Self {
         Self {
             name: name.into(),
@@ -96,7 +98,7 @@ impl Cluster {
         {
             problems.push(
                 Problem::error(&self.origin, "loadBalancer.consistentHash", &self.name)
-                    .says("hashes on no attribute"),
+                    .says("has no attribute to hash"),
             );
         }
         if let Balancing::Maglev { table_size, .. } = self.balancing
@@ -111,7 +113,7 @@ impl Cluster {
         self.check_fitness(problems);
     }
 
-    /// Numbers of health, outliers, warm-up and localities with which nothing could be done.
+    /// Reports invalid numbers of health checks, outlier detection, warm-up and localities.
     fn check_fitness(&self, problems: &mut Vec<Problem>) {
         let mut positive = |field: &str, is: bool| {
             if !is {
@@ -161,33 +163,33 @@ impl Cluster {
     }
 }
 
-/// How an endpoint is chosen.
+/// The balancing method of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Balancing {
-    /// In turn, by weight.
+    /// Round robin, by weight.
     RoundRobin,
-    /// The one with fewer requests in flight of two taken at random (Istio's default).
+    /// The endpoint with fewer requests in flight, of two drawn at random (Istio's default).
     LeastRequest,
-    /// At random, by weight.
+    /// Random, by weight.
     Random,
-    /// By the hash of attributes, on a ring.
+    /// A hash of attributes, on a ring.
     RingHash {
-        /// The attributes; source address if the name is `source.ip`.
+        /// The attributes. `source.ip` is the client's address.
         keys: Vec<String>,
-        /// The least number of points on the ring. Default 1024, as in Istio.
+        /// The minimum number of points on the ring. Default 1024, as in Istio.
         minimum_ring_size: usize,
     },
-    /// By the hash of attributes, in a Maglev table.
+    /// A hash of attributes, in a Maglev table.
     Maglev {
-        /// The attributes; source address if the name is `source.ip`.
+        /// The attributes. `source.ip` is the client's address.
         keys: Vec<String>,
-        /// The size of the table, a prime. Default 65537.
+        /// The number of slots, a prime below 5000011. Default 65537.
         table_size: usize,
     },
 }
 
 impl Balancing {
-    /// Whether a Maglev table can have this size: a prime below 5000011.
+    /// Returns `true` if a Maglev table can have this size: a prime below 5000011.
     pub fn is_table_size(number: usize) -> bool {
         number > 1
             && number < 5_000_011
@@ -197,23 +199,25 @@ impl Balancing {
     }
 }
 
-/// Limits of a cluster: of all workers together, if not said otherwise.
+/// The limits of a cluster, for all workers together unless stated otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClusterLimits {
-    /// Connections of one worker to one endpoint that requests may share, where they can be shared.
-    /// The next is used when those before it are busy. Default 2: a single one starves where servers
-    /// answer per connection, more buy nothing.
+    /// The maximum number of connections per worker and endpoint that requests share, if the
+    /// protocol allows sharing. The next one is opened when the others are busy. Default 2: a
+    /// single one is slow with servers that process one connection at a time, and more gain
+    /// nothing.
     pub shared_connections: usize,
-    /// Connections to the whole cluster. Default 1024 (what a typical server still accepts).
+    /// The maximum number of connections to the cluster. Default 1024 (what a typical server still
+    /// accepts).
     pub connections: usize,
-    /// Requests that wait for a connection. Default 1024.
+    /// The maximum number of requests that wait for a connection. Default 1024.
     pub pending: usize,
-    /// Requests in flight. Default 65536.
+    /// The maximum number of requests in flight. Default 65536.
     pub requests: usize,
-    /// Requests under retry. Default 1024.
+    /// The maximum number of requests in retry. Default 1024.
     pub retries: usize,
-    /// Bytes that wait to be written to one upstream; past it the downstreams that fill it are
-    /// not read. Default 1 MiB.
+    /// The maximum number of bytes that wait to be written to one upstream. Above it the proxy
+    /// stops reading from the downstreams that fill it. Default 1 MiB.
     pub output: usize,
 }
 
@@ -233,21 +237,21 @@ impl Default for ClusterLimits {
 /// One server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Where it is.
+    /// Its address.
     pub address: Address,
-    /// Its share, relative to the other endpoints. Zero: none.
+    /// Its weight, relative to the other endpoints. With 0 it gets no requests.
     pub weight: u32,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// Where it stands.
+    /// Its locality.
     pub locality: Locality,
-    /// Endpoints of priority 0 are used first; those of 1 as far as too few of them are fit, and so
-    /// on.
+    /// Its priority. Endpoints of priority 0 are used first; those of 1 if too few of priority 0
+    /// are fit, and so on.
     pub priority: u32,
 }
 
 impl Endpoint {
-    /// An endpoint of weight 1 without labels.
+    /// Creates an endpoint of weight 1 without labels.
     pub fn new(address: Address) -> Self {
         Self {
             address,
@@ -259,7 +263,7 @@ impl Endpoint {
     }
 }
 
-/// Region, zone and sub-zone; empty if unknown.
+/// Region, zone and sub-zone. A part is empty if unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Locality {
     /// The region.
@@ -271,7 +275,7 @@ pub struct Locality {
 }
 
 impl Locality {
-    /// Reads `region/zone/subzone`, of which the last may be left out.
+    /// Parses `region/zone/subzone`. The last parts may be left out.
     pub fn parse(text: &str) -> Self {
         let mut places = text.splitn(3, '/');
         let mut place = || places.next().unwrap_or("").to_owned();
@@ -282,7 +286,7 @@ impl Locality {
         }
     }
 
-    /// Whether nothing is known.
+    /// Returns `true` if no part is known.
     pub const fn is_unknown(&self) -> bool {
         self.region.is_empty()
     }
@@ -300,12 +304,12 @@ impl fmt::Display for Locality {
     }
 }
 
-/// Where an endpoint is.
+/// The address of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Address {
-    /// At this address.
+    /// This address.
     Socket(SocketAddr),
-    /// At every address that this name resolves to.
+    /// Every address that this name resolves to.
     Name {
         /// The name.
         host: String,

@@ -1,4 +1,4 @@
-//! Durations as Go writes them, which is how Istio, Aeraki and Kubernetes write theirs.
+//! Durations in Go's notation, as Istio, Aeraki and Kubernetes use it.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use nom::multi::fold_many1;
 use nom::sequence::{pair, preceded, terminated};
 use nom::{IResult, Parser as _};
 
-/// Reads a duration such as `1.5s`, `100ms`, `1h30m` or `0`: decimal numbers, each with a unit (`ns`, `us`, `ms`,
-/// `s`, `m`, `h`), one behind the other (Go, `time.ParseDuration`). Returns `None` for everything else, for
-/// negative durations, and for those that are too long for [`Duration`].
+/// Parses a duration such as `1.5s`, `100ms`, `1h30m` or `0`: a sequence of decimal numbers, each
+/// with a unit (`ns`, `us`, `ms`, `s`, `m`, `h`) (Go, `time.ParseDuration`). Returns `None` for any
+/// other text, for negative durations, and for durations that are too long for [`Duration`].
 pub fn parse_duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
@@ -23,7 +23,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     parsed.ok()?.1
 }
 
-/// A number with its unit.
+/// Parses a number with its unit.
 fn part(input: &str) -> IResult<&str, Duration> {
     map_opt(pair(number, unit), |(number, seconds)| {
         let number: f64 = number.parse().ok()?;
@@ -32,7 +32,7 @@ fn part(input: &str) -> IResult<&str, Duration> {
     .parse(input)
 }
 
-/// `1`, `1.5`, `1.` or `.5`.
+/// Parses `1`, `1.5`, `1.` or `.5`.
 fn number(input: &str) -> IResult<&str, &str> {
     let fraction = || preceded(tag("."), digit1);
     alt((
@@ -43,7 +43,7 @@ fn number(input: &str) -> IResult<&str, &str> {
     .parse(input)
 }
 
-/// The unit in seconds. Longer names come before their prefixes.
+/// Parses a unit and returns it in seconds. Longer names come before their prefixes.
 fn unit(input: &str) -> IResult<&str, f64> {
     alt((
         value(1e-9, tag("ns")),

@@ -1,4 +1,5 @@
-//! Which endpoints of a cluster are fit for requests: probes, outliers, warm-up, localities.
+//! The settings that decide which endpoints of a cluster are fit: probes, outlier detection,
+//! warm-up, localities.
 
 use std::time::Duration;
 
@@ -6,53 +7,57 @@ use meltemi_frame::Session;
 
 use crate::{Locality, Share};
 
-/// Endpoints are probed.
+/// The health checks of a cluster's endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// What is asked.
+    /// The kind of probe.
     pub probe: Probe,
-    /// How often. Default 10 s.
+    /// The interval between two probes. Default 10 s.
     pub interval: Duration,
-    /// How long an answer may take. Default 1 s.
+    /// The timeout of a probe. Default 1 s.
     pub timeout: Duration,
-    /// Failures in a row until an endpoint counts as unhealthy. Default 3.
+    /// The number of failures in a row that make an endpoint unhealthy. Default 3.
     pub unhealthy: u32,
-    /// Successes in a row until it counts as healthy again. Default 2; one is enough for an endpoint
-    /// that has never been probed.
+    /// The number of successes in a row that make it healthy again. Default 2; one is enough for an
+    /// endpoint that has never been probed.
     pub healthy: u32,
-    /// What a probe's connection is, behind the cluster's login: the dialect that the endpoints speak,
-    /// where the protocol has several. Default the plain one.
+    /// The session of a probe's connection, after the cluster's login: the dialect of the
+    /// endpoints, if the protocol has several. Default the plain session.
     pub session: Session,
 }
 
-/// What an endpoint is asked.
+/// The kind of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// Whether it accepts connections.
+    /// Opens a connection.
     Tcp,
-    /// The protocol's own heartbeat (Dubbo's heartbeat, `PING`, a declared `ping`).
+    /// Sends the protocol's own heartbeat (Dubbo's heartbeat, `PING`, a declared `ping`).
     Heartbeat,
-    /// A call of this operation without arguments, by the protocol's own client side. Any answer of the
-    /// service counts, an exception of its own too; that there is no such operation does not.
+    /// Calls this operation without arguments, through the protocol's client-side codec. Any
+    /// response of the service is a success, even an exception. A response that the operation does
+    /// not exist is a failure.
     Call(String),
 }
 
-/// Endpoints that fail are left alone for a while.
+/// Outlier detection: ejects failing endpoints for a limited time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outlier {
-    /// Failures in a row, of whatever kind; 0: not looked at. Default 5.
+    /// The number of failures in a row, of any kind, that eject an endpoint. 0 disables it. Default
+    /// 5.
     pub consecutive: u32,
-    /// Failures to reach the endpoint or to get an answer in time, in a row; 0: not looked at. Default 0.
+    /// The number of gateway failures in a row (no connection, or no response in time) that eject
+    /// an endpoint. 0 disables it. Default 0.
     pub consecutive_gateway: u32,
-    /// How often success rates are compared, and ejected endpoints let in again. Default 10 s.
+    /// The interval at which success rates are compared, and numbers of ejections in a row fall.
+    /// Default 10 s.
     pub interval: Duration,
-    /// How long an endpoint is ejected the first time; the n-th time in a row, n times that. Default 30 s.
+    /// The duration of the first ejection; the n-th in a row lasts n times as long. Default 30 s.
     pub ejection: Duration,
-    /// The longest ejection. Default 300 s.
+    /// The maximum duration of an ejection. Default 300 s.
     pub longest: Duration,
-    /// The largest part of the endpoints that may be ejected; one may always be. Default 10 %.
+    /// The maximum share of ejected endpoints; one may always be ejected. Default 10 %.
     pub most: Share,
-    /// Endpoints whose success rate is far below that of the others are ejected.
+    /// Ejects endpoints whose success rate is far below that of the others. `None` disables it.
     pub success_rate: Option<SuccessRate>,
 }
 
@@ -70,42 +75,43 @@ impl Default for Outlier {
     }
 }
 
-/// When a success rate is far below that of the others.
+/// The conditions under which a success rate is far below that of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SuccessRate {
-    /// Endpoints that must have had enough requests in an interval. Default 5.
+    /// The minimum number of endpoints with enough requests in an interval. Default 5.
     pub hosts: u32,
-    /// Requests that an endpoint must have had. Default 100.
+    /// The minimum number of requests to an endpoint in an interval. Default 100.
     pub requests: u32,
-    /// How many thousandths of a standard deviation below the mean. Default 1900.
+    /// The distance below the mean, in thousandths of a standard deviation. Default 1900.
     pub deviation: u32,
 }
 
-/// A new endpoint, or one that is let in again, gets its full share only after a while.
+/// The warm-up: a new or readmitted endpoint reaches its full share only after some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Warmup {
-    /// How long.
+    /// The length of the warm-up.
     pub duration: Duration,
     /// The share that it starts with. Default 10 %.
     pub minimum: Share,
-    /// The exponent's reciprocal: 1 is linear, more starts faster. In thousandths. Default 1000.
+    /// The reciprocal of the exponent, in thousandths. 1000 is linear; larger values rise faster.
+    /// Default 1000.
     pub aggression: u32,
 }
 
-/// How localities share requests.
+/// The shares of localities.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LocalityShares {
-    /// Relative shares of localities; a locality that is not listed gets none. Empty: endpoints share
-    /// requests whatever their locality.
+    /// Relative shares of localities. A locality that is not listed gets no requests. If empty,
+    /// endpoints share requests in all localities.
     pub shares: Vec<(Locality, u32)>,
 }
 
-/// How many requests may be under retry.
+/// The maximum number of requests in retry, relative to the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryBudget {
-    /// Of the requests in flight. Default 20 %.
+    /// The share of the requests in flight. Default 20 %.
     pub share: Share,
-    /// However few are in flight. Default 3.
+    /// The minimum that is always allowed. Default 3.
     pub least: u32,
 }
 

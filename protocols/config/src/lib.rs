@@ -1,8 +1,8 @@
-//! The agreement between controller and router: what the router needs to know, and nothing of
-//! where it came from.
+//! The interface between controller and router: the configuration that the router needs. It does
+//! not depend on the source of the configuration.
 //!
-//! A [`Config`] is valid by construction: [`Config::new`] refuses what the router could not carry
-//! out, so that the router has nothing to check and nothing to refuse.
+//! A [`Config`] is valid by construction: [`Config::new`] rejects everything that the router cannot
+//! carry out. So the router needs no further checks.
 
 mod authorization;
 mod check;
@@ -40,7 +40,7 @@ pub use route::{Mutation, Route, WeightedCluster};
 pub use rules::{Abort, Change, FaultRule, Mirror, Retry, Share};
 pub use template::{Part, Template, TemplateError, Variable};
 
-/// Everything the router needs: listeners with their routes, and clusters.
+/// The router's configuration: listeners with their routes, and clusters.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     listeners: Vec<Arc<Listener>>,
@@ -49,12 +49,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// A configuration of these listeners and clusters.
+    /// Creates a configuration of these listeners and clusters.
     ///
     /// # Errors
-    /// Every problem found, all of them in one go: names or addresses that are used twice, routes
-    /// to clusters that do not exist, weights that sum to zero, attributes that the protocol does
-    /// not have, edits that it cannot carry, rules that hold nothing.
+    /// Returns all problems at once: duplicate names or addresses, routes to clusters that do not
+    /// exist, weights that sum to zero, attributes that the protocol does not have, edits that it
+    /// cannot carry, rules without effect.
     pub fn new(listeners: Vec<Listener>, clusters: Vec<Cluster>) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut by_name = BTreeMap::new();
@@ -99,23 +99,24 @@ impl Config {
         })
     }
 
-    /// The listeners.
+    /// Returns the listeners.
     pub fn listeners(&self) -> &[Arc<Listener>] {
         &self.listeners
     }
 
-    /// The clusters, in the order that [`Config::cluster_index`] counts.
+    /// Returns the clusters, in the order of [`Config::cluster_index`].
     pub fn clusters(&self) -> &[Arc<Cluster>] {
         &self.clusters
     }
 
-    /// The position of a cluster in [`Config::clusters`].
+    /// Returns the position of a cluster in [`Config::clusters`]. `None` if there is none with this
+    /// name.
     pub fn cluster_index(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).copied()
     }
 }
 
-/// Whether the clusters that a listener's rules name are there, and its limits are told apart by name.
+/// Checks that the clusters in a listener's rules exist, and that its limits have unique names.
 fn references<'l>(
     listener: &'l Listener,
     clusters: &BTreeMap<String, usize>,

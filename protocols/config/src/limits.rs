@@ -1,30 +1,33 @@
-//! Limits of a listener. On by default.
+//! The limits of a listener. They are on by default.
 
 use std::time::Duration;
 
 use meltemi_frame::Limits;
 
-/// What one listener and its connections may take.
+/// The limits of one listener and its connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerLimits {
-    /// What a codec may hold.
+    /// The limits of codecs.
     pub codec: Limits,
-    /// Downstream connections at once. A further one is closed at once. Default 65536.
+    /// The maximum number of downstream connections. A further one is closed at once. Default
+    /// 65536.
     pub connections: usize,
-    /// Requests of one connection that wait for their answers; past it the connection is not
-    /// read until some are answered. Default 1024.
+    /// The maximum number of unanswered requests on one connection. Above it the proxy stops
+    /// reading from the connection until some are answered. Default 1024.
     pub in_flight: usize,
-    /// Bytes that wait to be written to one downstream; past it, it is not read. Default 1 MiB.
+    /// The maximum number of bytes that wait to be written to one downstream. Above it the proxy
+    /// stops reading from the connection. Default 1 MiB.
     pub output: usize,
-    /// Bytes that wait to be written to one downstream; past it, it is cut off, because upstreams
-    /// that others share never wait for one client. Default 32 MiB.
+    /// The number of bytes waiting to be written to one downstream at which the connection is
+    /// closed, because shared upstreams never wait for one client. Default 32 MiB.
     pub output_cut_off: usize,
-    /// How long a message may take from its first byte to its last, when it is held. Default 30 s.
+    /// The maximum time from the first to the last byte of a message that is held whole. Default 30
+    /// s.
     pub slow_frame: Duration,
-    /// How long a downstream without a request in flight may stay silent; zero: for ever.
-    /// Default 1 h.
+    /// The maximum time that a downstream without a request in flight may stay silent. Zero means
+    /// no limit. Default 1 h.
     pub idle: Duration,
-    /// How long protocol detection waits for bytes. Default 10 s.
+    /// The maximum time that protocol detection waits for bytes. Default 10 s.
     pub detect: Duration,
 }
 

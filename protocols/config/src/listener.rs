@@ -1,4 +1,4 @@
-//! A listener: an address, the protocols that clients may speak there, and their routes.
+//! A listener: an address, its protocols, and their routes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,22 +10,22 @@ use crate::{
     Authorization, GlobalLimit, ListenerLimits, LocalLimits, Origin, Problem, Route, Share,
 };
 
-/// An address where clients connect.
+/// An address to which clients connect.
 #[derive(Clone, Debug)]
 pub struct Listener {
-    /// Its name in metrics, logs and dumps.
+    /// Its name for metrics, logs and dumps.
     pub name: String,
-    /// Where it listens.
+    /// The address to listen on.
     pub address: SocketAddr,
-    /// The protocols that clients may speak. With more than one, a client's first bytes decide, in
-    /// this order of priority.
+    /// Its protocols. If there are several, a client's first bytes decide, in this order of
+    /// priority.
     pub served: Vec<Served>,
     /// Its limits.
     pub limits: ListenerLimits,
-    /// How many of the traces that begin here are recorded; a trace that a client began keeps the
-    /// client's decision. Of use only where traces are exported. Default all.
+    /// The share of traces started here that are recorded. A trace that a client started keeps the
+    /// client's decision. Only used if traces are exported. Default all.
     pub sampling: Share,
-    /// Where it was written.
+    /// Its position in the configuration source.
     pub origin: Origin,
 }
 
@@ -34,18 +34,18 @@ pub struct Listener {
 pub struct Served {
     /// The protocol.
     pub protocol: Arc<dyn Protocol>,
-    /// Its routes: the first that matches wins.
+    /// Its routes. The first one that matches wins.
     pub routes: Vec<Route>,
-    /// Who may ask for what; asked before a route is looked for.
+    /// The authorization policies. They apply before a route is selected.
     pub authorization: Option<Arc<Authorization>>,
-    /// Local limits; all must let a request pass, before a route is looked for.
+    /// The local limits. All must let a request pass, before a route is selected.
     pub local_limits: Vec<Arc<LocalLimits>>,
-    /// Limits that a service decides.
+    /// The limits that an external service decides.
     pub global_limits: Vec<Arc<GlobalLimit>>,
 }
 
 impl Served {
-    /// A protocol with these routes, and no policies.
+    /// Creates an entry for a protocol with these routes, and no policies.
     pub fn new(protocol: Arc<dyn Protocol>, routes: Vec<Route>) -> Self {
         Self {
             protocol,
@@ -58,7 +58,7 @@ impl Served {
 }
 
 impl Listener {
-    /// A listener with every default.
+    /// Creates a listener with every default.
     pub fn new(name: impl Into<String>, address: SocketAddr, served: Vec<Served>) -> Self {
         Self {
             name: name.into(),
@@ -70,7 +70,7 @@ impl Listener {
         }
     }
 
-    /// The listener without what it serves: all of it that is asked for once its routes are compiled.
+    /// Returns the listener without its protocols, for use after its routes are compiled.
     #[must_use]
     pub fn without_routes(&self) -> Self {
         Self {

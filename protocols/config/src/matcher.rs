@@ -1,4 +1,4 @@
-//! How a route tests one attribute.
+//! Tests of one attribute, as routes and rules use them.
 
 use std::fmt;
 
@@ -12,20 +12,20 @@ pub struct AttributeMatch {
     pub name: String,
     /// The test. An attribute with several values passes if one of them does.
     pub matcher: Matcher,
-    /// The test must fail instead; an attribute that is absent fails every test.
+    /// `true` if the test must fail instead. An absent attribute always fails, negated or not.
     pub negate: bool,
 }
 
 /// A test of one value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Matcher {
-    /// The attribute is there, whatever its value.
+    /// The attribute is present, with any value.
     Present,
-    /// The value is this.
+    /// The value equals this text.
     Exact(String),
-    /// The value starts with this.
+    /// The value starts with this text.
     Prefix(String),
-    /// The value ends with this.
+    /// The value ends with this text.
     Suffix(String),
     /// The whole value matches this pattern.
     Regex(WholeRegex),
@@ -39,7 +39,7 @@ pub enum Matcher {
 }
 
 impl Matcher {
-    /// Whether the value passes.
+    /// Returns `true` if the value passes.
     pub fn test(&self, value: &[u8]) -> bool {
         match self {
             Self::Present => true,
@@ -56,7 +56,8 @@ impl Matcher {
 }
 
 impl AttributeMatch {
-    /// The same test with its values as the codec gives them: in lower case where the protocol ignores case.
+    /// Returns the same test with its values in the codec's form: lower case if the protocol
+    /// ignores case.
     #[must_use]
     pub fn normalised(&self, spec: &Spec) -> Self {
         if !spec.ignores_case(&self.name) {
@@ -90,30 +91,31 @@ impl fmt::Display for Matcher {
     }
 }
 
-/// A pattern of linear cost (RE2's language, near enough) that must match the whole value, as in
-/// Istio and Envoy.
+/// A regular expression that must match the whole value, as in Istio and Envoy. Its cost is linear,
+/// and its syntax is close to RE2's.
 #[derive(Clone, Debug)]
 pub struct WholeRegex {
     pattern: Box<str>,
     regex: Regex,
 }
 
-/// The pattern is no regular expression, or compiles to more than the limit.
+/// The pattern is not a regular expression, or its compiled form exceeds the limit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a regular expression that can be used: {0}")]
 pub struct PatternError(String);
 
-/// A compiled pattern takes at most this much memory, in bytes: configuration may come from
-/// people who share a mesh.
+/// The maximum memory of a compiled pattern, in bytes. The authors of patterns may be different
+/// users of a shared mesh.
 const REGEX_SIZE: usize = 1 << 20;
 
 impl WholeRegex {
     /// Compiles a pattern.
     ///
     /// # Errors
-    /// The pattern is no regular expression, or compiles to more than 1 MiB.
+    /// Fails if the pattern is not a regular expression, or compiles to more than 1 MiB.
     pub fn new(pattern: &str) -> Result<Self, PatternError> {
-        // Compiled alone first, so that an unbalanced parenthesis cannot escape the group below.
+        // Compiles the pattern alone first, so that an unbalanced parenthesis cannot escape the
+        // group below.
         let compile = |pattern: &str| {
             RegexBuilder::new(pattern)
                 .size_limit(REGEX_SIZE)
@@ -128,18 +130,19 @@ impl WholeRegex {
         })
     }
 
-    /// The same pattern, without regard to case. Returns it unchanged if the result would be over 1 MiB.
+    /// Returns the same pattern, without regard to case. Returns it unchanged if the result would
+    /// exceed 1 MiB.
     #[must_use]
     pub fn ignoring_case(&self) -> Self {
         Self::new(&format!("(?i:{})", self.pattern)).unwrap_or_else(|_| self.clone())
     }
 
-    /// The pattern as written.
+    /// Returns the pattern as written.
     pub const fn pattern(&self) -> &str {
         &self.pattern
     }
 
-    /// Whether it matches the whole value.
+    /// Returns `true` if it matches the whole value.
     pub fn is_match(&self, value: &[u8]) -> bool {
         self.regex.is_match(value)
     }

@@ -1,20 +1,21 @@
-//! Tests that no value can pass, by what a protocol says of its attributes.
+//! Finds tests that no value can pass, from the protocol's description of its attributes.
 
 use meltemi_frame::{KeySpec, Spec, ValueSet};
 
 use crate::{AttributeMatch, Matcher, ValueMatch};
 
-/// Why no value of an attribute passes a test.
+/// The reason why no value of an attribute passes a test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Impossible {
-    /// What is wrong.
+    /// The problem.
     pub what: String,
-    /// What to write instead.
+    /// The text to write instead.
     pub remedy: String,
 }
 
 impl AttributeMatch {
-    /// Why no value of the attribute passes, whether it is negated or not; `None`: one may.
+    /// Returns the reason why no value of the attribute passes, negated or not. `None` if a value
+    /// may pass.
     pub fn impossible(&self, spec: &Spec) -> Option<Impossible> {
         let key = spec.key(&self.name)?;
         impossible(&self.normalised(spec).matcher, key)
@@ -22,7 +23,7 @@ impl AttributeMatch {
 }
 
 impl ValueMatch {
-    /// Why no value of the attribute passes; `None`: one may.
+    /// Returns the reason why no value of the attribute passes. `None` if a value may pass.
     pub fn impossible(&self, attribute: &str, spec: &Spec) -> Option<Impossible> {
         let matcher = match self {
             Self::Exact(text) => Matcher::Exact(text.clone()),

@@ -1,16 +1,16 @@
-//! What is wrong with a configuration: where, which field, which value, and what to do.
+//! Problems of a configuration: position, field, value, and remedy.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Where a part of the configuration was written.
+/// A position in the configuration source.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Origin {
     /// The file, or another name of the source.
     pub file: Arc<str>,
     /// The line, counted from 1; 0 if unknown.
     pub line: usize,
-    /// The object, as `Kind namespace/name`; empty if there is none.
+    /// The object, as `Kind namespace/name`. Empty if there is none.
     pub object: Arc<str>,
 }
 
@@ -27,19 +27,19 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Whether a configuration with this problem can run.
+/// The severity of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// It runs as meant; this is worth knowing.
+    /// Information: the configuration works as intended.
     Note,
-    /// It runs, but probably not as meant.
+    /// The configuration is accepted, but probably does not work as intended.
     Warning,
-    /// It is refused.
+    /// The configuration is rejected.
     Error,
 }
 
 impl Severity {
-    /// The word for it.
+    /// Returns the severity as a word.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Note => "note",
@@ -49,25 +49,25 @@ impl Severity {
     }
 }
 
-/// One thing that is wrong, or worth knowing.
+/// One problem, or other information, about a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Whether the configuration is refused for it.
+    /// The severity.
     pub severity: Severity,
-    /// Where.
+    /// The position in the configuration source.
     pub origin: Origin,
     /// The path of the field (`spec.routes[0].match.attributes.method`).
     pub field: String,
-    /// The offending value, as written; may be empty.
+    /// The value in question, as written. May be empty.
     pub value: String,
-    /// What is wrong with it.
+    /// The problem.
     pub what: String,
-    /// What to do about it; may be empty.
+    /// The remedy. May be empty.
     pub remedy: String,
 }
 
 impl Problem {
-    /// A problem for which the configuration is refused.
+    /// Creates a problem that rejects the configuration.
     pub fn error(origin: &Origin, field: &str, value: &str) -> Self {
         Self {
             severity: Severity::Error,
@@ -79,7 +79,7 @@ impl Problem {
         }
     }
 
-    /// A problem that is worth a warning.
+    /// Creates a warning.
     pub fn warning(origin: &Origin, field: &str, value: &str) -> Self {
         Self {
             severity: Severity::Warning,
@@ -87,7 +87,7 @@ impl Problem {
         }
     }
 
-    /// Something that is worth knowing, and not wrong.
+    /// Creates a note.
     pub fn note(origin: &Origin, field: &str, value: &str) -> Self {
         Self {
             severity: Severity::Note,
@@ -95,14 +95,14 @@ impl Problem {
         }
     }
 
-    /// What is wrong.
+    /// Sets the description of the problem.
     #[must_use]
     pub fn says(mut self, what: impl Into<String>) -> Self {
         self.what = what.into();
         self
     }
 
-    /// What to do about it.
+    /// Sets the remedy.
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = remedy.into();

@@ -1,74 +1,74 @@
-//! Rate limits: how many requests may pass, by what, and who is asked.
+//! Rate limits: the number of requests that may pass, by key, decided locally or by a service.
 
 use std::time::Duration;
 
 use crate::{AttributeMatch, Origin};
 
-/// A token bucket: it holds up to `size` tokens, and gains `fill` in every `interval`, evenly spread
-/// to the microsecond. A request takes one.
+/// A token bucket. It holds up to `size` tokens, and gains `fill` tokens in every `interval`,
+/// evenly spread to the microsecond. A request takes one token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bucket {
-    /// The most tokens, and how many there are at first.
+    /// The maximum and initial number of tokens.
     pub size: u32,
-    /// Tokens gained in every interval.
+    /// The number of tokens gained in every interval.
     pub fill: u32,
-    /// The interval; not zero.
+    /// The interval. Must not be zero.
     pub interval: Duration,
 }
 
-/// Local limits: of the rules the first that matches a request decides; if none does, it passes. They
-/// hold for the whole process, whatever its number of workers, and keep their state as long as a
-/// configuration has limits of this name and the rule stays as it is.
+/// Local limits. The first rule that matches a request decides; without a match the request passes.
+/// The limits apply to the whole process, for any number of workers. A rule keeps its state as long
+/// as each new configuration has limits of this name with the same rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalLimits {
-    /// Its name in metrics, logs and dumps; unique in a configuration.
+    /// The name for metrics, logs and dumps. Unique in a configuration.
     pub name: String,
-    /// In the order in which they are tried.
+    /// The rules, in the order in which they are tested.
     pub rules: Vec<LocalLimit>,
-    /// Where it was written.
+    /// Its position in the configuration source.
     pub origin: Origin,
 }
 
 /// One rule of [`LocalLimits`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalLimit {
-    /// Which requests; all must pass; none: all.
+    /// The requests to which it applies: all tests must pass. If empty, all requests.
     pub matches: Vec<AttributeMatch>,
-    /// A bucket for each combination of the values of these attributes (`source.ip` is the client's
-    /// address); none: one bucket.
+    /// The attributes whose combinations of values have separate buckets (`source.ip` is the
+    /// client's address). If empty, there is one bucket.
     pub per: Vec<String>,
-    /// Combinations of values that have a bucket of their own at one time; further ones share
-    /// one. Default 1024.
+    /// The maximum number of combinations of values with separate buckets at one time. Further ones
+    /// share one bucket. Default 1024.
     pub values: usize,
     /// The bucket.
     pub bucket: Bucket,
-    /// Where it was written.
+    /// Its position in the configuration source.
     pub origin: Origin,
 }
 
-/// A limit that a service decides: Envoy's `RateLimitService` v3.
+/// A limit that an external service decides: Envoy's `RateLimitService` v3.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GlobalLimit {
-    /// Its name in metrics, logs and dumps.
+    /// The name for metrics, logs and dumps.
     pub name: String,
-    /// Which requests are asked about; all must pass; none: all.
+    /// The requests to which it applies: all tests must pass. If empty, all requests.
     pub matches: Vec<AttributeMatch>,
-    /// The domain that the service knows.
+    /// The domain that is sent to the service.
     pub domain: String,
-    /// What is told of a request. A descriptor of which an attribute is absent is left out; with
-    /// none left, nothing is asked.
+    /// The descriptors that are sent to the service. A descriptor with an absent attribute is left
+    /// out; if none is left, the service is not called.
     pub descriptors: Vec<Descriptor>,
-    /// The cluster of the service; its endpoints speak gRPC.
+    /// The cluster of the service. Its endpoints must speak gRPC.
     pub cluster: String,
-    /// How long an answer may take.
+    /// The timeout of the call.
     pub timeout: Duration,
-    /// Without an answer the request is refused; else it passes.
+    /// `true` if the request is denied when the service does not respond; else it passes.
     pub deny_on_failure: bool,
-    /// Where it was written.
+    /// Its position in the configuration source.
     pub origin: Origin,
 }
 
-/// A descriptor: entries that count together.
+/// A descriptor: a list of entries that are counted together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Descriptor {
     /// Its entries, in order.
@@ -87,7 +87,7 @@ pub struct DescriptorEntry {
 /// The value of a descriptor's entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DescriptorValue {
-    /// Always this.
+    /// A constant text.
     Text(String),
     /// The first value of an attribute; `source.ip` is the client's address.
     Attribute(String),

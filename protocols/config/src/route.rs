@@ -1,4 +1,4 @@
-//! A route: which requests, to which clusters, how.
+//! A route: selects requests, and decides where and how they are sent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,66 +11,67 @@ use crate::{
     Problem, Retry,
 };
 
-/// Which requests go where.
+/// Selects requests, and sends them to clusters.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// Its name in metrics, logs and dumps.
+    /// Its name for metrics, logs and dumps.
     pub name: String,
-    /// All must pass; none: every request.
+    /// The tests of a request. All must pass. If empty, every request matches.
     pub matches: Vec<AttributeMatch>,
-    /// Where matching requests go: at least one, with a positive sum of weights.
+    /// The clusters of matching requests. At least one, with a positive sum of weights.
     pub clusters: Vec<WeightedCluster>,
-    /// How long a request may take from its last byte in to its last byte out; `None`: for ever.
+    /// The timeout, from the last byte of the request to the last byte of the response. `None` if
+    /// there is none.
     pub timeout: Option<Duration>,
-    /// How long the caller says that it waits is looked for wherever the protocol writes it, metadata
-    /// behind the body included, and counts if it is shorter. Default false: it counts where it is
-    /// found without that.
+    /// `true` if the caller's timeout is always read, even from metadata behind the body, and
+    /// applies if it is shorter. Default `false`: it applies only if it is found without further
+    /// decoding.
     pub caller_timeout: bool,
-    /// What is done about requests that failed.
+    /// The retry rule.
     pub retry: Retry,
-    /// Faults that are injected: each is drawn by itself, in this order.
+    /// The faults to inject. Each one is drawn independently, in this order.
     pub faults: Vec<FaultRule>,
-    /// Clusters that get copies.
+    /// The clusters that get copies.
     pub mirrors: Vec<Mirror>,
-    /// What changes on the way.
+    /// The attribute changes.
     pub mutation: Mutation,
-    /// Who may take the route; asked after those of the listener.
+    /// The authorization policies. They apply after those of the listener.
     pub authorization: Option<Arc<Authorization>>,
-    /// Local limits; all must let a request pass. Several routes may share one.
+    /// The local limits. All must let a request pass. Several routes may share one.
     pub local_limits: Vec<Arc<LocalLimits>>,
-    /// Limits that a service decides; all must let a request pass.
+    /// The limits that an external service decides. All must let a request pass.
     pub global_limits: Vec<Arc<GlobalLimit>>,
-    /// Where it was written.
+    /// Its position in the configuration source.
     pub origin: Origin,
 }
 
-/// A share of a route's requests.
+/// A cluster with its share of a route's requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WeightedCluster {
     /// The cluster's name.
     pub cluster: String,
-    /// Its share, relative to the sum of the route's weights.
+    /// Its weight, relative to the sum of the route's weights.
     pub weight: u32,
 }
 
-/// Changes to attributes on the way.
+/// Changes to attributes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mutation {
-    /// Made to requests, in order.
+    /// Changes to requests, in order.
     pub request: Vec<Change>,
-    /// Made to responses, in order. Their attributes are those of the response.
+    /// Changes to responses, in order. They use the attributes of the response.
     pub response: Vec<Change>,
 }
 
 impl Mutation {
-    /// Whether nothing changes.
+    /// Returns `true` if there are no changes.
     pub const fn is_empty(&self) -> bool {
         self.request.is_empty() && self.response.is_empty()
     }
 }
 
 impl Route {
-    /// A route of every request to these clusters, with every default.
+    /// Creates a route that sends every request to these clusters, with every default.
     pub fn new(name: impl Into<String>, clusters: Vec<WeightedCluster>) -> Self {
         Self {
             name: name.into(),

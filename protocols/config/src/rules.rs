@@ -1,5 +1,5 @@
-//! What a route does to its requests besides sending them somewhere: retries, faults, mirrors, and
-//! changes. Plain data; how each is carried out is the router's affair.
+//! The effects of a route besides the choice of a cluster: retries, faults, mirrors, and changes.
+//! Plain data; the router implements the behaviour.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ impl Share {
     /// No request.
     pub const NONE: Self = Self(0);
 
-    /// This many millionths; more than a million are all.
+    /// Creates a share of this many millionths. More than a million means all.
     pub const fn millionths(millionths: u32) -> Self {
         if millionths > Self::ALL.0 {
             Self::ALL
@@ -26,43 +26,48 @@ impl Share {
         }
     }
 
-    /// A percentage, to the fourth decimal; below zero is none, above a hundred is all.
+    /// Creates a share from a percentage, to the fourth decimal. Below 0 means none, above 100
+    /// means all.
     pub fn percent(percent: f64) -> Self {
-        // A float that is out of range becomes the nearest bound, and one that is no number zero.
+        // A float out of range becomes the nearest bound; NaN becomes zero.
         Self::millionths((percent * 10_000.0).round() as u32)
     }
 
-    /// In millionths.
+    /// Returns the share in millionths.
     pub const fn as_millionths(self) -> u32 {
         self.0
     }
 }
 
-/// What is done about a request that failed.
+/// The retry rule of a route.
 ///
-/// A request of which no byte was sent goes elsewhere until its time is out, but no longer than the connect
-/// timeout of its cluster after its first failure; with no `attempts` it does not. One that was
-/// sent is tried again, up to `attempts` times, only if its failure is among `on` or `statuses`, and if the codec says that
-/// twice does no harm ([`Safety`](meltemi_frame::Safety)), or `resend` says so. A one-way request, one that ties its
-/// connection, and one that goes out in pieces are never sent twice.
+/// A request without any bytes sent moves to another endpoint until its timeout, but for no
+/// longer than the connect timeout of its cluster after its first failure. With `attempts` of 0 it
+/// does not move.
+///
+/// A request that was sent is retried up to `attempts` times. Its failure must be among `on` or
+/// `statuses`, and it must be safe to repeat: the codec reports this
+/// ([`Safety`](meltemi_frame::Safety)), or `resend` is set. A one-way request, one that ties its
+/// connection, and one that is streamed in pieces are never retried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// Further attempts after the first. Default 2, as in Istio; 0: none.
+    /// The maximum number of retries. Default 2, as in Istio. 0 means none.
     pub attempts: u32,
-    /// How long one attempt may take; `None`: as long as the request.
+    /// The timeout of one attempt. `None` if only the timeout of the request applies.
     pub per_try_timeout: Option<Duration>,
-    /// Failures after which a request that was sent is sent again.
+    /// The failures that cause a retry of a request that was sent.
     pub on: Vec<Fault>,
-    /// Tests of attributes of a failed response; one that passes counts as a failure among `on`.
+    /// Tests of attributes of a failed response. A response that passes one counts as a failure
+    /// among `on`.
     pub statuses: Vec<AttributeMatch>,
-    /// The route knows that its requests can be sent twice, whatever the codec knows.
+    /// `true` if the route's requests are safe to repeat, whatever the codec reports.
     pub resend: bool,
-    /// The pause before the first retry; it doubles with each, and a random half to whole of it is
-    /// waited. Default 25 ms, as in Istio; zero: none.
+    /// The pause before the first retry. It doubles with each retry, and the actual pause is a
+    /// random half to whole of it. Default 25 ms, as in Istio. Zero means no pause.
     pub backoff: Duration,
     /// The longest pause. Default ten times `backoff`.
     pub longest_backoff: Duration,
-    /// Endpoints that failed are passed over while there are others. Default true.
+    /// `true` if retries avoid endpoints that failed, while there are others. Default `true`.
     pub elsewhere: bool,
 }
 
@@ -81,66 +86,67 @@ impl Default for Retry {
     }
 }
 
-/// A fault that is injected on purpose.
+/// A fault to inject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FaultRule {
-    /// Which of the route's requests; all must pass; none: all.
+    /// The requests to which it applies: all tests must pass. If empty, all requests of the route.
     pub matches: Vec<AttributeMatch>,
-    /// They wait before they are sent.
+    /// The delay before a request is sent, and the share of requests to delay.
     pub delay: Option<(Duration, Share)>,
-    /// They are answered with a failure and not sent.
+    /// The error response that is sent instead of the request.
     pub abort: Option<Abort>,
-    /// Where it was written.
+    /// Its position in the configuration source.
     pub origin: Origin,
 }
 
-/// The failure that a request is answered with.
+/// The error response of an injected fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Abort {
-    /// What the answer says.
+    /// The reason in the response.
     pub reason: Reason,
-    /// The same for a person.
+    /// The text of the response, for a person.
     pub text: String,
-    /// How many.
+    /// The share of requests that get the response.
     pub share: Share,
 }
 
-/// A cluster that gets a copy of requests. Its answers reach nobody, and whatever becomes of the copy, the
-/// caller never waits for it.
+/// A cluster that gets copies of requests. Responses to the copies are discarded, and the caller
+/// never waits for a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
     /// The cluster's name.
     pub cluster: String,
-    /// How many requests.
+    /// The share of requests to copy.
     pub share: Share,
-    /// Requests that change nothing are left out (Aeraki's `excludeReadCommands`).
+    /// `true` if requests that change nothing are left out (Aeraki's `excludeReadCommands`).
     pub writes_only: bool,
-    /// Its answers are compared with those that the callers get, and the differences counted.
+    /// `true` if responses to the copies are compared with the responses to the callers, and the
+    /// differences counted.
     pub compare: bool,
-    /// Where it was written.
+    /// Its position in the configuration source.
     pub origin: Origin,
 }
 
 /// A change to an attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The attribute has this value and no other.
+    /// Replaces all values of the attribute by this value.
     Set(String, Template),
-    /// The message gains this value.
+    /// Adds this value to the attribute.
     Add(String, Template),
-    /// The attribute is gone.
+    /// Removes the attribute.
     Remove(String),
 }
 
 impl Change {
-    /// The attribute.
+    /// Returns the attribute's name.
     pub fn name(&self) -> &str {
         match self {
             Self::Set(name, _) | Self::Add(name, _) | Self::Remove(name) => name,
         }
     }
 
-    /// The value, if there is one.
+    /// Returns the value. `None` for a removal.
     pub const fn value(&self) -> Option<&Template> {
         match self {
             Self::Set(_, value) | Self::Add(_, value) => Some(value),

@@ -1,4 +1,4 @@
-//! Values with holes: text, attributes of the message, and facts of its connection.
+//! Values with placeholders for attributes of the message and facts of its connection.
 
 use std::fmt;
 
@@ -9,20 +9,20 @@ use nom::multi::many0;
 use nom::sequence::delimited;
 use nom::{IResult, Parser as _};
 
-/// A value that is made for each message.
+/// A value that is built for each message.
 ///
-/// It is written as text in which `%name%` stands for something else, and `%%` for a percent sign:
-/// an upper-case name for a [`Variable`], any other for the attribute of that name
-/// (`%method%`, `%attachment.user%`), `%ATTRIBUTE(name)%` for one whose name is in upper case.
+/// It is written as text with placeholders. `%NAME%` in upper case is a [`Variable`]. Any other
+/// name is the attribute of that name (`%method%`, `%attachment.user%`). `%ATTRIBUTE(name)%` is an
+/// attribute whose name is in upper case. `%%` is a percent sign.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(Vec<Part>);
 
 /// A part of a [`Template`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Itself.
+    /// Constant text.
     Text(String),
-    /// The first value of the message's attribute of that name; nothing if there is none.
+    /// The first value of the message's attribute with this name. Empty if there is none.
     Attribute(String),
     /// A fact of the connection or of the decision.
     Variable(Variable),
@@ -35,7 +35,7 @@ pub enum Variable {
     DownstreamAddress,
     /// The client's address.
     DownstreamIp,
-    /// The client's identity (a SPIFFE URI), if it has one.
+    /// The client's identity (a SPIFFE URI). Empty if it has none.
     DownstreamPrincipal,
     /// The listener's name.
     Listener,
@@ -46,7 +46,7 @@ pub enum Variable {
 }
 
 impl Variable {
-    /// All of them, with the names they are written by: Envoy's, where it has the same.
+    /// All variables with their names: Envoy's, if it has the same variable.
     pub const ALL: &'static [(&'static str, Self)] = &[
         ("DOWNSTREAM_REMOTE_ADDRESS", Self::DownstreamAddress),
         ("DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", Self::DownstreamIp),
@@ -61,21 +61,21 @@ impl Variable {
         found.map(|(_, variable)| *variable)
     }
 
-    /// How it is written.
+    /// Returns the name in a template.
     pub fn name(self) -> &'static str {
         let found = Self::ALL.iter().find(|(_, variable)| *variable == self);
         found.map_or("", |(name, _)| name)
     }
 }
 
-/// A template that cannot be read.
+/// The errors of [`Template::parse`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TemplateError {
-    /// A percent sign without a second one behind it.
+    /// A percent sign without a closing one.
     #[error("a `%` has no second one; write `%%` for a percent sign")]
     Open,
-    /// An upper-case name that stands for nothing.
+    /// An upper-case name that is not a variable.
     #[error("there is no `%{0}%`; there are {list}, and `%name%` for an attribute", list = variables())]
     Unknown(String),
 }
@@ -89,15 +89,15 @@ fn variables() -> String {
 }
 
 impl Template {
-    /// Text without holes.
+    /// Creates a template of constant text.
     pub fn text(text: impl Into<String>) -> Self {
         Self(vec![Part::Text(text.into())])
     }
 
-    /// Reads a template.
+    /// Parses a template.
     ///
     /// # Errors
-    /// It cannot be read as one.
+    /// Fails if a percent sign has no closing one, or if a variable does not exist.
     pub fn parse(written: &str) -> Result<Self, TemplateError> {
         let mut pieces = many0(alt((
             value(Piece::Percent, tag("%%")),
@@ -132,12 +132,12 @@ impl Template {
         Ok(Self(parts))
     }
 
-    /// The parts, in order.
+    /// Returns the parts, in order.
     pub fn parts(&self) -> &[Part] {
         &self.0
     }
 
-    /// The text, if there are no holes in it.
+    /// Returns the text if there are no placeholders. `None` if there are.
     pub fn as_text(&self) -> Option<&str> {
         match self.0.as_slice() {
             [Part::Text(text)] => Some(text),
@@ -146,7 +146,7 @@ impl Template {
         }
     }
 
-    /// The attributes that it needs.
+    /// Iterates over the names of the attributes that it needs.
     pub fn attributes(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|part| match part {
             Part::Attribute(name) => Some(name.as_str()),
@@ -155,7 +155,7 @@ impl Template {
     }
 }
 
-/// A piece of a template as written.
+/// A piece of a template in its written form.
 #[derive(Clone, Copy)]
 enum Piece<'t> {
     Percent,
@@ -163,7 +163,7 @@ enum Piece<'t> {
     Text(&'t str),
 }
 
-/// What stands between two percent signs.
+/// Parses the text between two percent signs.
 fn hole(name: &str) -> Result<Part, TemplateError> {
     let attribute = name
         .strip_prefix("ATTRIBUTE(")
@@ -230,7 +230,7 @@ mod tests {
     }
 
     proptest! {
-        /// And what is shown means the same as what was written.
+        /// The displayed template has the same meaning as the written one.
         #[test]
         fn whatever_is_written_is_read_or_refused(
             written in "\\PC{0,40}|(%|%%|a|X_1|ATTRIBUTE\\(|\\)|LISTENER_NAME|%method%|%ATTRIBUTE\\(X\\)%){0,8}"

@@ -1,12 +1,13 @@
-//! Any codec as a `tokio_util::codec::Decoder`, for tools and tests that want a stream of messages.
+//! An adapter from any codec to `tokio_util::codec::Decoder`, for tools and tests that read a
+//! stream of messages.
 
 use bytes::{Buf as _, BytesMut};
 use tokio_util::codec::Decoder;
 
 use crate::{Codec, DecodeError, Decoded, Interest, OwnedMessage};
 
-/// A codec as a `Decoder` of owned messages. A malformed message ends the stream, as the trait
-/// has no other way to tell of it.
+/// A codec as a `Decoder` of owned messages. A malformed message ends the stream, because the trait
+/// cannot report it and go on.
 pub struct Frames {
     codec: Box<dyn Codec>,
     want: Interest,
@@ -22,7 +23,7 @@ impl std::fmt::Debug for Frames {
 }
 
 impl Frames {
-    /// Frames of `codec`, looking as deep as `want`.
+    /// Creates a decoder for `codec` that decodes to the depth `want`.
     pub fn new(codec: Box<dyn Codec>, want: Interest) -> Self {
         Self {
             codec,
@@ -32,10 +33,10 @@ impl Frames {
     }
 }
 
-/// What ends a stream of frames.
+/// The errors that end a stream of frames.
 #[derive(Debug, thiserror::Error)]
 pub enum FramesError {
-    /// The bytes are wrong.
+    /// The bytes are not valid.
     #[error(transparent)]
     Decode(#[from] DecodeError),
     /// The connection failed.

@@ -1,27 +1,27 @@
-//! Routable metadata as spans into the wire bytes: no copies, no maps.
+//! Routable metadata as spans of the wire bytes: no copies, no maps.
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
-/// How many declared keys a protocol may have in slots; further metadata is open.
+/// The maximum number of declared keys with a slot. Further metadata is open.
 pub const MAX_KEYS: usize = 12;
 
 /// The slot of a declared key: its position in [`Spec::keys`](crate::Spec::keys).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId(pub u8);
 
-/// A stretch of a message's wire bytes. Offsets count from byte 0 of the message.
+/// A range of a message's wire bytes. Offsets count from byte 0 of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Span {
-    /// The first byte.
+    /// The offset of the first byte.
     pub start: u32,
-    /// One past the last byte.
+    /// The offset after the last byte.
     pub end: u32,
 }
 
 impl Span {
-    /// The span `start..end`. Offsets past 4 GiB do not occur: attributes lie in what is held, and
-    /// what is held is bounded by [`Limits::frame`](crate::Limits::frame).
+    /// Creates the span `start..end`, in bytes. Offsets past 4 GiB do not occur: attributes are in
+    /// bytes that the codec holds, and [`Limits::frame`](crate::Limits::frame) bounds these.
     pub fn new(start: usize, end: usize) -> Self {
         let cap = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         Self {
@@ -30,75 +30,76 @@ impl Span {
         }
     }
 
-    /// The bytes of the span, or nothing if it does not lie within `wire`.
+    /// Returns the bytes of the span. `None` if the span is not inside `wire`.
     pub fn of<'b>(&self, wire: &'b [u8]) -> Option<&'b [u8]> {
         wire.get(self.start as usize..self.end as usize)
     }
 
-    /// How many bytes it spans.
+    /// Returns the length in bytes.
     pub const fn len(&self) -> usize {
         self.end.saturating_sub(self.start) as usize
     }
 
-    /// Whether it spans nothing.
+    /// Returns `true` if the span is empty.
     pub const fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// How a configured attribute name is found in a message; made once, when a rule is compiled, by
-/// [`Spec::lookup`](crate::Spec::lookup).
+/// A compiled attribute name, to find the attribute in a message.
+/// [`Spec::lookup`](crate::Spec::lookup) makes it once, when a rule is compiled.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Lookup {
     /// A declared key with a slot.
     Slot(KeyId),
-    /// An entry of the open metadata, by its name on the wire.
+    /// An entry of the open metadata, by its wire name.
     Open(Box<str>),
 }
 
-/// One entry of a message's open metadata. A name may come more than once.
+/// One entry of a message's open metadata. A name may occur more than once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<'b> {
-    /// The name as on the wire, without the prefix that [`OpenKeys`](crate::OpenKeys) puts before it.
+    /// The wire name, without the prefix that [`OpenKeys`](crate::OpenKeys) adds in the
+    /// configuration.
     pub name: Cow<'b, [u8]>,
     /// The value.
     pub value: Cow<'b, [u8]>,
 }
 
-/// Walks the open metadata in `region` of the message `wire`, in wire order, until `visit` breaks.
+/// Visits the open metadata in `region` of the message `wire`, in wire order, until `visit` breaks.
 ///
-/// It is called on bytes that `decode` has already walked, so there is nothing to report; on bytes
-/// that it cannot read it stops.
+/// The function is called only on bytes that `decode` has already checked, so it reports no errors.
+/// It stops at bytes that it cannot read.
 pub type Walk =
     for<'b> fn(wire: &'b [u8], region: Span, visit: &mut dyn FnMut(Entry<'b>) -> ControlFlow<()>);
 
 /// The open metadata of a message.
 #[derive(Clone, Debug, Default)]
 pub enum Open {
-    /// There is none, or the [`Interest`](crate::Interest) did not ask for it.
+    /// No open metadata, or the [`Interest`](crate::Interest) does not include it.
     #[default]
     None,
-    /// It lies in the wire bytes and is walked when a rule asks for it.
+    /// Open metadata in the wire bytes. It is read when a rule asks for it.
     Walk {
-        /// Where it lies.
+        /// The position of the metadata.
         region: Span,
-        /// How to walk it.
+        /// The function that reads it.
         walk: Walk,
     },
-    /// It could not be left on the wire (compressed, or entangled with the body): name and value.
-    /// For rare cases only: it allocates.
+    /// Names and values that are not on the wire in this form (compressed, or mixed with the body).
+    /// For rare cases only: it allocates memory.
     Listed(Box<Vec<(Vec<u8>, Vec<u8>)>>),
 }
 
-/// The bit of [`Attributes`] for open metadata that could not be determined.
+/// The bit of [`Attributes`] that marks open metadata as undetermined.
 const OPEN_BIT: u16 = 1 << 15;
 
 const _: () = assert!(MAX_KEYS < 15, "a bit per slot, and one for open metadata");
 
-/// How many fixed words one message may have without an allocation.
+/// The maximum number of fixed words in one message without an allocation.
 const WORDS: usize = 6;
 
-/// What a slot holds, in eight bytes: messages are moved, and every byte of them is.
+/// The content of a slot, in eight bytes. Messages are moved, so every byte counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Slot(Span);
 
@@ -107,7 +108,7 @@ impl Slot {
         start: 0,
         end: Self::NOTHING,
     });
-    // No span ends here: what is held is far smaller.
+    // No span ends here, because the bytes that a codec holds are far smaller.
     const NOTHING: u32 = u32::MAX;
     const WORD: u32 = u32::MAX - 1;
     const KEPT: u32 = u32::MAX - 2;
@@ -119,7 +120,7 @@ pub struct Attributes {
     slots: [Slot; MAX_KEYS],
     words: [&'static str; WORDS],
     words_used: u8,
-    /// Bit `n`: slot `n` could not be determined. Bit [`OPEN_BIT`]: the open metadata.
+    /// Bit `n` marks slot `n` as undetermined. [`OPEN_BIT`] marks the open metadata.
     undetermined: u16,
     #[expect(clippy::box_collection, reason = "one word in the common case of none")]
     kept: Option<Box<Vec<Vec<u8>>>>,
@@ -141,13 +142,14 @@ impl Default for Attributes {
 }
 
 impl Attributes {
-    /// No attributes.
+    /// Creates an empty set of attributes.
     #[inline]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// These fixed words, and nothing else yet: what a codec takes for [`Message::of`](crate::Message::of).
+    /// Creates attributes with these fixed words, for a codec that calls
+    /// [`Message::of`](crate::Message::of).
     #[inline]
     pub fn of_words<const N: usize>(given: [(KeyId, &'static str); N]) -> Self {
         const { assert!(N <= WORDS, "more words than fit without an allocation") };
@@ -163,7 +165,7 @@ impl Attributes {
         attributes
     }
 
-    /// The same with open metadata that lies in the wire bytes.
+    /// Adds open metadata in the wire bytes.
     #[inline]
     #[must_use]
     pub fn with_walk(self, region: Span, walk: Walk) -> Self {
@@ -175,14 +177,14 @@ impl Attributes {
 
     #[inline]
     fn put(&mut self, key: KeyId, slot: Slot) {
-        // A key past the last slot would be a mistake in the codec, which its Spec's own check
-        // refuses at start-up; here it is simply not there.
+        // A key past the last slot is a mistake in the codec, which the check of its Spec reports
+        // at start-up. Here the value is ignored.
         if let Some(place) = self.slots.get_mut(usize::from(key.0)) {
             *place = slot;
         }
     }
 
-    /// The value of `key` is this stretch of the wire bytes.
+    /// Sets the value of `key` to this span of the wire bytes.
     #[inline]
     pub fn set_span(&mut self, key: KeyId, span: Span) {
         if span.end < Slot::KEPT {
@@ -190,8 +192,8 @@ impl Attributes {
         }
     }
 
-    /// The value of `key` is one of a few fixed words (a category, a transport's name). Up to six
-    /// in one message do not allocate.
+    /// Sets the value of `key` to a fixed word (a category, a transport's name). Up to six in one
+    /// message need no allocation.
     #[inline]
     pub fn set_static(&mut self, key: KeyId, value: &'static str) {
         match self.words.get_mut(usize::from(self.words_used)) {
@@ -216,8 +218,8 @@ impl Attributes {
         self.set_kept(key, value.as_bytes().to_vec());
     }
 
-    /// The value of `key` had to be rebuilt (chunked, escaped, another character encoding). For
-    /// rare cases only: it allocates.
+    /// Sets a value of `key` that the codec had to rebuild (chunked, escaped, another character
+    /// encoding). For rare cases only: it allocates memory.
     #[inline(never)]
     pub fn set_kept(&mut self, key: KeyId, value: Vec<u8>) {
         let kept = self.kept.get_or_insert_default();
@@ -233,11 +235,11 @@ impl Attributes {
         }
     }
 
-    /// Records that the server may see another value of `key` than this message shows, or that the codec
-    /// could not read it (an unknown serialization, compression, a limit).
+    /// Marks `key` as undetermined: the server may see another value than this message shows, or
+    /// the codec could not read the value (an unknown serialization, compression, a limit).
     ///
-    /// A value that is set as well is the best guess. Routes and load balancers use it; authorization does
-    /// not trust it: a policy that denies matches, a policy that allows does not.
+    /// A value that is also set is the best guess. Routes and load balancers use it. Authorization
+    /// does not trust it: a DENY policy matches, an ALLOW policy does not.
     #[inline]
     pub const fn set_undetermined(&mut self, key: KeyId) {
         if (key.0 as usize) < MAX_KEYS {
@@ -245,8 +247,8 @@ impl Attributes {
         }
     }
 
-    /// Records that the server may see other open entries than this message shows. The same holds then for
-    /// keys with several values, which are open entries.
+    /// Marks open entries as undetermined: the server may see other entries than this message
+    /// shows. This includes keys with several values, which are open entries.
     #[inline]
     pub const fn set_open_undetermined(&mut self) {
         self.undetermined |= OPEN_BIT;
@@ -263,7 +265,7 @@ impl Attributes {
         self.undetermined & bit != 0
     }
 
-    /// Returns `true` if the codec could not determine some attribute.
+    /// Returns `true` if the codec could not determine at least one attribute.
     #[inline]
     pub const fn has_undetermined(&self) -> bool {
         self.undetermined != 0
@@ -274,12 +276,12 @@ impl Attributes {
         self.open = open;
     }
 
-    /// The open metadata.
+    /// Returns the open metadata.
     pub const fn open(&self) -> &Open {
         &self.open
     }
 
-    /// The value in a slot, if the message has it.
+    /// Returns the value in a slot. `None` if the message does not have it.
     pub fn slot<'m>(&'m self, key: KeyId, wire: &'m [u8]) -> Option<&'m [u8]> {
         let Slot(span) = *self.slots.get(usize::from(key.0))?;
         let at = span.start as usize;
@@ -310,8 +312,8 @@ impl Attributes {
         }
     }
 
-    /// Calls `test` on every value of the attribute until it says yes; a declared key has at most
-    /// one value, an open one as many as the message carries.
+    /// Calls `test` on each value of the attribute until it returns `true`. A declared key with a
+    /// slot has at most one value; an open attribute has as many as the message carries.
     pub fn any<'m>(
         &'m self,
         lookup: &Lookup,
@@ -334,7 +336,7 @@ impl Attributes {
         }
     }
 
-    /// The first value of the attribute.
+    /// Returns the first value of the attribute. `None` if it is absent.
     pub fn first<'m>(&'m self, lookup: &Lookup, wire: &'m [u8]) -> Option<Cow<'m, [u8]>> {
         match lookup {
             Lookup::Slot(key) => self.slot(*key, wire).map(Cow::Borrowed),
@@ -432,7 +434,7 @@ mod tests {
         assert!(!attributes.is_undetermined(&open));
         attributes.set_open_undetermined();
         assert!(attributes.is_undetermined(&open));
-        // A guess does not make it certain, and no other key is meant.
+        // A guess leaves the key undetermined, and other keys are not affected.
         attributes.set_static(last, "guess");
         assert!(attributes.is_undetermined(&Lookup::Slot(last)));
         attributes.set_undetermined(KeyId(u8::MAX));

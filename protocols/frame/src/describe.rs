@@ -1,6 +1,7 @@
-//! Messages as lines of JSON: what `meltemi decode --format json` prints and sample files expect.
+//! Messages as lines of JSON, as `meltemi decode --format json` prints them and sample files expect
+//! them.
 //!
-//! It sees messages through [`Spec`] alone, and so works for every protocol.
+//! This module reads messages only through [`Spec`], so it works for every protocol.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use crate::{
     Protocol, Session, Side, Spec, Status,
 };
 
-/// Every line of `bytes`, which `side` has received on one fresh connection.
+/// Returns the lines for `bytes`, which `side` has received on one fresh connection.
 ///
 /// ```
 /// # use meltemi_frame::{Interest, Limits, Protocol, Side, describe};
@@ -42,12 +43,12 @@ pub fn lines<'a>(
     }
 }
 
-/// Walks bytes that were received on one connection, a line at a time:
+/// An iterator over the bytes that were received on one connection. Each item is one line:
 ///
 /// - a message, as [`message`] describes it;
-/// - `{"incomplete":{"offset","have","need"}}` when bytes are left that need more behind them;
-/// - `{"error":{"scope":"message"|"connection","what","offset"}}` on bad input. Behind a
-///   message's error the walk goes on, behind a connection's it ends.
+/// - `{"incomplete":{"offset","have","need"}}` if the remaining bytes need more bytes after them;
+/// - `{"error":{"scope":"message"|"connection","what","offset"}}` on bad input. The iterator goes
+///   on after the error of a message, and ends after the error of a connection.
 pub struct Lines<'a> {
     spec: &'a Spec,
     codec: Box<dyn Codec>,
@@ -94,7 +95,7 @@ impl Iterator for Lines<'_> {
                 }
             };
             if taken == 0 {
-                // A codec that takes nothing would be asked the same for ever.
+                // A codec that consumes nothing would be called forever.
                 self.over = true;
                 return Some(json!({ "error": {
                     "scope": "connection", "what": "the codec makes no progress", "offset": offset,
@@ -108,11 +109,12 @@ impl Iterator for Lines<'_> {
     }
 }
 
-/// One message: `{"kind","id","end","status","safety","attributes","offset","length"}`, and `"fault"`
-/// if it is a failed response, `"timeout_ms"` if it carries a timeout, `"undetermined"` with the names of the
-/// attributes that the codec could not determine, if there are any. `status` is null for all but
-/// responses; `attributes` are text (invalid UTF-8 replaced), an array where a name has, or may
-/// have, several values; `offset` is where the message starts, `length` what it takes, in bytes.
+/// Describes one message: `{"kind","id","end","status","safety","attributes","offset","length"}`.
+/// Adds `"fault"` for a failed response, `"timeout_ms"` if the message carries a timeout, and
+/// `"undetermined"` with the names of attributes that the codec could not determine, if there are
+/// any. `status` is null except for responses. `attributes` are text (invalid UTF-8 is replaced),
+/// or an array if a name has, or may have, several values. `offset` is the start of the message and
+/// `length` its length, both in bytes.
 pub fn message(spec: &Spec, message: &Message<'_>, offset: usize, length: usize) -> Value {
     let head = &message.head;
     let response = head.kind == Kind::Response;
@@ -143,8 +145,8 @@ pub fn message(spec: &Spec, message: &Message<'_>, offset: usize, length: usize)
     line
 }
 
-/// The names in configuration of the attributes that the codec could not determine; open ones as
-/// `<prefix><name>`.
+/// Returns the configuration names of the attributes that the codec could not determine; open ones
+/// as `<prefix><name>`.
 fn undetermined(spec: &Spec, message: &Message<'_>) -> Vec<String> {
     let attributes = &message.attributes;
     let declared = spec.keys.iter().map(|key| key.name.to_string());
@@ -161,8 +163,8 @@ fn undetermined(spec: &Spec, message: &Message<'_>) -> Vec<String> {
     declared.chain(open).collect()
 }
 
-/// Every attribute of a message by the name that the configuration gives it, with its values in
-/// wire order. A declared key hides open entries of the same name, as it does from rules.
+/// Returns all attributes of a message by their configuration names, with their values in wire
+/// order. A declared key hides open entries of the same name, as it does in rules.
 pub fn attributes<'m>(
     spec: &Spec,
     message: &'m Message<'_>,
@@ -186,7 +188,7 @@ pub fn attributes<'m>(
     found
 }
 
-/// The same line for a person: `request 7 method=echo length=42 offset=0`.
+/// Returns the same line for a person: `request 7 method=echo length=42 offset=0`.
 pub fn text_line(line: &Value) -> String {
     let mut text = String::new();
     if let Some(error) = line.get("error") {
@@ -229,7 +231,7 @@ fn slot_of(at: usize, many: bool) -> Option<KeyId> {
         .map(KeyId)
 }
 
-/// The name in configuration of an open entry, if a rule can reach it.
+/// Returns the configuration name of an open entry. `None` if no rule can reach it.
 fn open_name(spec: &Spec, name: &str) -> Option<String> {
     let declared = |full: &str| spec.keys.iter().position(|key| key.name == full);
     if let Some(at) = declared(name)
@@ -240,10 +242,10 @@ fn open_name(spec: &Spec, name: &str) -> Option<String> {
     for open in &spec.open {
         let full = format!("{}{name}", open.prefix);
         match spec.lookup(&full)?.0 {
-            // The slot has it, or the message is as if it had not.
+            // Rules read this name from the slot, never from an open entry.
             Lookup::Slot(_) => return None,
             Lookup::Open(found) if *found == *name => return Some(full),
-            // A longer prefix takes this name for something else.
+            // A longer prefix gives this name another meaning.
             Lookup::Open(_) => {}
         }
     }
@@ -291,7 +293,7 @@ fn pair(text: &mut String, name: &str, value: &Value) {
     plain(text, value);
 }
 
-/// A string as it is if it is one word that cannot be mistaken, anything else as JSON.
+/// Appends a single unambiguous word as it is, and any other value as JSON.
 fn plain(text: &mut String, value: &Value) {
     let word = |c: char| !c.is_whitespace() && !c.is_control() && !"\"'[]{}=".contains(c);
     match value.as_str() {

@@ -1,33 +1,33 @@
-//! Which protocol does a client speak? Decided from its first bytes, among several.
+//! Protocol detection: decides from a client's first bytes which of several protocols it uses.
 
 use std::sync::Arc;
 
 use crate::Protocol;
 
-/// What the first bytes of a client tell of one protocol.
+/// The result of testing a client's first bytes for one protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detect {
-    /// It is not this one.
+    /// The client does not use this protocol.
     No,
-    /// At least this many bytes are needed to tell.
+    /// At least this many bytes are needed to decide.
     Need(usize),
-    /// It is this one.
+    /// The client uses this protocol.
     Yes,
 }
 
-/// What the first bytes of a client tell of several protocols.
+/// The result of testing a client's first bytes for several protocols.
 #[derive(Clone, Debug)]
 pub enum Identified {
-    /// This one: the position in the candidates.
+    /// The protocol at this position in the candidates.
     One(usize),
-    /// At least this many bytes are needed to tell.
+    /// At least this many bytes are needed to decide.
     Need(usize),
-    /// None of them.
+    /// None of the candidates.
     None,
 }
 
-/// Asks every candidate in order. The first that says yes wins, unless one before it needs more
-/// bytes to tell: order is priority.
+/// Tests every candidate in order. The first match wins, unless an earlier candidate needs more
+/// bytes to decide: order is priority.
 pub fn identify(candidates: &[Arc<dyn Protocol>], prefix: &[u8]) -> Identified {
     let mut need = None;
     for (at, protocol) in candidates.iter().enumerate() {

@@ -1,8 +1,8 @@
-//! The two kinds of decode failure, kept apart in the type, and what an encoder refuses.
+//! The two kinds of decode errors, as separate variants, and the errors of `encode`.
 
 use crate::ReplyContext;
 
-/// What is wrong with the bytes.
+/// The defect in the bytes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Violation {
@@ -17,12 +17,12 @@ pub enum Violation {
     /// The message is larger than the limit.
     #[error("message of {length} bytes is over the limit of {limit}")]
     TooLarge {
-        /// The length that the peer announced, in bytes.
+        /// The announced length, in bytes.
         length: u64,
         /// The limit, in bytes.
         limit: u64,
     },
-    /// A length, count or size makes no sense.
+    /// A length, count or size that is not possible.
     #[error("{field} is {value}, which is impossible here")]
     Length {
         /// The field of the protocol.
@@ -30,10 +30,10 @@ pub enum Violation {
         /// The value on the wire.
         value: i64,
     },
-    /// Values nest deeper than the limit.
+    /// Values are nested deeper than the limit.
     #[error("values nest deeper than {limit}")]
     Depth {
-        /// The limit.
+        /// The limit, in levels.
         limit: usize,
     },
     /// More metadata entries than the limit.
@@ -45,18 +45,18 @@ pub enum Violation {
     /// A message that this side of a connection never sends.
     #[error("a {kind} is not sent by a {from}")]
     WrongSide {
-        /// What came.
+        /// The kind of the message.
         kind: &'static str,
-        /// Who sent it: `client` or `server`.
+        /// The sender: `client` or `server`.
         from: &'static str,
     },
-    /// Something else that the specification forbids.
+    /// Another violation of the protocol's specification.
     #[error("{0}")]
     Invalid(&'static str),
 }
 
 impl Violation {
-    /// A [`Violation::Magic`] that shows the first four of `bytes`.
+    /// Creates a [`Violation::Magic`] that shows the first four of `bytes`.
     pub fn magic(protocol: &'static str, bytes: &[u8]) -> Self {
         use std::fmt::Write as _;
         let mut found = String::new();
@@ -67,7 +67,7 @@ impl Violation {
         Self::Magic { protocol, found }
     }
 
-    /// Whether a limit was hit, rather than a rule of the protocol broken.
+    /// Returns `true` if the bytes exceed a limit, instead of violating the protocol.
     pub const fn is_limit(&self) -> bool {
         matches!(
             self,
@@ -76,38 +76,40 @@ impl Violation {
     }
 }
 
-/// Why bytes could not be decoded, and what that means for the connection.
+/// A decode error, with its effect on the connection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// One message is malformed, but its extent is known: it is answered where it can be, skipped,
-    /// and the other calls on the connection live.
+    /// One message is malformed, but its length is known. The router replies if possible and skips
+    /// the message. Other requests on the connection continue.
     #[error("malformed message: {violation}")]
     Message {
-        /// What is wrong.
+        /// The defect.
         violation: Violation,
-        /// How many bytes the message takes from the front of the input. It may be more than the
-        /// input holds: then the router discards the rest as it comes.
+        /// The length of the message from the front of the input, in bytes. It may exceed the
+        /// input; the router then discards the rest when it arrives.
         length: usize,
-        /// From a client: whom to answer; `None` for a one-way request, or when it is not known.
+        /// On a message from a client: the request to answer. `None` for a one-way request, or if
+        /// it is not known.
         ///
-        /// From a server: that this was a response, and by [`ReplyContext::id`] the answer to what. Its
-        /// caller is told at once. `None` when it was something else, or when that is not known:
-        /// in a protocol that answers in order nothing that follows could be trusted then, and the
-        /// connection ends; elsewhere the message is dropped.
+        /// On a message from a server: `Some` if this was a response. [`ReplyContext::id`]
+        /// identifies its request, and the caller gets an error at once. `None` if it was another
+        /// message, or if that is not known. In a protocol that replies in request order, the
+        /// router then closes the connection, because no later reply can be trusted. In other
+        /// protocols it discards the message.
         answer: Option<Box<ReplyContext>>,
     },
-    /// Framing is lost: what is pending is answered, and the connection closes.
+    /// Framing is lost. The router answers open requests and closes the connection.
     #[error("framing lost: {violation}")]
     Connection {
-        /// What is wrong.
+        /// The defect.
         violation: Violation,
-        /// Whom to answer before closing, where the protocol allows to say anything.
+        /// The request to answer before the connection closes, if the protocol allows a reply.
         answer: Option<Box<ReplyContext>>,
     },
 }
 
 impl DecodeError {
-    /// Framing is lost and there is nobody to answer.
+    /// Creates an error for lost framing without a request to answer.
     pub const fn lost(violation: Violation) -> Self {
         Self::Connection {
             violation,
@@ -115,7 +117,7 @@ impl DecodeError {
         }
     }
 
-    /// What is wrong.
+    /// Returns the defect.
     pub const fn violation(&self) -> &Violation {
         match self {
             Self::Message { violation, .. } | Self::Connection { violation, .. } => violation,
@@ -123,17 +125,17 @@ impl DecodeError {
     }
 }
 
-/// The codec cannot say this in its protocol.
+/// The protocol has no such message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{protocol} cannot say {what}")]
+#[error("{protocol} has no message for {what}")]
 pub struct Unsupported {
     /// The protocol.
     pub protocol: &'static str,
-    /// What was asked of it.
+    /// The message that was requested.
     pub what: &'static str,
 }
 
-/// Why a message could not be encoded. Nothing was written.
+/// A message could not be encoded. Nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
@@ -144,7 +146,7 @@ pub enum EncodeError {
         protocol: &'static str,
         /// The attribute.
         name: String,
-        /// Why not.
+        /// The reason.
         why: &'static str,
     },
     /// The edited message would break a limit of the protocol.
@@ -152,7 +154,7 @@ pub enum EncodeError {
     TooLarge {
         /// The protocol.
         protocol: &'static str,
-        /// What overflows.
+        /// The part that is too large.
         what: &'static str,
     },
 }

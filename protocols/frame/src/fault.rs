@@ -1,18 +1,18 @@
-//! Every failure, typed once, and the coarser reason that a codec puts into its protocol's words.
+//! Every kind of failure, and the coarser reason that a codec reports in its protocol.
 
-/// Why a request failed: what the router found, or what a peer's response says.
+/// The failure of a request, which the router detected or a peer's response reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Fault {
     /// No route matches the request.
     NoRoute,
-    /// The route's cluster or subset does not exist or has no endpoint that can be used.
+    /// The route's cluster or subset does not exist, or has no usable endpoint.
     NoEndpoint,
     /// No upstream connection could be made (nothing was sent).
     Connect,
     /// The upstream connection ended before the response did.
     Reset,
-    /// The request's time ran out.
+    /// The timeout of the request is over.
     Timeout,
     /// A limit of connections, pending requests or buffers was reached.
     Overload,
@@ -32,7 +32,7 @@ pub enum Fault {
     Draining,
     /// A configured fault was injected.
     Injected,
-    /// The response's bytes are not a message of the protocol, or answer nothing.
+    /// The response's bytes are not a message of the protocol, or match no request.
     BadResponse,
     /// The application failed: a declared or undeclared exception, an error reply.
     Application,
@@ -41,7 +41,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The reason to give to the caller. Total: no failure ends without one.
+    /// Returns the reason to report to the caller. Every failure has one.
     pub const fn reason(self) -> Reason {
         match self {
             Self::NoRoute => Reason::NotFound,
@@ -58,7 +58,7 @@ impl Fault {
         }
     }
 
-    /// The name used in logs, metrics and `meltemi decode`.
+    /// Returns the name used in logs, metrics and `meltemi decode`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::NoRoute => "no_route",
@@ -82,27 +82,27 @@ impl Fault {
     }
 }
 
-/// What a local reply says, coarse enough for every protocol to have a word for it.
+/// The reason in a local reply, coarse enough to exist in every protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
     /// The request cannot be understood or carried.
     BadRequest,
-    /// Nobody serves what was asked for.
+    /// No service has the requested operation.
     NotFound,
-    /// Somebody serves it, but cannot be reached now.
+    /// The service exists, but cannot be reached now.
     Unavailable,
-    /// The answer did not come in time.
+    /// The response did not arrive in time.
     Timeout,
-    /// Too much was asked at once.
+    /// Too many requests at once.
     Overloaded,
-    /// The caller may not.
+    /// The caller is not allowed to do this.
     Denied,
-    /// Something else went wrong on this side.
+    /// Another failure on this side.
     Internal,
 }
 
 impl Reason {
-    /// Every reason, for codecs and tests that walk them.
+    /// All reasons, for codecs and tests that iterate over them.
     pub const ALL: &'static [Self] = &[
         Self::BadRequest,
         Self::NotFound,

@@ -1,36 +1,37 @@
-//! The head of a message: what the router must know of it, whatever the protocol.
+//! The head of a message: the facts that the router needs, in every protocol.
 
 use std::time::Duration;
 
 use crate::{Fault, Reach, Span};
 
-/// What a message is for.
+/// The kind of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// A request that is answered by exactly one [`Kind::Response`].
+    /// A request that gets exactly one [`Kind::Response`].
     Request,
-    /// A request that is never answered, not even with an error.
+    /// A request that never gets a reply, not even an error.
     OneWay,
-    /// The answer to a request.
+    /// The response to a request.
     Response,
-    /// A message that the upstream sends unasked (a subscription's message, an invalidation). It
-    /// answers nothing and takes no place in the order of replies.
+    /// A message that the upstream sends without a request (a subscription's message, an
+    /// invalidation). It answers no request and has no place in the order of replies.
     Push,
-    /// A further piece of the message before it, which came with [`Head::end`] unset.
+    /// A further piece of the message before it, whose [`Head::end`] was not set.
     Data,
-    /// A heartbeat that asks for an answer.
+    /// A heartbeat that requests a reply.
     Ping,
-    /// The answer to a heartbeat, or a heartbeat that asks for none.
+    /// The reply to a heartbeat, or a heartbeat that requests none.
     Pong,
-    /// The peer is leaving: no new requests for it, but what is in flight is still answered.
+    /// The peer accepts no new requests. It still answers requests in flight.
     GoAway,
-    /// A request that the codec answers itself, in its turn: the router calls
-    /// [`Codec::synthesize`](crate::Codec::synthesize) with [`LocalMessage::CodecReply`](crate::LocalMessage::CodecReply).
+    /// A request that the codec answers itself, in its turn. The router calls
+    /// [`Codec::synthesize`](crate::Codec::synthesize) with
+    /// [`LocalMessage::CodecReply`](crate::LocalMessage::CodecReply).
     Local,
 }
 
 impl Kind {
-    /// The name used in logs, metrics and `meltemi decode`.
+    /// Returns the name used in logs, metrics and `meltemi decode`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Request => "request",
@@ -45,57 +46,58 @@ impl Kind {
         }
     }
 
-    /// Whether the router owes the caller exactly one answer.
+    /// Returns `true` if the router must send the caller exactly one reply.
     pub const fn expects_reply(self) -> bool {
         matches!(self, Self::Request | Self::Local)
     }
 }
 
-/// How far a request ties its downstream connection to one upstream connection.
+/// How strongly a request ties its downstream connection to one upstream connection.
 ///
-/// The end of a [`Bind::Pin`] is not told by a message, because it depends on replies
-/// (`EXEC` that fails, the last `UNSUBSCRIBE`): the router asks
-/// [`Codec::pinned`](crate::Codec::pinned) of the downstream codec after every reply.
+/// No message marks the end of a [`Bind::Pin`], because it depends on replies (`EXEC` that fails,
+/// the last `UNSUBSCRIBE`). The router calls [`Codec::pinned`](crate::Codec::pinned) of the
+/// downstream codec after every reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Bind {
-    /// Any connection with the same [`Session`](crate::Session) will do.
+    /// The request can use any connection with the same [`Session`](crate::Session).
     #[default]
     Free,
-    /// The request needs a connection for itself until its response has ended (a blocking
-    /// command: whoever shared the connection would wait with it).
+    /// The request needs a connection for itself until its response has ended (a blocking command,
+    /// which would delay all other requests on the connection).
     Dedicated,
-    /// From here on both connections belong together, until the downstream codec says
-    /// otherwise (`MULTI`, `SUBSCRIBE`).
+    /// From here on both connections stay together, until [`Codec::pinned`](crate::Codec::pinned)
+    /// returns `false` (`MULTI`, `SUBSCRIBE`).
     Pin,
-    /// The request changes what the connection *is* (`HELLO`, `AUTH`, `SELECT`). It runs alone;
-    /// if it succeeds, the connection is one of the new [`Session`](crate::Session).
+    /// The request changes the state of the connection (`HELLO`, `AUTH`, `SELECT`). It runs alone.
+    /// If it succeeds, the connection belongs to the new [`Session`](crate::Session).
     Session,
-    /// The same, from a fresh connection (`AUTH`): it holds whatever the connection was before, and must
-    /// work where the session that the client had cannot be reached any more.
+    /// Like [`Bind::Session`], but from a fresh connection (`AUTH`). The result does not depend on
+    /// the connection's earlier state, and the request must work even if the client's earlier
+    /// session can no longer be reached.
     Login,
 }
 
 impl Bind {
-    /// Whether a success makes the connection one of another [`Session`](crate::Session).
+    /// Returns `true` if a success moves the connection to another [`Session`](crate::Session).
     pub const fn changes_session(self) -> bool {
         matches!(self, Self::Session | Self::Login)
     }
 }
 
-/// What retries and replica reads may assume of a request.
+/// The safety of a request for retries and replica reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Safety {
-    /// Changes nothing.
+    /// The request changes nothing.
     Read,
-    /// May change something, but twice is the same as once.
+    /// The request may change something, but repeating it has no further effect.
     Idempotent,
-    /// Nothing is known: never sent twice.
+    /// Unknown safety: the request is never sent twice.
     #[default]
     Unknown,
 }
 
 impl Safety {
-    /// The name used in logs and `meltemi decode`.
+    /// Returns the name used in logs and `meltemi decode`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -105,29 +107,29 @@ impl Safety {
     }
 }
 
-/// Where a redirecting response points.
+/// The target of a redirecting response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Redirect {
     /// `host:port` in the wire bytes of the message; an empty host means "the same host".
     pub address: Span,
-    /// The move holds for this one request only (Redis `ASK`).
+    /// `true` if the redirect applies to this one request only (Redis `ASK`).
     pub once: bool,
 }
 
-/// How a response went. [`Status::Ok`] for every other kind.
+/// The status of a response. [`Status::Ok`] for every other kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Status {
-    /// The call succeeded, or the protocol does not tell.
+    /// The call succeeded, or the protocol does not report success.
     #[default]
     Ok,
-    /// The call failed, and this is what the peer says of it.
+    /// The call failed, with the fault that the peer reports.
     Failed(Fault),
-    /// Ask elsewhere.
+    /// The request must be sent to another endpoint.
     Redirect(Redirect),
 }
 
 impl Status {
-    /// The name used in logs and `meltemi decode`.
+    /// Returns the name used in logs and `meltemi decode`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -137,35 +139,37 @@ impl Status {
     }
 }
 
-/// What the router must know of a message, whatever the protocol.
+/// The facts about a message that the router needs, in every protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// What the message is for.
+    /// The kind of the message.
     pub kind: Kind,
-    /// The correlation id as the peer wrote it, sign-extended; `None` where the protocol has none.
+    /// The correlation id as the peer wrote it, sign-extended. `None` if the protocol has none.
     pub id: Option<i64>,
-    /// This is the last piece of the message. A message that was held whole has it set; a
-    /// large one comes as a head without it, and [`Kind::Data`] pieces until one has it.
+    /// `true` if this is the last piece of the message, which includes every message that is held
+    /// whole. A large message arrives as a head without it, and [`Kind::Data`] pieces until one has
+    /// it.
     pub end: bool,
-    /// The connection ends after this message's answer (`QUIT`).
+    /// `true` if the connection ends after the response to this message (`QUIT`).
     pub close: bool,
-    /// How far the request ties both connections together.
+    /// How strongly the request ties both connections together.
     pub bind: Bind,
-    /// The request names nothing that decides where it belongs: on a connection that is tied it goes where
-    /// that leads, whatever its route says (`EXEC`).
+    /// `true` if the request names nothing that selects a cluster. On a tied connection it goes to
+    /// the tied cluster, whatever its route (`EXEC`).
     pub follows: bool,
-    /// Which endpoints the request concerns.
+    /// The endpoints that must get the request.
     pub reach: Reach,
-    /// How a response went.
+    /// The status of a response.
     pub status: Status,
-    /// What a retry may assume of a request.
+    /// The safety of a request for retries.
     pub safety: Safety,
-    /// How long the caller says it will wait, if the protocol carries that.
+    /// The caller's timeout, if the protocol carries it.
     pub timeout: Option<Duration>,
 }
 
 impl Head {
-    /// A whole message of `kind` with correlation `id`, and nothing else known.
+    /// Creates the head of a whole message with the correlation `id`. All other fields get default
+    /// values.
     pub const fn new(kind: Kind, id: Option<i64>) -> Self {
         Self {
             kind,

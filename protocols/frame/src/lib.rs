@@ -1,10 +1,10 @@
-//! The agreement between codecs and the router.
+//! The interface between codecs and the router.
 //!
-//! A [`Protocol`] describes itself and makes one [`Codec`] per connection and [`Side`]; a codec
-//! turns bytes into [`Message`]s and back; the router moves messages without knowing any protocol
-//! by name. Everything here is sans-I/O: no socket, clock, task or `async`.
+//! A [`Protocol`] describes itself and makes one [`Codec`] per connection and [`Side`]. A codec
+//! turns bytes into [`Message`]s and back. The router moves messages and does not depend on any
+//! protocol by name. Everything here is sans-I/O: no socket, clock, task or `async`.
 //!
-//! A codec author needs this crate alone (and `meltemi-testkit` to prove the work).
+//! A codec author needs only this crate, and `meltemi-testkit` to test the codec.
 
 mod attribute;
 mod bytes_eq;

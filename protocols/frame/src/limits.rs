@@ -1,22 +1,23 @@
-//! What a codec may hold. On by default: memory is bounded by these, not by what peers send.
+//! The limits of codecs. They are on by default, so that memory does not depend on what peers send.
 
-/// Limits that a codec keeps.
+/// The limits that a codec must keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The largest message that may be held whole, and the largest request that is accepted unless the
-    /// protocol has its own measure, in bytes. Responses of any size stream through. Default 16 MiB.
+    /// The largest message that may be held whole, and the largest request that is accepted unless
+    /// the protocol has its own limit, in bytes. Responses of any size are streamed. Default 16
+    /// MiB.
     pub frame: usize,
-    /// The largest request that streams through, in bytes, whatever the protocol's own measure is.
-    /// Default: none is set.
+    /// The largest request that is streamed, in bytes, whatever the protocol's own limit. Default
+    /// `None`: no further limit.
     pub request: Option<usize>,
-    /// Up to this many bytes a message is always presented whole; a larger one may come as a head
-    /// and [`Kind::Data`](crate::Kind::Data) pieces if the codec can tell its attributes from
-    /// the front. Default 64 KiB.
+    /// The size in bytes up to which a message is always presented whole. A larger one may be split
+    /// into a head and [`Kind::Data`](crate::Kind::Data) pieces, if the codec can read its
+    /// attributes from the front. Default 64 KiB.
     pub hold: usize,
-    /// How deep values may nest. Default 64.
+    /// The maximum nesting of values, in levels. Default 64.
     pub depth: usize,
-    /// How many headers, attachments or other metadata entries one message may carry, where
-    /// the protocol has them. Default 512.
+    /// The maximum number of headers, attachments or other metadata entries in one message, if the
+    /// protocol has them. Default 512.
     pub entries: usize,
 }
 
@@ -33,7 +34,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The same limits with everything up to `frame` presented whole, as tools want it.
+    /// Returns the same limits, but presents everything up to `frame` whole, for tools.
     #[must_use]
     pub const fn holding_all(mut self) -> Self {
         self.hold = self.frame;

@@ -1,4 +1,4 @@
-//! The common metadata frame: a head, attributes, the wire bytes, and recorded edits.
+//! The common form of a message: a head, attributes, the wire bytes, and recorded edits.
 
 use std::borrow::Cow;
 
@@ -6,23 +6,23 @@ use bytes::Bytes;
 
 use crate::{Attributes, Head, Lookup, Mark};
 
-/// The codec's own notes on where things lie in the message: written by `decode`, read by `encode`
-/// (possibly of another codec of the same protocol), and by nobody else.
+/// The codec's own notes on positions in the message. `decode` writes them and `encode` reads them
+/// (possibly in another codec of the same protocol). No other code uses them.
 pub type Layout = [u32; 8];
 
-/// A change to an attribute, by its name as the configuration writes it.
+/// A change to an attribute, by its configuration name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit {
-    /// The attribute has this value and no other.
+    /// Replaces all values of the attribute by this value.
     Set(Box<str>, Box<[u8]>),
-    /// The message gains this value.
+    /// Adds this value to the attribute.
     Add(Box<str>, Box<[u8]>),
-    /// The attribute is gone.
+    /// Removes the attribute.
     Remove(Box<str>),
 }
 
 impl Edit {
-    /// The attribute.
+    /// Returns the attribute's name.
     pub fn name(&self) -> &str {
         match self {
             Self::Set(name, _) | Self::Add(name, _) | Self::Remove(name) => name,
@@ -30,10 +30,10 @@ impl Edit {
     }
 }
 
-/// One message, or one piece of a large one. It borrows the bytes it arrived as.
+/// One message, or one piece of a large one. It borrows its wire bytes.
 #[derive(Clone, Debug)]
 pub struct Message<'b> {
-    /// What the router must know.
+    /// The facts that the router needs.
     pub head: Head,
     /// Routable metadata.
     pub attributes: Attributes,
@@ -50,7 +50,7 @@ pub struct Message<'b> {
 }
 
 impl<'b> Message<'b> {
-    /// A message as decoded from `wire`, which holds exactly its bytes.
+    /// Creates a message that was decoded from `wire`, which must hold exactly its bytes.
     #[inline]
     pub fn new(head: Head, wire: &'b [u8]) -> Self {
         Self {
@@ -64,9 +64,9 @@ impl<'b> Message<'b> {
         }
     }
 
-    /// A message of which everything is known. A codec that makes its messages last of all, with nothing
-    /// behind it that could fail or allocate, has them made where the caller finds them; a message
-    /// that is made first and filled then is copied on return, all its 370 bytes.
+    /// Creates a complete message. If a codec calls this last, with nothing after it that can fail
+    /// or allocate, the message is built in the caller's memory. A message that is created first
+    /// and filled later is copied on return: 370 bytes.
     #[inline]
     pub const fn of(head: Head, attributes: Attributes, layout: Layout, wire: &'b [u8]) -> Self {
         Self {
@@ -80,27 +80,27 @@ impl<'b> Message<'b> {
         }
     }
 
-    /// The bytes that the message arrived as.
+    /// Returns the bytes of the message as they arrived.
     pub const fn wire(&self) -> &'b [u8] {
         self.wire
     }
 
-    /// The first value of an attribute.
+    /// Returns the first value of an attribute. `None` if it is absent.
     pub fn attribute(&self, lookup: &Lookup) -> Option<Cow<'_, [u8]>> {
         self.attributes.first(lookup, self.wire)
     }
 
-    /// Records another correlation id for the wire. [`Head::id`] keeps what the peer wrote.
+    /// Records another correlation id for the wire. [`Head::id`] keeps the id that the peer wrote.
     pub const fn set_id(&mut self, id: i64) {
         self.id = Some(id);
     }
 
-    /// The correlation id to write.
+    /// Returns the correlation id to write.
     pub const fn id(&self) -> Option<i64> {
         self.id
     }
 
-    /// Whether the id to write differs from the id that came.
+    /// Returns `true` if the id to write differs from the id that arrived.
     pub fn id_changed(&self) -> bool {
         self.id != self.head.id
     }
@@ -111,28 +111,28 @@ impl<'b> Message<'b> {
         self.mark = Some(mark);
     }
 
-    /// The mark of the endpoint, if the codec has to remove it or to write it.
+    /// Returns the mark of the endpoint, if the codec has to remove or write it.
     pub const fn mark(&self) -> Option<Mark> {
         self.mark
     }
 
-    /// Records a change to an attribute. Whether the protocol can carry it is told by
-    /// [`Spec::editable`](crate::Spec::editable), when the configuration is loaded.
+    /// Records a change to an attribute. [`Spec::editable`](crate::Spec::editable) decides whether
+    /// the protocol can carry it; it is checked when the configuration is loaded.
     pub fn edit(&mut self, edit: Edit) {
         self.edits.get_or_insert_default().push(edit);
     }
 
-    /// The recorded changes, in order.
+    /// Returns the recorded changes, in order.
     pub fn edits(&self) -> &[Edit] {
         self.edits.as_ref().map_or(&[], |edits| edits)
     }
 
-    /// Whether `encode` writes the wire bytes as they came.
+    /// Returns `true` if `encode` writes the wire bytes as they arrived.
     pub fn is_unedited(&self) -> bool {
         !self.id_changed() && self.edits.is_none() && self.mark.is_none()
     }
 
-    /// The same message with its id and mark as recorded, but no changed attributes.
+    /// Returns the message with its recorded id and mark, but without changed attributes.
     #[must_use]
     pub fn without_edits(&self) -> Self {
         Self {
@@ -141,7 +141,7 @@ impl<'b> Message<'b> {
         }
     }
 
-    /// A copy that outlives the read buffer (a retry, a mirror, a filter that waits).
+    /// Returns a copy that outlives the read buffer (for a retry, a mirror, a filter that waits).
     pub fn to_owned_message(&self) -> OwnedMessage {
         OwnedMessage {
             head: self.head,
@@ -172,7 +172,7 @@ pub struct OwnedMessage {
 }
 
 impl OwnedMessage {
-    /// The message, borrowing from this copy.
+    /// Returns the message, borrowed from this copy.
     pub fn message(&self) -> Message<'_> {
         Message {
             head: self.head,
@@ -185,17 +185,17 @@ impl OwnedMessage {
         }
     }
 
-    /// What the router must know.
+    /// Returns the facts that the router needs.
     pub const fn head(&self) -> &Head {
         &self.head
     }
 
-    /// How many bytes it holds.
+    /// Returns the number of wire bytes.
     pub fn len(&self) -> usize {
         self.wire.len()
     }
 
-    /// Whether it holds no bytes.
+    /// Returns `true` if there are no wire bytes.
     pub fn is_empty(&self) -> bool {
         self.wire.is_empty()
     }

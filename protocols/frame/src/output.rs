@@ -1,14 +1,14 @@
-//! Bytes on their way out.
+//! The output buffer of a connection.
 
 use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// From this size on what waits is a part of its own, where it may be: a buffer that is never written out
-/// whole would grow to twice what waits, and move all of it each time.
+/// The size in bytes from which unwritten data may become a part of its own. A buffer that is never
+/// written completely would grow to twice the unwritten data, and move all of it each time.
 const PART: usize = 512 << 10;
 
-/// A place for bytes that are known only after what follows them (a length).
+/// Reserved bytes whose value is known only after the following bytes (a length).
 #[derive(Debug)]
 #[must_use = "a hole that is not filled goes out as zeros"]
 pub struct Placeholder {
@@ -16,17 +16,17 @@ pub struct Placeholder {
     length: usize,
 }
 
-/// An output buffer: what `encode` and `synthesize` append to, and a connection writes from. Everything is
-/// copied into it, however large: sharing buffers instead was measured, and gained nothing with what one
-/// read brings (`docs/adr/0011`).
+/// An output buffer. `encode` and `synthesize` append to it, and a connection writes from it. All
+/// data is copied into it, whatever its size: shared buffers were measured, and gained nothing for
+/// the data of one read (`docs/adr/0011`).
 #[derive(Debug, Default)]
 pub struct Output {
-    /// What was put before `tail`, if that was much.
+    /// Data before `tail`, if there is much of it.
     full: Option<Box<Full>>,
     tail: BytesMut,
 }
 
-/// Parts that nothing is put into any more.
+/// Parts that are complete.
 #[derive(Debug, Default)]
 struct Full {
     parts: VecDeque<Bytes>,
@@ -34,7 +34,7 @@ struct Full {
 }
 
 impl Output {
-    /// An empty buffer that owns no memory yet.
+    /// Creates an empty buffer without memory.
     pub fn new() -> Self {
         Self::default()
     }
@@ -45,8 +45,9 @@ impl Output {
         self.tail.extend_from_slice(bytes);
     }
 
-    /// Between two messages, when nothing is to be filled in or taken back any more: what follows a lot
-    /// goes to memory of its own, and what was written is given back in parts.
+    /// Marks a point between two messages, where no hole is open and nothing will be truncated.
+    /// After a large amount of data, the next bytes go to separate memory. Memory is then freed in
+    /// parts as data is written.
     #[inline]
     pub fn part(&mut self) {
         if self.tail.len() >= PART {
@@ -61,19 +62,19 @@ impl Output {
         self.full.as_ref().map_or(0, |full| full.bytes)
     }
 
-    /// Leaves room for `length` bytes, to be filled by [`Output::fill`].
+    /// Reserves `length` bytes. Fill them with [`Output::fill`].
     pub fn hole(&mut self, length: usize) -> Placeholder {
         let at = self.tail.len();
         self.tail.resize(at + length, 0);
         Placeholder { at, length }
     }
 
-    /// How many bytes were put since `hole` was left, the hole itself not counted.
+    /// Returns the number of bytes that were put after `hole`, the hole itself not counted.
     pub fn since(&self, hole: &Placeholder) -> usize {
         self.tail.len().saturating_sub(hole.at + hole.length)
     }
 
-    /// Fills a hole. Bytes past its length are left out.
+    /// Fills a hole. Bytes past its length are ignored.
     pub fn fill(&mut self, hole: Placeholder, bytes: &[u8]) {
         if let Some(place) = self.tail.get_mut(hole.at..hole.at + hole.length) {
             for (to, from) in place.iter_mut().zip(bytes) {
@@ -82,36 +83,36 @@ impl Output {
         }
     }
 
-    /// Takes back everything that was put since the buffer had `length` bytes, as long as nothing was
+    /// Removes everything that was put since the buffer had `length` bytes. Nothing may have been
     /// written since.
     pub fn truncate(&mut self, length: usize) {
         let before = self.full_bytes();
         self.tail.truncate(length.saturating_sub(before));
     }
 
-    /// How many bytes wait.
+    /// Returns the number of unwritten bytes.
     pub fn len(&self) -> usize {
         self.full_bytes() + self.tail.len()
     }
 
-    /// Whether nothing waits.
+    /// Returns `true` if there are no unwritten bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How much memory the buffer keeps for later use.
+    /// Returns how much memory the buffer keeps for later use, in bytes.
     pub fn capacity(&self) -> usize {
         self.full_bytes() + self.tail.capacity()
     }
 
-    /// Gives back the memory of an empty buffer that grew past `keep` bytes.
+    /// Frees the memory of an empty buffer that grew past `keep` bytes.
     pub fn shrink(&mut self, keep: usize) {
         if self.is_empty() && self.tail.capacity() > keep {
             self.tail = BytesMut::new();
         }
     }
 
-    /// Takes everything out as one buffer.
+    /// Takes all data out as one buffer.
     pub fn drain(&mut self) -> Bytes {
         let Some(full) = self.full.take() else {
             return self.tail.split().freeze();
@@ -126,7 +127,7 @@ impl Output {
     }
 }
 
-/// The reading half, for whoever writes the bytes to a socket.
+/// The reading half, for the code that writes the bytes to a socket.
 impl Buf for Output {
     fn remaining(&self) -> usize {
         self.len()
@@ -154,7 +155,7 @@ impl Buf for Output {
 }
 
 impl Full {
-    /// Gives back what was written. Tells how much of `count` lies behind these parts.
+    /// Frees the parts that were written. Returns how much of `count` is after these parts.
     fn advance(&mut self, mut count: usize) -> usize {
         while let Some(first) = self.parts.front_mut() {
             let here = count.min(first.len());

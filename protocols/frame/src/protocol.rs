@@ -1,4 +1,4 @@
-//! A protocol describes itself and makes codecs; a registry finds protocols by name.
+//! The protocol interface, and a registry that finds protocols by name.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,30 +6,32 @@ use std::sync::Arc;
 
 use crate::{Codec, Detect, Limits, Session, Side, Spec};
 
-/// One protocol: one value per process, shared by all connections.
+/// A protocol. One value per process, shared by all connections.
 pub trait Protocol: Send + Sync + 'static {
-    /// What the router and the configuration must know of the protocol.
+    /// Returns the facts about the protocol that the router and the configuration need.
     fn spec(&self) -> &Spec;
 
-    /// Its name. One whose [`Spec`] is made late may know it before.
+    /// Returns the name. Override this if the [`Spec`] is built late but the name is known earlier.
     fn name(&self) -> &str {
         &self.spec().name
     }
 
-    /// Whether a client that sent `prefix` first speaks this protocol. `prefix` is never empty.
+    /// Decides whether a client that sent `prefix` first uses this protocol. `prefix` is never
+    /// empty.
     fn detect(&self, prefix: &[u8]) -> Detect;
 
-    /// A codec for one side of one connection.
+    /// Creates a codec for one side of one connection.
     ///
-    /// On [`Side::Client`] the codec first takes the replies to the session's preamble, which the
-    /// router has written: it yields nothing for them, and fails the connection if one of them
-    /// is an error. On [`Side::Server`] `session` is what every client starts with.
+    /// On [`Side::Client`] the codec first consumes the replies to the session's preamble, which
+    /// the router has written. It returns no message for them, and fails the connection if one of
+    /// them is an error. On [`Side::Server`] `session` is the initial session of every client.
     fn codec(&self, side: Side, limits: &Limits, session: &Session) -> Box<dyn Codec>;
 
-    /// The session of an upstream that asks for credentials.
+    /// Returns the session for an upstream that requires credentials.
     ///
     /// # Errors
-    /// The protocol has none, or not in this form: what to say about it at load.
+    /// Fails if the protocol has no credentials, or not in this form. The text is reported when the
+    /// configuration is loaded.
     fn login(&self, username: Option<&str>, password: &str) -> Result<Session, String> {
         let _ = (username, password);
         Err(format!(
@@ -38,22 +40,24 @@ pub trait Protocol: Send + Sync + 'static {
         ))
     }
 
-    /// The session of a connection that speaks this dialect, for what is said to a server before any
-    /// client has spoken.
+    /// Returns the session of a connection in this dialect, for messages to a server before any
+    /// client has sent one.
     ///
     /// # Errors
-    /// The protocol has no such dialect: what to say about it at load.
+    /// Fails if the protocol has no such dialect. The text is reported when the configuration is
+    /// loaded.
     fn dialect(&self, name: &str) -> Result<Session, String> {
         Err(format!(
-            "{} has no dialect `{name}`, nor any other to choose",
+            "{} has no dialects, so `{name}` cannot be chosen",
             self.spec().name
         ))
     }
 
-    /// This protocol with servers that ask every client for these credentials.
+    /// Returns this protocol with servers that require these credentials from every client.
     ///
     /// # Errors
-    /// The protocol has none: what to say about it at load.
+    /// Fails if the protocol has no credentials. The text is reported when the configuration is
+    /// loaded.
     fn guarded(&self, username: Option<&str>, password: &str) -> Result<Arc<dyn Protocol>, String> {
         let _ = (username, password);
         Err(format!(
@@ -62,10 +66,10 @@ pub trait Protocol: Send + Sync + 'static {
         ))
     }
 
-    /// Whether servers call their clients over the connections that the clients have made (callbacks). Such
-    /// calls are forwarded where a client has connections of its own
-    /// ([`Sharing::Exclusive`](crate::Sharing::Exclusive)). The codec decodes them on
-    /// [`Side::Client`], and their answers on [`Side::Server`], whole.
+    /// Returns `true` if servers call their clients over the clients' connections (callbacks). Such
+    /// calls are forwarded if each client has its own upstream connections
+    /// ([`Sharing::Exclusive`](crate::Sharing::Exclusive)). The codec decodes the calls on
+    /// [`Side::Client`] and their responses on [`Side::Server`], whole.
     fn calls_back(&self) -> bool {
         false
     }
@@ -77,7 +81,7 @@ impl fmt::Debug for dyn Protocol {
     }
 }
 
-/// The protocols of a process, by name. Built in `main`, one line each; no magic.
+/// The protocols of a process, by name. `main` builds it with one line per protocol.
 #[derive(Clone, Default)]
 pub struct Registry {
     by_name: BTreeMap<String, Arc<dyn Protocol>>,
@@ -92,19 +96,19 @@ impl fmt::Debug for Registry {
 }
 
 impl Registry {
-    /// No protocols.
+    /// Creates an empty registry.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a protocol under its own name, or replaces the one of that name.
+    /// Adds a protocol under its own name. Replaces a protocol of the same name.
     #[must_use]
     pub fn with(mut self, protocol: impl Protocol) -> Self {
         self.add(Arc::new(protocol));
         self
     }
 
-    /// Adds a protocol under its own name, or replaces the one of that name.
+    /// Adds a protocol under its own name. Replaces a protocol of the same name.
     pub fn add(&mut self, protocol: Arc<dyn Protocol>) {
         let name = protocol.name().to_owned();
         self.order.retain(|other| other.name() != name);
@@ -112,17 +116,17 @@ impl Registry {
         self.by_name.insert(name, protocol);
     }
 
-    /// The protocol of that name.
+    /// Returns the protocol with this name. `None` if there is none.
     pub fn find(&self, name: &str) -> Option<&Arc<dyn Protocol>> {
         self.by_name.get(name)
     }
 
-    /// Every name, in alphabetical order.
+    /// Iterates over all names, in alphabetical order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.by_name.keys().map(String::as_str)
     }
 
-    /// Every protocol, in the order of registration (and so of detection).
+    /// Returns all protocols, in the order of registration (and so of detection).
     pub fn protocols(&self) -> &[Arc<dyn Protocol>] {
         &self.order
     }

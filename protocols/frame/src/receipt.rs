@@ -1,19 +1,20 @@
-//! What a codec remembers of a request so that it can answer it later.
+//! The data of a request that a codec keeps to answer it later.
 
-/// What a codec remembers of a request so that it can answer it later: the id, some bits, and at
-/// most one name. Names of up to 38 bytes are kept inline, so that the common case does not allocate.
+/// The data of a request that a codec keeps to answer it later: the id, some bits, and at most one
+/// name. Names of up to 38 bytes are stored inline, so that the common case does not allocate
+/// memory.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ReplyContext {
     /// The correlation id as the caller wrote it.
     pub id: Option<i64>,
     /// The codec's own notes.
     pub bits: u64,
-    /// A name that the answer must repeat.
+    /// A name that the response must repeat.
     pub name: SmallBytes,
 }
 
 impl ReplyContext {
-    /// A receipt with an id alone.
+    /// Creates a context with only an id.
     pub fn new(id: Option<i64>) -> Self {
         Self {
             id,
@@ -24,7 +25,7 @@ impl ReplyContext {
 
 const INLINE: usize = 38;
 
-/// A short byte string that does not allocate.
+/// A byte string. A short one needs no allocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SmallBytes(Repr);
 
@@ -41,7 +42,7 @@ impl Default for SmallBytes {
 }
 
 impl SmallBytes {
-    /// A copy of `bytes`.
+    /// Copies `bytes`.
     pub fn new(bytes: &[u8]) -> Self {
         let mut inline = [0; INLINE];
         match (inline.get_mut(..bytes.len()), u8::try_from(bytes.len())) {
@@ -53,7 +54,7 @@ impl SmallBytes {
         }
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn as_slice(&self) -> &[u8] {
         match &self.0 {
             Repr::Inline(length, bytes) => bytes.get(..usize::from(*length)).unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! What a connection *is*, beyond being connected: protocol version, user, database.
+//! The session of a connection: protocol version, user, database.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
@@ -8,9 +8,9 @@ use crate::bytes_eq;
 
 /// The state of a connection that can be replayed on another one (`HELLO 3`, `AUTH`, `SELECT 5`).
 ///
-/// Upstream connections are shared between clients of the same session only. The router writes
-/// [`Session::preamble`] to a new connection before anything else. The codec on the client side that is made
-/// for the session takes the replies to it for itself; clients never see them.
+/// Only clients of the same session share upstream connections. The router writes
+/// [`Session::preamble`] to a new connection before anything else. The client-side codec of the
+/// session consumes the replies to it; clients never see them.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Session(Option<Arc<Inner>>);
 
@@ -18,7 +18,7 @@ struct Inner {
     key: u64,
     preamble: Vec<u8>,
     replies: u32,
-    /// The places of replies that may be errors, ascending.
+    /// The positions of replies that may be errors, ascending.
     optional: Vec<u32>,
     dialect: u32,
 }
@@ -34,7 +34,7 @@ impl PartialEq for Inner {
 
 impl Eq for Inner {}
 
-/// Without the preamble: it may hold a password.
+/// Leaves out the preamble, because it may hold a password.
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
@@ -44,14 +44,14 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    /// A session that a fresh connection reaches by sending `preamble` and taking `replies`
-    /// responses, none of which may fail.
+    /// Creates a session that a fresh connection enters by sending `preamble`. The server sends
+    /// `replies` responses to it, none of which may fail.
     pub fn new(preamble: Vec<u8>, replies: u32) -> Self {
         Self::of(preamble, replies, Vec::new(), 0)
     }
 
-    /// The same session, where the responses at these places (ascending, the first is 0) may be errors:
-    /// what they answer is only for show, and a connection without it serves as well.
+    /// Returns the same session, but the responses at these positions (ascending, from 0) may be
+    /// errors. Their requests are informational, and a connection without them works as well.
     #[must_use]
     pub fn with_optional(self, optional: Vec<u32>) -> Self {
         match self.0 {
@@ -65,8 +65,9 @@ impl Session {
         }
     }
 
-    /// A connection on which this dialect of the protocol is spoken from the first message on: where
-    /// servers tell dialects once per connection, another must not follow. 0: no particular one.
+    /// Creates a session in this dialect of the protocol, from the first message on. Servers that
+    /// detect the dialect once per connection do not accept another one later. 0 means no specific
+    /// dialect.
     pub fn dialect(dialect: u32) -> Self {
         Self::of(Vec::new(), 0, Vec::new(), dialect)
     }
@@ -75,8 +76,8 @@ impl Session {
         if preamble.is_empty() && dialect == 0 {
             return Self(None);
         }
-        // The key is compared within one process only, so a per-process hash is enough; equality
-        // of preambles is what counts, and `same` checks it.
+        // The key is compared within one process only, so a per-process hash is enough. `same`
+        // compares the preambles themselves.
         let mut hasher = hasher().build_hasher();
         hasher.write(&preamble);
         hasher.write_u32(dialect);
@@ -90,7 +91,7 @@ impl Session {
         })))
     }
 
-    /// What a connection is after `login`, and then this.
+    /// Returns the session of a connection that first enters `login`, and then this session.
     #[must_use]
     pub fn after(&self, login: &Self) -> Self {
         match (&login.0, &self.0) {
@@ -106,17 +107,17 @@ impl Session {
         }
     }
 
-    /// A fresh connection without any preamble.
+    /// Returns `true` if this is a fresh connection without a preamble.
     pub fn is_plain(&self) -> bool {
         self.0.is_none()
     }
 
-    /// A key that differs between sessions (0 for the plain one).
+    /// Returns a key that differs between sessions (0 for the plain one).
     pub fn key(&self) -> u64 {
         self.0.as_ref().map_or(0, |inner| inner.key)
     }
 
-    /// Whether both sessions are the same state.
+    /// Returns `true` if both sessions have the same state.
     pub fn same(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (None, None) => true,
@@ -125,22 +126,22 @@ impl Session {
         }
     }
 
-    /// The bytes that bring a fresh connection into this session.
+    /// Returns the bytes that bring a fresh connection into this session.
     pub fn preamble(&self) -> &[u8] {
         self.0.as_ref().map_or(&[], |inner| &inner.preamble)
     }
 
-    /// The dialect that is spoken; 0: no particular one.
+    /// Returns the dialect. 0 means no specific dialect.
     pub fn dialect_id(&self) -> u32 {
         self.0.as_ref().map_or(0, |inner| inner.dialect)
     }
 
-    /// How many responses the preamble brings.
+    /// Returns the number of responses to the preamble.
     pub fn replies(&self) -> u32 {
         self.0.as_ref().map_or(0, |inner| inner.replies)
     }
 
-    /// Whether the response at this place (the first is 0) may be an error.
+    /// Returns `true` if the response at this position (from 0) may be an error.
     pub fn may_fail(&self, place: u32) -> bool {
         let inner = self.0.as_ref();
         inner.is_some_and(|inner| inner.optional.binary_search(&place).is_ok())

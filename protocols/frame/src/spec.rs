@@ -1,32 +1,32 @@
-//! What a protocol says of itself: correlation, keys, edits, replies.
+//! The description of a protocol: correlation, keys, edits, replies.
 
 use std::borrow::Cow;
 
 use crate::{Interest, KeyId, Lookup, MAX_KEYS, Reason};
 
-/// How a response finds its request.
+/// How a response is matched to its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Correlation {
     /// By an id that the response repeats, in any order.
     Id {
-        /// How many bits the id has, counted from the lowest.
+        /// The number of bits of the id, from the lowest.
         bits: u8,
     },
-    /// By order: replies come in the order of the requests.
+    /// By order: responses arrive in the order of the requests.
     InOrder {
-        /// The bits of an id that responses repeat all the same, if there is one: then a cluster
-        /// may be declared [`Sharing::Multiplexed`].
+        /// The number of bits of an id that responses repeat all the same. `None` if there is none.
+        /// With an id, a cluster may be declared [`Sharing::Multiplexed`].
         id_bits: Option<u8>,
     },
 }
 
 impl Correlation {
-    /// Whether a client must be answered in the order of its requests.
+    /// Returns `true` if a client must get its responses in the order of its requests.
     pub const fn in_order(self) -> bool {
         matches!(self, Self::InOrder { .. })
     }
 
-    /// The bits of the id, if there is one.
+    /// Returns the number of bits of the id. `None` if there is no id.
     pub const fn id_bits(self) -> Option<u8> {
         match self {
             Self::Id { bits } => Some(bits),
@@ -40,14 +40,14 @@ impl Correlation {
 pub enum Sharing {
     /// One request at a time.
     Exclusive,
-    /// Many, answered in order.
+    /// Many, with responses in request order.
     Pipelined,
-    /// Many, answered in any order, told apart by id.
+    /// Many, with responses in any order, matched by id.
     Multiplexed,
 }
 
 impl Sharing {
-    /// The name used in the configuration.
+    /// Returns the name used in the configuration.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Exclusive => "exclusive",
@@ -57,53 +57,57 @@ impl Sharing {
     }
 }
 
-/// The values that an attribute can have. `check` warns of tests that none of them passes.
+/// The possible values of an attribute. `check` warns of tests that no possible value passes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ValueSet {
-    /// They are not known.
+    /// The values are not known.
     Any,
-    /// These.
+    /// Only these words.
     Words(Vec<Cow<'static, str>>),
-    /// These, or a whole number that none of them stands for.
+    /// These words, or an integer that none of them stands for.
     WordsOrNumbers(Vec<Cow<'static, str>>),
 }
 
-/// An attribute that a protocol declares. Made by [`KeySpec::request`] and its like.
+/// An attribute that a protocol declares. Created by [`KeySpec::request`] and similar functions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeySpec {
-    /// The name in configuration.
+    /// The configuration name.
     pub name: Cow<'static, str>,
-    /// What it is, in one line, for the reference.
+    /// A description in one line, for the reference.
     pub doc: Cow<'static, str>,
-    /// How deep `decode` must look for it.
+    /// The decode depth that the attribute needs.
     pub interest: Interest,
-    /// It is found on requests.
+    /// `true` if requests can have it.
     pub request: bool,
-    /// It is found on responses.
+    /// `true` if responses can have it.
     pub response: bool,
-    /// It may be set, added or removed by an edit.
+    /// `true` if an edit may set, add or remove it.
     pub editable: bool,
-    /// It may have several values, and is found among the open entries by its name. It has no slot.
+    /// `true` if it may have several values. It then has no slot, and is read from the open entries
+    /// by its name.
     pub many: bool,
-    /// How deep `decode` must look to know the value that the server acts on. At this depth the codec
-    /// gives that value, or marks the attribute as undetermined
-    /// ([`Attributes::set_undetermined`](crate::Attributes::set_undetermined)). Authorization looks so deep.
+    /// The decode depth that is needed for the value that the server acts on. At this depth the
+    /// codec reports that value, or marks the attribute as undetermined
+    /// ([`Attributes::set_undetermined`](crate::Attributes::set_undetermined)). Authorization uses
+    /// this depth.
     pub authoritative: Interest,
-    /// The server compares it without regard to ASCII case. The codec gives its values in lower case, and
-    /// values in configuration are brought into lower case when they are compiled.
+    /// `true` if the server ignores ASCII case in the value. The codec reports values in lower
+    /// case, and values in the configuration are converted to lower case when they are compiled.
     pub ignore_case: bool,
-    /// When the codec cannot determine it, in one line, for the reference and for `check`; empty: never.
+    /// The case in which the codec cannot determine it, in one line, for the reference and for
+    /// `check`. Empty if there is none.
     pub blind: Cow<'static, str>,
-    /// The values that it can have, as the codec gives them.
+    /// The possible values, as the codec reports them.
     pub values: ValueSet,
-    /// Texts that no value contains although one may expect it, each with what to write instead, for `check`.
+    /// Texts that no value contains although a user may expect them, each with the text to write
+    /// instead, for `check`.
     pub never: &'static [(&'static str, &'static str)],
 }
 
 impl KeySpec {
-    /// A key of requests, found at [`Interest::Route`], that cannot be edited.
+    /// Creates a key of requests, read at [`Interest::Route`], that cannot be edited.
     pub const fn request(name: &'static str, doc: &'static str) -> Self {
         Self {
             name: Cow::Borrowed(name),
@@ -121,7 +125,8 @@ impl KeySpec {
         }
     }
 
-    /// A key of requests whose name or text is made at run time; otherwise as [`KeySpec::request`].
+    /// Creates a key of requests whose name or text is built at run time; otherwise like
+    /// [`KeySpec::request`].
     pub fn named(name: impl Into<Cow<'static, str>>, doc: impl Into<Cow<'static, str>>) -> Self {
         let mut key = Self::request("", "");
         key.name = name.into();
@@ -129,7 +134,7 @@ impl KeySpec {
         key
     }
 
-    /// A key of responses, found at [`Interest::Route`], that cannot be edited.
+    /// Creates a key of responses, read at [`Interest::Route`], that cannot be edited.
     pub const fn response(name: &'static str, doc: &'static str) -> Self {
         let mut key = Self::request(name, doc);
         key.request = false;
@@ -137,7 +142,7 @@ impl KeySpec {
         key
     }
 
-    /// The same key, found on both.
+    /// Makes the key available on requests and responses.
     #[must_use]
     pub const fn both(mut self) -> Self {
         self.request = true;
@@ -145,7 +150,7 @@ impl KeySpec {
         self
     }
 
-    /// The same key, found only from this depth on.
+    /// Sets the decode depth that the key needs.
     #[must_use]
     pub const fn at(mut self, interest: Interest) -> Self {
         self.interest = interest;
@@ -153,28 +158,28 @@ impl KeySpec {
         self
     }
 
-    /// The same key, with the value that the server acts on known only from this depth on.
+    /// Sets the decode depth that is needed for the value that the server acts on.
     #[must_use]
     pub const fn authoritative_at(mut self, interest: Interest) -> Self {
         self.authoritative = interest;
         self
     }
 
-    /// The same key, compared without regard to ASCII case.
+    /// Compares the key's values without regard to ASCII case.
     #[must_use]
     pub const fn ignore_case(mut self) -> Self {
         self.ignore_case = true;
         self
     }
 
-    /// The same key, which the codec cannot determine in the case that `when` describes.
+    /// Sets the case in which the codec cannot determine the key.
     #[must_use]
     pub fn blind(mut self, when: &'static str) -> Self {
         self.blind = Cow::Borrowed(when);
         self
     }
 
-    /// The same key, which has no other values than these.
+    /// Restricts the key to these values.
     #[must_use]
     pub fn one_of(mut self, values: &'static [&'static str]) -> Self {
         let values = values.iter().copied().map(Cow::Borrowed);
@@ -182,21 +187,21 @@ impl KeySpec {
         self
     }
 
-    /// The same key, of which no value contains one of these texts; each has what to write instead.
+    /// Sets texts that no value of the key contains, each with the text to write instead.
     #[must_use]
     pub const fn never(mut self, texts: &'static [(&'static str, &'static str)]) -> Self {
         self.never = texts;
         self
     }
 
-    /// The same key, which can be edited.
+    /// Allows edits of the key.
     #[must_use]
     pub const fn editable(mut self) -> Self {
         self.editable = true;
         self
     }
 
-    /// The same key with several values.
+    /// Allows several values of the key.
     #[must_use]
     pub const fn many(mut self) -> Self {
         self.many = true;
@@ -204,27 +209,28 @@ impl KeySpec {
     }
 }
 
-/// Metadata whose names the protocol does not know beforehand. Made by [`OpenKeys::new`].
+/// Metadata with names that the protocol does not know in advance. Created by [`OpenKeys::new`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OpenKeys {
-    /// What stands before the name in configuration (`header.`); empty if any name that is not
-    /// declared is one.
+    /// The prefix of the name in the configuration (`header.`). If empty, it matches any name that
+    /// is not declared.
     pub prefix: Cow<'static, str>,
-    /// What it is, in one line, for the reference.
+    /// A description in one line, for the reference.
     pub doc: Cow<'static, str>,
-    /// How deep `decode` must look for it.
+    /// The decode depth that the metadata needs.
     pub interest: Interest,
-    /// It may be set, added or removed on requests.
+    /// `true` if an edit of requests may set, add or remove it.
     pub edit_requests: bool,
-    /// It may be set, added or removed on responses.
+    /// `true` if an edit of responses may set, add or remove it.
     pub edit_responses: bool,
-    /// When the codec cannot determine it, in one line; empty: never.
+    /// The case in which the codec cannot determine it, in one line. Empty if there is none.
     pub blind: Cow<'static, str>,
 }
 
 impl OpenKeys {
-    /// Open metadata of requests and responses, found at [`Interest::Headers`], that cannot be edited.
+    /// Creates open metadata of requests and responses, read at [`Interest::Headers`], that cannot
+    /// be edited.
     pub fn new(prefix: impl Into<Cow<'static, str>>, doc: impl Into<Cow<'static, str>>) -> Self {
         Self {
             prefix: prefix.into(),
@@ -236,14 +242,14 @@ impl OpenKeys {
         }
     }
 
-    /// The same metadata, found only from this depth on.
+    /// Sets the decode depth that the metadata needs.
     #[must_use]
     pub const fn at(mut self, interest: Interest) -> Self {
         self.interest = interest;
         self
     }
 
-    /// The same metadata, which can be edited on requests, on responses, or on both.
+    /// Allows edits on requests, on responses, or on both.
     #[must_use]
     pub const fn editable(mut self, requests: bool, responses: bool) -> Self {
         self.edit_requests = requests;
@@ -251,7 +257,7 @@ impl OpenKeys {
         self
     }
 
-    /// The same metadata, which the codec cannot determine in the case that `when` describes.
+    /// Sets the case in which the codec cannot determine the metadata.
     #[must_use]
     pub fn blind(mut self, when: impl Into<Cow<'static, str>>) -> Self {
         self.blind = when.into();
@@ -259,9 +265,9 @@ impl OpenKeys {
     }
 }
 
-/// What kind of system a protocol belongs to, for traces: the names are those of OpenTelemetry's
-/// semantic conventions (`rpc.system.name`, `db.system.name`, `messaging.system`), or the protocol's own
-/// where they have none for it.
+/// The kind of system that a protocol belongs to, for traces. The names are those of
+/// OpenTelemetry's semantic conventions (`rpc.system.name`, `db.system.name`, `messaging.system`),
+/// or the protocol's own if the conventions have none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum System {
@@ -275,51 +281,52 @@ pub enum System {
     Other,
 }
 
-/// What a protocol says of itself. Made by [`Spec::new`] and the methods that are named like its fields; a field
-/// that is added later has a default.
+/// The description of a protocol. Created by [`Spec::new`] and the methods that are named like its
+/// fields. A field that is added later has a default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Spec {
-    /// The name in configuration, as in the port name `tcp-<name>-x`: lower case.
+    /// The configuration name, in lower case, as in the port name `tcp-<name>-x`.
     pub name: Cow<'static, str>,
-    /// How a response finds its request.
+    /// How a response is matched to its request.
     pub correlation: Correlation,
-    /// How requests share upstream connections unless the cluster says otherwise.
+    /// How requests share upstream connections, unless the cluster sets it.
     pub sharing: Sharing,
-    /// The codec can ask an upstream whether it is there.
+    /// `true` if the codec can send a heartbeat to an upstream.
     pub heartbeat: bool,
-    /// The codec can make a call of any operation, without arguments, to hear whether the service
-    /// answers. Its answer is a response; one that says that there is no such operation has the status
+    /// `true` if the codec can call any operation without arguments, to check that the service
+    /// responds. The reply is a response. If the operation does not exist, its status is
     /// [`Fault::NoRoute`](crate::Fault::NoRoute).
     pub probes: bool,
-    /// Declared attributes. The first [`MAX_KEYS`] without [`KeySpec::many`] have slots; the position
-    /// in this list is the [`KeyId`].
+    /// Declared attributes. The first [`MAX_KEYS`] without [`KeySpec::many`] have slots; the
+    /// position in this list is the [`KeyId`].
     pub keys: Vec<KeySpec>,
-    /// Open metadata. A name belongs to the one with the longest prefix that it starts with.
+    /// Open metadata. A name belongs to the entry with the longest matching prefix.
     pub open: Vec<OpenKeys>,
-    /// The reasons that a local reply can give. A codec that is not able to answer at all
-    /// has none, and its clients are disconnected instead.
+    /// The reasons that a local reply can report. Empty if the codec cannot reply at all; its
+    /// clients are then disconnected instead.
     pub replies: Cow<'static, [Reason]>,
-    /// The attribute that names the operation (method, command) in metrics and logs.
+    /// The attribute with the operation (method, command) for metrics and logs.
     pub operation: Cow<'static, str>,
-    /// The attribute that names the operation that is meant, where a request can call one operation by
-    /// another (a generic call). Rules about operations look at both.
+    /// The attribute with the operation that is really called, in protocols where a request can
+    /// call one operation through another (a generic call). Rules about operations check both.
     pub generic_operation: Option<Cow<'static, str>>,
-    /// The attribute that names the service in metrics and logs, if there is one.
+    /// The attribute with the service for metrics and logs. `None` if there is none.
     pub service: Option<Cow<'static, str>>,
-    /// What kind of system it is, for traces.
+    /// The kind of system, for traces.
     pub system: System,
-    /// A server holds data, so that two servers give different answers to the same request unless somebody
-    /// keeps them the same. The configuration has to say what several endpoints of a cluster are.
+    /// `true` if a server holds data, so that two servers give different responses to the same
+    /// request unless their data is replicated. The configuration must then declare the role of a
+    /// cluster's endpoints.
     pub stateful_endpoints: bool,
 }
 
 impl Spec {
-    /// A protocol without heartbeats, probes, attributes and local replies.
+    /// Creates a protocol without heartbeats, probes, attributes and local replies.
     ///
-    /// `name` is the name in configuration, in lower case; `operation` the attribute that names the operation.
-    /// Requests share connections as `correlation` allows: multiplexed where responses name their request,
-    /// one at a time where they come in order.
+    /// `name` is the configuration name, in lower case. `operation` is the attribute with the
+    /// operation. Requests share connections as `correlation` allows: multiplexed if responses
+    /// carry the id of their request, one at a time if they arrive in order.
     pub fn new(
         name: impl Into<Cow<'static, str>>,
         operation: impl Into<Cow<'static, str>>,
@@ -415,12 +422,13 @@ impl Spec {
         self
     }
 
-    /// The declared key of that name.
+    /// Returns the declared key with this name. `None` if there is none.
     pub fn key(&self, name: &str) -> Option<&KeySpec> {
         self.keys.iter().find(|key| key.name == name)
     }
 
-    /// The declared key that names the operation that a generic call means, if there are generic calls.
+    /// Returns the declared key with the operation that a generic call really calls. `None` if
+    /// there are no generic calls.
     pub fn generic_key(&self) -> Option<&KeySpec> {
         self.key(self.generic_operation.as_deref()?)
     }
@@ -430,12 +438,12 @@ impl Spec {
             let rest = name.strip_prefix(&*open.prefix)?;
             (!rest.is_empty()).then_some((open, rest))
         });
-        // The longest prefix: an empty one takes what no other does.
+        // The longest prefix wins; an empty prefix takes all other names.
         matching.min_by_key(|(_, rest)| rest.len())
     }
 
-    /// How an attribute of that name is found, and how deep `decode` must look for it. `None` if the
-    /// protocol has no such attribute.
+    /// Returns how to find the attribute with this name, and the decode depth that it needs. `None`
+    /// if the protocol has no such attribute.
     pub fn lookup(&self, name: &str) -> Option<(Lookup, Interest)> {
         if let Some(at) = self.keys.iter().position(|key| key.name == name) {
             let key = self.keys.get(at)?;
@@ -448,15 +456,15 @@ impl Spec {
         Some((Lookup::Open(rest.into()), open.interest))
     }
 
-    /// How an attribute of that name is found, and how deep `decode` must look to know the value that the
-    /// server acts on. `None` if the protocol has no such attribute.
+    /// Returns how to find the attribute with this name, and the decode depth for the value that
+    /// the server acts on. `None` if the protocol has no such attribute.
     pub fn authoritative(&self, name: &str) -> Option<(Lookup, Interest)> {
         let (lookup, interest) = self.lookup(name)?;
         let deeper = self.key(name).map_or(interest, |key| key.authoritative);
         Some((lookup, interest.max(deeper)))
     }
 
-    /// A configured value of the attribute as the codec would give it: in lower case where the server
+    /// Converts a configured value of the attribute to the codec's form: lower case if the server
     /// ignores case.
     pub fn normalise<'v>(&self, name: &str, value: &'v str) -> Cow<'v, str> {
         if self.ignores_case(name) && value.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -471,7 +479,8 @@ impl Spec {
         self.key(name).is_some_and(|key| key.ignore_case)
     }
 
-    /// When the codec cannot determine the attribute, in one line; `None`: it always can.
+    /// Returns the case in which the codec cannot determine the attribute, in one line. `None` if
+    /// it always can.
     pub fn blind(&self, name: &str) -> Option<&str> {
         let when = match self.key(name) {
             Some(key) => &*key.blind,
@@ -480,7 +489,8 @@ impl Spec {
         (!when.is_empty()).then_some(when)
     }
 
-    /// Whether an attribute of that name can be set, added or removed on requests (or responses).
+    /// Returns `true` if the attribute with this name can be set, added or removed on requests (or
+    /// responses).
     pub fn editable(&self, name: &str, response: bool) -> bool {
         if let Some(key) = self.key(name) {
             return key.editable && if response { key.response } else { key.request };
@@ -494,17 +504,18 @@ impl Spec {
         })
     }
 
-    /// The name on the wire of an open attribute (the prefix taken off).
+    /// Returns the wire name of an open attribute (without the prefix). `None` if it is not an open
+    /// attribute.
     pub fn open_name<'n>(&self, name: &'n str) -> Option<&'n str> {
         self.open_keys(name).map(|(_, rest)| rest)
     }
 
-    /// The names that there are, for error messages.
+    /// Returns the names of all attributes, for error messages.
     pub fn known_names(&self) -> String {
         self.names().collect::<Vec<_>>().join(", ")
     }
 
-    /// What can be changed on requests (or responses), for error messages.
+    /// Returns the attributes that can be changed on requests (or responses), for error messages.
     pub fn editable_names(&self, response: bool) -> String {
         let names: Vec<String> = self
             .names()

@@ -1,4 +1,5 @@
-//! The checks, one file each. They take a [`Subject`](crate::Subject) and say what is broken.
+//! The conformance checks, one file each. A check takes a [`Subject`](crate::Subject) and returns the
+//! first violation.
 
 mod allocation;
 mod chunking;
@@ -43,12 +44,13 @@ use meltemi_frame::{Interest, Limits};
 
 pub(crate) const INTERESTS: [Interest; 3] = [Interest::Route, Interest::Headers, Interest::Body];
 
-/// The limits under which samples are presented whole.
+/// Returns limits that present all samples whole.
 pub(crate) fn whole() -> Limits {
     Limits::default().holding_all()
 }
 
-/// Positions to try in `length` bytes: all of them, or about `most` of them with both ends dense.
+/// Returns the positions to test in `length` bytes: all of them, or about `most` of them with both
+/// ends dense.
 pub(crate) fn positions(length: usize, most: usize) -> Vec<usize> {
     if length <= most {
         return (0..length).collect();

@@ -1,6 +1,7 @@
-//! Drives a codec as a connection does: bytes come in pieces, messages go out, nothing is lost.
+//! Drives a codec like a connection: bytes arrive in pieces, and messages come out.
 //!
-//! Every broken rule of `decode` itself (no progress, more taken than there is) is found here.
+//! Every violation of the contract of `decode` itself (no progress, more bytes consumed than
+//! present) is detected here.
 
 use meltemi_frame::{Codec, DecodeError, Decoded, Interest, Message, Side, Spec};
 
@@ -13,9 +14,9 @@ use crate::seen::{Event, Run, Seen};
 pub(crate) enum Arrival {
     /// All at once.
     Whole,
-    /// In pieces of so many bytes.
+    /// In pieces of this many bytes.
     Pieces(usize),
-    /// The first piece ends here, the second brings the rest.
+    /// In two pieces, the first one of this many bytes.
     SplitAt(usize),
 }
 
@@ -36,16 +37,17 @@ impl Arrival {
     }
 }
 
-/// Feeds bytes to a codec and hands every step to a visitor.
+/// Feeds bytes to a codec and passes every step to a visitor.
 pub(crate) struct Drive<'a> {
     pub spec: &'a Spec,
     pub want: Interest,
     pub arrival: Arrival,
-    /// Also calls when fewer bytes are there than the codec asked for, and twice with the same.
+    /// `true` to call the codec also with fewer bytes than it asked for, and twice with the same
+    /// bytes.
     pub impatient: bool,
 }
 
-/// One thing that came out.
+/// One result of the codec.
 pub(crate) enum Step<'a, 'b> {
     Message(&'a Message<'b>, usize),
     Error(&'a DecodeError, usize),
@@ -69,7 +71,7 @@ impl Drive<'_> {
         Ok(Run { events, rest })
     }
 
-    /// Tells where the unfinished rest starts.
+    /// Returns the offset of the unfinished rest.
     pub(crate) fn walk(
         &self,
         codec: &mut dyn Codec,
@@ -99,7 +101,7 @@ impl Drive<'_> {
                     ensure!(taken > 0, "Skip(0) at offset {offset}: no progress");
                     ensure!(
                         taken <= input.len(),
-                        "Skip({taken}) at offset {offset}, where only {} bytes are there",
+                        "Skip({taken}) at offset {offset}, but only {} bytes are present",
                         input.len()
                     );
                     taken
@@ -107,7 +109,7 @@ impl Drive<'_> {
                 Ok(Decoded::Incomplete(asked)) => {
                     ensure!(
                         asked > input.len(),
-                        "Incomplete({asked}) at offset {offset}, where {} bytes are there already",
+                        "Incomplete({asked}) at offset {offset}, but {} bytes are already present",
                         input.len()
                     );
                     if self.impatient {
@@ -136,7 +138,8 @@ impl Drive<'_> {
             };
             need = 1;
             offset = offset.saturating_add(taken);
-            // A malformed message may reach past what is there: the rest is discarded as it comes.
+            // A malformed message may be longer than the input. The rest is discarded when it
+            // arrives.
             if offset >= bytes.len() {
                 return Ok(bytes.len());
             }
@@ -160,7 +163,7 @@ fn check_message(
     );
     ensure!(
         taken <= have,
-        "a message of {taken} bytes at offset {offset}, where only {have} are there"
+        "a message of {taken} bytes at offset {offset}, but only {have} are present"
     );
     ensure!(
         wire == taken,
@@ -169,7 +172,7 @@ fn check_message(
     Ok(())
 }
 
-/// Asked again with the very same bytes, a codec that waits waits on.
+/// A codec that returned `Incomplete` must return it again for the same bytes.
 fn again(codec: &mut dyn Codec, input: &[u8], want: Interest, offset: usize) -> crate::Verdict {
     match codec.decode(input, want) {
         Ok(Decoded::Incomplete(asked)) if asked > input.len() => Ok(()),
@@ -192,7 +195,7 @@ pub(crate) fn name(decoded: &Result<Decoded<'_>, DecodeError>) -> String {
     }
 }
 
-/// The other end of a connection.
+/// Returns the other end of a connection.
 pub(crate) const fn opposite(side: Side) -> Side {
     match side {
         Side::Server => Side::Client,

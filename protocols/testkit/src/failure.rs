@@ -1,18 +1,18 @@
-//! Why a check failed: which sample, at which byte, and what differed.
+//! The failure of a check: sample, byte position, and difference.
 
 use std::fmt;
 
-/// A broken promise of a codec.
+/// A violation of a codec's contract.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Failure(String);
 
 impl Failure {
-    /// A failure told in one or more lines.
+    /// Creates a failure with a text of one or more lines.
     pub fn new(what: impl Into<String>) -> Self {
         Self(what.into())
     }
 
-    /// The same failure, and where it was seen.
+    /// Adds the place where the failure occurred.
     #[must_use]
     pub fn within(self, place: impl fmt::Display) -> Self {
         Self(format!("{place}: {}", self.0))
@@ -25,7 +25,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// A failed test shows its `Err` by `Debug`: the text, without quotes and escapes.
+/// A failed test prints its `Err` with `Debug`: the text, without quotes and escapes.
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -34,7 +34,7 @@ impl fmt::Debug for Failure {
 
 impl std::error::Error for Failure {}
 
-/// What a check says.
+/// The result of a check.
 pub type Verdict = Result<(), Failure>;
 
 /// Fails unless the condition holds.
@@ -47,7 +47,7 @@ macro_rules! ensure {
 }
 pub(crate) use ensure;
 
-/// Bytes as text, for messages: escaped ASCII, the middle left out when they are many.
+/// Formats bytes for messages: escaped ASCII, with the middle of long data left out.
 pub(crate) fn show(bytes: &[u8]) -> String {
     const EDGE: usize = 48;
     let (front, back) = match bytes.len() {
@@ -69,7 +69,7 @@ pub(crate) fn show(bytes: &[u8]) -> String {
     }
 }
 
-/// Where two byte strings part, with what stands there.
+/// Describes the first position at which two byte strings differ.
 pub(crate) fn difference(want: &[u8], got: &[u8]) -> String {
     let at = want
         .iter()
@@ -78,7 +78,7 @@ pub(crate) fn difference(want: &[u8], got: &[u8]) -> String {
         .unwrap_or(want.len().min(got.len()));
     let from = |bytes: &[u8]| show(bytes.get(at..).unwrap_or_default());
     format!(
-        "they part at byte {at} ({} bytes wanted, {} got)\n  wanted from there: {}\n  got from there:    {}",
+        "they differ at byte {at} ({} bytes wanted, {} got)\n  wanted from there: {}\n  got from there:    {}",
         want.len(),
         got.len(),
         from(want),
@@ -86,7 +86,7 @@ pub(crate) fn difference(want: &[u8], got: &[u8]) -> String {
     )
 }
 
-/// What a caught panic said.
+/// Returns the message of a caught panic.
 pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));

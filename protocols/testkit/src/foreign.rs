@@ -1,6 +1,6 @@
-//! How clients of other protocols start: what `detect` must not claim.
+//! The first bytes of clients of other protocols, which `detect` must not claim.
 //!
-//! Bytes as real clients send them first (HTTP/1.1 RFC 9112, HTTP/2 RFC 9113 §3.4, TLS RFC 8446
+//! The bytes are those of real clients (HTTP/1.1 RFC 9112, HTTP/2 RFC 9113 §3.4, TLS RFC 8446
 //! §4.1.2, MQTT 5 §3.1, the Redis and memcached protocol texts, and captures of real libraries).
 
 /// The first bytes of one client.
@@ -8,11 +8,12 @@
 pub struct Foreign {
     /// The protocol's name, as in [`Spec::name`](meltemi_frame::Spec::name).
     pub protocol: &'static str,
-    /// Which form of it.
+    /// The form of the protocol.
     pub form: &'static str,
-    /// What the client sends first.
+    /// The bytes that the client sends first.
     pub bytes: &'static [u8],
-    /// Names of protocols in which the same bytes are legal: configuration must decide.
+    /// Names of protocols in which the same bytes are valid. The configuration must decide between
+    /// them.
     pub shared_with: &'static [&'static str],
 }
 
@@ -25,7 +26,7 @@ const fn of(protocol: &'static str, form: &'static str, bytes: &'static [u8]) ->
     }
 }
 
-/// An inline Redis command and a memcached text command can be the very same bytes.
+/// An inline Redis command and a memcached text command can have the same bytes.
 const fn either(protocol: &'static str, form: &'static str, bytes: &'static [u8]) -> Foreign {
     Foreign {
         protocol,
@@ -35,7 +36,7 @@ const fn either(protocol: &'static str, form: &'static str, bytes: &'static [u8]
     }
 }
 
-/// Every protocol that the kit knows.
+/// All protocols that the testkit contains.
 pub const FOREIGN: &[Foreign] = &[
     of("http", "HTTP/1.1 GET", b"GET /index.html HTTP/1.1\r\nHost: example.com\r\n\r\n"),
     of("http", "HTTP/1.1 POST", b"POST /v1/echo HTTP/1.1\r\nHost: example.com\r\nContent-Length: 2\r\n\r\n{}"),

@@ -1,7 +1,8 @@
-//! Entry points for fuzzers: they panic on a broken promise of a codec, and on nothing else.
+//! Entry points for fuzzers. They panic if a codec violates its contract, and for no other reason.
 //!
-//! The first byte of the data chooses side, interest, limits and how the rest arrives, so that a
-//! fuzzer explores them too. [`smoke`] does the same with a seeded generator on the stable toolchain.
+//! The first byte of the data selects side, interest, limits and how the rest arrives, so that a
+//! fuzzer explores them too. [`smoke`] does the same with a seeded generator on the stable
+//! toolchain.
 
 mod mutation;
 
@@ -17,52 +18,53 @@ use crate::drive::{Arrival, Drive, Step, opposite};
 use crate::failure::{difference, ensure, panic_text};
 use crate::{Failure, Sample, Verdict, sample};
 
-/// The id that every message gets in [`roundtrip`]: it fits into any number of bits.
+/// The id that every message gets in [`roundtrip`]. It fits into any number of bits.
 const ID: i64 = 0x2a;
 
-/// The first byte of a seed, but for the side: the whole message, default limits, cut in the middle.
+/// The first byte of a seed, except for the side: the whole message, default limits, split in the
+/// middle.
 const SEED: u8 = 0b1011_0100;
 
-/// Decodes the data twice, at once and in pieces: the same must come out, with progress, and
-/// walking the attributes must not panic.
+/// Decodes the data twice, at once and in pieces. Both results must be equal, with progress, and
+/// reading the attributes must not panic.
 ///
 /// # Panics
-/// On a broken promise.
+/// If the codec violates its contract.
 pub fn decode(protocol: &dyn Protocol, data: &[u8]) {
     hold(decodes(protocol, data));
 }
 
-/// Decodes the data and encodes every message: unedited it is what it was; with another id it
-/// decodes to the same with that id.
+/// Decodes the data and encodes every message. An unedited message must not change; with another id
+/// it must decode to the same message with that id.
 ///
 /// # Panics
-/// On a broken promise.
+/// If the codec violates its contract.
 pub fn roundtrip(protocol: &dyn Protocol, data: &[u8]) {
     hold(roundtrips(protocol, data));
 }
 
-/// Detects every prefix of the data: what is asked for is more than is there, and a `Yes` or `No` is
-/// not taken back when more comes.
+/// Calls `detect` on every prefix of the data. It must ask for more bytes than present, and must
+/// not change a `Yes` or `No` when more bytes arrive.
 ///
 /// # Panics
-/// On a broken promise.
+/// If the codec violates its contract.
 pub fn detect(protocol: &dyn Protocol, data: &[u8]) {
     hold(detects(protocol, data));
 }
 
-/// All three.
+/// Runs all three entry points.
 ///
 /// # Panics
-/// On a broken promise.
+/// If the codec violates its contract.
 pub fn all(protocol: &dyn Protocol, data: &[u8]) {
     hold(promises(protocol, data));
 }
 
-/// Writes every sample of a directory (and of those in it) to `corpus`, in the form that the entry
-/// points take, and tells how many there are.
+/// Writes every sample of a directory and its subdirectories to `corpus`, in the format of the
+/// entry points. Returns the number of samples.
 ///
 /// # Errors
-/// The samples cannot be read, or the corpus cannot be written.
+/// Fails if the samples cannot be read, or the corpus cannot be written.
 pub fn seeds(samples: &Path, corpus: &Path) -> Result<usize, Failure> {
     let failed = |error: std::io::Error| Failure::new(error.to_string());
     fs::create_dir_all(corpus).map_err(failed)?;
@@ -85,10 +87,11 @@ pub fn seeds(samples: &Path, corpus: &Path) -> Result<usize, Failure> {
     Ok(count)
 }
 
-/// Mutates the samples of a directory for so many seconds and runs every entry point on them.
+/// Mutates the samples of a directory for this many seconds and runs every entry point on them.
 ///
 /// # Errors
-/// The samples cannot be read, or a promise is broken: with the data, for a regression test.
+/// Fails if the samples cannot be read, or if the codec violates its contract. The failure then
+/// contains the data, for a regression test.
 pub fn smoke(protocol: &dyn Protocol, samples: impl AsRef<Path>, seconds: u64) -> Verdict {
     let samples = sample::load(samples.as_ref())?;
     mutate(
@@ -99,10 +102,10 @@ pub fn smoke(protocol: &dyn Protocol, samples: impl AsRef<Path>, seconds: u64) -
     )
 }
 
-/// [`smoke`], on samples from elsewhere and with a seed.
+/// Like [`smoke`], with given samples and a seed.
 ///
 /// # Errors
-/// A promise is broken.
+/// Fails if the codec violates its contract.
 pub fn mutate(protocol: &dyn Protocol, samples: &[Sample], seed: u64, time: Duration) -> Verdict {
     let mut random = fastrand::Rng::with_seed(seed);
     let started = Instant::now();
@@ -120,7 +123,7 @@ pub fn mutate(protocol: &dyn Protocol, samples: &[Sample], seed: u64, time: Dura
     Ok(())
 }
 
-#[expect(clippy::panic, reason = "a panic is how a fuzzer is told")]
+#[expect(clippy::panic, reason = "a fuzzer detects failures by panics")]
 fn hold(verdict: Verdict) {
     if let Err(failure) = verdict {
         panic!("{failure}");
@@ -210,7 +213,7 @@ fn decodes(protocol: &dyn Protocol, data: &[u8]) -> Verdict {
             side.name()
         ))
     })?;
-    // A peer that is on the wrong side of the connection, and deep walks.
+    // Also tests a peer on the wrong side of the connection, and deep decoding.
     let drive = Drive {
         want: Interest::Body,
         ..drive
@@ -254,7 +257,7 @@ fn roundtrips(protocol: &dyn Protocol, data: &[u8]) -> Verdict {
     let mut broken = false;
     drive.walk(&mut *codec(side, &limits), bytes, &mut |_, step| {
         let Step::Message(message, offset) = step else {
-            // What is malformed goes no further, and what follows may need it to be understood.
+            // A malformed message is not forwarded, and later messages may depend on it.
             broken = true;
             return Ok(());
         };
@@ -277,20 +280,20 @@ fn roundtrips(protocol: &dyn Protocol, data: &[u8]) -> Verdict {
             let after = renumbered.len();
             ensure!(
                 before == after,
-                "the message at offset {offset} was refused, but something was written"
+                "the message at offset {offset} was refused, but bytes were written"
             );
             broken = true;
         }
         if message.head.kind != Kind::Data {
             started = Some((message.head.kind, message.head.id.map(|_| ID)));
         }
-        // What went out in pieces may come back whole: it counts when it is complete.
+        // Pieces may come back as a whole message. It counts when it is complete.
         if message.head.end && !broken {
             wanted.extend(started);
         }
         Ok(())
     })?;
-    // With another id a message may be longer, and then be over a limit.
+    // With another id a message may be longer, and exceed a limit.
     let larger = Limits {
         frame: limits.frame * 2,
         hold: limits.hold * 2,
@@ -322,12 +325,12 @@ fn detects(protocol: &dyn Protocol, data: &[u8]) -> Verdict {
         if let Detect::Need(need) = told {
             ensure!(
                 need > length,
-                "Need({need}) where {length} bytes are there already"
+                "Need({need}), but {length} bytes are already present"
             );
         }
         ensure!(
             matches!(last, Detect::Need(_)) || told == last,
-            "{last:?} to less than b\"{}\", and then {told:?}: what is decided depends on how bytes come",
+            "{last:?} for less than b\"{}\", and then {told:?}: the result depends on how bytes arrive",
             prefix.escape_ascii()
         );
         last = told;

@@ -1,10 +1,10 @@
-//! The proof that the agreement of `meltemi-frame` is kept.
+//! Tests that a codec meets the contract of `meltemi-frame`.
 //!
 //! - [`conformance!`] turns a protocol and a directory of samples into a suite of named tests;
 //! - `peer` (the feature of that name) has scripted upstreams and downstreams on loopback;
-//! - [`fuzz`] has entry points that panic only on a broken promise.
+//! - [`fuzz`] has entry points that panic only if a codec violates its contract.
 //!
-//! It knows protocols through `meltemi-frame` alone. Its `README.md` tells what each check means.
+//! This crate uses protocols only through `meltemi-frame`. Its `README.md` explains each check.
 
 #[cfg(feature = "conformance")]
 pub mod checks;
@@ -32,7 +32,7 @@ pub mod private {
     pub use meltemi_frame::Protocol;
 }
 
-/// Tests that a protocol keeps the agreement: expands to a module of named `#[test]`s.
+/// Tests that a protocol meets the contract: expands to a module of named `#[test]`s.
 ///
 /// ```
 /// # mod my_codec {

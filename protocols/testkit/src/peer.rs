@@ -1,5 +1,5 @@
-//! Scripted peers on loopback: upstreams that misbehave on purpose, and downstreams that tell what
-//! they heard. They speak any protocol, by its codec; what is said is given by the test as bytes.
+//! Scripted peers on loopback: upstreams that misbehave on purpose, and downstreams that record
+//! what they receive. They support any protocol through its codec. Tests give messages as bytes.
 //!
 //! ```no_run
 //! use std::{sync::Arc, time::Duration};
@@ -8,7 +8,7 @@
 //! use meltemi_testkit::peer::{Answer, Downstream, Upstream};
 //!
 //! # async fn example(protocol: Arc<dyn Protocol>, router: std::net::SocketAddr) -> std::io::Result<()> {
-//! // An upstream that is late with its second answer, so that the third overtakes it.
+//! // An upstream that delays its second answer, so that the third overtakes it.
 //! let upstream = Upstream::start(Arc::clone(&protocol), |request| {
 //!     let reply = Bytes::from(format!("={} ok\n", request.message.message().head.id.unwrap_or(0)));
 //!     match request.index {

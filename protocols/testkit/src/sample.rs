@@ -1,4 +1,4 @@
-//! Sample files: bytes that real peers sent, and the lines that must come out of them.
+//! Sample files: bytes that real peers sent, and the expected lines.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use crate::Failure;
 
-/// Bytes received on one connection, from its first byte on, and the lines expected of them.
+/// The bytes received on one connection, from its first byte on, and the expected lines.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// `<case>.<side>`, the name of the files without their endings.
+    /// `<case>.<side>`, the name of the files without their extensions.
     pub name: String,
-    /// Which side's codec reads it: [`Side::Server`] reads what a client sent.
+    /// The side of the codec that reads it: [`Side::Server`] reads the bytes of a client.
     pub side: Side,
     /// The content of `<case>.<side>.bin`.
     pub bytes: Vec<u8>,
@@ -22,25 +22,25 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// The case, without the side.
+    /// Returns the case, without the side.
     pub fn case(&self) -> &str {
         self.name
             .rsplit_once('.')
             .map_or(&self.name, |(case, _)| case)
     }
 
-    /// Whether every expected line is a message: nothing broken, nothing left over.
+    /// Returns `true` if every expected line is a message: no errors, no unfinished rest.
     pub fn is_clean(&self) -> bool {
         let whole = |line: &Value| line.get("error").is_none() && line.get("incomplete").is_none();
         !self.expect.is_empty() && self.expect.iter().all(whole)
     }
 }
 
-/// Reads every sample of a directory, in the order of their names.
+/// Reads all samples of a directory, ordered by name.
 ///
 /// # Errors
-/// The directory cannot be read or has no samples; a file has no partner, no side in its name, or
-/// lines that are not JSON.
+/// Fails if the directory cannot be read or has no samples, or if a file has no partner, no side in
+/// its name, or lines that are not JSON.
 pub fn load(dir: &Path) -> Result<Vec<Sample>, Failure> {
     let list = fs::read_dir(dir)
         .map_err(|error| Failure::new(format!("no samples in {}: {error}", dir.display())))?;

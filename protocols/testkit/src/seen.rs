@@ -1,4 +1,4 @@
-//! What came out of some bytes, in a form that can be compared.
+//! The decoded result of some bytes, in a form that can be compared.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use meltemi_frame::{Head, Kind, Message, Redirect, Span, Spec, Status, describe}
 use crate::failure::{difference, ensure, show};
 use crate::{Failure, Verdict};
 
-/// What must be equal of a message, however it came.
+/// The parts of a message that must be equal, however its bytes arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub head: Head,
-    /// The redirect's address; its span in the head is blanked, as it moves with the bytes.
+    /// The redirect's address. Its span in the head is cleared, because it moves with the bytes.
     pub redirect: Option<Vec<u8>>,
     pub attributes: BTreeMap<String, Vec<Vec<u8>>>,
     pub wire: Vec<u8>,
@@ -45,7 +45,8 @@ impl Seen {
         }
     }
 
-    /// What differs in all but the wire bytes and the offset, in words.
+    /// Describes the differences, except in the wire bytes and the offset. `None` if there are
+    /// none.
     pub(crate) fn differs(&self, other: &Self) -> Option<String> {
         if self.head != other.head || self.redirect != other.redirect {
             return Some(format!(
@@ -82,7 +83,7 @@ impl Seen {
     }
 }
 
-/// What one decode told, with what the connection did of it.
+/// One result of a decode, with its effect on the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     Message(Seen),
@@ -92,17 +93,17 @@ pub(crate) enum Event {
     Lost(usize),
 }
 
-/// Everything that came out of some bytes.
+/// The results for some bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
     pub events: Vec<Event>,
-    /// Where the last, unfinished message starts; the length of the input if nothing is left.
+    /// The offset of the unfinished last message, or the length of the input if there is none.
     pub rest: usize,
 }
 
 impl Run {
-    /// The same with the pieces of each message put together: where a codec cuts a large one depends
-    /// on what is there.
+    /// Returns the same run with the pieces of each message joined. A codec may split a large
+    /// message at positions that depend on the bytes present.
     fn joined(&self) -> Self {
         let mut events: Vec<Event> = Vec::with_capacity(self.events.len());
         for event in &self.events {
@@ -122,7 +123,7 @@ impl Run {
         }
     }
 
-    /// Fails unless `other`, of which the bytes came in pieces, is the same.
+    /// Fails unless `other`, whose bytes arrived in pieces, is the same.
     pub(crate) fn is_same_as(&self, other: &Self) -> Verdict {
         self.joined().is_just(&other.joined())
     }
@@ -131,7 +132,7 @@ impl Run {
         for (at, event) in self.events.iter().enumerate() {
             let Some(got) = other.events.get(at) else {
                 return Err(Failure::new(format!(
-                    "message {at} did not come, but came when all was there at once"
+                    "message {at} is missing, but was decoded when all bytes arrived at once"
                 )));
             };
             match (event, got) {
@@ -156,19 +157,19 @@ impl Run {
                 }
                 _ => ensure!(
                     event == got,
-                    "message {at} was {event:?} when all was there at once, and now is {got:?}"
+                    "message {at} was {event:?} when all bytes arrived at once, and is now {got:?}"
                 ),
             }
         }
         ensure!(
             other.events.len() == self.events.len(),
-            "{} messages came, but {} when all was there at once",
+            "{} messages were decoded, but {} when all bytes arrived at once",
             other.events.len(),
             self.events.len()
         );
         ensure!(
             self.rest == other.rest,
-            "the unfinished rest starts at {}, but at {} when all was there at once",
+            "the unfinished rest starts at {}, but at {} when all bytes arrived at once",
             other.rest,
             self.rest
         );

@@ -1,4 +1,4 @@
-//! What is under test: a protocol, its samples, and what its author says of them.
+//! The subject of a test: a protocol, its samples, and its author's options.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use meltemi_frame::{Codec, Limits, Protocol, Session, Side, Spec};
 
 use crate::{Failure, Sample, sample};
 
-/// What the author of a codec tells the kit of cases that are legally different. None by default.
+/// The valid exceptions of a codec, which its author declares. None by default.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub(crate) undetectable: bool,
@@ -16,23 +16,25 @@ pub struct Options {
 }
 
 impl Options {
-    /// The protocol's first bytes tell nothing: `detect` must always say no.
+    /// Declares that the protocol cannot be detected from its first bytes. `detect` must then
+    /// always return `No`.
     #[must_use]
     pub fn undetectable(mut self) -> Self {
         self.undetectable = true;
         self
     }
 
-    /// These cases (`<case>` or `<case>.<side>`) may allocate at `Interest::Route`: rare forms
-    /// whose attributes must be rebuilt (chunked or escaped strings).
+    /// Allows these cases (`<case>` or `<case>.<side>`) to allocate memory at `Interest::Route`:
+    /// rare forms whose attributes must be rebuilt (chunked or escaped strings).
     #[must_use]
     pub fn allocates(mut self, cases: &[&str]) -> Self {
         self.allocates = cases.iter().map(|&case| case.to_owned()).collect();
         self
     }
 
-    /// A large message (32 KiB and more) whose end a codec of `side` finds by scanning, to prove that
-    /// the work is linear when it comes byte by byte. The kit builds some of its own.
+    /// Adds a large message (32 KiB and more) whose end a codec of `side` finds by scanning, to
+    /// test that the work is linear when it arrives byte by byte. The testkit also builds some
+    /// itself.
     #[must_use]
     pub fn large(mut self, side: Side, message: Vec<u8>) -> Self {
         self.large.push((side, message));
@@ -58,10 +60,10 @@ impl std::fmt::Debug for Subject {
 }
 
 impl Subject {
-    /// A protocol with the samples of a directory.
+    /// Loads a protocol with the samples of a directory.
     ///
     /// # Errors
-    /// The samples cannot be read, or there are none.
+    /// Fails if the samples cannot be read, or if there are none.
     pub fn load(
         protocol: Arc<dyn Protocol>,
         dir: impl AsRef<Path>,
@@ -70,7 +72,7 @@ impl Subject {
         Ok(Self::with(protocol, sample::load(dir.as_ref())?, options))
     }
 
-    /// A protocol with samples from elsewhere.
+    /// Creates a subject of a protocol and given samples.
     pub fn with(protocol: Arc<dyn Protocol>, samples: Vec<Sample>, options: Options) -> Self {
         Self {
             protocol,
@@ -83,12 +85,12 @@ impl Subject {
         self.protocol.spec()
     }
 
-    /// A fresh codec, in the plain session.
+    /// Creates a fresh codec, in the plain session.
     pub(crate) fn codec(&self, side: Side, limits: &Limits) -> Box<dyn Codec> {
         self.protocol.codec(side, limits, &Session::default())
     }
 
-    /// Runs a check on every sample; the failure names the sample.
+    /// Runs a check on every sample. The failure names the sample.
     pub(crate) fn each(&self, mut check: impl FnMut(&Sample) -> crate::Verdict) -> crate::Verdict {
         self.samples
             .iter()
@@ -96,8 +98,8 @@ impl Subject {
     }
 }
 
-/// Lets [`conformance!`](crate::conformance) take an `impl Protocol` as well as an
-/// `Arc<dyn Protocol>`: the inherent method wins over the trait's.
+/// Allows [`conformance!`](crate::conformance) to take an `impl Protocol` as well as an `Arc<dyn
+/// Protocol>`: the inherent method has precedence over the trait's.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Given<T>(pub T);

@@ -31,15 +31,15 @@ caught! {
     an_operation_without_key: OperationIsNoKey by spec_is_sound,
         who says "`verb`";
     consuming_on_incomplete: ConsumesOnIncomplete by any_chunking_is_the_same,
-        who says "when all was there at once";
+        who says "when all bytes arrived at once";
     asking_for_what_is_there: AsksForWhatIsThere by any_chunking_is_the_same,
-        who says "are there already";
+        who says "are already present";
     skipping_nothing: SkipsNothing by truncations_wait,
         who says "no progress";
     dropping_a_byte: DropsAByte by unedited_messages_leave_as_they_came,
         who says "came out changed";
     clearing_the_output: ClearsTheOutput by unedited_messages_leave_as_they_came,
-        who says "changed what was in the output before";
+        who says "changed earlier bytes in the output";
     panicking_on_truncation: PanicsOnTruncation by truncations_wait,
         who says "index out of bounds";
     panicking_on_a_flipped_bit: PanicsOnHighBit by flipped_bits_are_survived,
@@ -73,7 +73,7 @@ caught! {
     replying_what_is_not_claimed: RepliesWithAnyReason by unclaimed_replies_are_refused,
         who says "must be refused with Unsupported";
     claiming_a_reply_without_words: ClaimsWithoutReply by claimed_replies_reach_the_client,
-        who says "chat cannot say timeout";
+        who says "chat has no message for timeout";
     rewriting_more_than_the_id: RewritesTheOperation by ids_are_rewritten_alone,
         who says "more than the id changed";
     ignoring_the_new_id: IgnoresTheId by ids_are_rewritten_alone,
@@ -95,15 +95,15 @@ caught! {
     a_riddle_for_a_farewell: GoesAwayInARiddle by going_away_is_understood,
         who says "understood as a response";
     detecting_too_late: DetectsTooLate by own_samples_are_detected,
-        who says "Need(1000) is too much";
+        who says "Need(1000) is too many";
     detecting_everyone: DetectsEveryone by foreign_bytes_are_not_claimed,
         who says "how http (HTTP/1.1 GET) starts";
     losing_the_next_message: LosesTheNext by malformed_messages_are_survived,
-        who says "nothing came behind the malformed message";
+        who says "no message was decoded after the malformed message";
     skipping_more_than_the_malformed: SkipsTooMuch by samples_decode_as_expected,
         who says "malformed_between.server: line 3";
     forgetting_who_it_is: ForgetsWhoItIs by own_samples_are_detected,
-        who says "No to its own first 41 bytes";
+        who says "detect returned No for its own first 41 bytes";
     ids_without_a_claim: HidesItsIds by ids_are_rewritten_alone,
         who says "but the protocol claims none";
     an_own_answer_without_id: OwnAnswerWithoutId by claimed_replies_reach_the_client,
@@ -117,7 +117,7 @@ caught! {
     mutants_of_samples: PanicsOnHighBit by mutations_are_survived,
         who says "panicked: assertion failed";
     mutants_cut_in_pieces: ConsumesOnIncomplete by mutations_are_survived,
-        who says "when all was there at once";
+        who says "when all bytes arrived at once";
     seeing_others_when_deeper: SeesOthersWhenDeeper by deeper_interest_sees_the_same,
         who says "lost or changed when looked at deeper";
 }
@@ -147,9 +147,9 @@ fn an_expectation_that_does_not_hold() {
     );
 
     sample.expect = vec![serde_json::json!({"id": 7}), serde_json::json!({"id": 8})];
-    assert!(check(&sample).contains("line 2: nothing came"));
+    assert!(check(&sample).contains("line 2: missing"));
     sample.expect = vec![];
-    assert!(check(&sample).contains("nothing more was wanted"));
+    assert!(check(&sample).contains("line 1: not expected"));
     sample.expect = vec![serde_json::json!({"id": 7})];
     assert!(check(&sample).contains("there is no *.client.bin"));
 }

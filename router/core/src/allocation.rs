@@ -1,4 +1,4 @@
-//! Tests that the path of a request allocates nothing in the steady state.
+//! Tests that the request path allocates no memory in the steady state.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::{
 
 const ROUNDS: u64 = 100;
 
-/// Runs `step` until its memory has grown to what it needs, and then counts.
+/// Runs `step` until its memory has grown to its final size, and then counts allocations.
 fn steady(mut step: impl FnMut(u64)) {
     (0..ROUNDS).for_each(&mut step);
     let counted = measure(|| (ROUNDS..2 * ROUNDS).for_each(&mut step));
@@ -81,7 +81,7 @@ fn local(per: &[&str]) -> Arc<LocalLimits> {
     })
 }
 
-/// Policies that ask for as much as they can.
+/// Policies that use every kind of test.
 fn authorization() -> Arc<Authorization> {
     let clause = |subject, values| Clause {
         subject,
@@ -165,7 +165,7 @@ fn deciding_by_every_rule_allocates_nothing() {
         assert_eq!(authorizer.decide(&call, &peer), Access::Allowed);
         assert_eq!(authorizer.audits(&call, &peer).count(), 1);
         for limiter in policies.local() {
-            // More clients than there are buckets.
+            // More clients than buckets.
             let client = IpAddr::from([10, 0, 0, (round % 40) as u8]);
             passed += u64::from(limiter.take(&call, client, round * 100));
         }

@@ -1,5 +1,5 @@
-//! Which endpoint of a cluster takes a request. It knows endpoints by position, weight, key, priority
-//! and locality; how fit they are, and how busy, is asked at every pick.
+//! Selects the endpoint of a cluster for a request. Endpoints are known by position, weight, key,
+//! priority and locality. Their health and load are read at every pick.
 
 mod group;
 mod layers;
@@ -20,26 +20,25 @@ use warming::Warming;
 
 pub(crate) use pool::below;
 
-/// Picks endpoints of one cluster; one per worker.
+/// Picks endpoints of one cluster. Each worker has its own.
 ///
-/// It decides in layers:
+/// The choice has four layers:
 ///
-/// 1. **Priority.** A priority takes as much as its fit endpoints can carry, `min(100 %, 140 % × fit /
-///    all)`, and the next one what is left; if all of them together cannot carry everything, they
-///    share it in these proportions (as in Envoy).
-/// 2. **Panic.** If they cannot, a priority of which less than [`Cluster::panic`] is fit uses all its
-///    endpoints, whatever is known of them; if that holds for every priority, each takes as much as it
-///    has endpoints.
-/// 3. **Locality**, if the cluster has shares for them: each gets its share times `min(1, 1.4 × fit / all)`.
-///    An endpoint whose locality has no share is never picked. A share holds for the localities
-///    that it names most closely: an empty field of it matches any.
+/// 1. **Priority.** A priority takes the load that its fit endpoints can carry, `min(100 %, 140 % ×
+///    fit / all)`, and the next priority takes the rest. If all priorities together cannot carry
+///    the whole load, they share it in these proportions (as in Envoy).
+/// 2. **Panic.** In that case, a priority with less than [`Cluster::panic`] of fit endpoints uses
+///    all its endpoints, whatever their health. If every priority is in panic, each takes load in
+///    proportion to its number of endpoints.
+/// 3. **Locality**, if the cluster has locality shares: each locality gets its share times `min(1,
+///    1.4 × fit / all)`. An endpoint whose locality has no share is never picked. The most specific
+///    matching share applies to a locality; an empty field of a share matches any value.
 /// 4. **Method**, among the endpoints of that priority and locality.
 ///
-/// Requests with a hash choose their layers by it, too, so that they stay where they are: when
-/// endpoints become unfit, only requests of the part that shrinks move.
+/// The hash of a request also selects its layers, so that equal requests stay on the same endpoint.
+/// When endpoints become unfit, only requests of the part that shrinks move.
 ///
-/// Tables of the hashing balancers are shared between clones: build one, and clone it for each
-/// worker.
+/// Clones share the tables of hashing balancers: build one balancer, and clone it for each worker.
 #[derive(Clone, Debug)]
 pub struct Balancer {
     shape: Shape,
@@ -48,7 +47,7 @@ pub struct Balancer {
 
 #[derive(Clone, Debug)]
 enum Shape {
-    /// One priority, no shares of localities, no panic: nothing has to be counted.
+    /// One priority, no locality shares, no panic: nothing has to be counted.
     Flat(HostGroup),
     Layered(Box<Layers>),
 }
@@ -56,26 +55,28 @@ enum Shape {
 /// An endpoint, for [`Balancer::new`].
 #[derive(Clone, Copy, Debug)]
 pub struct Host<'a> {
-    /// Its share, relative to the others of its priority and locality. Zero: it is never picked.
+    /// Its weight, relative to the others of its priority and locality. An endpoint of weight 0 is
+    /// never picked.
     pub weight: u32,
-    /// What hashing balancers know it by, wherever it stands in the list:
-    /// [`stable_hash`](crate::stable_hash) of its address; the others ignore it.
+    /// The identity of the endpoint for hashing balancers, independent of its position:
+    /// [`stable_hash`](crate::stable_hash) of its address. Other methods ignore it.
     pub key: u64,
-    /// The lowest is used first.
+    /// Its priority. The lowest number is used first.
     pub priority: u32,
-    /// Where it stands.
+    /// Its locality.
     pub locality: &'a Locality,
 }
 
-/// What a balancer asks about endpoints, by their positions.
+/// The current facts about endpoints, by position.
 pub trait Endpoints {
-    /// Whether it may be used now.
+    /// Returns the endpoint's current health.
     fn fitness(&self, at: usize) -> HealthStatus;
 
-    /// Its requests in flight.
+    /// Returns the endpoint's number of requests in flight.
     fn load(&self, at: usize) -> u32;
 
-    /// When it joined or became fit again, in microseconds. Only asked if the cluster has a warm-up.
+    /// Returns when the endpoint joined or became healthy again, in microseconds. Only called if
+    /// the cluster has a warm-up.
     fn since_us(&self, at: usize) -> u64 {
         let _ = at;
         0
@@ -85,17 +86,18 @@ pub trait Endpoints {
 /// A request that needs an endpoint.
 #[derive(Clone, Copy, Default)]
 pub struct PickRequest<'a> {
-    /// [`CompiledRoute::hash`](crate::CompiledRoute::hash). Hashing balancers pick at random without
-    /// one, and walk on from an endpoint that cannot be used to the next in their table; the others
-    /// ignore it.
+    /// The hash from [`CompiledRoute::hash`](crate::CompiledRoute::hash). Without a hash, hashing
+    /// balancers pick at random. From an unusable endpoint they go on to the next one in their
+    /// table. Other methods ignore the hash.
     pub hash: Option<u64>,
-    /// The time, on the clock of [`Endpoints::since_us`].
+    /// The time in microseconds, on the clock of [`Endpoints::since_us`].
     pub now_us: u64,
     /// Any number that changes when an endpoint becomes fit or unfit, such as
-    /// [`ClusterHealth::epoch`](crate::ClusterHealth::epoch). Fit endpoints are counted when it changes, and after 100 ms
-    /// at the latest.
+    /// [`ClusterHealth::epoch`](crate::ClusterHealth::epoch). Fit endpoints are counted again when
+    /// it changes, and after 100 ms at the latest.
     pub epoch: u64,
-    /// Endpoints that a retry has tried already; `None`: it is the first attempt.
+    /// Returns `true` for an endpoint that an earlier attempt has tried. `None` if this is the
+    /// first attempt.
     pub tried: Option<&'a dyn Fn(usize) -> bool>,
 }
 
@@ -104,14 +106,14 @@ pub struct PickRequest<'a> {
 pub struct Pick {
     /// Its position.
     pub at: usize,
-    /// It is not fit, and used because too few are. Such a request needs no
+    /// `true` if the endpoint is not fit, and is used because too few are. Such a request needs no
     /// [`EndpointHealth::admit`](crate::EndpointHealth::admit).
     pub panic: bool,
 }
 
 impl Balancer {
-    /// A balancer of these endpoints of a cluster, which need not be those of its definition (a name
-    /// may have many addresses).
+    /// Creates a balancer for these endpoints of a cluster. They can differ from the cluster's
+    /// definition (a name may have many addresses).
     pub fn new(cluster: &Cluster, members: &[Host<'_>]) -> Self {
         let layers = Layers::new(cluster, members);
         Self {
@@ -123,17 +125,18 @@ impl Balancer {
         }
     }
 
-    /// Picks an endpoint. `random()`: any number, evenly.
+    /// Picks an endpoint. `random()` returns any number, evenly distributed.
     ///
-    /// In this order of preference, each by the layers and the method:
+    /// The order of preference, each by the layers and the method:
     ///
-    /// 1. one that is fit and was not tried, of another priority or locality if need be;
-    /// 2. one that is fit and was tried;
-    /// 3. one that could not be reached lately and was not tried, as it may be back;
-    /// 4. one that could not be reached lately.
+    /// 1. a fit endpoint that was not tried, of another priority or locality if necessary;
+    /// 2. a fit endpoint that was tried;
+    /// 3. an endpoint that could not be reached lately and was not tried, because it may be
+    ///    reachable again;
+    /// 4. an endpoint that could not be reached lately.
     ///
-    /// Endpoints that failed their probes or are ejected are used in panic only. So `None` means: no
-    /// endpoint has a share, or all that have one are known to be unfit.
+    /// Endpoints that failed their probes or are ejected are used in panic only. So the result is
+    /// `None` if no endpoint has a weight, or if all that have one are known to be unfit.
     pub fn pick<E: Endpoints>(
         &mut self,
         ask: &PickRequest<'_>,
@@ -151,7 +154,7 @@ impl Balancer {
         }
         let load = |at| endpoints.load(at);
         let fit = |at| endpoints.fitness(at) == HealthStatus::Healthy;
-        // Nearly always this is all.
+        // The usual case.
         if let Shape::Flat(group) = &mut self.shape
             && ask.tried.is_none()
             && let Some(at) = group.pick(ask.hash, random, &load, &fit)
@@ -208,7 +211,8 @@ impl Balancer {
 }
 
 impl Shape {
-    /// Gives each endpoint so many thousandths of its weight. Tells whether any has less than all.
+    /// Sets each endpoint's weight to a number of thousandths of its full weight. Returns `true` if
+    /// any has less than 1000.
     fn reweigh(&mut self, random: &mut dyn FnMut() -> u64, portion: &dyn Fn(usize) -> u32) -> bool {
         match self {
             Self::Flat(group) => group.reweigh(random, portion),
@@ -217,8 +221,9 @@ impl Shape {
     }
 }
 
-/// Positions of endpoints with a share, in an order that does not depend on how they are listed, so
-/// that proxies which learned of them in another order agree. With each, its key and weight.
+/// Returns the endpoints of positive weight as key, weight and position, in an order that does not
+/// depend on the order of the list. So proxies that learned the endpoints in different orders
+/// agree.
 fn by_key(weights: &[u32], keys: &[u64]) -> Vec<(u64, u32, u32)> {
     let mut endpoints: Vec<(u64, u32, u32)> = (0..)
         .zip(weights)
@@ -232,9 +237,9 @@ fn by_key(weights: &[u32], keys: &[u64]) -> Vec<(u64, u32, u32)> {
     endpoints
 }
 
-/// The first usable owner from `start` on, around the table. The endpoints are asked first whether
-/// any of them is usable: then the table is walked in about as many steps as there are unusable endpoints
-/// for each usable one.
+/// Returns the first usable owner from `start` on, around the table. First checks whether any
+/// endpoint is usable. The walk then takes about as many steps as there are unusable endpoints for
+/// each usable one.
 fn walk(
     owners: &[u32],
     start: usize,
@@ -251,7 +256,7 @@ fn walk(
     if !endpoints.iter().any(|endpoint| usable(&endpoint)) {
         return None;
     }
-    // A table smaller than the number of endpoints does not name them all.
+    // A table smaller than the number of endpoints does not contain all of them.
     let next = walk
         .find(&usable)
         .or_else(|| endpoints.iter().find(&usable))?;

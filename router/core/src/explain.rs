@@ -1,5 +1,5 @@
-//! Everything that is decided on a request, for people: printable, and serialisable with the feature `serde`.
-//! Nothing here is on the path of a request.
+//! Every decision on a request, as a value for people: printable, and serialisable with the feature
+//! `serde`. The request path does not use this module.
 
 mod asked;
 mod plan;
@@ -15,7 +15,7 @@ pub use asked::{AccessGiven, Asked, LimitAsked, ServiceAsked};
 pub use plan::{FaultShare, MirrorShare, Plan, RetryPlan};
 pub use target::{EndpointShare, TargetShare};
 
-/// What a route said to a message.
+/// The result of testing a message against one route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Verdict {
@@ -23,7 +23,7 @@ pub struct Verdict {
     pub position: usize,
     /// The route's name.
     pub route: String,
-    /// The first test that the message failed; `None`: the route matched.
+    /// The first test that the message failed. `None` if the route matched.
     pub failed: Option<FailedTest>,
 }
 
@@ -33,9 +33,10 @@ pub struct Verdict {
 pub struct FailedTest {
     /// The attribute.
     pub attribute: String,
-    /// What was demanded of it.
+    /// The condition that the attribute must meet, as text.
     pub demand: String,
-    /// The values that the message has (the first eight, each up to 128 bytes). None: it is absent.
+    /// The values in the message: the first eight, each cut to 128 bytes. Empty if the attribute is
+    /// absent.
     pub seen: Vec<String>,
 }
 
@@ -61,30 +62,30 @@ impl FailedTest {
     }
 }
 
-/// Everything that is decided on a request: what is asked, why it is routed as it is, what is done to it, and
-/// where it may go.
+/// Every decision on a request: the policies that apply, the route that matches, the changes to the
+/// request, and the clusters it can go to.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Decision {
     /// The protocol.
     pub protocol: String,
-    /// What is asked before a route is looked for.
+    /// The policies that apply before a route is selected.
     pub asked: Asked,
-    /// What each route said, up to and including the one that matched.
+    /// The result of each route that was tested, up to and including the one that matched.
     pub verdicts: Vec<Verdict>,
-    /// The route that matched, by name.
+    /// The name of the route that matched. `None` if no route matched.
     pub route: Option<String>,
-    /// What the route asks.
+    /// The policies of the route.
     pub route_asked: Asked,
-    /// What the route does besides.
+    /// The other effects of the route. `None` if no route matched.
     pub plan: Option<Plan>,
-    /// Where the route sends requests.
+    /// The clusters of the route.
     pub clusters: Vec<TargetShare>,
 }
 
 impl Decision {
-    /// What is decided on a message from `peer` by `table`, which was compiled from `served`, a part of
-    /// `config`.
+    /// Returns the decisions of `table` on a message from `peer`. `table` must be compiled from
+    /// `served`, a part of `config`.
     pub fn new(
         served: &Served,
         table: &Table,
@@ -142,7 +143,7 @@ impl Decision {
     }
 }
 
-/// What the policies of a cluster decide on a request that a route sends there.
+/// Returns the decision of a cluster's policies on a request that a route sends there.
 fn access(
     route: &CompiledRoute,
     cluster: usize,
@@ -188,7 +189,7 @@ impl fmt::Display for Decision {
 }
 
 impl Decision {
-    /// What is decided in one step.
+    /// Writes the decisions of one step.
     fn show(&self, step: Step, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plan = self.plan.as_ref();
         match step {
@@ -203,7 +204,7 @@ impl Decision {
             Step::RoutePolicies => write!(f, "{}", self.route_asked),
             Step::Faults => plan.map_or(Ok(()), |plan| plan.show_faults(f)),
             Step::Changes => plan.map_or(Ok(()), |plan| plan.show_changes(f)),
-            // They decide nothing about a single request.
+            // These steps decide nothing about a single request.
             Step::Trace | Step::Wait => Ok(()),
             Step::Dispatch => {
                 plan.map_or(Ok(()), |plan| plan.show_mirrors(f))?;

@@ -1,27 +1,28 @@
-//! Upstream correlation for protocols that answer in order: whose reply comes next.
+//! Upstream correlation for protocols that reply in request order. Finds the caller for the next
+//! reply.
 
 use std::collections::VecDeque;
 
-/// Whose turn it is.
+/// The owner of the next reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn<T> {
-    /// A caller that waits.
+    /// A caller that waits for it.
     Caller(T),
-    /// The caller is gone: the reply is swallowed.
+    /// The caller is gone: discard the reply.
     Abandoned,
 }
 
-/// The requests that one upstream connection has not answered yet, oldest first.
+/// The unanswered requests of one upstream connection, oldest first.
 ///
-/// Replies have no ids, so a request whose caller is gone keeps its place: its reply still comes,
+/// Replies have no ids. So a request whose caller is gone keeps its place: its reply still arrives
 /// in its turn, and must not reach the next caller.
 #[derive(Debug)]
 pub struct Fifo<T> {
     entries: VecDeque<Entry<T>>,
-    /// The sequence number of the front.
+    /// The sequence number of the front entry.
     first: u64,
     callers: usize,
-    /// No caller's deadline is before this.
+    /// A lower bound of all deadlines.
     earliest: u64,
 }
 
@@ -43,13 +44,13 @@ impl<T> Default for Fifo<T> {
 }
 
 impl<T> Fifo<T> {
-    /// Nothing in flight.
+    /// Creates an empty queue.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A request was sent that must be answered by `deadline` (a tick; `u64::MAX`: never). Returns
-    /// its sequence number.
+    /// Adds a request that was sent. `deadline` is a tick; `u64::MAX` means no deadline. Returns
+    /// the sequence number.
     pub fn push(&mut self, ticket: T, deadline: u64) -> u64 {
         let number = self.first + self.entries.len() as u64;
         self.entries.push_back(Entry {
@@ -61,13 +62,14 @@ impl<T> Fifo<T> {
         number
     }
 
-    /// Whom the reply that comes now, or its next piece, is for. `None`: nobody asked.
+    /// Returns the owner of the reply, or piece of a reply, that arrives now. `None` if no request
+    /// is open.
     pub fn front_mut(&mut self) -> Option<Turn<&mut T>> {
         let entry = self.entries.front_mut()?;
         Some(entry.ticket.as_mut().map_or(Turn::Abandoned, Turn::Caller))
     }
 
-    /// The reply has ended: whom it was for.
+    /// Ends the current reply and returns its owner. `None` if no request is open.
     pub fn pop(&mut self) -> Option<Turn<T>> {
         let entry = self.entries.pop_front()?;
         self.first += 1;
@@ -80,19 +82,20 @@ impl<T> Fifo<T> {
         })
     }
 
-    /// The ticket of a request that waits.
+    /// Returns the ticket of a waiting request. `None` if it is abandoned or already answered.
     pub fn get_mut(&mut self, number: u64) -> Option<&mut T> {
         self.entry(number)?.ticket.as_mut()
     }
 
-    /// The caller is gone or waits no longer. Its reply will be swallowed in its turn.
+    /// Removes a caller that is gone or no longer waits. Its reply will be discarded. `None` if it
+    /// is abandoned or already answered.
     pub fn abandon(&mut self, number: u64) -> Option<T> {
         let ticket = self.entry(number)?.ticket.take()?;
         self.callers -= 1;
         Some(ticket)
     }
 
-    /// Abandons every request whose deadline has come, oldest first.
+    /// Abandons every request whose deadline has passed, and appends them to `out`, oldest first.
     pub fn expired(&mut self, now: u64, out: &mut Vec<(u64, T)>) {
         if now < self.earliest {
             return;
@@ -111,19 +114,19 @@ impl<T> Fifo<T> {
         }
     }
 
-    /// No request has to be abandoned before this tick. It may be early, but is never late.
+    /// Returns a tick before which no request expires. The tick may be early, but is never late.
     pub const fn next_deadline(&self) -> u64 {
         self.earliest
     }
 
-    /// Those who wait, oldest first.
+    /// Iterates over the tickets of waiting callers, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.entries
             .iter()
             .filter_map(|entry| entry.ticket.as_ref())
     }
 
-    /// Takes out every caller that waits, oldest first: the connection is gone.
+    /// Removes and returns all waiting callers, oldest first. For a connection that has ended.
     pub fn drain(&mut self) -> impl Iterator<Item = T> + use<T> {
         let entries = std::mem::take(&mut self.entries);
         self.first += entries.len() as u64;
@@ -132,17 +135,17 @@ impl<T> Fifo<T> {
         entries.into_iter().filter_map(|entry| entry.ticket)
     }
 
-    /// How many replies are owed, abandoned ones included.
+    /// Returns the number of open replies, including those of abandoned requests.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether no reply is owed.
+    /// Returns `true` if no reply is open.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// How many callers wait.
+    /// Returns the number of waiting callers.
     pub const fn callers(&self) -> usize {
         self.callers
     }
@@ -220,7 +223,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens: reply number n belongs to request number n, or to nobody.
+        /// In every case, reply number n belongs to request number n, or has no caller.
         #[test]
         fn no_reply_reaches_another_caller(steps in prop::collection::vec((0..4u8, 0..40u64), 1..200)) {
             let mut fifo = Fifo::new();

@@ -66,7 +66,7 @@ impl Protocol for Test {
     }
 }
 
-/// A request with these attributes, by their names in configuration.
+/// Returns a request with these attributes, by their names in the configuration.
 pub(crate) fn message(attributes: &[(&str, &str)]) -> Message<'static> {
     let spec = spec();
     let mut message = Message::new(Head::new(Kind::Request, Some(1)), b"");
@@ -117,8 +117,8 @@ pub(crate) fn served(routes: Vec<Route>) -> Served {
     Served::new(Arc::new(Test(spec())), routes)
 }
 
-/// The routes on a listener, with the clusters `a` (least request), `b` and `c` (ring hash on
-/// `method`), which have two endpoints each.
+/// Returns a configuration with these routes on one listener, and the clusters `a` (least request),
+/// `b` and `c` (ring hash on `method`), with two endpoints each.
 pub(crate) fn config(routes: Vec<Route>) -> Config {
     let cluster = |name: &str, balancing: Balancing| {
         let endpoint = |host: u8| Endpoint::new(Address::Socket(([10, 0, 0, host], 80).into()));

@@ -1,5 +1,6 @@
-//! Which attributes decide the hash of a request, for balancers that hash. The hash is the same in
-//! every process and in every run, so that several proxies send the same key to the same endpoint.
+//! The hash of a request, for balancers that hash: selects and hashes the key attributes. The hash
+//! is the same in every process and in every run, so that several proxies send the same key to the
+//! same endpoint.
 
 use std::net::IpAddr;
 
@@ -10,11 +11,11 @@ use xxhash_rust::xxh64::xxh64;
 /// The name that stands for the client's address.
 pub(crate) const SOURCE: &str = "source.ip";
 
-/// What asks for the hash-tag rule when it follows an attribute's name.
+/// The suffix of an attribute name that enables the hash-tag rule.
 const TAGGED: &str = "{}";
 
-/// The hash of these bytes, the same in every process and in every run: for the `keys` of
-/// [`Balancer::new`](crate::Balancer::new), of each endpoint's address as text.
+/// Returns the hash of these bytes, the same in every process and in every run. Use it on an
+/// endpoint's address as text, for the `keys` of [`Balancer::new`](crate::Balancer::new).
 pub fn stable_hash(bytes: &[u8]) -> u64 {
     xxh64(bytes, 0)
 }
@@ -30,8 +31,9 @@ enum Key {
 }
 
 impl HashPolicy {
-    /// The policy of `balancing` for a protocol, and how deep `decode` must look for it. A cluster
-    /// may be used by several protocols: a key that this one does not have is never present.
+    /// Compiles the hash policy of `balancing` for a protocol. Also returns the decode depth that
+    /// it needs. Several protocols may use one cluster: a key that this protocol does not have
+    /// counts as absent.
     pub(crate) fn compile(balancing: &Balancing, spec: &Spec) -> (Self, Interest) {
         let (Balancing::RingHash { keys: names, .. } | Balancing::Maglev { keys: names, .. }) =
             balancing
@@ -61,9 +63,9 @@ impl HashPolicy {
         self.0.is_empty()
     }
 
-    /// The hash of a request; `None` if none of the keys is present. With one key it is xxHash64 of
-    /// the (first) value with seed 0, as in Envoy; each further key is hashed with the hash so far
-    /// as its seed.
+    /// Returns the hash of a request. `None` if none of the keys is present. With one key it is
+    /// xxHash64 of the (first) value with seed 0, as in Envoy. Each further key is hashed with the
+    /// hash so far as its seed.
     pub(crate) fn hash(&self, message: &Message<'_>, source: IpAddr) -> Option<u64> {
         let mut hash = None;
         for key in &self.0 {
@@ -87,15 +89,15 @@ impl HashPolicy {
 }
 
 fn hash_address(address: IpAddr, seed: u64) -> u64 {
-    // A client of a dual-stack socket is the same client.
+    // A client has the same address on a dual-stack socket as on an IPv4 socket.
     match address.to_canonical() {
         IpAddr::V4(address) => xxh64(&address.octets(), seed),
         IpAddr::V6(address) => xxh64(&address.octets(), seed),
     }
 }
 
-/// The part of a key that decides its place (Redis cluster specification, "Hash tags"): what stands
-/// between the first `{` and the first `}` behind it, if that is anything; else the whole key.
+/// Returns the part of a key that is hashed (Redis cluster specification, "Hash tags"): the part
+/// between the first `{` and the first `}` after it, if not empty; else the whole key.
 fn hash_tag(key: &[u8]) -> &[u8] {
     let tag = || {
         let open = key.iter().position(|&byte| byte == b'{')?;

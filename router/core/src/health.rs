@@ -1,5 +1,5 @@
-//! Whether an endpoint may be used: what probes say, and what became of its requests. Shared by all
-//! workers; it sends no probe and no request itself.
+//! The health of endpoints, from probes and from the outcomes of requests. All workers share it. It
+//! sends no probe and no request itself.
 
 mod health;
 
@@ -14,44 +14,44 @@ use crate::outlier::{Admission, Counts, Ejection, Outcome, Outliers, Record};
 
 pub use health::Health;
 
-/// Whether an endpoint may be used.
+/// Decides how an endpoint may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HealthStatus {
-    /// It gets its share.
+    /// The endpoint gets its full share.
     Healthy,
-    /// It was ejected and is being tried with one request: it counts as fit, but gets nothing else
-    /// until that has ended.
+    /// The endpoint was ejected and is on trial with one request. It counts as fit, but gets no
+    /// other request until the trial has ended.
     Probation,
-    /// Nothing is known against it but that it could not be reached lately: used only if nobody is
-    /// fit, as it may be back.
+    /// The endpoint could not be reached lately; nothing else is wrong with it. It is used only if
+    /// no endpoint is healthy, because it may be reachable again.
     Degraded,
-    /// It failed its probes, or is ejected: used only in panic.
+    /// The endpoint failed its probes or is ejected. It is used only in panic.
     Unhealthy,
 }
 
-/// The fitness of a cluster's endpoints, one for all workers. Its times are microseconds on a clock
-/// that all of them share.
+/// The health of a cluster's endpoints, shared by all workers. Times are in microseconds, on one
+/// clock that all workers share.
 #[derive(Debug)]
 pub struct ClusterHealth {
     check: Option<HealthCheck>,
     outliers: Option<Outliers>,
     counts: Arc<Counts>,
-    /// Locked when endpoints come and in sweeps, never for a request.
+    /// Locked when an endpoint joins and during a sweep, never for a request.
     members: Mutex<HashMap<SocketAddr, Weak<EndpointHealth>>>,
 }
 
-/// The fitness of one endpoint.
+/// The health of one endpoint.
 #[derive(Debug)]
 pub struct EndpointHealth {
     health: Option<Health>,
     record: Option<Record>,
-    /// When it joined or became healthy again, in microseconds.
+    /// When the endpoint joined or became healthy again, in microseconds.
     since_us: AtomicU64,
 }
 
 impl ClusterHealth {
-    /// `None` if the cluster has no probes, no outlier detection and no warm-up: then nothing needs to
-    /// be kept of its endpoints.
+    /// Returns `None` if the cluster has no probes, no outlier detection and no warm-up, because
+    /// then there is no state to keep.
     pub fn new(cluster: &Cluster) -> Option<Self> {
         if cluster.health.is_none() && cluster.outlier.is_none() && cluster.warmup.is_none() {
             return None;
@@ -66,8 +66,8 @@ impl ClusterHealth {
         })
     }
 
-    /// What is known of an endpoint. It is the same for every worker, as long as any of them holds it; then it
-    /// is forgotten.
+    /// Returns the shared state of an endpoint, and creates it if no worker holds it. The state is
+    /// dropped when the last worker drops it.
     pub fn join(&self, address: SocketAddr, now_us: u64) -> Arc<EndpointHealth> {
         let mut members = self.members();
         if let Some(known) = members.get(&address).and_then(Weak::upgrade) {
@@ -85,12 +85,12 @@ impl ClusterHealth {
         vitals
     }
 
-    /// What is known of an endpoint, if a worker holds it.
+    /// Returns the state of an endpoint. `None` if no worker holds it.
     pub fn find(&self, address: SocketAddr) -> Option<Arc<EndpointHealth>> {
         self.members().get(&address)?.upgrade()
     }
 
-    /// The endpoints that workers hold, in order.
+    /// Returns the endpoints that workers hold, in ascending order.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let members = self.members();
         let held = members
@@ -101,13 +101,14 @@ impl ClusterHealth {
         addresses
     }
 
-    /// A number that changes when an endpoint becomes fit or unfit, but for what happens by time
-    /// alone: for [`Ask::epoch`](crate::Ask::epoch).
+    /// Returns a number that changes when an endpoint becomes fit or unfit, for
+    /// [`PickRequest::epoch`](crate::PickRequest::epoch). Changes that only the passing of time
+    /// causes do not change it.
     pub fn epoch(&self) -> u64 {
         self.counts.epoch()
     }
 
-    /// A request has ended: see [`Outliers::report`].
+    /// Records the end of a request. See [`Outliers::report`].
     pub fn report(
         &self,
         vitals: &EndpointHealth,
@@ -119,7 +120,7 @@ impl ClusterHealth {
         outliers.report(vitals.record.as_ref()?, admission, outcome, now_us)
     }
 
-    /// A probe has ended: see [`Health::probed`].
+    /// Records the result of a probe. See [`Health::probed`].
     pub fn probed(&self, vitals: &EndpointHealth, ok: bool, now_us: u64) -> Option<bool> {
         let changed = vitals.health.as_ref()?.probed(ok)?;
         if changed {
@@ -129,7 +130,8 @@ impl ClusterHealth {
         Some(changed)
     }
 
-    /// To be called often, by every worker: once per interval it does what [`Outliers::sweep`] does.
+    /// Runs [`Outliers::sweep`] once per interval. Every worker must call this often; other calls
+    /// are cheap.
     pub fn sweep(&self, now_us: u64) -> Vec<(SocketAddr, Ejection)> {
         let Some(outliers) = self.outliers.as_ref().filter(|one| one.is_due(now_us)) else {
             return Vec::new();
@@ -151,19 +153,19 @@ impl ClusterHealth {
             .collect()
     }
 
-    /// Endpoints that are ejected or on trial.
+    /// Returns the number of endpoints that are ejected or on trial.
     pub fn ejected(&self) -> u32 {
         self.outliers.as_ref().map_or(0, Outliers::ejected)
     }
 
     fn members(&self) -> MutexGuard<'_, HashMap<SocketAddr, Weak<EndpointHealth>>> {
-        // Whatever panicked, a map of weak references is as good as before.
+        // A panic cannot leave a map of weak references in a bad state.
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl EndpointHealth {
-    /// Whether it may be used now, as far as probes and outcomes tell: never
+    /// Returns the health from probes and outcomes. Never returns
     /// [`Degraded`](HealthStatus::Degraded).
     pub fn fitness(&self, now_us: u64) -> HealthStatus {
         if self.health.as_ref().is_some_and(|one| !one.is_healthy()) {
@@ -173,25 +175,25 @@ impl EndpointHealth {
         record.map_or(HealthStatus::Healthy, |record| record.fitness(now_us))
     }
 
-    /// A request is about to be sent: see [`Record::admit`].
+    /// Asks to send a request to this endpoint. See [`Record::admit`].
     pub fn admit(&self, now_us: u64) -> Option<Admission> {
         let record = self.record.as_ref();
         record.map_or(Some(Admission::Plain), |record| record.admit(now_us))
     }
 
-    /// When it joined or became fit again, in microseconds.
+    /// Returns when the endpoint joined or became healthy again, in microseconds.
     pub fn since_us(&self) -> u64 {
         let healthy = self.since_us.load(Relaxed);
         let record = self.record.as_ref();
         record.map_or(healthy, |record| record.since_us().max(healthy))
     }
 
-    /// What probes say; `None` if it is not probed.
+    /// Returns the state of the probes. `None` if the cluster has no probes.
     pub const fn health(&self) -> Option<&Health> {
         self.health.as_ref()
     }
 
-    /// What became of its requests; `None` without outlier detection.
+    /// Returns the state of outlier detection. `None` if the cluster has none.
     pub const fn record(&self) -> Option<&Record> {
         self.record.as_ref()
     }

@@ -1,8 +1,9 @@
-//! The router's decisions: which route, which cluster, which endpoint, whose reply, in what order.
+//! The router's decisions: the route, the cluster and the endpoint of a request, the caller of a
+//! reply, and the order of replies.
 //!
-//! Everything here is pure: no socket, no task, no clock and no source of randomness. Time and random
-//! numbers come in as arguments, so that every decision can be tested and fuzzed by itself. It knows
-//! no protocol by name, and nothing of connections.
+//! Everything here is pure: no socket, no task, no clock and no source of randomness. Time and
+//! random numbers are arguments, so that every decision can be tested and fuzzed alone. This crate
+//! depends on no protocol and on no connection.
 
 mod balance;
 mod explain;

@@ -1,12 +1,12 @@
-//! Tests of a message's attributes, with their names looked up once: routes, faults, limits and
-//! retries all ask in the same way.
+//! Tests of a message's attributes. Attribute names are looked up once, when the tests are
+//! compiled. Routes, faults, limits and retries share this code.
 
 use meltemi_config::{AttributeMatch, Matcher};
 use meltemi_frame::{Interest, KeyId, Lookup, Message, Spec};
 
 use crate::explain::FailedTest;
 
-/// Tests that must all pass; none: every message passes.
+/// A list of tests that must all pass. An empty list passes every message.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tests(Box<[Test]>);
 
@@ -16,10 +16,10 @@ struct Test {
     rule: AttributeMatch,
 }
 
-/// How an attribute is found; `interest` becomes as deep as that needs.
+/// Looks up an attribute name, and raises `interest` to the decode depth that the attribute needs.
 ///
-/// The configuration is checked: an attribute that the protocol does not have does not occur. It would be
-/// one that no message has.
+/// A checked configuration names only attributes that the protocol has. Any other name gives a
+/// lookup that no message matches.
 pub(crate) fn lookup(name: &str, spec: &Spec, interest: &mut Interest) -> Lookup {
     match spec.lookup(name) {
         Some((lookup, depth)) => {
@@ -30,8 +30,8 @@ pub(crate) fn lookup(name: &str, spec: &Spec, interest: &mut Interest) -> Lookup
     }
 }
 
-/// How an attribute is found where the value counts that the server acts on; `interest` becomes as deep as
-/// that needs.
+/// Looks up an attribute name for rules that must use the value that the server acts on. Raises
+/// `interest` to the decode depth that this needs.
 pub(crate) fn authoritative(name: &str, spec: &Spec, interest: &mut Interest) -> Lookup {
     let found = lookup(name, spec, interest);
     if let Some((_, depth)) = spec.authoritative(name) {
@@ -41,7 +41,7 @@ pub(crate) fn authoritative(name: &str, spec: &Spec, interest: &mut Interest) ->
 }
 
 impl Tests {
-    /// Compiles tests; `interest` becomes as deep as they need.
+    /// Compiles tests, and raises `interest` to the decode depth that they need.
     pub(crate) fn compile(rules: &[AttributeMatch], spec: &Spec, interest: &mut Interest) -> Self {
         let test = |rule: &AttributeMatch| Test {
             lookup: lookup(&rule.name, spec, interest),
@@ -50,18 +50,18 @@ impl Tests {
         Self(rules.iter().map(test).collect())
     }
 
-    /// Whether there is no test.
+    /// Returns `true` if there is no test.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether a message passes all of them.
+    /// Returns `true` if a message passes all tests.
     pub(crate) fn pass(&self, message: &Message<'_>) -> bool {
         self.0.iter().all(|test| test.passes(message))
     }
 
-    /// Returns `true` if a message passes all of them, or could pass them: a test of an attribute that the
-    /// codec could not determine counts as passed. For rules that restrict.
+    /// Returns `true` if a message passes all tests, or could pass them: a test of an attribute
+    /// that the codec could not determine counts as passed. For rules that restrict.
     pub(crate) fn may_pass(&self, message: &Message<'_>) -> bool {
         let undetermined = |test: &Test| message.attributes.is_undetermined(&test.lookup);
         self.0
@@ -69,18 +69,18 @@ impl Tests {
             .all(|test| test.passes(message) || undetermined(test))
     }
 
-    /// Whether a message passes one of them.
+    /// Returns `true` if a message passes at least one test.
     pub(crate) fn any(&self, message: &Message<'_>) -> bool {
         self.0.iter().any(|test| test.passes(message))
     }
 
-    /// The first that a message fails.
+    /// Returns the first test that a message fails. `None` if it passes all.
     pub(crate) fn first_failure(&self, message: &Message<'_>) -> Option<FailedTest> {
         let test = self.0.iter().find(|test| !test.passes(message))?;
         Some(FailedTest::new(&test.rule, &test.lookup, message))
     }
 
-    /// The attributes that must have one certain value.
+    /// Iterates over the attributes that must have one exact value.
     pub(crate) fn exact(&self) -> impl Iterator<Item = (&Lookup, &str)> {
         self.0.iter().filter_map(|test| match &test.rule.matcher {
             Matcher::Exact(value) if !test.rule.negate => Some((&test.lookup, value.as_str())),

@@ -1,20 +1,21 @@
-//! Changes to attributes, compiled: text once, values with holes anew for each message.
+//! Compiled changes to attributes. Constant text is prepared once; values with placeholders are
+//! built for each message.
 
 use std::net::SocketAddr;
 
 use meltemi_config::{Change, Part, Template, Variable};
 use meltemi_frame::{Edit, Interest, Lookup, Message, Spec};
 
-/// Changes of one direction, in order.
+/// The changes of one direction, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Changes(Box<[Compiled]>);
 
-/// What values can tell besides the message itself.
+/// The facts besides the message that a value can contain.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     /// The client.
     pub downstream: SocketAddr,
-    /// The client's identity, if it has one.
+    /// The client's identity. `None` if it has none.
     pub principal: Option<&'a str>,
     /// The listener's name.
     pub listener: &'a str,
@@ -42,7 +43,7 @@ enum Placeholder {
 }
 
 impl Changes {
-    /// Compiles changes, and tells how deep `decode` must look for `encode` to make them.
+    /// Compiles changes. Also returns the decode depth that `encode` needs to make them.
     pub(crate) fn compile(changes: &[Change], spec: &Spec) -> (Self, Interest) {
         let mut interest = Interest::Route;
         let compiled = changes.iter().map(|change| {
@@ -62,12 +63,12 @@ impl Changes {
         (Self(compiled), interest)
     }
 
-    /// Whether nothing changes.
+    /// Returns `true` if there are no changes.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Records the changes on a message. Values are made of what it was before.
+    /// Records the changes on a message. All values are built from the message before any change.
     pub fn apply(&self, message: &mut Message<'_>, facts: &Facts<'_>) {
         for change in &self.0 {
             let edit = match change {
@@ -89,8 +90,8 @@ fn edit(name: Box<str>, value: Box<[u8]>, adds: bool) -> Edit {
     }
 }
 
-/// How deep `decode` must look so that `encode` can make a change. One of open metadata always needs
-/// to know where the metadata lies.
+/// Returns the decode depth that `encode` needs for a change. A change of open metadata always
+/// needs the position of the metadata.
 fn depth(name: &str, spec: &Spec) -> Interest {
     match spec.lookup(name) {
         Some((Lookup::Open(_), depth)) => depth.max(Interest::Headers),
@@ -103,7 +104,7 @@ fn holes(value: &Template, spec: &Spec, interest: &mut Interest) -> Box<[Placeho
     let hole = |part: &Part| match part {
         Part::Text(text) => Some(Placeholder::Text(text.as_bytes().into())),
         Part::Variable(variable) => Some(Placeholder::Fact(*variable)),
-        // The configuration is checked: one that the protocol does not have does not occur.
+        // A checked configuration names only attributes that the protocol has.
         Part::Attribute(name) => spec.lookup(name).map(|(lookup, depth)| {
             *interest = (*interest).max(depth);
             Placeholder::Attribute(lookup)

@@ -1,24 +1,24 @@
-//! Downstream reply order for protocols that answer in order: which reply may be written now, and
-//! where the others wait.
+//! Downstream reply order for protocols that reply in request order. Decides which reply may be
+//! written now, and holds the others. It writes nothing itself.
 
 use std::collections::VecDeque;
 
-/// The requests of one downstream connection that are not answered yet, oldest first.
+/// The unanswered requests of one downstream connection, oldest first.
 ///
-/// `R` is what a reply waits in (an output buffer). For every piece of a reply: if
-/// [`Order::is_turn`], write it directly; else append it to [`Order::buffer`]. After the last
-/// piece call [`Order::finish`], and if it says so write out what is [`Order::ready`].
+/// `R` is the buffer for a reply that must wait. For every piece of a reply: if [`Order::is_turn`]
+/// returns `true`, write the piece directly; else append it to [`Order::buffer`]. After the last
+/// piece call [`Order::finish`]; if it returns `true`, write out [`Order::ready`].
 #[derive(Debug)]
 pub struct Order<R> {
     entries: VecDeque<Entry<R>>,
-    /// The sequence number of the front.
+    /// The sequence number of the front entry.
     first: u64,
 }
 
 #[derive(Debug, Default)]
 struct Entry<R> {
     waiting: R,
-    /// Something may be in `waiting`.
+    /// `true` if `waiting` may hold data.
     waits: bool,
     complete: bool,
 }
@@ -33,20 +33,20 @@ impl<R> Default for Order<R> {
 }
 
 impl<R: Default> Order<R> {
-    /// Nothing to answer.
+    /// Creates an empty queue.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A request came that must be answered. Returns its sequence number.
+    /// Adds a request that needs a reply. Returns its sequence number.
     pub fn push(&mut self) -> u64 {
         let number = self.first + self.entries.len() as u64;
         self.entries.push_back(Entry::default());
         number
     }
 
-    /// Whether the reply, or its next piece, may be written directly now: everything before it is
-    /// out, and so is everything of it that had to wait.
+    /// Returns `true` if the next piece of the reply may be written directly now. This requires
+    /// that all earlier replies, and all buffered pieces of this one, are written.
     pub fn is_turn(&self, number: u64) -> bool {
         number == self.first
             && self
@@ -55,19 +55,19 @@ impl<R: Default> Order<R> {
                 .is_some_and(|entry| !entry.waits && !entry.complete)
     }
 
-    /// Where a reply waits whose turn has not come. `None` if the request is answered already, or
-    /// never was.
+    /// Returns the buffer of a reply whose turn has not come. `None` if the request is already
+    /// answered or the number is unknown.
     pub fn buffer(&mut self, number: u64) -> Option<&mut R> {
         let entry = self.entry(number).filter(|entry| !entry.complete)?;
         entry.waits = true;
         Some(&mut entry.waiting)
     }
 
-    /// The reply is complete, written directly or waiting. Returns whether something is
-    /// [`Order::ready`] now.
+    /// Marks a reply as complete, written or buffered. Returns `true` if [`Order::ready`] has data
+    /// now.
     pub fn finish(&mut self, number: u64) -> bool {
         match self.entries.front() {
-            // As most do: it was written directly.
+            // The usual case: the reply was written directly.
             Some(front) if number == self.first && !front.waits => self.pop(),
             _ => {
                 if let Some(entry) = self.entry(number) {
@@ -84,8 +84,8 @@ impl<R: Default> Order<R> {
         false
     }
 
-    /// Takes, in order, everything that waited and whose turn has come: complete replies, and what
-    /// there is of the first incomplete one, which is written directly from then on.
+    /// Takes, in order, all buffered data whose turn has come: complete replies, and the buffered
+    /// part of the first incomplete one. The rest of that one is then written directly.
     pub fn ready(&mut self) -> impl Iterator<Item = R> + use<'_, R> {
         std::iter::from_fn(|| {
             loop {
@@ -104,22 +104,23 @@ impl<R: Default> Order<R> {
         })
     }
 
-    /// Gives back memory that is not in use.
+    /// Releases unused memory.
     pub fn shrink(&mut self) {
         self.entries.shrink_to_fit();
     }
 
-    /// How many requests are not answered completely.
+    /// Returns the number of requests whose reply is not complete.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether every request is answered.
+    /// Returns `true` if every request is answered.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The sequence number of the oldest request that is not answered completely, if there is one.
+    /// Returns the sequence number of the oldest request whose reply is not complete. `None` if
+    /// there is none.
     pub fn first(&self) -> Option<u64> {
         (!self.entries.is_empty()).then_some(self.first)
     }
@@ -141,7 +142,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What the proxy does with a piece of a reply.
+    /// Handles a piece of a reply as the proxy does.
     fn write(order: &mut Order<String>, number: u64, piece: &str, last: bool, out: &mut String) {
         if order.is_turn(number) {
             out.push_str(piece);
@@ -218,7 +219,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever order the pieces of replies come in, they leave in the order of requests.
+        /// Pieces of replies may arrive in any order; they leave in the order of requests.
         #[test]
         fn replies_leave_in_the_order_of_requests(
             pieces in prop::collection::vec(1..4usize, 1..12),

@@ -1,5 +1,5 @@
-//! Endpoints that fail are left alone for a while: what each record knows, when it is ejected, and how
-//! it is let in again. Shared by all workers without locks; it does not know where an endpoint is.
+//! Outlier detection: ejects endpoints that fail, and readmits them after a trial. All workers
+//! share it without locks. It does not depend on endpoint addresses.
 
 mod outcome;
 mod record;
@@ -22,34 +22,36 @@ pub use record::{Admission, Record};
 ///
 /// A [`Record`] is in one of three states.
 ///
-/// - **In use.** Failures in a row are counted. At the configured number the endpoint is ejected, if no
-///   more of the cluster than [`Outlier::most`] would be; one always may be, be it the only one. Otherwise
-///   it stays, and every further failure in the row tries again.
+/// - **In use.** Failures in a row are counted. At the configured number the endpoint is ejected,
+///   unless more than [`Outlier::most`] of the cluster would then be ejected. One endpoint may
+///   always be ejected, even the only one. If the limit keeps an endpoint in use, every further
+///   failure in the row tries again to eject it.
 /// - **Ejected**, for [`Outlier::ejection`] times the number of ejections in a row, and at most for
-///   [`Outlier::longest`]. It gets nothing. Answers to requests from before change nothing.
-/// - **On trial**, when the time has passed. One request is let through ([`Record::admit`]). If it
-///   succeeds, the endpoint is in use again, at the start of its warm-up. If it fails, the endpoint is
-///   ejected again, and for longer: it does not take as many failures as the first time. Until it has
-///   ended, nothing else gets through; one of which nothing is heard for as long as the first ejection
-///   lasts is given up, and another one is let through.
+///   [`Outlier::longest`]. The endpoint gets no requests. Responses to earlier requests change
+///   nothing.
+/// - **On trial**, when the ejection time is over. One request is admitted ([`Record::admit`]). If
+///   it succeeds, the endpoint is in use again, at the start of its warm-up. If it fails, the
+///   endpoint is ejected again, for longer, after this single failure. No other request is admitted
+///   until the trial has ended. A trial without a report for as long as the first ejection lasts is
+///   given up, and another request is admitted.
 ///
-/// For each interval that an endpoint stays in use the number of its ejections in a row falls by one.
+/// For each interval that an endpoint stays in use, its number of ejections in a row falls by one.
 #[derive(Debug)]
 pub struct Outliers {
     config: Outlier,
     counts: Arc<Counts>,
-    /// When rates are compared next.
+    /// The time of the next sweep, in microseconds.
     sweep_us: AtomicU64,
 }
 
-/// An endpoint was ejected.
+/// The ejection of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ejection {
-    /// Why.
+    /// The reason.
     pub cause: Cause,
-    /// When it is let in again, in microseconds.
+    /// When the ejection ends, in microseconds.
     pub until_us: u64,
-    /// Which ejection in a row it is, from 1.
+    /// The number of ejections in a row, this one included.
     pub number: u32,
 }
 
@@ -58,7 +60,7 @@ pub struct Ejection {
 pub enum Cause {
     /// Failures in a row.
     Consecutive,
-    /// Failures in a row to reach it, or to get an answer in time.
+    /// Failures in a row to connect, or to get a response in time.
     Gateway,
     /// Its success rate is far below that of the others.
     SuccessRate,
@@ -67,7 +69,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// The name used in logs and metrics.
+    /// Returns the name for logs and metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Consecutive => "consecutive",
@@ -83,7 +85,7 @@ fn micros(duration: std::time::Duration) -> u64 {
 }
 
 impl Outliers {
-    /// Detection as configured, without a record.
+    /// Creates detection for one cluster, without records.
     pub fn new(config: &Outlier) -> Self {
         Self::counted(config, Arc::default())
     }
@@ -96,7 +98,7 @@ impl Outliers {
         }
     }
 
-    /// An endpoint joins the cluster.
+    /// Creates the record of an endpoint that joins the cluster.
     pub fn join(&self, now_us: u64) -> Record {
         self.counts.members.fetch_add(1, AcqRel);
         self.counts.changed();
@@ -113,7 +115,7 @@ impl Outliers {
         }
     }
 
-    /// A request to the endpoint has ended. Every one that was admitted is reported, and once.
+    /// Reports the end of a request. Every admitted request must be reported exactly once.
     pub fn report(
         &self,
         record: &Record,
@@ -125,7 +127,7 @@ impl Outliers {
         match (phase(before).0, admission) {
             (Phase::InUse, _) => self.in_use(record, outcome, now_us),
             (Phase::OnTrial, Admission::Trial) => self.tried(record, before, outcome, now_us),
-            // From before the ejection, or let through in panic.
+            // The request was sent before the ejection, or in panic.
             (Phase::Ejected | Phase::OnTrial, _) => None,
         }
     }
@@ -161,7 +163,7 @@ impl Outliers {
         }
     }
 
-    /// How a trial ended.
+    /// Ends a trial.
     fn tried(
         &self,
         record: &Record,
@@ -171,7 +173,7 @@ impl Outliers {
     ) -> Option<Ejection> {
         match outcome {
             Outcome::Success => {
-                // First everything that is seen once the endpoint is in use.
+                // Resets the counters before other workers see that the endpoint is in use.
                 record.forget_failures();
                 record.requests.store(0, Relaxed);
                 record.successes.store(0, Relaxed);
@@ -183,7 +185,7 @@ impl Outliers {
                 None
             }
             Outcome::Failure | Outcome::Gateway => {
-                // Its place among the ejected it has already.
+                // The endpoint already has its place among the ejected.
                 let ejection = self.next_ejection(record, Cause::Trial, now_us);
                 let ejected = state(Phase::Ejected, ejection.until_us);
                 record.change(before, ejected).then(|| {
@@ -193,14 +195,15 @@ impl Outliers {
                 })
             }
             Outcome::Unknown => {
-                // It told nothing: the next request is the trial.
+                // The trial proved nothing: the next request is the new trial.
                 record.change(before, state(Phase::Ejected, now_us.min(NEVER_US)));
                 None
             }
         }
     }
 
-    /// Ejects an endpoint that is in use, if one more may be.
+    /// Ejects an endpoint that is in use. `None` if the limit is reached, or if another worker has
+    /// ejected the endpoint first.
     fn eject(&self, record: &Record, cause: Cause, now_us: u64) -> Option<Ejection> {
         let most = self.most_ejected();
         self.counts
@@ -232,34 +235,35 @@ impl Outliers {
         }
     }
 
-    /// How many endpoints may be ejected at the same time.
+    /// Returns how many endpoints may be ejected at the same time.
     fn most_ejected(&self) -> u32 {
         let members = u64::from(self.counts.members.load(Acquire));
         let part = u64::from(self.config.most.as_millionths());
         let all = u64::from(Share::ALL.as_millionths());
-        // No more than there are members.
+        // The result is at most the number of members.
         u32::try_from(members * part / all)
             .unwrap_or(u32::MAX)
             .max(1)
     }
 
-    /// Endpoints that are ejected or on trial.
+    /// Returns the number of endpoints that are ejected or on trial.
     pub fn ejected(&self) -> u32 {
         self.counts.ejected.load(Acquire)
     }
 
-    /// A number that changes when an endpoint joins, leaves, is ejected or is in use again. That the time of an
-    /// ejection is over does not change it.
+    /// Returns a number that changes when an endpoint joins, leaves, is ejected or is in use again.
+    /// The end of an ejection time does not change it.
     pub fn epoch(&self) -> u64 {
         self.counts.epoch()
     }
 
-    /// Tells one caller per interval, of however many workers, that a sweep is due. Cheap otherwise.
+    /// Returns `true` to one caller per interval, among all workers, if a sweep is due. Cheap
+    /// otherwise.
     pub fn is_due(&self, now_us: u64) -> bool {
         let due = self.sweep_us.load(Relaxed);
         let next = now_us.saturating_add(micros(self.config.interval).max(1));
         if due == 0 {
-            // The first interval begins.
+            // Starts the first interval.
             let _ = self.sweep_us.compare_exchange(0, next, AcqRel, Relaxed);
             return false;
         }
@@ -270,9 +274,9 @@ impl Outliers {
                 .is_ok()
     }
 
-    /// Ends an interval: forgives those that stayed in use for all of it one of their ejections, and
-    /// ejects those whose success rate is far below that of the others, the worst first. Returns the
-    /// positions among `records` of those that it ejects.
+    /// Ends an interval. Lowers the number of ejections in a row of every endpoint that stayed in
+    /// use for all of it, and ejects those whose success rate is far below the others', the worst
+    /// first. Returns their positions in `records`.
     pub fn sweep(&self, now_us: u64, records: &[&Record]) -> Vec<(usize, Ejection)> {
         let interval = micros(self.config.interval);
         for record in records.iter().filter(|record| record.is_in_use()) {
@@ -288,7 +292,8 @@ impl Outliers {
             let requests = record.requests.swap(0, Relaxed);
             let successes = record.successes.swap(0, Relaxed);
             if record.is_in_use() && requests >= config.requests.max(1) {
-                // A request that is counted right now may be counted as a success in the next interval.
+                // A request that is counted at this moment may count as a success in the next
+                // interval.
                 let rate = f64::from(successes) / f64::from(requests);
                 rates.push((at, rate.min(1.0)));
             }

@@ -1,40 +1,41 @@
-//! Upstream correlation for multiplexed protocols: fresh wire ids, and whose reply an id brings.
-//! It knows nothing of what a ticket is, and reads no clock.
+//! Upstream correlation for multiplexed protocols: allocates wire ids, and finds the caller for the
+//! id of a reply. It does not depend on the ticket type, and reads no clock.
 
 use std::collections::VecDeque;
 
-/// What is known of the id that a reply carries.
+/// The state of the id that a reply carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reply {
     /// A caller waits for it.
     Known,
-    /// Its caller is gone: the reply is dropped, in silence.
+    /// The caller is gone: discard the reply silently.
     Late,
-    /// It was never given, is answered already, or was abandoned so long ago that it is forgotten.
+    /// The id was never used, is already answered, or was abandoned so long ago that it is
+    /// forgotten.
     Unknown,
 }
 
-/// The requests that one upstream connection has not answered yet, by the id they have on the wire.
+/// The unanswered requests of one upstream connection, by wire id.
 ///
-/// Ids are given in turn, from 1 up, around the whole space of the protocol, so that an id
-/// comes again as late as can be; one that is still in use or abandoned is passed over. 0 is never
-/// given: in many protocols it stands for "no answer". A slot is found by the lowest bits of an id;
-/// the other bits are its generation. Everything is O(1) (amortised), and in the steady state
-/// nothing is allocated.
+/// Ids are allocated in ascending order from 1 and wrap around at the end of the id space, so that
+/// an id is reused as late as possible. Ids in use and abandoned ids are skipped. 0 is never
+/// allocated: many protocols use it for "no reply". The low bits of an id select its slot; the
+/// other bits are its generation. Every operation is O(1) amortised, and in the steady state
+/// allocates no memory.
 #[derive(Debug)]
 pub struct Pending<T> {
-    /// A power of two, at most the size of the id space. At most half of the slots are taken
-    /// until the table is as large as the id space.
+    /// The length is a power of two, at most the size of the id space. At most half of the slots
+    /// are occupied until the table is as large as the id space.
     slots: Vec<Slot<T>>,
     bits: u32,
     next: u64,
     waiting: usize,
     tombstones: usize,
-    /// Abandoned ids with the numbers of their abandonments, oldest first, among them some that
-    /// were answered since.
+    /// Abandoned ids with the numbers of their abandonments, oldest first. Some of them may have
+    /// been answered since.
     abandoned: VecDeque<(u64, u64)>,
     abandonments: u64,
-    /// No caller's deadline is before this.
+    /// A lower bound of all deadlines.
     earliest: u64,
 }
 
@@ -46,7 +47,7 @@ enum Slot<T> {
         deadline: u64,
         ticket: T,
     },
-    /// `number` counts abandonments, so that one is not taken for a later one of the same id.
+    /// `number` counts abandonments. It separates this one from a later one of the same id.
     Tombstone {
         id: u64,
         number: u64,
@@ -62,14 +63,14 @@ impl<T> Slot<T> {
     }
 }
 
-/// An abandoned id is remembered for at least as many further abandonments, if the id space is
-/// at least four times as large; else for a quarter of the id space.
+/// How many further abandonments an abandoned id is remembered for, at least, if the id space is at
+/// least four times as large; else a quarter of the id space.
 const REMEMBERED: u64 = 4096;
 
 const FIRST_SLOTS: usize = 16;
 
 impl<T> Pending<T> {
-    /// Nothing in flight, for a protocol whose ids have `id_bits` bits (clamped to 2..=64).
+    /// Creates an empty table for a protocol with ids of `id_bits` bits (clamped to 2..=64).
     pub fn new(id_bits: u8) -> Self {
         Self {
             slots: Vec::new(),
@@ -83,11 +84,11 @@ impl<T> Pending<T> {
         }
     }
 
-    /// A request is sent that must be answered by `deadline` (a tick; `u64::MAX`: never). Returns
-    /// its id on the wire, sign-extended as codecs report ids.
+    /// Adds a request. `deadline` is a tick; `u64::MAX` means no deadline. Returns the wire id,
+    /// sign-extended as codecs report ids.
     ///
-    /// `None` if seven eighths of the id space are in use, which is for narrow ids only: what is
-    /// left free keeps an id from being given again right after it was answered.
+    /// Returns `None` if seven eighths of the id space are in use, which can only happen with
+    /// narrow ids. The free eighth keeps an id from being reused right after its reply.
     pub fn insert(&mut self, ticket: T, deadline: u64) -> Option<i64> {
         if self.is_full() {
             return None;
@@ -96,8 +97,8 @@ impl<T> Pending<T> {
         if (taken + 1) * 2 > self.slots.len() {
             self.grow();
         }
-        // Terminates: some slot is vacant, and ids that follow each other visit every slot.
-        // Amortised it takes two steps while half of the slots are vacant, and at most eight ever.
+        // Terminates: at least one slot is vacant, and consecutive ids visit every slot. Amortised
+        // it takes two steps while half of the slots are vacant, and at most eight in any case.
         let (id, at) = loop {
             let id = self.next;
             self.next = id.wrapping_add(1) & self.mask();
@@ -116,13 +117,13 @@ impl<T> Pending<T> {
         Some(self.extend(id))
     }
 
-    /// Whether [`Pending::insert`] has no id to give.
+    /// Returns `true` if [`Pending::insert`] has no free id.
     pub const fn is_full(&self) -> bool {
         let taken = self.waiting + self.tombstones;
         taken as u64 >= self.space() - self.space() / 8
     }
 
-    /// What is known of the id that a reply carries.
+    /// Returns the state of the id that a reply carries.
     pub fn classify(&self, id: i64) -> Reply {
         match self.slot(id) {
             Some(Slot::Waiting { .. }) => Reply::Known,
@@ -131,7 +132,7 @@ impl<T> Pending<T> {
         }
     }
 
-    /// The ticket of the caller that waits for this id.
+    /// Returns the ticket of the caller that waits for this id. `None` if no caller waits.
     pub fn peek(&self, id: i64) -> Option<&T> {
         match self.slot(id)? {
             Slot::Waiting { ticket, .. } => Some(ticket),
@@ -139,7 +140,7 @@ impl<T> Pending<T> {
         }
     }
 
-    /// The ticket of the caller that waits for this id.
+    /// Returns the ticket of the caller that waits for this id. `None` if no caller waits.
     pub fn get_mut(&mut self, id: i64) -> Option<&mut T> {
         let at = self.find(id)?;
         match self.slots.get_mut(at)? {
@@ -148,8 +149,8 @@ impl<T> Pending<T> {
         }
     }
 
-    /// The reply has ended: takes out the caller. An abandoned id stays abandoned: see
-    /// [`Pending::settle`].
+    /// Ends a reply and removes its caller. `None` if no caller waits. An abandoned id stays
+    /// abandoned: see [`Pending::settle`].
     pub fn remove(&mut self, id: i64) -> Option<T> {
         let at = self.find(id)?;
         match self.slots.get(at)? {
@@ -158,8 +159,7 @@ impl<T> Pending<T> {
         }
     }
 
-    /// A late reply has ended: nothing more comes for this id, and it may be given again. Returns
-    /// whether the id was abandoned.
+    /// Ends a late reply, so that its id can be reused. Returns `true` if the id was abandoned.
     pub fn settle(&mut self, id: i64) -> bool {
         let late = self.classify(id) == Reply::Late;
         if let Some(at) = self.find(id).filter(|_| late) {
@@ -168,14 +168,14 @@ impl<T> Pending<T> {
         late
     }
 
-    /// The caller is gone or waits no longer: takes it out, and remembers that a reply may still
-    /// come.
+    /// Removes a caller that is gone or no longer waits, and remembers that a reply may still
+    /// arrive. `None` if no caller waits for this id.
     pub fn abandon(&mut self, id: i64) -> Option<T> {
         let at = self.find(id)?;
         self.bury(at)
     }
 
-    /// Abandons every request whose deadline has come.
+    /// Abandons every request whose deadline has passed, and appends them to `out`.
     pub fn expired(&mut self, now: u64, out: &mut Vec<(i64, T)>) {
         if now < self.earliest {
             return;
@@ -193,12 +193,12 @@ impl<T> Pending<T> {
         }
     }
 
-    /// No request has to be abandoned before this tick. It may be early, but is never late.
+    /// Returns a tick before which no request expires. The tick may be early, but is never late.
     pub const fn next_deadline(&self) -> u64 {
         self.earliest
     }
 
-    /// Those who wait, in no order.
+    /// Iterates over the tickets of waiting callers, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.slots.iter().filter_map(|slot| match slot {
             Slot::Waiting { ticket, .. } => Some(ticket),
@@ -206,8 +206,8 @@ impl<T> Pending<T> {
         })
     }
 
-    /// Takes out every caller that waits, in no order, and forgets abandoned ids: the connection
-    /// is gone.
+    /// Removes and returns all waiting callers, in no order, and forgets abandoned ids. For a
+    /// connection that has ended.
     pub fn drain(&mut self) -> impl Iterator<Item = T> + use<T> {
         let slots = std::mem::take(&mut self.slots);
         self.abandoned.clear();
@@ -220,17 +220,17 @@ impl<T> Pending<T> {
         })
     }
 
-    /// How many callers wait.
+    /// Returns the number of waiting callers.
     pub const fn len(&self) -> usize {
         self.waiting
     }
 
-    /// Whether no caller waits.
+    /// Returns `true` if no caller waits.
     pub const fn is_empty(&self) -> bool {
         self.waiting == 0
     }
 
-    /// How many ids are abandoned and may still be answered.
+    /// Returns the number of abandoned ids that may still be answered.
     pub const fn tombstones(&self) -> usize {
         self.tombstones
     }
@@ -239,12 +239,12 @@ impl<T> Pending<T> {
         u64::MAX >> (64 - self.bits)
     }
 
-    /// How many ids there are, 0 not counted.
+    /// Returns the number of ids, 0 excluded.
     const fn space(&self) -> u64 {
         self.mask()
     }
 
-    /// The id as a codec reports it.
+    /// Returns the id as a codec reports it.
     #[expect(clippy::cast_possible_wrap, reason = "that is what sign extension is")]
     const fn extend(&self, id: u64) -> i64 {
         let unused = 64 - self.bits;
@@ -252,14 +252,14 @@ impl<T> Pending<T> {
     }
 
     fn at(&self, id: u64) -> usize {
-        // The length is a power of two; the mask fits a usize because the length does.
+        // The length is a power of two; the masked value fits a usize because the length does.
         (id & (self.slots.len() as u64).wrapping_sub(1)) as usize
     }
 
     #[expect(clippy::cast_sign_loss, reason = "the reverse of sign extension")]
     fn find(&self, id: i64) -> Option<usize> {
         let raw = id as u64 & self.mask();
-        // Ids that do not fit the width were never given.
+        // Ids that do not fit the width were never allocated.
         if self.extend(raw) != id && raw != id as u64 {
             return None;
         }
@@ -271,7 +271,7 @@ impl<T> Pending<T> {
         self.slots.get(self.find(id)?)
     }
 
-    /// Puts `new` into a slot, and returns the ticket that was there.
+    /// Stores `new` in a slot, and returns the ticket that was there.
     fn replace(&mut self, at: usize, new: Slot<T>) -> Option<T> {
         let place = self.slots.get_mut(at)?;
         if matches!(new, Slot::Tombstone { .. }) {
@@ -310,8 +310,8 @@ impl<T> Pending<T> {
         ticket
     }
 
-    /// Doubles the table, up to the size of the id space. Ids that differed in their lowest bits
-    /// still do.
+    /// Doubles the table, up to the size of the id space. Ids with different slots keep different
+    /// slots.
     fn grow(&mut self) {
         let most = 1 << self.bits.min(usize::BITS - 2);
         let length = (self.slots.len() * 2).max(FIRST_SLOTS).min(most);

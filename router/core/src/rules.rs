@@ -1,8 +1,8 @@
-//! The rules of a mesh, compiled: what is asked before a route is looked for ([`Policies`]), and what a
-//! route does to its requests besides sending them somewhere ([`Rules`]).
+//! The compiled rules of a mesh: the policies that apply before a route is selected ([`Policies`]),
+//! and the effects of a route besides the choice of a cluster ([`Rules`]).
 //!
-//! A rule that is not configured costs one look at an `Option`. Nothing here waits, counts time, or knows
-//! what a refusal looks like.
+//! A rule that is not configured costs one check of an `Option`. Nothing here waits, measures time,
+//! or depends on the form of an error response.
 
 mod authorization;
 mod bucket;
@@ -32,8 +32,8 @@ pub use mirror::{MirrorTarget, Mirrors};
 pub use peer::Peer;
 pub use retry::{Budget, RetryRule};
 
-/// What is asked of a request: of every one before a route is looked for, or of those of a route. In this
-/// order: authorization, local limits, global limits.
+/// The policies that apply to a request: those of a listener, before a route is selected, or those
+/// of a route. They are evaluated in this order: authorization, local limits, global limits.
 #[derive(Clone, Debug)]
 pub struct Policies {
     authorization: Option<Arc<Authorizer>>,
@@ -42,7 +42,7 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// `None` if there is nothing to ask.
+    /// Returns `None` if there are no policies.
     pub(crate) fn compile(
         authorization: Option<&Arc<Authorization>>,
         local: &[Arc<LocalLimits>],
@@ -60,26 +60,26 @@ impl Policies {
         })
     }
 
-    /// Who may ask for what; `None`: everybody for everything.
+    /// Returns the authorization policies. `None` if every request is allowed.
     pub fn authorization(&self) -> Option<&Authorizer> {
         self.authorization.as_deref()
     }
 
-    /// Limits of this process; all must let a request pass.
+    /// Returns the limits of this process. All of them must let a request pass.
     pub fn local(&self) -> &[Arc<LocalLimiter>] {
         &self.local
     }
 
-    /// Limits that a service decides; all must let a request pass.
+    /// Returns the limits of external services. All of them must let a request pass.
     pub fn global(&self) -> &[Arc<GlobalLimiter>] {
         &self.global
     }
 }
 
-/// What a route does to its requests besides sending them somewhere.
+/// The effects of a route on its requests besides the choice of a cluster.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// What is done about requests that failed.
+    /// The retry rule.
     pub retry: RetryRule,
     extras: Option<Box<OptionalRules>>,
 }
@@ -87,13 +87,13 @@ pub struct Rules {
 /// The rules that few routes have.
 #[derive(Clone, Debug)]
 pub struct OptionalRules {
-    /// What is asked, after the policies of the listener.
+    /// The policies that apply after those of the listener. `None` if there are none.
     pub policies: Option<Policies>,
-    /// Faults that are injected; `None`: none.
+    /// The faults to inject. `None` if there are none.
     pub faults: Option<Faults>,
-    /// Clusters that get copies; `None`: none.
+    /// The clusters that get copies. `None` if there are none.
     pub mirrors: Option<Mirrors>,
-    /// What is asked where a request or its copy goes; `None`: nothing.
+    /// The policies of the destinations of requests and copies. `None` if there are none.
     pub guards: Option<Guards>,
 }
 
@@ -123,25 +123,25 @@ impl Rules {
         }
     }
 
-    /// The rules that few routes have; `None`: this one has none of them.
+    /// Returns the rules that few routes have. `None` if this route has none of them.
     pub fn extras(&self) -> Option<&OptionalRules> {
         self.extras.as_deref()
     }
 
-    /// What is asked where requests go; `None`: nothing.
+    /// Returns the policies of the destinations. `None` if there are none.
     pub fn guards(&self) -> Option<&Guards> {
         self.extras()?.guards.as_ref()
     }
 }
 
-/// What rules are compiled from and for; it learns how deep `decode` must look. What several routes
-/// share is compiled once.
+/// The context in which rules are compiled. Collects the decode depth that they need. Rules that
+/// several routes share are compiled once.
 pub(crate) struct Scope<'a> {
     pub(crate) spec: &'a Spec,
     pub(crate) config: &'a Config,
-    /// How deep into requests.
+    /// The decode depth for requests.
     pub(crate) request: Interest,
-    /// How deep into responses.
+    /// The decode depth for responses.
     pub(crate) response: Interest,
     limits: &'a LimitStore,
     authorizers: Shared<Authorization, Authorizer>,
@@ -149,8 +149,8 @@ pub(crate) struct Scope<'a> {
     globals: Shared<GlobalLimit, GlobalLimiter>,
 }
 
-/// What was compiled already. It lives no longer than the configuration, so that an address means one
-/// thing.
+/// Rules that were already compiled, by address. Lives no longer than the configuration, so that an
+/// address stays unique.
 type Shared<Plain, Compiled> = HashMap<*const Plain, Arc<Compiled>>;
 
 impl<'a> Scope<'a> {
@@ -201,7 +201,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// Whether a request is one of this share. No random number is drawn for all or none.
+/// Draws whether a request belongs to this share. A share of all or none draws no random number.
 fn hits(share: Share, random: &mut dyn FnMut() -> u64) -> bool {
     match share {
         Share::ALL => true,

@@ -1,5 +1,5 @@
-//! The steps of a request before it is sent. The data path and `explain` both walk this list, so that they cannot
-//! disagree on the order. What a step does is not known here.
+//! The steps of a request before it is sent. The request path and `explain` both walk this list, so
+//! that they cannot disagree on the order. This module does not implement any step.
 
 /// A step of a request before it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,19 +12,19 @@ pub enum Step {
     RoutePolicies,
     /// Injected faults: a delay, an answer.
     Faults,
-    /// The trace is passed on in the request.
+    /// The trace context is written to the request.
     Trace,
-    /// Changes of attributes.
+    /// The attribute changes of the route.
     Changes,
-    /// The request waits: for the answers of services, for the delay, for earlier requests.
+    /// The request waits: for external services, for the injected delay, for earlier requests.
     Wait,
     /// The policies of the destination, copies, an endpoint, a connection.
     Dispatch,
 }
 
 impl Step {
-    /// Every step, in the order in which a request takes them. A new step is one line here and one function
-    /// each in the data path and in `explain`.
+    /// All steps, in the order in which a request takes them. A new step needs one line here, and
+    /// one function each in the request path and in `explain`.
     pub const ALL: [Self; 8] = [
         Self::Policies,
         Self::Route,

@@ -1,4 +1,4 @@
-//! The compiled routes of one served protocol: the first that matches wins, in written order.
+//! The compiled routes of one served protocol. The first matching route wins, in written order.
 
 mod index;
 mod route;
@@ -13,8 +13,8 @@ pub use route::CompiledRoute;
 
 /// The compiled routes of one served protocol.
 ///
-/// It can be shared between threads; a clone for each of them saves them from waiting for one another's
-/// scratch space of regular expressions.
+/// A table can be shared between threads. A clone for each thread is faster, because threads then
+/// do not wait for each other's scratch space of regular expressions.
 #[derive(Clone, Debug)]
 pub struct Table {
     routes: Box<[CompiledRoute]>,
@@ -25,8 +25,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// Compiles the routes of `served`, which is a part of `config` and so has been checked. Local limits
-    /// go on with the state that `limits` has of them.
+    /// Compiles the routes of `served`, which must be a part of the checked `config`. Local limits
+    /// keep the state that `limits` has for them.
     pub fn compile(served: &Served, config: &Config, limits: &LimitStore) -> Self {
         let mut scope = Scope::new(served.protocol.spec(), config, limits);
         let policies = Policies::compile(
@@ -46,7 +46,8 @@ impl Table {
         }
     }
 
-    /// Whether requests may have to wait or be copied, and so must be whole.
+    /// Returns `true` if requests may have to wait or be copied, and so must be complete before
+    /// they are sent.
     pub fn holds_requests(&self) -> bool {
         let asks = |policies: Option<&Policies>| {
             policies.is_some_and(|policies| !policies.global().is_empty())
@@ -61,23 +62,24 @@ impl Table {
             })
     }
 
-    /// What is asked of a request before a route is looked for.
+    /// Returns the policies that apply before a route is selected. `None` if there are none.
     pub fn policies(&self) -> Option<&Policies> {
         self.policies.as_deref()
     }
 
-    /// How deep `decode` must look into requests, for what is matched, hashed, edited, limited
-    /// and allowed.
+    /// Returns the decode depth for requests, as matches, hashes, edits, limits and policies need
+    /// it.
     pub const fn interest(&self) -> Interest {
         self.interest
     }
 
-    /// How deep `decode` must look into responses, for what is edited and tried again.
+    /// Returns the decode depth for responses, as edits and retries need it.
     pub const fn response_interest(&self) -> Interest {
         self.response_interest
     }
 
-    /// The first route that matches: its position in [`Table::routes`].
+    /// Returns the position in [`Table::routes`] of the first route that matches. `None` if no
+    /// route matches.
     pub fn find(&self, message: &Message<'_>) -> Option<usize> {
         self.index.first(message, |position| {
             self.routes
@@ -86,13 +88,13 @@ impl Table {
         })
     }
 
-    /// The routes, in written order.
+    /// Returns the routes, in written order.
     pub fn routes(&self) -> &[CompiledRoute] {
         &self.routes
     }
 
-    /// Why a message is routed as it is: what each route said, up to and including the one that
-    /// matched. For people: it is slow.
+    /// Returns the result of each route that was tested on a message, up to and including the one
+    /// that matched. For people: it is slow.
     pub fn explain(&self, message: &Message<'_>) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         for (position, route) in self.routes.iter().enumerate() {

@@ -216,13 +216,13 @@ fn attributes_are_asked_for_where_they_are() {
     refused(
         served(vec![wrong]),
         &[
-            "match.attributes = `status`: this attribute is found on responses only",
+            "match.attributes = `status`: only responses have this attribute",
             "match.attributes = `nothing`: fake has no such attribute; it has method, status, header.<name>",
-            "retries.statuses = `method`: this attribute is found on requests only",
+            "retries.statuses = `method`: only requests have this attribute",
             "requestMutation = `method`: fake cannot carry this change; it can change header.<name>",
-            "requestMutation = `status`: this attribute is found on responses only",
+            "requestMutation = `status`: only responses have this attribute",
             "responseMutation = `header.a`: fake cannot carry this change; nothing in it can be changed",
-            "responseMutation = `method`: this attribute is found on requests only",
+            "responseMutation = `method`: only requests have this attribute",
             "faults.match.attributes = `x`: fake has no such attribute",
         ],
     );
@@ -252,15 +252,15 @@ fn limits_name_attributes_of_requests_and_hold_something() {
     refused(
         here,
         &[
-            "localRateLimit.per = `status`: this attribute is found on responses only",
+            "localRateLimit.per = `status`: only responses have this attribute",
             "localRateLimit.tokenBucket.maxTokens = `0`: must be more than zero",
             "localRateLimit.tokenBucket.tokensPerFill = `0`: must be more than zero",
             "localRateLimit.tokenBucket.fillInterval = `0`: must be more than zero",
             "localRateLimit.values = `0`: must be more than zero",
             "globalRateLimit.match = `x`: fake has no such attribute",
             "globalRateLimit.descriptors = `y`: fake has no such attribute",
-            "globalRateLimit.requestTimeout = `0s`: no answer could come in time",
-            "globalRateLimit.descriptors: nothing is told to the service",
+            "globalRateLimit.requestTimeout = `0s`: must be more than zero, or no response can arrive in time",
+            "globalRateLimit.descriptors: has no entries, so nothing is sent to the service",
         ],
     );
 }
@@ -309,7 +309,7 @@ fn rules_that_do_nothing_or_cannot_end_are_refused() {
     refused(
         served(vec![wrong]),
         &[
-            "retries.perTryTimeout = `0s`: no attempt could end in time",
+            "retries.perTryTimeout = `0s`: must be more than zero, or no attempt can finish in time",
             "retries.backoff.max = `1ms`: is shorter than the first pause, 25ms",
             "faults: neither delays nor aborts",
         ],

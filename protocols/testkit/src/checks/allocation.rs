@@ -1,4 +1,4 @@
-//! Is the hot path free of allocations?
+//! Checks that the hot path allocates no memory.
 
 use allocation_counter::measure;
 use meltemi_frame::{
@@ -10,16 +10,16 @@ use crate::drive::opposite;
 use crate::failure::ensure;
 use crate::{Failure, Sample, Subject, Verdict};
 
-/// Messages up to this size must not allocate.
+/// The maximum size in bytes of messages that must not allocate.
 const SMALL: usize = 4096;
-/// Rounds that may fill the codec's own buffers, and rounds that are counted.
+/// The number of rounds that may fill the codec's own buffers, and of rounds that are counted.
 const WARM: usize = 8;
 const ROUNDS: usize = 64;
 
 /// In the steady state, decoding at [`Interest::Route`] and encoding a message of up to 4 KiB
 /// allocates nothing. Every request is answered between rounds, as the router does. A codec's own
-/// queue may still grow now and then (one round in eight); a message may not cost an allocation each
-/// time. Samples that change what their connection is (`AUTH`, `MULTI`) are left out.
+/// queue may still grow in one round of eight, but no message may need an allocation each time.
+/// Samples that change the state of their connection (`AUTH`, `MULTI`) are left out.
 pub fn steady_state_allocates_nothing(subject: &Subject) -> Verdict {
     for case in &subject.options.allocates {
         let named = |sample: &Sample| case == sample.case() || *case == sample.name;
@@ -93,7 +93,7 @@ fn rounds(subject: &Subject, sample: &Sample) -> Verdict {
     Ok(())
 }
 
-/// How many allocations `decode` and `encode` made while the whole sample went through.
+/// Returns the number of allocations of `decode` and `encode` for the whole sample.
 fn one_round(
     subject: &Subject,
     sample: &Sample,
@@ -134,7 +134,7 @@ fn one_round(
     Ok((decodes, encodes))
 }
 
-/// Answers a request, so that neither codec waits for it for ever. Not counted.
+/// Answers a request, so that neither codec waits for it forever. Not counted.
 fn reply(
     subject: &Subject,
     here: &mut dyn Codec,

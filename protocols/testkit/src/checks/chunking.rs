@@ -1,4 +1,4 @@
-//! Is it the same however the bytes are cut?
+//! Checks that the result does not depend on how the bytes are split.
 
 use super::{INTERESTS, positions, whole};
 use crate::drive::{Arrival, Drive};
@@ -7,10 +7,10 @@ use crate::seen::{Event, Run};
 use crate::{Failure, Sample, Subject, Verdict};
 use meltemi_frame::{Interest, Kind, Limits};
 
-/// Whatever pieces the bytes come in, the same messages come out, at the same offsets, and
-/// `Incomplete` consumes nothing: a codec that is asked again with the same bytes waits on. Also
-/// with a small [`Limits::hold`](meltemi_frame::Limits::hold), where the pieces of a large message
-/// must add up to its bytes.
+/// However the bytes are split, the same messages come out at the same offsets. `Incomplete`
+/// consumes nothing: a second call with the same bytes returns `Incomplete` again. This also
+/// applies with a small [`Limits::hold`](meltemi_frame::Limits::hold), where the pieces of a large
+/// message must add up to its bytes.
 pub fn any_chunking_is_the_same(subject: &Subject) -> Verdict {
     subject.each(|sample| {
         for want in INTERESTS {
@@ -22,7 +22,7 @@ pub fn any_chunking_is_the_same(subject: &Subject) -> Verdict {
 }
 
 fn arrivals(length: usize) -> Vec<(Arrival, bool)> {
-    // Asking without patience doubles the calls: on large samples in larger steps.
+    // Impatient calls double the work, so large samples use larger steps.
     let step = (length / 2048).max(1);
     let mut all = vec![(Arrival::Whole, true), (Arrival::Pieces(1), false)];
     for size in [step, step * 2, step * 3, step * 7] {
@@ -55,7 +55,7 @@ fn whole_messages(subject: &Subject, sample: &Sample, want: Interest) -> Verdict
     Ok(())
 }
 
-/// A message as it comes out of its pieces.
+/// A message that was joined from its pieces.
 #[derive(Debug, PartialEq, Eq)]
 struct Joined {
     kind: Kind,
@@ -64,8 +64,8 @@ struct Joined {
     wire: Vec<u8>,
 }
 
-/// Messages over the hold limit may come as a head and pieces, cut wherever the codec likes.
-/// What they add up to must not depend on how the bytes came.
+/// Messages over the hold limit may be split into a head and pieces, at any position. The joined
+/// result must not depend on how the bytes arrived.
 fn streamed_messages(subject: &Subject, sample: &Sample) -> Verdict {
     let mut reference = None;
     for hold in [sample.bytes.len() / 2, sample.bytes.len() / 8, 24].map(|hold| hold.max(16)) {
@@ -90,14 +90,14 @@ fn streamed_messages(subject: &Subject, sample: &Sample) -> Verdict {
                 .run(&mut *subject.codec(sample.side, &limits), &sample.bytes)
                 .map_err(|failure| failure.within(place()))?;
             let joined = join(&run).map_err(|failure| failure.within(place()))?;
-            // An unfinished or broken large message may be told to a different extent.
+            // The extent of an unfinished or malformed large message may depend on the pieces.
             if !sample.is_clean() {
                 continue;
             }
             if let Some(open) = joined.iter().find(|message| !message.ended) {
                 let (kind, length) = (open.kind.name(), open.wire.len());
                 return Err(Failure::new(format!(
-                    "{}: a {kind} never ends: {length} bytes came",
+                    "{}: a {kind} never ends: {length} bytes were decoded",
                     place()
                 )));
             }
@@ -119,7 +119,7 @@ fn joined_of(messages: &[Joined]) -> Vec<(Kind, Option<i64>, String)> {
     messages.iter().map(tell).collect()
 }
 
-/// FNV-1a: enough to tell two byte strings apart in a message.
+/// FNV-1a: enough to distinguish two byte strings in a failure message.
 fn checksum(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, &byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
@@ -149,13 +149,13 @@ fn join(run: &Run) -> Result<Vec<Joined>, Failure> {
             }
             (Kind::Data, None) => {
                 return Err(Failure::new(format!(
-                    "a Data piece at offset {} continues nothing",
+                    "a Data piece at offset {} has no head",
                     seen.offset
                 )));
             }
             (kind, Some(_)) => {
                 return Err(Failure::new(format!(
-                    "a {} at offset {} starts before the message before it has ended",
+                    "a {} at offset {} starts before the end of the previous message",
                     kind.name(),
                     seen.offset
                 )));

@@ -1,4 +1,4 @@
-//! What do bad bytes do? Never a panic, never memory past the limit, always an end.
+//! Checks bad bytes: no panic, no memory over the limit, and always an end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::failure::{ensure, show};
 use crate::seen::Event;
 use crate::{Failure, Sample, Subject, Verdict};
 
-/// Small limits, so that memory past them shows.
+/// Small limits, so that memory use over them shows.
 const TIGHT: Limits = Limits {
     frame: 64 << 10,
     request: Some(64 << 10),
@@ -21,15 +21,16 @@ const TIGHT: Limits = Limits {
     depth: 16,
     entries: 64,
 };
-/// What a codec may need besides the message: its own buffers, error texts.
+/// Memory in bytes that a codec may use besides the message: its own buffers, error texts.
 const SLACK: u64 = 64 << 10;
-/// With default limits an absurd length must not reserve anything near the limit of 16 MiB.
+/// With default limits, an absurd length must not reserve anything near the limit of 16 MiB. This
+/// bound is in bytes.
 const GENEROUS: u64 = 4 << 20;
-/// CPU time that a few hundred KiB may never need, not even unoptimised on a busy machine.
+/// The CPU time that a few hundred KiB must never need, even in a debug build on a busy machine.
 const TOO_LONG: Duration = Duration::from_secs(1);
 
-/// Every sample, cut anywhere, makes the codec wait or tells what is whole: no panic, no message
-/// that was not there before, no loss of what came before the cut.
+/// If a sample is cut anywhere, the codec waits or returns the complete messages: no panic, no
+/// message that the whole sample does not have, no loss of messages before the cut.
 pub fn truncations_wait(subject: &Subject) -> Verdict {
     subject.each(|sample| {
         for want in INTERESTS {
@@ -72,8 +73,8 @@ fn cut_short(
     Ok(())
 }
 
-/// Every single flipped bit (a bounded choice in large samples), read by both sides, with tight and
-/// with default limits: no panic, bounded memory, progress or an end.
+/// Every single bit is flipped (in large samples a bounded selection). Both sides read the result,
+/// with tight and default limits: no panic, bounded memory, and progress or an end.
 pub fn flipped_bits_are_survived(subject: &Subject) -> Verdict {
     subject.each(|sample| {
         let mut bytes = sample.bytes.clone();
@@ -95,8 +96,9 @@ fn flip(bytes: &mut [u8], at: usize, bit: u32) {
     }
 }
 
-/// Every window of 1, 2, 4 and 8 bytes overwritten with what makes lengths and counts absurd (all
-/// ones, the largest and the smallest signed value, zero; nines for lengths in text): as above.
+/// Every window of 1, 2, 4 and 8 bytes is overwritten with values that make lengths and counts
+/// absurd (all ones, the largest and the smallest signed value, zero; nines for lengths in text).
+/// The same rules apply.
 pub fn absurd_lengths_are_survived(subject: &Subject) -> Verdict {
     subject.each(|sample| {
         for at in positions(sample.bytes.len(), 160) {
@@ -129,14 +131,14 @@ pub fn absurd_lengths_are_survived(subject: &Subject) -> Verdict {
     })
 }
 
-/// From any position on, a short unit of the sample repeated to 48 KiB, as a bomb of nested lists
-/// or maps is made: no panic, no overflow of a 512 KiB stack, bounded memory and time.
+/// From any position on, a short unit of the sample is repeated up to 48 KiB, as in an attack with
+/// nested lists or maps: no panic, no overflow of a 512 KiB stack, bounded memory and time.
 pub fn nesting_bombs_are_survived(subject: &Subject) -> Verdict {
     const SIZE: usize = 48 << 10;
     for sample in &subject.samples {
         let subject = subject.clone();
         let sample = sample.clone();
-        // A stack overflow ends the process; the thread's name then tells what caused it.
+        // A stack overflow ends the process. The thread's name then shows the cause.
         let name = format!("bombs from {}", sample.name);
         let bombs = move || -> Verdict {
             let mut seen = std::collections::HashSet::new();
@@ -175,7 +177,7 @@ pub fn nesting_bombs_are_survived(subject: &Subject) -> Verdict {
     Ok(())
 }
 
-/// Both sides, every interest, tight and default limits.
+/// Tests both sides, all interests, and tight and default limits.
 fn everywhere(subject: &Subject, side: Side, bytes: &[u8]) -> Verdict {
     for want in INTERESTS {
         survive(subject, side, want, &TIGHT, bytes)?;
@@ -184,7 +186,7 @@ fn everywhere(subject: &Subject, side: Side, bytes: &[u8]) -> Verdict {
     survive(subject, opposite(side), Interest::Body, &TIGHT, bytes)
 }
 
-/// No panic, memory within the limit, an end in due time.
+/// Fails on a panic, on memory over the limit, or on too much CPU time.
 pub(crate) fn survive(
     subject: &Subject,
     side: Side,
@@ -206,7 +208,7 @@ pub(crate) fn survive(
             let mut codec = subject.codec(side, limits);
             drive.walk(&mut *codec, bytes, &mut |_, step| {
                 if let Step::Message(message, ..) = step {
-                    // Walks all open metadata, as a rule may.
+                    // Reads all open metadata, as a rule may.
                     message
                         .attributes
                         .walk(message.wire(), &mut |_| std::ops::ControlFlow::Continue(()));
@@ -239,11 +241,11 @@ pub(crate) fn survive(
         };
     ensure!(
         memory.bytes_max <= allowed,
-        "{}: {} bytes of memory, where {allowed} are allowed",
+        "{}: {} bytes of memory, but only {allowed} are allowed",
         place(),
         memory.bytes_max
     );
-    // Waiting for a busy machine is not the codec's fault: only its own CPU time counts.
+    // Only the codec's own CPU time counts, because the machine may be busy.
     ensure!(
         started.elapsed() < TOO_LONG || thread_time().saturating_sub(cpu) < TOO_LONG,
         "{}: it took {:?} of CPU time",
@@ -253,7 +255,7 @@ pub(crate) fn survive(
     Ok(())
 }
 
-/// CPU time of this thread.
+/// Returns the CPU time of this thread.
 pub(crate) fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(

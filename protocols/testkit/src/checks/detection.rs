@@ -1,4 +1,4 @@
-//! Are the protocol's own first bytes recognised, and nobody else's?
+//! Checks that the protocol's own first bytes are detected, and those of other protocols are not.
 
 use meltemi_frame::{Decoded, Detect, Interest, Side};
 
@@ -7,12 +7,13 @@ use crate::failure::{ensure, show};
 use crate::foreign::{FOREIGN, Foreign};
 use crate::{Sample, Subject, Verdict};
 
-/// How many bytes `detect` may ask for at most. A peer that sends fewer must be decided by a timeout.
+/// The maximum number of bytes that `detect` may ask for. A timeout must decide for a peer that
+/// sends fewer.
 const ENOUGH: usize = 64;
 
-/// What clients of the protocol send first is recognised: `Yes` in the end, never `No` on the way,
-/// and `Need` asks for more than is there, but for at most 64 bytes. (With
-/// [`Options::undetectable`](crate::Options::undetectable): `No` to everything.)
+/// The first bytes of the protocol's clients are detected: `Yes` in the end, never `No` before, and
+/// `Need` asks for more bytes than present, but for at most 64. (With
+/// [`Options::undetectable`](crate::Options::undetectable): always `No`.)
 pub fn own_samples_are_detected(subject: &Subject) -> Verdict {
     let firsts = subject
         .samples
@@ -30,8 +31,8 @@ pub fn own_samples_are_detected(subject: &Subject) -> Verdict {
     Ok(())
 }
 
-/// `detect` never says `Yes` to what clients of other protocols send first, however much of it is
-/// there. Protocols whose first bytes can be the very same are exempt from each other.
+/// `detect` never returns `Yes` for the first bytes of other protocols' clients, whole or in part.
+/// Protocols whose first bytes can be identical are exempt from each other.
 pub fn foreign_bytes_are_not_claimed(subject: &Subject) -> Verdict {
     let own = &*subject.spec().name;
     let others = FOREIGN
@@ -59,7 +60,7 @@ pub fn foreign_bytes_are_not_claimed(subject: &Subject) -> Verdict {
     Ok(())
 }
 
-/// A client sends a message first: not blank lines, nothing malformed.
+/// Returns `true` if the sample starts with a message: no blank lines, nothing malformed.
 fn starts_well(subject: &Subject, sample: &Sample) -> bool {
     let decodes = || {
         let mut codec = subject.codec(Side::Server, &whole());
@@ -80,26 +81,26 @@ fn one(subject: &Subject, sample: &Sample) -> Verdict {
         if subject.options.undetectable {
             ensure!(
                 last == Detect::No,
-                "{last:?} to {}, though declared undetectable",
+                "detect returned {last:?} for {}, but the protocol is declared undetectable",
                 show(prefix)
             );
             continue;
         }
         ensure!(
             last != Detect::No,
-            "No to its own first {length} bytes {}",
+            "detect returned No for its own first {length} bytes {}",
             show(prefix)
         );
         asks_for_more(last, length)?;
         ensure!(
             before != Detect::Yes || last == Detect::Yes,
-            "Yes to less than {}, and then {last:?}: what is decided depends on how bytes come",
+            "detect returned Yes for less than {}, and then {last:?}: the result depends on how bytes arrive",
             show(prefix)
         );
     }
     ensure!(
         subject.options.undetectable || last == Detect::Yes,
-        "{last:?} to the whole of {}",
+        "detect returned {last:?} for the whole of {}",
         show(bytes)
     );
     Ok(())
@@ -109,11 +110,11 @@ fn asks_for_more(told: Detect, have: usize) -> Verdict {
     if let Detect::Need(need) = told {
         ensure!(
             need > have,
-            "Need({need}) where {have} bytes are there already"
+            "Need({need}), but {have} bytes are already present"
         );
         ensure!(
             need <= ENOUGH,
-            "Need({need}) is too much to wait for: {ENOUGH} bytes at most"
+            "Need({need}) is too many bytes: at most {ENOUGH} are allowed"
         );
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Do the edits that the protocol claims arrive, and are the others refused?
+//! Checks that the edits which the protocol claims are carried out, and all others are refused.
 
 use std::collections::BTreeMap;
 
@@ -11,20 +11,20 @@ use crate::failure::ensure;
 use crate::seen::Seen;
 use crate::{Failure, Sample, Subject, Verdict};
 
-/// Values to try: protocols differ in what they can carry, but none may carry none of them.
+/// The values to test. A protocol may refuse some of them, but not all.
 const VALUES: [&str; 6] = ["v1", "7", "com.example.Other", "", "naïve ☕", "a b\r\nc"];
 
-/// Open names to try: unknown to any protocol.
+/// The open names to test. No protocol declares them.
 const NAMES: [&str; 2] = ["x-meltemi-test", "xMeltemiTest"];
 
 /// Every edit that [`Spec::editable`](meltemi_frame::Spec::editable) claims (set, add, remove, and
-/// several with a new id at once) is there when the message is decoded again, and changes nothing
-/// else. A single message may refuse it where it has no place for it, with nothing written; but
-/// some message of the samples must take it.
+/// several with a new id at once) is visible when the message is decoded again, and changes nothing
+/// else. A message without a place for the edit may refuse it and write nothing, but at least one
+/// message of the samples must accept it.
 pub fn claimed_edits_round_trip(subject: &Subject) -> Verdict {
     for (name, response) in editable(subject) {
         let half = if response { "responses" } else { "requests" };
-        // Some message must take it: how many did, and why the last that did not refused.
+        // Counts the messages that accepted the edit, and keeps the last refusal.
         let mut tally = Tally::default();
         subject.each(|sample| {
             on_messages(
@@ -106,7 +106,7 @@ fn add(name: &str, value: &str) -> Edit {
     Edit::Add(name.into(), value.as_bytes().into())
 }
 
-/// The attributes that can be edited: every declared one, and two names of each open kind.
+/// Returns the attributes that can be edited: every declared one, and two names of each open kind.
 fn editable(subject: &Subject) -> Vec<(String, bool)> {
     let spec = subject.spec();
     let declared = spec.keys.iter().map(|key| key.name.to_string());
@@ -121,8 +121,8 @@ fn editable(subject: &Subject) -> Vec<(String, bool)> {
         .collect()
 }
 
-/// The name under which an attribute is listed: an open one may go by several prefixes, and is listed
-/// by the first that leads back to it.
+/// Returns the name under which an attribute is listed. Several prefixes may lead to an open
+/// attribute; it is listed under the first one.
 fn shown(spec: &Spec, name: &str) -> String {
     let Some(rest) = spec.open_name(name).filter(|_| spec.key(name).is_none()) else {
         return name.to_owned();
@@ -200,7 +200,7 @@ impl Edits<'_> {
             let old = before.attributes.get(&self.shown).map_or(0, Vec::len);
             ensure!(
                 found.is_some_and(|all| all.iter().any(|found| found == value.as_bytes())),
-                "`{value}` was added and is not there"
+                "`{value}` was added but is missing"
             );
             ensure!(
                 old > 0 || found.is_some_and(|all| all.len() == 1),
@@ -223,7 +223,8 @@ impl Edits<'_> {
         Ok(())
     }
 
-    /// What the edited message decodes to; `None` if it was refused, in due form. An id goes along.
+    /// Returns the decoded edited message. `None` if the edit was refused correctly. The edit also
+    /// changes the id.
     fn apply(
         &self,
         message: &Message<'_>,
@@ -244,7 +245,7 @@ impl Edits<'_> {
         let result = encoder.encode(&edited, &mut out);
         let bytes = out.drain();
         let body = bytes.strip_prefix(b"before");
-        ensure!(body.is_some(), "what was in the output before is gone");
+        ensure!(body.is_some(), "earlier bytes in the output are gone");
         let body = body.unwrap_or_default();
         match result {
             Err(error) => {
@@ -296,8 +297,9 @@ impl Edits<'_> {
         Ok(())
     }
 
-    /// Nothing but the edited attribute may have changed, and what is derived from it: attributes that
-    /// had the same value before (a path that is the service), and what the codec knows of a name.
+    /// Only the edited attribute may change, and attributes derived from it: those that had the
+    /// same value before (a path that is the service), and those that the codec derives from a
+    /// name.
     fn rest_is_same(&self, before: &Seen, after: &Seen) -> Verdict {
         let mut wanted = before.clone();
         let declared = self.subject.spec().key(self.name).is_some();

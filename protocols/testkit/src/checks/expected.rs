@@ -1,4 +1,4 @@
-//! Do the samples decode to what stands beside them?
+//! Checks that the samples decode to their expected lines.
 
 use meltemi_frame::{Interest, describe};
 use serde_json::Value;
@@ -7,8 +7,8 @@ use super::whole;
 use crate::failure::ensure;
 use crate::{Failure, Sample, Subject, Verdict};
 
-/// Every sample gives the lines that stand beside it: as many, and in each line every field of
-/// the expectation is equal. Both sides must have samples, and clean ones among them.
+/// Every sample decodes to the lines in its `.jsonl` file: the same number of lines, and every
+/// expected field is equal. Both sides must have samples, some of them clean.
 pub fn samples_decode_as_expected(subject: &Subject) -> Verdict {
     subject.each(|sample| one(subject, sample))?;
     let clean = subject.samples.iter().any(Sample::is_clean);
@@ -19,7 +19,7 @@ pub fn samples_decode_as_expected(subject: &Subject) -> Verdict {
     for side in [meltemi_frame::Side::Server, meltemi_frame::Side::Client] {
         ensure!(
             subject.samples.iter().any(|sample| sample.side == side),
-            "there is no *.{}.bin: a {} sends bytes too",
+            "there is no *.{}.bin: samples of a {} are required too",
             side.name(),
             side.peer()
         );
@@ -36,12 +36,13 @@ fn one(subject: &Subject, sample: &Sample) -> Verdict {
         &whole(),
         Interest::Headers,
     );
-    // A broken codec may find something new at every byte; what is expected bounds what is read.
+    // A broken codec may return an event for every byte, so the expected number bounds the lines
+    // that are read.
     let got: Vec<Value> = lines.take(sample.expect.len() + 1).collect();
     for (at, want) in sample.expect.iter().enumerate() {
         let Some(line) = got.get(at) else {
             return Err(Failure::new(format!(
-                "line {}: nothing came, wanted\n  {want}",
+                "line {}: missing, wanted\n  {want}",
                 at + 1
             )));
         };
@@ -55,13 +56,13 @@ fn one(subject: &Subject, sample: &Sample) -> Verdict {
     match got.get(sample.expect.len()) {
         None => Ok(()),
         Some(line) => Err(Failure::new(format!(
-            "line {}: nothing more was wanted, but this came\n  {line}",
+            "line {}: not expected\n  {line}",
             sample.expect.len() + 1
         ))),
     }
 }
 
-/// The first field of `want` that `got` does not have with the same value.
+/// Returns the path of the first field of `want` that `got` does not have with the same value.
 fn missing(want: &Value, got: &Value, path: String) -> Option<String> {
     match (want, got) {
         (Value::Object(want), Value::Object(got)) => want.iter().find_map(|(name, value)| {
@@ -72,9 +73,9 @@ fn missing(want: &Value, got: &Value, path: String) -> Option<String> {
             };
             match got.get(name) {
                 Some(found) => missing(value, found, path),
-                // A field that is left out is null.
+                // A missing field counts as null.
                 None if value.is_null() => None,
-                None => Some(format!("`{path}` is not there, wanted {value}")),
+                None => Some(format!("`{path}` is missing, wanted {value}")),
             }
         }),
         _ if want == got => None,

@@ -1,4 +1,4 @@
-//! Are heartbeats asked and answered, and a farewell understood?
+//! Checks that heartbeats are sent and answered, and that GoAway is understood.
 
 use meltemi_frame::{Interest, Kind, LocalMessage, Message, Output, Side};
 
@@ -8,8 +8,9 @@ use crate::drive::{Arrival, Drive, Step, opposite};
 use crate::failure::ensure;
 use crate::{Failure, Sample, Subject, Verdict};
 
-/// A ping in the samples gets a pong that decodes on the side that sent it, with the same id. If the
-/// protocol claims a heartbeat, so does a ping that the codec makes itself; if not, that is refused.
+/// The pong to a ping in the samples decodes on the side that sent the ping, with the same id. If
+/// the protocol claims a heartbeat, the same applies to a ping that the codec creates. If not,
+/// `synthesize` refuses to create one.
 pub fn pings_are_answered(subject: &Subject) -> Verdict {
     subject.each(|sample| sampled(subject, sample))?;
     if !subject.spec().heartbeat {
@@ -23,8 +24,8 @@ pub fn pings_are_answered(subject: &Subject) -> Verdict {
     Ok(())
 }
 
-/// What a codec says when it goes away is understood by the other side as that; if it has no words
-/// for it, it refuses and writes nothing.
+/// The GoAway message of a codec is understood by the other side as GoAway. If the protocol has
+/// none, the codec refuses and writes nothing.
 pub fn going_away_is_understood(subject: &Subject) -> Verdict {
     let mut server = subject.codec(Side::Server, &whole());
     let mut client = subject.codec(Side::Client, &whole());
@@ -94,7 +95,7 @@ fn is_pong(subject: &Subject, kind: Kind, id: Option<i64>, wanted: Option<i64>) 
     Ok(())
 }
 
-/// A ping that the client-side codec makes, as a server reads it.
+/// Decodes a ping of the client-side codec as a server does.
 fn own(subject: &Subject, id: i64) -> Verdict {
     let mut client = subject.codec(Side::Client, &whole());
     let mut server = subject.codec(Side::Server, &whole());
@@ -112,7 +113,7 @@ fn own(subject: &Subject, id: i64) -> Verdict {
         let to = server.receipt(ping);
         let say = match ping.head.kind {
             Kind::Ping => LocalMessage::Pong { to: &to },
-            // A protocol may have an ordinary request as its ping, which a server-side codec answers.
+            // The ping of a protocol may be an ordinary request, which a server-side codec answers.
             Kind::Local => LocalMessage::CodecReply { to: &to },
             Kind::Request => return Ok(()),
             kind => {

@@ -1,4 +1,4 @@
-//! Does rewriting the id change only the id?
+//! Checks that a new id changes only the id.
 
 use meltemi_frame::{EncodeError, Interest, Kind, Limits, Message, Output, Side};
 
@@ -8,10 +8,10 @@ use crate::failure::{difference, ensure};
 use crate::seen::{Event, Seen};
 use crate::{Failure, Sample, Subject, Verdict};
 
-/// Where the protocol has ids: every message with an id takes any other that fits into its bits;
-/// decoded again it has that id, and everything else is as before; written back the first bytes are
-/// restored. Also through the head piece of a large message. Where the protocol has none, no message
-/// has one, and writing one is refused.
+/// In a protocol with ids, every message with an id accepts any other id that fits its bits.
+/// Decoded again, it has that id, and everything else is unchanged. With the first id written back,
+/// the original bytes are restored. This also applies to the head piece of a large message. In a
+/// protocol without ids, no message has one, and a new id is refused.
 pub fn ids_are_rewritten_alone(subject: &Subject) -> Verdict {
     let Some(bits) = subject.spec().correlation.id_bits() else {
         return subject.each(|sample| refused(subject, sample));
@@ -22,7 +22,7 @@ pub fn ids_are_rewritten_alone(subject: &Subject) -> Verdict {
             messages(subject, sample, want, &mut |message, offset| {
                 if message.head.id.is_some() {
                     tried += 1;
-                    // A one-way message with the id that it came with may leave with another.
+                    // A one-way message that keeps its id may be written with another one.
                     let kept = message
                         .head
                         .id
@@ -45,7 +45,8 @@ pub fn ids_are_rewritten_alone(subject: &Subject) -> Verdict {
     Ok(())
 }
 
-/// Ids at the edges of what fits, sign-extended as [`Head::id`](meltemi_frame::Head::id) is.
+/// Returns ids at the limits of `bits` and some others, sign-extended like
+/// [`Head::id`](meltemi_frame::Head::id).
 fn candidates(bits: u8) -> Vec<i64> {
     let unused = 64u32.saturating_sub(bits.into());
     [
@@ -150,8 +151,8 @@ fn rewritten(
     if let Some(what) = wanted.differs(&got) {
         return Err(Failure::new(what).within("more than the id changed (before / after)"));
     }
-    // Back again: nothing but the id may have moved. An id that was not in its shortest form may
-    // come back shorter.
+    // Back to the first id: only the id may change. An id that was not in its shortest form may
+    // become shorter.
     let mut back = None;
     let drive = Drive {
         spec: subject.spec(),
@@ -180,7 +181,7 @@ fn rewritten(
     Ok(())
 }
 
-/// A large message whose head gets another id must be the same message when it is put together.
+/// A large message whose head gets another id must be the same message when its pieces are joined.
 fn in_pieces(subject: &Subject, sample: &Sample) -> Verdict {
     const ID: i64 = 0x5a;
     if !sample.is_clean() {
@@ -230,7 +231,7 @@ fn in_pieces(subject: &Subject, sample: &Sample) -> Verdict {
     let (before, after) = (run(&sample.bytes)?, run(&bytes)?);
     ensure!(
         before.events.len() == after.events.len(),
-        "in pieces, with the id rewritten: {} messages went in and {} came out",
+        "in pieces, with the id rewritten: {} messages were encoded and {} decoded",
         before.events.len(),
         after.events.len()
     );

@@ -1,4 +1,4 @@
-//! Does looking deeper see the same messages?
+//! Checks that a deeper [`Interest`] finds the same messages.
 
 use meltemi_frame::Interest;
 
@@ -8,9 +8,10 @@ use crate::failure::ensure;
 use crate::seen::{Event, Run};
 use crate::{Sample, Subject, Verdict};
 
-/// [`Interest`] changes how much is known of a message, never what it is: kinds, ids, extents and
-/// what was known at a lesser depth stay. A deeper look may find that a message is malformed. A
-/// key that is declared for a depth is not seen before it only if that saves work, so that is free.
+/// [`Interest`] changes how much is known of a message, but not the message: kinds, ids, lengths,
+/// and attributes known at a lesser depth stay the same. A deeper decode may find that a message is
+/// malformed. A key that is declared for a depth may also be found before it, if that costs
+/// nothing.
 pub fn deeper_interest_sees_the_same(subject: &Subject) -> Verdict {
     subject.each(|sample| {
         let runs = INTERESTS.map(|want| run(subject, sample, want));
@@ -36,7 +37,8 @@ fn run(subject: &Subject, sample: &Sample, want: Interest) -> Result<Run, crate:
 fn compare(subject: &Subject, shallow: &Run, deep: &Run) -> Verdict {
     for (a, b) in shallow.events.iter().zip(&deep.events) {
         let (Event::Message(a), Event::Message(b)) = (a, b) else {
-            // Found malformed by the deeper look: what follows is compared only if the extent is known.
+            // The deeper decode found a malformed message. The rest is compared only if the length
+            // is known.
             if matches!((a, b), (Event::Message(_), Event::Malformed(..))) {
                 continue;
             }

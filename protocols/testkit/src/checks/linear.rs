@@ -1,4 +1,4 @@
-//! Is the work linear however slowly bytes come?
+//! Checks that the work is linear, however slowly bytes arrive.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use super::{positions, whole};
 use crate::failure::{ensure, show};
 use crate::{Subject, Verdict};
 
-/// How large a message is dribbled.
+/// The size in bytes of a message that is sent byte by byte.
 const SIZE: usize = 32 << 10;
-/// The last quarter may cost this much more than the first. A codec that starts over with every
-/// byte costs seven times as much there; one that remembers where it was, the same.
+/// The maximum ratio of the cost of the last quarter to the first. A codec that starts over with
+/// every byte has a ratio of seven; one that remembers its position, of one.
 const RATIO: u32 = 4;
-/// Below this there is nothing to see but noise.
+/// CPU times below this are only noise.
 const NOISE: Duration = Duration::from_micros(400);
-/// The best of so many runs counts, as noise only ever adds.
+/// The number of runs. The fastest one counts, because noise only adds time.
 const RUNS: usize = 7;
 
-/// A large message that comes byte by byte costs the same for each byte: measured in CPU time, the
-/// last quarter of 32 KiB may not cost much more than the first. Large messages are made from the
-/// samples: with a large attribute where the protocol takes edits; by repeating parts, where the
-/// codec then waits for more; and those that [`Options::large`](crate::Options::large) names.
+/// A large message that arrives byte by byte costs the same for each byte: in CPU time, the last
+/// quarter of 32 KiB may not cost much more than the first. Large messages are made from the
+/// samples, with a large attribute (if the protocol accepts edits) or by repeated parts (if the
+/// codec then waits for more). [`Options::large`](crate::Options::large) adds others.
 pub fn dribbled_bytes_cost_linear_time(subject: &Subject) -> Verdict {
     for (what, side, bytes) in candidates(subject) {
         let mut best = Quarters {
@@ -65,7 +65,8 @@ impl Quarters {
     }
 }
 
-/// Appends byte by byte, calls when what was asked for is there, consumes what is told.
+/// Appends byte by byte, calls `decode` when the requested bytes are present, and consumes as
+/// returned.
 fn dribble(subject: &Subject, side: Side, bytes: &[u8]) -> Quarters {
     let mut codec = subject.codec(side, &whole());
     let (mut offset, mut need, mut calls) = (0, 1, 0);
@@ -84,7 +85,7 @@ fn dribble(subject: &Subject, side: Side, bytes: &[u8]) -> Quarters {
                         need = 1;
                     }
                     Err(_) => {
-                        // The end: nothing is asked for any more.
+                        // The end: no more bytes are requested.
                         need = usize::MAX - offset;
                     }
                 }
@@ -120,7 +121,8 @@ fn candidates(subject: &Subject) -> Vec<(String, Side, Vec<u8>)> {
     all
 }
 
-/// Large by an attribute: the smallest message that takes one of 32 KiB, and one that takes many.
+/// Makes large messages with attributes: the smallest message that accepts one of 32 KiB, and one
+/// that accepts many.
 fn edited(subject: &Subject, side: Side) -> Vec<(String, Side, Vec<u8>)> {
     let spec = subject.spec();
     let response = side == Side::Client;
@@ -177,8 +179,8 @@ fn edited(subject: &Subject, side: Side) -> Vec<(String, Side, Vec<u8>)> {
     all
 }
 
-/// Large by repetition: fronts of samples, with one byte made larger or not, behind which the codec
-/// waits for more and more of what is repeated. One candidate for each kind of repetition.
+/// Makes large messages by repetition: prefixes of samples, with or without one larger byte, after
+/// which the codec waits for more and more repetitions. One candidate for each kind of repetition.
 fn hungry(subject: &Subject, side: Side) -> Vec<(String, Side, Vec<u8>)> {
     const PROBE: usize = 2 << 10;
     let mut all: Vec<(String, Side, Vec<u8>)> = Vec::new();
@@ -244,7 +246,7 @@ fn units(bytes: &[u8], at: usize) -> Vec<(&'static str, Vec<u8>)> {
     all
 }
 
-/// Whether the codec, having read all this, asks for just a little more.
+/// Returns `true` if the codec, after reading all these bytes, requests only a little more.
 fn waits(subject: &Subject, side: Side, bytes: &[u8]) -> bool {
     let decoded = subject
         .codec(side, &whole())

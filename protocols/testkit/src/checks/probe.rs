@@ -1,4 +1,4 @@
-//! Are the calls that a codec makes itself calls?
+//! Checks that a codec's probes are valid calls.
 
 use meltemi_frame::{Codec, Interest, Kind, LocalMessage, Message, Output, Side};
 
@@ -8,13 +8,14 @@ use crate::drive::{Arrival, Drive, Step};
 use crate::failure::{ensure, show};
 use crate::{Failure, Subject, Verdict};
 
-/// Operations that every protocol with probes can call: whether a service's name stands before the
-/// dot, or all of it is the operation's, is the protocol's affair.
+/// Operations that every protocol with probes can call. The protocol decides whether the part
+/// before the dot is a service's name or a part of the operation.
 const PLAIN: [&str; 2] = ["kit.ask", "kit.Service.ask"];
 
-/// If the protocol claims probes, one that the codec makes is to a server a whole request with that
-/// operation and id, and the server's refusal reaches the codec as the response to it. An operation that the
-/// protocol cannot write is refused, never written as another. If it claims none, that is refused.
+/// If the protocol claims probes, a server decodes a probe of the codec as one whole request with
+/// that operation and id, and the codec decodes the server's refusal as the response to it. An
+/// operation that the protocol cannot write is refused, and never written as another one. If the
+/// protocol claims no probes, all are refused.
 pub fn probes_are_calls(subject: &Subject) -> Verdict {
     if !subject.spec().probes {
         let mut client = subject.codec(Side::Client, &whole());
@@ -41,7 +42,7 @@ pub fn probes_are_calls(subject: &Subject) -> Verdict {
     Ok(())
 }
 
-/// A probe as a server reads it, and its answer as the codec does.
+/// Decodes a probe as a server does, and the reply as the codec does.
 fn probe(subject: &Subject, id: i64, operation: &str, may_refuse: bool) -> Verdict {
     let mut client = subject.codec(Side::Client, &whole());
     let mut server = subject.codec(Side::Server, &whole());
@@ -50,7 +51,7 @@ fn probe(subject: &Subject, id: i64, operation: &str, may_refuse: bool) -> Verdi
     let said = client.synthesize(LocalMessage::Probe { id, operation }, &mut out);
     let bytes = out.drain();
     let Some(bytes) = bytes.strip_prefix(b"before") else {
-        return Err(Failure::new("what was in the output before is gone"));
+        return Err(Failure::new("earlier bytes in the output are gone"));
     };
     if let Err(error) = said {
         ensure!(may_refuse, "claimed, but {error}");
@@ -107,7 +108,7 @@ fn is_call(subject: &Subject, request: &Message<'_>, id: i64, operation: &str) -
         service.is_some_and(|service| {
             let before = operation.as_bytes().strip_suffix(called.as_slice());
             let before = before.filter(|before| before.starts_with(&service));
-            // Only what separates the two is in neither.
+            // Only the separator is in neither part.
             before.is_some_and(|before| before.len() == service.len() + 1)
         })
     };
@@ -119,7 +120,8 @@ fn is_call(subject: &Subject, request: &Message<'_>, id: i64, operation: &str) -
     Ok(())
 }
 
-/// A refusal of the probe, as far as the protocol has words for one, is the response to it.
+/// Refuses the probe for the first claimed reason, and checks that the codec decodes the refusal as the
+/// response.
 fn answer(
     subject: &Subject,
     server: &mut dyn Codec,

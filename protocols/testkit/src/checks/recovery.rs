@@ -1,4 +1,4 @@
-//! Does a connection live on after a malformed message?
+//! Checks that a connection survives a malformed message.
 
 use meltemi_frame::{DecodeError, Interest, Kind, LocalMessage, Output, Reason, Side};
 
@@ -8,8 +8,8 @@ use crate::failure::ensure;
 use crate::seen::{Event, Seen};
 use crate::{Sample, Subject, Verdict};
 
-/// Behind a message whose error has a known extent the next message decodes as if nothing had
-/// been, however the bytes are cut; answers that the error asks for are given in between.
+/// After a message whose error has a known length, the next message decodes normally, however the
+/// bytes are split. Replies that the error requires are sent in between.
 pub fn malformed_messages_are_survived(subject: &Subject) -> Verdict {
     for side in [Side::Server, Side::Client] {
         let of_side = |sample: &&Sample| sample.side == side;
@@ -25,7 +25,7 @@ pub fn malformed_messages_are_survived(subject: &Subject) -> Verdict {
                 for good in good.iter().take(3) {
                     one(subject, bad, good, want).map_err(|failure| {
                         failure.within(format!(
-                            "{} and behind it {}, Interest::{want:?}",
+                            "{} followed by {}, Interest::{want:?}",
                             bad.name, good.name
                         ))
                     })?;
@@ -92,13 +92,13 @@ fn one(subject: &Subject, bad: &Sample, good: &Sample, want: Interest) -> Verdic
         })?;
         let Some(got) = last else {
             return Err(
-                crate::Failure::new("nothing came behind the malformed message")
+                crate::Failure::new("no message was decoded after the malformed message")
                     .within(format!("{arrival:?}")),
             );
         };
         ensure!(
             got.offset == bad.bytes.len() && got.wire == wanted.wire,
-            "{arrival:?}: the message behind starts at {} instead of {}",
+            "{arrival:?}: the message after it starts at {} instead of {}",
             got.offset,
             bad.bytes.len()
         );

@@ -1,4 +1,4 @@
-//! Does an unedited message leave as it came?
+//! Checks that an unedited message is written as it arrived.
 
 use meltemi_frame::{Interest, Kind, Limits, Message, Output};
 
@@ -9,9 +9,9 @@ use crate::failure::{difference, ensure};
 use crate::seen::Seen;
 use crate::{Failure, Sample, Subject, Verdict};
 
-/// Every message that nobody edits leaves byte for byte as it came, through a codec of the other
-/// side, straight and as an owned copy, whole and in pieces. What is already in the output stays. A one-way
-/// message may get another id: nobody waits for a reply with the one that it came with.
+/// Every unedited message is written byte for byte as it arrived, through a codec of the other
+/// side, directly and as an owned copy, whole and in pieces. Earlier bytes in the output stay. A
+/// one-way message may get another id, because no caller waits for a reply with the original one.
 pub fn unedited_messages_leave_as_they_came(subject: &Subject) -> Verdict {
     subject.each(|sample| {
         for want in INTERESTS {
@@ -66,7 +66,7 @@ fn one(
             let body = bytes.strip_prefix(b"before");
             ensure!(
                 body.is_some(),
-                "encoding the message at offset {offset}{how} changed what was in the output before"
+                "encoding the message at offset {offset}{how} changed earlier bytes in the output"
             );
             let body = body.unwrap_or_default();
             ensure!(
@@ -80,8 +80,8 @@ fn one(
     Ok(())
 }
 
-/// Returns `true` if `body` is the one-way message with another id and nothing else changed. Of the first
-/// piece of a large one nothing more can be decoded.
+/// Returns `true` if `body` is the one-way message with another id and no other change. Accepts every
+/// first piece of a large one-way message, because a piece cannot be decoded alone.
 fn is_renumbered(
     subject: &Subject,
     sample: &Sample,

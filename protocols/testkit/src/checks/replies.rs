@@ -1,4 +1,4 @@
-//! Do local replies reach the client as failures of that very request?
+//! Checks that local replies reach the client as the failed response to the request.
 
 use meltemi_frame::{
     Codec, DecodeError, Interest, Kind, LocalMessage, Message, Output, Reason, ReplyContext, Side,
@@ -11,7 +11,7 @@ use crate::failure::{ensure, show};
 use crate::seen::{Event, Seen};
 use crate::{Failure, Sample, Subject, Verdict};
 
-/// Texts that must not break a protocol's own words: line ends, other alphabets, quotes, length.
+/// Texts that must not break the form of a reply: line ends, other alphabets, quotes, length.
 fn texts() -> [String; 4] {
     [
         "no route".into(),
@@ -21,9 +21,10 @@ fn texts() -> [String; 4] {
     ]
 }
 
-/// Every request of the samples, answered locally with every claimed reason and with awkward texts,
-/// reaches a client that has sent it as one failed response with its id. A request that the codec
-/// answers itself ([`Kind::Local`]) gets that answer too. Malformed requests that can be answered are.
+/// Every request of the samples is answered locally with every claimed reason and with difficult
+/// texts. The client that has sent it decodes one failed response with its id. A request that the
+/// codec answers itself ([`Kind::Local`]) gets that reply too. Malformed requests that can be
+/// answered get a reply as well.
 pub fn claimed_replies_reach_the_client(subject: &Subject) -> Verdict {
     let texts = texts();
     for (at, reason) in subject.spec().replies.iter().enumerate() {
@@ -69,7 +70,7 @@ pub fn unclaimed_replies_are_refused(subject: &Subject) -> Verdict {
     Ok(())
 }
 
-/// A one-way request gets no answer, not even an error: its receipt gives no bytes.
+/// A one-way request gets no reply, not even an error: its receipt produces no bytes.
 pub fn one_way_is_never_answered(subject: &Subject) -> Verdict {
     servers(subject).try_for_each(|sample| {
         first_request(subject, sample, Kind::OneWay, |codec, request| {
@@ -109,14 +110,15 @@ fn drive(subject: &Subject) -> Drive<'_> {
 
 #[derive(Clone, Copy)]
 enum Answer<'a> {
-    /// This reason for every request.
+    /// Fails every request for this reason.
     Failure(Reason, &'a str),
-    /// The codec's own for local requests; any failure for the others, so that the order is kept.
+    /// The codec's own reply for local requests, and any failure for the others, so that the order
+    /// is kept.
     Own,
 }
 
-/// Plays a sample as the router would: what the server-side codec reads goes through a client-side
-/// codec (which may remember it), and every request is answered in its turn.
+/// Plays a sample like the router: a client-side codec encodes the messages that the server-side
+/// codec decodes (it may remember them), and every request is answered in its turn.
 fn conversation(subject: &Subject, sample: &Sample, answer: Answer<'_>) -> Verdict {
     let mut server = subject.codec(Side::Server, &whole());
     let mut client = subject.codec(Side::Client, &whole());
@@ -171,7 +173,7 @@ fn conversation(subject: &Subject, sample: &Sample, answer: Answer<'_>) -> Verdi
     Ok(())
 }
 
-/// What one codec says and the other hears: exactly one message.
+/// Decodes the output of one codec with the other one. It must be exactly one message.
 pub(super) fn spoken(
     subject: &Subject,
     speaker: &mut dyn Codec,
@@ -183,7 +185,7 @@ pub(super) fn spoken(
     let said = speaker.synthesize(say, &mut out);
     let bytes = out.drain();
     let body = bytes.strip_prefix(b"before");
-    ensure!(body.is_some(), "what was in the output before is gone");
+    ensure!(body.is_some(), "earlier bytes in the output are gone");
     let body = body.unwrap_or_default();
     said.map_err(|error| Failure::new(error.to_string()))?;
     let mut run = drive(subject).run(listener, body)?;
@@ -251,7 +253,7 @@ fn first_request(
     Ok(())
 }
 
-/// The codec has no words for this: it says so, and writes nothing.
+/// Fails unless the codec refuses the message and writes nothing.
 pub(super) fn nothing(codec: &mut dyn Codec, say: LocalMessage<'_>) -> Verdict {
     let mut out = Output::new();
     out.put(b"before");
@@ -270,7 +272,7 @@ pub(super) fn nothing(codec: &mut dyn Codec, say: LocalMessage<'_>) -> Verdict {
     Ok(())
 }
 
-/// The codec says nothing, whether it calls that a success or not.
+/// Fails if the codec writes anything. Its result may be a success or an error.
 fn nothing_out(codec: &mut dyn Codec, say: LocalMessage<'_>) -> Verdict {
     let mut out = Output::new();
     out.put(b"before");
@@ -278,7 +280,7 @@ fn nothing_out(codec: &mut dyn Codec, say: LocalMessage<'_>) -> Verdict {
     let bytes = out.drain();
     ensure!(
         bytes == b"before"[..],
-        "nothing may be said, but it gave {said:?} and {}",
+        "nothing may be written, but the result is {said:?} and {}",
         show(&bytes)
     );
     Ok(())

@@ -1,4 +1,4 @@
-//! Does the protocol describe itself soundly?
+//! Checks the protocol's description of itself.
 
 use std::collections::BTreeSet;
 
@@ -7,9 +7,9 @@ use meltemi_frame::{Correlation, MAX_KEYS, Sharing};
 use crate::failure::ensure;
 use crate::{Subject, Verdict};
 
-/// The [`Spec`](meltemi_frame::Spec) is sound: names are lower case and unique, keys fit their
+/// The [`Spec`](meltemi_frame::Spec) is valid: names are lower case and unique, keys fit their
 /// slots, the operation and service keys exist, ids have 8 to 64 bits, and every line of the
-/// reference has its text.
+/// reference has a text.
 pub fn spec_is_sound(subject: &Subject) -> Verdict {
     let spec = subject.spec();
     let lower = |name: &str| {
@@ -40,7 +40,7 @@ pub fn spec_is_sound(subject: &Subject) -> Verdict {
         ensure!(!key.doc.is_empty(), "the key `{}` has no doc", key.name);
         ensure!(
             key.request || key.response,
-            "the key `{}` is found on neither requests nor responses",
+            "the key `{}` is declared for neither requests nor responses",
             key.name
         );
         ensure!(
@@ -64,7 +64,7 @@ pub fn spec_is_sound(subject: &Subject) -> Verdict {
         if let Some(name) = name {
             ensure!(
                 spec.lookup(name).is_some(),
-                "the {role} is the attribute `{name}`, which there is not (known: {})",
+                "the {role} is the attribute `{name}`, which does not exist (known: {})",
                 spec.known_names()
             );
         }

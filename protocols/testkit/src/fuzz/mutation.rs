@@ -1,10 +1,11 @@
-//! Samples with a few changes: what a fuzzer without coverage can do.
+//! Mutations of samples, for a fuzzer without coverage.
 
 use meltemi_frame::Side;
 
 use crate::Sample;
 
-/// A sample with a few of the changes that fuzzers have found to pay.
+/// Writes a sample with a few mutations to `data`. They are of the kinds with which fuzzers find
+/// the most.
 pub(super) fn mutated(samples: &[Sample], random: &mut fastrand::Rng, data: &mut Vec<u8>) {
     const MOST: usize = 4096;
     data.clear();

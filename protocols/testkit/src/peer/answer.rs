@@ -1,4 +1,4 @@
-//! What a scripted upstream does when a request comes: steps, in order.
+//! The steps of a scripted upstream for one request, in order.
 
 use std::time::Duration;
 
@@ -14,8 +14,9 @@ pub(super) enum Step {
     Close,
 }
 
-/// What a scripted upstream does when a request comes. The steps of one answer are done in order, and
-/// answers that do not wait in the order of the requests; one that waits is overtaken.
+/// The steps of a scripted upstream for one request. The steps of one answer run in order. Answers
+/// without a wait are sent in the order of the requests; later ones can overtake an answer that
+/// waits.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -34,7 +35,7 @@ pub(super) enum Step {
 pub struct Answer(pub(super) Vec<Step>);
 
 impl Answer {
-    /// No answer at all.
+    /// Creates an answer without steps.
     pub const fn none() -> Self {
         Self(Vec::new())
     }
@@ -49,28 +50,28 @@ impl Answer {
         self.then(Step::Send(bytes.into()))
     }
 
-    /// Sends bytes one at a time, with a pause behind each. Nothing else is sent in between.
+    /// Sends bytes one at a time, with a pause after each. Nothing else is sent in between.
     pub fn dribble(self, bytes: impl Into<Bytes>, pause: Duration) -> Self {
         self.then(Step::Dribble(bytes.into(), pause))
     }
 
-    /// Does nothing for so long.
+    /// Waits for this time.
     pub fn wait(self, time: Duration) -> Self {
         self.then(Step::Wait(time))
     }
 
-    /// Keeps bytes back and sends them right behind the next that are sent on this connection: out of
-    /// order, without a clock.
+    /// Keeps bytes back, and sends them right after the next bytes that are sent on this
+    /// connection: out of order, without a clock.
     pub fn hold(self, bytes: impl Into<Bytes>) -> Self {
         self.then(Step::Hold(bytes.into()))
     }
 
-    /// Ends the sending half of the connection, and goes on reading.
+    /// Closes the sending half of the connection, and continues to read.
     pub fn half_close(self) -> Self {
         self.then(Step::HalfClose)
     }
 
-    /// Closes the connection, whatever is in flight.
+    /// Closes the connection, even with requests in flight.
     pub fn close(self) -> Self {
         self.then(Step::Close)
     }

@@ -1,4 +1,4 @@
-//! A scripted client: it sends what the test says, and tells what it heard and how it ended.
+//! A scripted client. It sends the bytes of the test, and records the messages that it receives.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,32 +14,32 @@ use tokio::time::Instant;
 use super::reader::Reader;
 use super::upstream::dribble;
 
-/// Why a client stopped listening.
+/// The reason why a client stopped reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// It heard as many messages as it wanted.
+    /// It received the requested number of messages.
     Enough,
     /// The time was over.
     TimedOut,
-    /// The other side closed in order.
+    /// The other side closed the connection normally.
     Closed,
-    /// The connection broke.
+    /// The connection failed.
     Broke(io::ErrorKind),
-    /// What came is not of the protocol.
+    /// The bytes are not valid in the protocol.
     Lost(DecodeError),
 }
 
-/// What a client heard.
+/// The messages that a client received.
 #[derive(Clone, Debug)]
 pub struct Heard {
     /// The messages, in order.
     pub messages: Vec<OwnedMessage>,
-    /// Why there are no more.
+    /// The reason why there are no more messages.
     pub end: End,
 }
 
 impl Heard {
-    /// The ids of the messages, in order.
+    /// Returns the ids of the messages, in order.
     pub fn ids(&self) -> Vec<Option<i64>> {
         self.messages
             .iter()
@@ -47,7 +47,7 @@ impl Heard {
             .collect()
     }
 
-    /// The kinds of the messages, in order.
+    /// Returns the kinds of the messages, in order.
     pub fn kinds(&self) -> Vec<Kind> {
         self.messages
             .iter()
@@ -55,7 +55,7 @@ impl Heard {
             .collect()
     }
 
-    /// The messages' bytes, one after the other.
+    /// Returns the concatenated bytes of the messages.
     pub fn bytes(&self) -> Vec<u8> {
         self.messages
             .iter()
@@ -69,7 +69,7 @@ pub struct Downstream {
     input: OwnedReadHalf,
     output: OwnedWriteHalf,
     reader: Reader,
-    /// Reads along what is sent, so that the reader knows what its answers belong to.
+    /// Decodes the bytes that are sent, so that the reader can match replies to requests.
     sent: Reader,
 }
 
@@ -82,10 +82,10 @@ impl std::fmt::Debug for Downstream {
 }
 
 impl Downstream {
-    /// Connects.
+    /// Connects to `to`.
     ///
     /// # Errors
-    /// Nobody listens there.
+    /// Fails if the connection cannot be made.
     pub async fn connect(to: SocketAddr, protocol: Arc<dyn Protocol>) -> io::Result<Self> {
         let stream = TcpStream::connect(to).await?;
         stream.set_nodelay(true)?;
@@ -101,26 +101,26 @@ impl Downstream {
     /// Sends bytes at once.
     ///
     /// # Errors
-    /// The connection broke.
+    /// Fails if the connection is broken.
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.remember(bytes);
         self.output.write_all(bytes).await
     }
 
-    /// Sends bytes one at a time, with a pause behind each.
+    /// Sends bytes one at a time, with a pause after each.
     ///
     /// # Errors
-    /// The connection broke.
+    /// Fails if the connection is broken.
     pub async fn dribble(&mut self, bytes: &[u8], pause: Duration) -> io::Result<()> {
         self.remember(bytes);
         dribble(&mut self.output, bytes, pause).await
     }
 
-    /// A codec on the client side may need to know the requests to read the answers.
+    /// Passes requests to the client-side codec, which may need them to decode the replies.
     fn remember(&mut self, bytes: &[u8]) {
         self.sent.push(bytes);
         while let Ok(Some(request)) = self.sent.next() {
-            // Bad bytes are sent as they are: a codec that refuses them knows as much as before.
+            // Bad bytes are sent as they are. A codec that refuses them keeps its state.
             let _ = self
                 .reader
                 .codec()
@@ -128,15 +128,15 @@ impl Downstream {
         }
     }
 
-    /// Ends the sending half, and goes on listening.
+    /// Closes the sending half, and continues to read.
     ///
     /// # Errors
-    /// The connection broke.
+    /// Fails if the connection is broken.
     pub async fn half_close(&mut self) -> io::Result<()> {
         self.output.shutdown().await
     }
 
-    /// Listens until `count` messages came, the other side ends, or the time is over.
+    /// Reads until `count` messages have arrived, the other side closes, or the time is over.
     pub async fn hear(&mut self, count: usize, within: Duration) -> Heard {
         let deadline = Instant::now() + within;
         let mut messages = Vec::new();
@@ -163,12 +163,12 @@ impl Downstream {
         Heard { messages, end }
     }
 
-    /// Listens until the other side ends, or the time is over.
+    /// Reads until the other side closes, or the time is over.
     pub async fn hear_all(&mut self, within: Duration) -> Heard {
         self.hear(usize::MAX, within).await
     }
 
-    /// Every byte heard so far, messages or not.
+    /// Returns all bytes received so far, complete messages or not.
     pub fn bytes(&self) -> &[u8] {
         &self.reader.raw
     }

@@ -1,18 +1,18 @@
-//! Bytes from a socket as owned messages, for both kinds of peers.
+//! Decodes bytes from a socket to owned messages, for both kinds of peers.
 
 use bytes::{Buf as _, BytesMut};
 use meltemi_frame::{
     Codec, DecodeError, Decoded, Interest, Limits, OwnedMessage, Protocol, Session, Side,
 };
 
-/// Decodes what has been read so far.
+/// Decodes the bytes that have been read so far.
 pub(super) struct Reader {
     codec: Box<dyn Codec>,
     unread: BytesMut,
-    /// Everything that was ever read.
+    /// All bytes that were ever read.
     pub raw: Vec<u8>,
     need: usize,
-    /// Bytes of a malformed message that are still to come.
+    /// The number of bytes of a malformed message that have not arrived yet.
     discard: usize,
 }
 
@@ -36,7 +36,8 @@ impl Reader {
         self.unread.extend_from_slice(bytes);
     }
 
-    /// The next whole message. A malformed one is skipped if its extent is known.
+    /// Returns the next whole message. `None` if there is none yet. Skips a malformed message if
+    /// its length is known.
     pub(super) fn next(&mut self) -> Result<Option<OwnedMessage>, DecodeError> {
         loop {
             let gone = self.discard.min(self.unread.len());

@@ -1,4 +1,4 @@
-//! A scripted server: it reads by a codec, answers what the test says, and records everything.
+//! A scripted server. It decodes with a codec, answers as the test defines, and records everything.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,9 +20,9 @@ use super::reader::Reader;
 /// A message that an upstream received.
 #[derive(Clone, Debug)]
 pub struct Received {
-    /// The connection that it came on: they count from 0.
+    /// The number of its connection, from 0.
     pub connection: usize,
-    /// Its place among everything that the upstream received, from 0.
+    /// Its position among all messages that the upstream received, from 0.
     pub index: usize,
     /// The message.
     pub message: OwnedMessage,
@@ -30,7 +30,7 @@ pub struct Received {
 
 type Answering = dyn Fn(&Received) -> Answer + Send + Sync;
 
-/// How an upstream behaves, besides its answers.
+/// The behaviour of an upstream, besides its answers.
 #[derive(Clone, Debug)]
 pub struct Script {
     protocol: Arc<dyn Protocol>,
@@ -41,7 +41,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// An upstream on a free port of loopback that answers pings by itself.
+    /// Creates an upstream on a free port of loopback that answers pings itself.
     pub fn new(protocol: Arc<dyn Protocol>) -> Self {
         Self {
             protocol,
@@ -52,39 +52,39 @@ impl Script {
         }
     }
 
-    /// Listens here: to come back where an upstream was before.
+    /// Sets the address to listen on, for example to restart an upstream at its old address.
     #[must_use]
     pub const fn at(mut self, address: SocketAddr) -> Self {
         self.address = address;
         self
     }
 
-    /// Does this as soon as a connection is made.
+    /// Runs these steps as soon as a connection is made.
     #[must_use]
     pub fn greeting(mut self, answer: Answer) -> Self {
         self.greeting = answer;
         self
     }
 
-    /// Accepts connections and never reads from them.
+    /// Accepts connections, but never reads from them.
     #[must_use]
     pub const fn deaf(mut self) -> Self {
         self.deaf = true;
         self
     }
 
-    /// Leaves pings without an answer.
+    /// Does not answer pings.
     #[must_use]
     pub const fn ignoring_pings(mut self) -> Self {
         self.ignores_pings = true;
         self
     }
 
-    /// Starts to serve on the runtime of the caller. `answer` is called for every message that is not a
-    /// heartbeat or a piece of a large one.
+    /// Starts to serve on the runtime of the caller. `answer` is called for every message that is
+    /// not a heartbeat or a piece of a large one.
     ///
     /// # Errors
-    /// The address cannot be listened on.
+    /// Fails if the address cannot be listened on.
     pub async fn serve(
         self,
         answer: impl Fn(&Received) -> Answer + Send + Sync + 'static,
@@ -106,7 +106,7 @@ impl Script {
     }
 }
 
-/// A scripted server on loopback. It stops, and its connections close, when it is dropped.
+/// A scripted server on loopback. Dropping it stops the server and closes its connections.
 #[derive(Debug)]
 pub struct Upstream {
     address: SocketAddr,
@@ -117,29 +117,30 @@ pub struct Upstream {
 #[derive(Debug, Default)]
 struct Record {
     log: Mutex<Log>,
-    /// Something was recorded.
+    /// Notifies waiters of new records.
     news: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Log {
     received: Vec<Received>,
-    /// One per connection: the raw bytes, and whether it is still open.
+    /// One entry per connection: the raw bytes, and `true` if it is still open.
     connections: Vec<(Vec<u8>, bool)>,
 }
 
 impl Record {
     fn log(&self) -> MutexGuard<'_, Log> {
-        // A panic in another test's thread does not make the log wrong.
+        // A panic in another test's thread cannot leave the log in a bad state.
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Upstream {
-    /// An upstream that reads `protocol` and answers every request as `answer` says.
+    /// Starts an upstream that decodes `protocol` and answers every request with the result of
+    /// `answer`.
     ///
     /// # Errors
-    /// No port of loopback can be listened on.
+    /// Fails if no port of loopback can be listened on.
     pub async fn start(
         protocol: Arc<dyn Protocol>,
         answer: impl Fn(&Received) -> Answer + Send + Sync + 'static,
@@ -147,28 +148,28 @@ impl Upstream {
         Script::new(protocol).serve(answer).await
     }
 
-    /// Where it listens.
+    /// Returns the address of the server.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How many connections it has accepted.
+    /// Returns the number of accepted connections.
     pub fn connections(&self) -> usize {
         self.record.log().connections.len()
     }
 
-    /// How many of them the other side has not closed yet.
+    /// Returns the number of connections that the other side has not closed yet.
     pub fn open_connections(&self) -> usize {
         let log = self.record.log();
         log.connections.iter().filter(|(_, open)| *open).count()
     }
 
-    /// Every message received so far, heartbeats too, in order.
+    /// Returns every message received so far, heartbeats included, in order.
     pub fn received(&self) -> Vec<Received> {
         self.record.log().received.clone()
     }
 
-    /// The raw bytes received so far on a connection.
+    /// Returns the raw bytes received so far on a connection.
     pub fn bytes(&self, connection: usize) -> Vec<u8> {
         let log = self.record.log();
         let bytes = log
@@ -178,7 +179,7 @@ impl Upstream {
         bytes.unwrap_or_default()
     }
 
-    /// Waits until so many messages were received, and tells whether they were in that time.
+    /// Waits until `count` messages were received. Returns `false` if the time is over first.
     pub async fn receives(&self, count: usize, within: Duration) -> bool {
         let enough = async {
             loop {
@@ -192,7 +193,7 @@ impl Upstream {
         tokio::time::timeout(within, enough).await.is_ok()
     }
 
-    /// Stops listening and closes every connection, as a crash does.
+    /// Stops listening and closes every connection, as in a crash.
     pub fn stop(&self) {
         self.accepting.abort();
     }
@@ -211,7 +212,7 @@ struct Serving {
 }
 
 async fn accept(listener: TcpListener, serving: Arc<Serving>) {
-    // Dropped with this task, and with it every connection.
+    // Dropping this task drops the set, and closes every connection.
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let number = {
@@ -225,7 +226,7 @@ async fn accept(listener: TcpListener, serving: Arc<Serving>) {
 }
 
 async fn connection(stream: TcpStream, number: usize, serving: Arc<Serving>) {
-    // Pieces go out when they are sent: that is what a script is for.
+    // Sends pieces at once, because scripts depend on it.
     let _ = stream.set_nodelay(true);
     let (input, output) = stream.into_split();
     let (steps, queue) = mpsc::unbounded_channel();
@@ -236,13 +237,13 @@ async fn connection(stream: TcpStream, number: usize, serving: Arc<Serving>) {
     let writing = write(output, queue, closing);
     let reading = async {
         if serving.script.deaf {
-            // Its half of the channel stays open with it.
+            // The connection keeps its half of the channel open.
             std::future::pending::<()>().await;
         }
         let steps = steps;
         read(input, number, &serving, &steps, &mut tasks).await;
         drop(steps);
-        // What was asked before the end is still answered.
+        // Requests before the end are still answered.
         while tasks.join_next().await.is_some() {}
     };
     tokio::select! {
@@ -291,7 +292,7 @@ async fn read(
             };
             perform(answer, steps, tasks);
         }
-        // Ended tasks need not be kept.
+        // Removes tasks that have ended.
         while tasks.try_join_next().is_some() {}
     }
     if let Some((_, open)) = serving.record.log().connections.get_mut(number) {
@@ -310,13 +311,13 @@ fn pong(reader: &mut Reader, ping: &OwnedMessage) -> Answer {
     }
 }
 
-/// Does what can be done at once, so that answers stay in the order of the requests, and leaves the
-/// rest to a task of its own from the first wait on.
+/// Runs all steps before the first wait at once, so that answers stay in the order of the requests.
+/// A new task runs the rest.
 fn perform(answer: Answer, steps: &mpsc::UnboundedSender<Step>, tasks: &mut JoinSet<()>) {
     let mut rest = answer.0.into_iter();
     while let Some(step) = rest.next() {
         let Step::Wait(time) = step else {
-            // It fails when the connection has ended, and then nothing is left to do.
+            // Fails only if the connection has ended. No step is needed then.
             let _ = steps.send(step);
             continue;
         };

@@ -1,5 +1,5 @@
-//! Endpoints among which nothing but their weights and the method decides: a whole cluster, or those
-//! of one priority and locality.
+//! A group of endpoints that differ only by weight, for one balancing method: a whole cluster, or
+//! the endpoints of one priority and locality.
 
 use std::sync::Arc;
 
@@ -14,16 +14,16 @@ use super::ring::Ring;
 use super::round_robin::RoundRobin;
 use super::warming::WHOLE;
 
-/// Endpoints among which the method decides.
+/// A group of endpoints and its balancing method.
 #[derive(Clone, Debug)]
 pub(super) struct HostGroup {
     pool: Pool,
     method: Method,
-    /// Their positions in the cluster; `None`: it is the whole cluster.
+    /// Their positions in the cluster. `None` if the group is the whole cluster.
     places: Option<Arc<[usize]>>,
-    /// Their weights when nothing warms up; `None` if nothing ever does.
+    /// Their weights without warm-up. `None` if the cluster has no warm-up.
     full: Option<Arc<[u32]>>,
-    /// The weights of pool and method are not the full ones.
+    /// `true` if pool and method use reduced weights.
     warming: bool,
 }
 
@@ -53,7 +53,7 @@ impl Method {
         }
     }
 
-    // Once per request, with so many arguments that a call costs as much as the pick.
+    // Runs once per request. A call with so many arguments costs as much as the pick.
     #[inline(always)]
     fn pick(
         &mut self,
@@ -75,12 +75,12 @@ impl Method {
 }
 
 impl HostGroup {
-    /// All endpoints of a cluster.
+    /// Creates the group of all endpoints of a cluster.
     pub(super) fn whole(cluster: &Cluster, members: &[Host<'_>]) -> Self {
         Self::of(cluster, members.iter(), None)
     }
 
-    /// The endpoints at these places.
+    /// Creates the group of the endpoints at these positions.
     pub(super) fn part(cluster: &Cluster, members: &[Host<'_>], places: Vec<usize>) -> Self {
         let here = places.iter().filter_map(|&at| members.get(at));
         Self::of(cluster, here, Some(places.as_slice().into()))
@@ -94,7 +94,8 @@ impl HostGroup {
         let (weights, keys): (Vec<u32>, Vec<u64>) =
             members.map(|member| (member.weight, member.key)).unzip();
         let method = Method::new(&cluster.balancing, &weights, &keys);
-        // A table cannot be made anew all the time; hashing goes without a warm-up, as in Envoy.
+        // A hash table is too expensive to rebuild during a warm-up. Envoy has no warm-up for
+        // hashing either.
         let warms =
             cluster.warmup.is_some() && !matches!(method, Method::Ring(_) | Method::Maglev(_));
         Self {
@@ -106,7 +107,7 @@ impl HostGroup {
         }
     }
 
-    /// A position in the cluster.
+    /// Returns a position in the cluster. `None` if no endpoint is usable.
     #[inline(always)]
     pub(super) fn pick(
         &mut self,
@@ -135,13 +136,14 @@ impl HostGroup {
         places.get(at).copied()
     }
 
-    /// How many of its endpoints are `counted`.
+    /// Returns the number of endpoints for which `counted` returns `true`.
     pub(super) fn count(&self, counted: &dyn Fn(usize) -> bool) -> u64 {
         let places = self.places.iter().flat_map(|places| places.iter());
         places.map(|&place| u64::from(counted(place))).sum()
     }
 
-    /// Gives each endpoint so many thousandths of its weight. Tells whether any has less than all.
+    /// Sets each endpoint's weight to a number of thousandths of its full weight. Returns `true` if
+    /// any has less than 1000.
     pub(super) fn reweigh(
         &mut self,
         random: &mut dyn FnMut() -> u64,
@@ -160,8 +162,8 @@ impl HostGroup {
             .enumerate()
             .any(|(at, &weight)| weight > 0 && portion(at) < WHOLE);
         if some {
-            // Weights so large that a thousand times as much is no weight lose precision that they
-            // do not need.
+            // Weights that would overflow when multiplied by a thousand are scaled down. They are so
+            // large that they do not need the lost precision.
             let heaviest = u64::from(full.iter().copied().max().unwrap_or(0));
             let divisor = (heaviest * u64::from(WHOLE))
                 .div_ceil(u64::from(u32::MAX))

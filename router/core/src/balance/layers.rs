@@ -1,5 +1,5 @@
-//! Priorities, panic and localities: which group of endpoints takes a request. Loads are counted seldom
-//! and drawn from at every pick.
+//! Priorities, panic and localities: selects the group of endpoints for a request. Group loads are
+//! computed rarely; each pick only draws from them.
 
 use std::collections::BTreeMap;
 
@@ -11,18 +11,18 @@ use super::pool::below;
 use super::{Host, Pick, PickRequest};
 use crate::HealthStatus;
 
-/// The whole load of a cluster, and all of anything here.
+/// The whole load of a cluster, in millionths. Also 100 % of any other quantity in this module.
 const ALL: u64 = Share::ALL.as_millionths() as u64;
 
-/// How much more than its part a fit endpoint is trusted to carry, in percent (Envoy's overprovisioning
-/// factor).
+/// How much more than its part a fit endpoint is expected to carry, in percent (Envoy's
+/// overprovisioning factor).
 const OVERPROVISIONING: u64 = 140;
 
-/// Endpoints become fit because time passes, without a new epoch: after so long they are counted
-/// again, in microseconds.
+/// Endpoints can become fit without a new epoch, when time passes. They are counted again after
+/// this interval, in microseconds.
 const RECOUNT_US: u64 = 100_000;
 
-/// How often a group in which nothing can be used is put back before all are asked.
+/// How many draws may hit a group without a usable endpoint before all groups are tried.
 const TRIES: usize = 4;
 
 /// The groups of a cluster.
@@ -30,16 +30,17 @@ const TRIES: usize = 4;
 pub(super) struct Layers {
     panic: Share,
     hashes: bool,
-    /// From the lowest priority on.
+    /// The priorities, lowest number first.
     tiers: Vec<Tier>,
-    /// In the order of their priorities, and for each of them of the shares.
+    /// The portions, ordered by priority, and within a priority by share.
     portions: Vec<Portion>,
-    /// The sum of the loads of all portions; 0: there is none, or nobody can carry anything.
+    /// The sum of the loads of all portions. 0 if there are no portions or no endpoint can carry
+    /// load.
     sum: u64,
     counted: Option<Counted>,
 }
 
-/// When endpoints were counted last.
+/// When the endpoints were last counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Counted {
     epoch: u64,
@@ -53,11 +54,11 @@ struct Tier {
     fit: u64,
     panic: bool,
     load: u64,
-    /// The sum of what its portions would get if they shared nothing but the load of this priority.
+    /// The sum of what the portions of this priority would get on their own.
     shares: u64,
 }
 
-/// The endpoints of one priority and, if they have shares, of one locality.
+/// The endpoints of one priority and, if the cluster has shares, of one locality.
 #[derive(Clone, Debug)]
 struct Portion {
     group: HostGroup,
@@ -66,25 +67,25 @@ struct Portion {
     all: u64,
     fit: u64,
     load: u64,
-    /// What it is known by to requests with a hash, in every process.
+    /// Identifies the portion to requests with a hash. It is the same in every process.
     key: u64,
 }
 
-/// What `fit` of `all` can carry.
+/// Returns the load that `fit` of `all` endpoints can carry.
 fn capacity(fit: u64, all: u64) -> u64 {
     let percent = u128::from(OVERPROVISIONING) * u128::from(fit) * u128::from(ALL);
     let capacity = percent / (100 * u128::from(all.max(1)));
     u64::try_from(capacity).unwrap_or(ALL).min(ALL)
 }
 
-/// `load * part / whole`, where `part` is no more than `whole`.
+/// Returns `load * part / whole`. `part` must be at most `whole`.
 fn part_of(load: u64, part: u64, whole: u64) -> u64 {
     let scaled = u128::from(load) * u128::from(part) / u128::from(whole.max(1));
     u64::try_from(scaled).unwrap_or(load)
 }
 
 impl Layers {
-    /// `None` if there is but one group, and nothing to count.
+    /// Returns `None` if there is only one group, so that counting is not needed.
     pub(super) fn new(cluster: &Cluster, members: &[Host<'_>]) -> Option<Self> {
         let shares = &cluster.localities.shares;
         let mut places: BTreeMap<(u32, usize), Vec<usize>> = BTreeMap::new();
@@ -141,7 +142,7 @@ impl Layers {
         })
     }
 
-    /// Finds out what each group gets, if that may have changed.
+    /// Computes the load of each group, if it may have changed.
     pub(super) fn count(&mut self, ask: &PickRequest<'_>, fitness: &dyn Fn(usize) -> HealthStatus) {
         let current = self.counted.is_some_and(|counted| {
             counted.epoch == ask.epoch && ask.now_us.abs_diff(counted.at_us) < RECOUNT_US
@@ -158,7 +159,7 @@ impl Layers {
         });
         let nobody = self.tiers.iter().all(|tier| tier.fit == 0 && !tier.panic);
         if nobody {
-            // Those that may be back share requests as if they were.
+            // Endpoints that may be reachable again share the load as if they were.
             self.count_those(&|at| fitness(at) == HealthStatus::Degraded);
         }
     }
@@ -182,7 +183,7 @@ impl Layers {
         let together = capacities.sum::<u64>().min(ALL);
         let threshold = u64::from(self.panic.as_millionths());
         for tier in &mut self.tiers {
-            // As long as all together can carry everything, there is no reason to panic.
+            // No panic as long as all priorities together can carry the whole load.
             tier.panic = together < ALL && part_of(ALL, tier.fit, tier.all) < threshold;
         }
         let all: u64 = self.tiers.iter().map(|tier| tier.all).sum();
@@ -213,7 +214,7 @@ impl Layers {
             } else {
                 capacity(portion.fit, portion.all)
             };
-            // At most 32 by 20 bits, of which sums have room.
+            // At most 32 by 20 bits; sums still have room.
             portion.load = portion.share * carries;
             tier.shares += portion.load;
         }
@@ -227,7 +228,7 @@ impl Layers {
         }
     }
 
-    /// Picks in a group drawn by load; if nothing can be used there, in another.
+    /// Picks in a group drawn by load. If no endpoint there is usable, picks in another group.
     pub(super) fn pick(
         &mut self,
         hash: Option<u64>,
@@ -279,7 +280,7 @@ impl Layers {
     }
 }
 
-/// The portion that `point`, which is less than the sum of their loads, falls into.
+/// Returns the portion that `point` falls into. `point` must be less than the sum of the loads.
 fn draw(portions: &mut [Portion], mut point: u64) -> Option<&mut Portion> {
     portions
         .iter_mut()
@@ -292,12 +293,13 @@ fn draw(portions: &mut [Portion], mut point: u64) -> Option<&mut Portion> {
         })
 }
 
-/// The portion for a hash, by weighted rendezvous (Schindelhauer and Schomaker, "Weighted distributed hash
-/// tables", SPAA 2005): when the load of one falls, only requests of that one move.
+/// Returns the portion for a hash, by weighted rendezvous hashing (Schindelhauer and Schomaker,
+/// "Weighted distributed hash tables", SPAA 2005): when the load of one portion falls, only
+/// requests of that portion move.
 fn highest(portions: &mut [Portion], hash: u64) -> Option<&mut Portion> {
     let bytes = hash.to_le_bytes();
     let score = |portion: &Portion| {
-        // Evenly between 0 and 1, and neither of them.
+        // Evenly distributed between 0 and 1, both excluded.
         let even = ((xxh64(&bytes, portion.key) >> 12) as f64 + 0.5) / (1_u64 << 52) as f64;
         portion.load as f64 / -even.ln()
     };
@@ -307,8 +309,8 @@ fn highest(portions: &mut [Portion], hash: u64) -> Option<&mut Portion> {
         .max_by(|one, other| score(one).total_cmp(&score(other)))
 }
 
-/// The share of an endpoint there: that of the closest locality with a share. An empty field of a share
-/// matches any; of equally close ones the first counts.
+/// Returns the share of an endpoint: the one with the most specific matching locality. An empty
+/// field of a share matches any value. Of equally specific shares the first one applies.
 fn share_of(shares: &[(Locality, u32)], locality: &Locality) -> Option<usize> {
     let closeness = |share: &Locality| {
         let fields = [

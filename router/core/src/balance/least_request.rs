@@ -1,13 +1,13 @@
-//! The power of two choices: of two endpoints drawn at random the one with less to do.
+//! The power of two choices: draws two endpoints at random and picks the less loaded one.
 
 use super::pool::Pool;
 
-/// Of two different usable endpoints, drawn by weight, the one with fewer requests in flight per
-/// weight; the first one if both have the same.
+/// Draws two different usable endpoints by weight, and picks the one with fewer requests in flight
+/// per weight. On a tie it picks the first one.
 ///
-/// So an idle cluster is used in proportion to the weights, and under load the requests in flight
-/// are in proportion to the weights. (Comparing `load + 1` per weight would give an idle cluster's
-/// every request to the heavier of the two.)
+/// An idle cluster is therefore used in proportion to the weights, and under load the requests in
+/// flight are in proportion to the weights. (A comparison of `load + 1` per weight would send every
+/// request of an idle cluster to the heavier of the two.)
 pub(super) fn pick(
     pool: &Pool,
     random: &mut dyn FnMut() -> u64,

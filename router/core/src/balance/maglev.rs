@@ -1,5 +1,5 @@
-//! Consistent hashing in a table (Eisenbud et al., "Maglev", NSDI 2016, section 3.4): nearly even shares,
-//! one memory access per pick, few keys that move.
+//! Consistent hashing in a table (Eisenbud et al., "Maglev", NSDI 2016, section 3.4): nearly even
+//! shares, one memory access per pick, and few keys that move.
 
 use std::sync::Arc;
 
@@ -7,30 +7,30 @@ use xxhash_rust::xxh64::xxh64;
 
 use super::{by_key, greatest_common_divisor};
 
-/// Which endpoint each slot belongs to.
+/// The endpoint of each slot.
 #[derive(Clone, Debug)]
 pub(super) struct Maglev {
     table: Arc<[u32]>,
     endpoints: Arc<[u32]>,
 }
 
-/// At most so many slots (20 MiB); the configuration allows no more.
+/// The maximum number of slots (20 MiB). The configuration allows no more.
 const MOST_SLOTS: usize = 5_000_011;
 
-/// One endpoint while the table is filled.
+/// The state of one endpoint while the table is filled.
 struct Filling {
     at: u32,
     weight: u64,
-    /// What it has saved up for its next slot.
+    /// The credit that it has collected for its next slot.
     credit: u64,
-    /// The next slot that it prefers, and how far it is to the one after.
+    /// The next slot in its permutation, and the distance to the one after.
     next: usize,
     skip: usize,
 }
 
 impl Maglev {
-    /// Fills the table: in turn, each endpoint takes the first slot of its own permutation that is still
-    /// free; an endpoint of half the greatest weight has a turn every other round.
+    /// Fills the table. In turn, each endpoint takes the first free slot of its own permutation. An
+    /// endpoint of half the greatest weight has a turn every other round.
     pub(super) fn new(table_size: usize, weights: &[u32], keys: &[u64]) -> Self {
         let size = table_size.clamp(1, MOST_SLOTS);
         let order = by_key(weights, keys);
@@ -83,7 +83,7 @@ impl Maglev {
 }
 
 impl Filling {
-    /// Takes the next free slot of its permutation. There is one: the caller counts.
+    /// Takes the next free slot of the permutation. The caller makes sure that there is one.
     fn take(&mut self, table: &mut [Option<u32>]) {
         for _ in 0..table.len() {
             let slot = self.next;
@@ -104,8 +104,8 @@ fn reduce(hash: u64, size: usize) -> usize {
     (hash % size as u64) as usize
 }
 
-/// A step that visits every slot: anything from 1 up for a prime size, which is what configurations have;
-/// for another size the next number that has no factor in common with it.
+/// Returns a step that visits every slot. For a prime size, which every checked configuration has,
+/// this is any number from 1 up. For another size it is the next number coprime to the size.
 fn coprime_skip(hash: u64, size: usize) -> usize {
     if size < 3 {
         return size - 1;

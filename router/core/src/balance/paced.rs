@@ -1,21 +1,21 @@
-//! Round robin by weights that change all the time: each endpoint has its next turn when it has waited
-//! for the reciprocal of its weight. What it has waited so far is kept when weights change.
+//! Weighted round robin for weights that change continuously. An endpoint waits for the reciprocal
+//! of its weight between turns. The time it has already waited is kept when weights change.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::pool::below;
 
-/// How long an endpoint of weight 1 waits. The heaviest waits for 256.
+/// How long an endpoint of weight 1 waits, in abstract units. The heaviest endpoint waits for 256.
 const WAIT: u64 = 1 << 40;
 
-/// Endpoints and when the turn of each comes.
+/// Endpoints, and the time of each one's next turn.
 #[derive(Clone, Debug)]
 pub(super) struct Paced {
     queue: BinaryHeap<Reverse<Turn>>,
-    /// Those whose turn came while they were not usable. Empty between picks.
+    /// Endpoints whose turn came while they were not usable. Empty between picks.
     passed: Vec<Turn>,
-    /// The time of the turn that was taken last.
+    /// The time of the last turn.
     now: u64,
 }
 
@@ -27,12 +27,13 @@ struct Turn {
 }
 
 const fn wait(weight: u32) -> u64 {
-    // Callers leave out weights of 0.
+    // Callers leave out endpoints of weight 0.
     WAIT / if weight == 0 { 1 } else { weight as u64 }
 }
 
 impl Paced {
-    /// Where in its first wait each endpoint is, is random: workers start at different ones.
+    /// Starts each endpoint at a random point of its first wait, so that workers start at different
+    /// endpoints.
     pub(super) fn new(weights: &[u32], random: &mut dyn FnMut() -> u64) -> Self {
         let weighted = weights
             .iter()
@@ -53,7 +54,7 @@ impl Paced {
         }
     }
 
-    /// Takes over other weights; those that were 0 stay 0.
+    /// Sets new weights. Endpoints of weight 0 stay at 0.
     pub(super) fn reweigh(&mut self, weights: &[u32]) {
         let mut turns = std::mem::take(&mut self.queue).into_vec();
         for Reverse(turn) in &mut turns {
@@ -62,7 +63,7 @@ impl Paced {
             turn.time = u64::try_from(rest / u128::from(turn.wait)).unwrap_or(other);
             turn.wait = other;
         }
-        // Time begins anew, so that it never ends.
+        // Restarts the time at 0, so that it never overflows.
         self.now = 0;
         self.queue = turns.into();
     }
@@ -75,7 +76,7 @@ impl Paced {
                 None => break None,
             }
         };
-        // Who was not usable does not make up for it later.
+        // An endpoint that was not usable does not catch up later.
         let now = chosen.map_or(self.now, |chosen| chosen.time);
         let later = self.passed.drain(..).map(|turn| {
             let missed = now.saturating_sub(turn.time).div_ceil(turn.wait);
@@ -120,7 +121,7 @@ mod tests {
 
     #[test]
     fn what_an_endpoint_has_waited_counts_with_other_weights() {
-        // It never has a whole wait at the same weight, and gets its turns all the same.
+        // The endpoint never waits a whole turn at one weight, but still gets its turns.
         let mut turns = Paced::new(&[1000, 10], &mut || u64::MAX / 2);
         let mut second = 0;
         for round in 0..1000_u32 {

@@ -1,6 +1,6 @@
 //! Draws endpoints at random, in proportion to their weights.
 
-/// Endpoints with their shares.
+/// Endpoints with their weights.
 #[derive(Clone, Debug)]
 pub(super) struct Pool {
     weights: Box<[u32]>,
@@ -11,12 +11,12 @@ pub(super) struct Pool {
 enum Shares {
     /// All weights are the same positive number.
     Equal,
-    /// Sums of the weights up to and including each.
+    /// For each endpoint, the sum of the weights up to and including its own.
     Sums(Box<[u64]>),
 }
 
-/// How often an endpoint that is not usable is put back before all are asked. Drawing again is
-/// cheap while most are usable, and keeps the proportions among them.
+/// How many draws may hit an unusable endpoint before all endpoints are tested. Drawing again is
+/// cheap while most endpoints are usable, and keeps the proportions among them.
 const TRIES: usize = 4;
 
 impl Pool {
@@ -41,12 +41,12 @@ impl Pool {
         self.weights.len()
     }
 
-    /// The weight of an endpoint; 0 if there is none.
+    /// Returns the weight of an endpoint, 0 if there is no such endpoint.
     pub(super) fn weight(&self, at: usize) -> u32 {
         self.weights.get(at).copied().unwrap_or(0)
     }
 
-    /// A usable endpoint, drawn by weight. `None` only if none of positive weight is usable.
+    /// Draws a usable endpoint by weight. `None` only if no endpoint of positive weight is usable.
     pub(super) fn draw(
         &self,
         random: &mut dyn FnMut() -> u64,
@@ -61,7 +61,7 @@ impl Pool {
         self.draw_among_all(random(), usable)
     }
 
-    /// An endpoint of positive weight, usable or not.
+    /// Draws an endpoint of positive weight, usable or not.
     fn draw_any(&self, random: u64) -> Option<usize> {
         match &self.shares {
             Shares::Equal => Some(below(random, self.len() as u64) as usize),
@@ -73,7 +73,7 @@ impl Pool {
         }
     }
 
-    /// The same, asking every endpoint.
+    /// The same draw, but tests every endpoint first.
     fn draw_among_all(&self, random: u64, usable: &dyn Fn(usize) -> bool) -> Option<usize> {
         let candidates = || {
             let weighted = self.weights.iter().copied().enumerate();
@@ -93,7 +93,7 @@ impl Pool {
     }
 }
 
-/// Scales a random number to `0..limit` (0 if `limit` is 0), as evenly as 64 bits allow.
+/// Scales a random number to `0..limit`, as evenly as 64 bits allow. Returns 0 if `limit` is 0.
 pub(crate) fn below(random: u64, limit: u64) -> u64 {
     // The high half of a product is less than either factor.
     ((u128::from(random) * u128::from(limit)) >> 64) as u64

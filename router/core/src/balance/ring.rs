@@ -1,5 +1,5 @@
-//! Consistent hashing on a ring (Karger et al.; ketama): a request goes to the first point at or after
-//! its hash.
+//! Consistent hashing on a ring (Karger et al.; ketama): a request goes to the owner of the first
+//! point at or after its hash.
 
 use std::sync::Arc;
 
@@ -7,27 +7,27 @@ use xxhash_rust::xxh64::xxh64;
 
 use super::{by_key, greatest_common_divisor};
 
-/// The points of all endpoints, in the order of their hashes.
+/// The points of all endpoints, ordered by hash.
 #[derive(Clone, Debug)]
 pub(super) struct Ring {
     hashes: Arc<[u64]>,
-    /// Whose each point is.
+    /// The endpoint that owns each point.
     owners: Arc<[u32]>,
     endpoints: Arc<[u32]>,
 }
 
-/// At most so many points (12 MiB), however large the weights and the configured minimum.
+/// The maximum number of points (12 MiB), however large the weights and the configured minimum.
 const MOST_POINTS: u64 = 1 << 20;
 
-/// At least so many points for the average endpoint, however small the configured minimum: the
+/// The minimum number of points for the average endpoint, however small the configured minimum. The
 /// shares of endpoints with n points deviate by about 1/sqrt(n).
 const POINTS_PER_ENDPOINT: u64 = 64;
 
 impl Ring {
-    /// The number of an endpoint's points is its weight (divided by what all weights have in common)
-    /// times a power of two that brings the ring to its minimum size. So it stays the same when another
-    /// endpoint comes or goes, unless that halves or doubles the ring, and only the keys of
-    /// that endpoint move.
+    /// Builds the ring. An endpoint has as many points as its weight (divided by the greatest
+    /// common divisor of all weights) times a power of two that brings the ring to its minimum
+    /// size. So the number stays the same when another endpoint comes or goes, unless that halves
+    /// or doubles the ring, and only the keys of that endpoint move.
     pub(super) fn new(minimum_size: usize, weights: &[u32], keys: &[u64]) -> Self {
         let endpoints = by_key(weights, keys);
         let common = endpoints
@@ -50,7 +50,7 @@ impl Ring {
             if sum * factor <= MOST_POINTS {
                 count
             } else {
-                // Weights of very different sizes: the proportions are kept as far as there is room.
+                // The weights differ too much: keeps the proportions as far as there is room.
                 let scaled = u128::from(count) * u128::from(MOST_POINTS) / u128::from(sum * factor);
                 u64::try_from(scaled).unwrap_or(MOST_POINTS).max(1)
             }

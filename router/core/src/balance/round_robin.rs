@@ -1,39 +1,39 @@
-//! In turn, by weight, smoothly: turns of a heavy endpoint are spread among those of the others.
+//! Smooth weighted round robin: the turns of a heavy endpoint are spread among those of the others.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 use super::pool::below;
 
-/// Endpoints and whose turn is next.
+/// Endpoints, and the next turn of each.
 #[derive(Clone, Debug)]
 pub(super) struct RoundRobin {
     turns: Turns,
-    /// Cleared by the first pick, which chooses where to start: else the first request of every
-    /// worker of every proxy would go to the same endpoint.
+    /// `true` until the first pick, which chooses a random start. Without it the first request of
+    /// every worker of every proxy would go to the same endpoint.
     fresh: bool,
 }
 
 #[derive(Clone, Debug)]
 enum Turns {
-    /// All weights are the same: `0..count`, the next of them.
+    /// All weights are equal. Endpoints are `0..count`; `next` is the next one.
     Equal { count: usize, next: usize },
     Weighted {
         queue: BinaryHeap<Reverse<Turn>>,
-        /// Those whose turn came while they were not usable. Empty between picks.
+        /// Endpoints whose turn came while they were not usable. Empty between picks.
         passed: Vec<Turn>,
     },
 }
 
-/// The next turn of one endpoint. Turn `n` (from 0) of weight `w` falls in the middle of its slice
-/// of time, at `(2n + 1) / 2w`, so that in every unit of time an endpoint has exactly `w` turns, evenly
+/// The next turn of one endpoint. Turn `n` (from 0) of weight `w` is in the middle of its time
+/// slice, at `(2n + 1) / 2w`. So an endpoint has exactly `w` turns in every unit of time, evenly
 /// spread.
 #[derive(Clone, Copy, Debug)]
 struct Turn {
     number: u64,
     weight: u32,
     at: usize,
-    /// Decides between turns at the same time.
+    /// Orders turns at the same time.
     rank: usize,
 }
 
@@ -84,7 +84,7 @@ impl RoundRobin {
                         None => break None,
                     }
                 };
-                // Who was not usable does not make up for it later.
+                // An endpoint that was not usable does not catch up later.
                 queue.extend(
                     passed
                         .drain(..)
@@ -120,7 +120,7 @@ impl Turns {
 }
 
 impl Turn {
-    /// This endpoint's first turn that is later than `other`'s.
+    /// Returns this endpoint's first turn that is later than `other`'s.
     fn after(self, other: Self) -> Self {
         // The least n with (2n + 1) / w > (2m + 1) / v is floor(((2m + 1) * w / v - 1) / 2) + 1.
         let reached = other.time() * u128::from(self.weight) / u128::from(other.weight.max(1));
@@ -131,7 +131,7 @@ impl Turn {
         }
     }
 
-    /// The time of the turn, times twice the weight.
+    /// Returns the time of the turn, times twice the weight.
     fn time(self) -> u128 {
         u128::from(self.number) * 2 + 1
     }

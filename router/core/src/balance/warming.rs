@@ -1,16 +1,16 @@
-//! How much of its share an endpoint gets while it is new, and when that has to be looked at again.
+//! Warm-up: how much of its share a new endpoint gets, and when to recompute it.
 
 use meltemi_config::Warmup;
 
 use super::PickRequest;
 
-/// All of a weight, in thousandths.
+/// The full weight, in thousandths.
 pub(super) const WHOLE: u32 = 1000;
 
-/// Weights change in so many steps,
+/// The number of steps in which weights change during a warm-up.
 const STEPS: u64 = 100;
 
-/// no more often and no less often than this, in microseconds.
+/// The shortest and the longest time between two steps, in microseconds.
 const SHORTEST_US: u64 = 10_000;
 const LONGEST_US: u64 = 10_000_000;
 
@@ -20,9 +20,9 @@ pub(super) struct Warming {
     duration_us: u64,
     minimum: f64,
     exponent: f64,
-    /// When weights change again without anything new to happen.
+    /// When weights change next without a new epoch.
     next_us: u64,
-    /// The epoch of the weights as they are.
+    /// The epoch of the current weights. `None` before the first one.
     epoch: Option<u64>,
 }
 
@@ -37,15 +37,16 @@ impl Warming {
         }
     }
 
-    /// Whether the weights may have changed.
+    /// Returns `true` if the weights may have changed.
     pub(super) fn is_due(&self, ask: &PickRequest<'_>) -> bool {
         ask.now_us >= self.next_us || self.epoch != Some(ask.epoch)
     }
 
-    /// The weights are those of now. `some`: an endpoint still has less than all of its own.
+    /// Records that the weights are up to date. `some` is `true` if an endpoint still has less than
+    /// its full weight.
     pub(super) fn applied(&mut self, ask: &PickRequest<'_>, some: bool) {
         let step = (self.duration_us / STEPS).clamp(SHORTEST_US, LONGEST_US);
-        // Nobody begins to warm up without a new epoch.
+        // No endpoint starts a warm-up without a new epoch.
         self.next_us = if some {
             ask.now_us.saturating_add(step)
         } else {
@@ -54,7 +55,8 @@ impl Warming {
         self.epoch = Some(ask.epoch);
     }
 
-    /// How many thousandths of its weight an endpoint of this age gets: `max(minimum, (age / duration) ^ (1 / aggression))`.
+    /// Returns how many thousandths of its weight an endpoint of this age gets: `max(minimum, (age
+    /// / duration) ^ (1 / aggression))`.
     pub(super) fn portion(&self, age_us: u64) -> u32 {
         if age_us >= self.duration_us {
             return WHOLE;

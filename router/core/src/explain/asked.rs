@@ -1,4 +1,5 @@
-//! What is asked of a request, and the answers that can be given without asking anybody: for people.
+//! The policies that apply to a request, and the decisions that need no external service: for
+//! people.
 
 use std::fmt;
 
@@ -7,27 +8,27 @@ use meltemi_frame::Message;
 
 use crate::{Access, Authorizer, Peer, Policies};
 
-/// What is asked of a request, of the listener's policies or of a route's.
+/// The policies of a listener or route that apply to a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Asked {
-    /// Whether it may; `None`: there are no policies.
+    /// The decision of the authorization policies. `None` if there are none.
     pub access: Option<AccessGiven>,
     /// The local limits that take a token for it.
     pub local_limits: Vec<LimitAsked>,
-    /// The services that are asked whether it passes.
+    /// The external limit services that are called for it.
     pub global_limits: Vec<ServiceAsked>,
 }
 
-/// What the policies say of a request.
+/// The decision of authorization policies on a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct AccessGiven {
-    /// Whether it may.
+    /// `true` if the request is allowed.
     pub allowed: bool,
-    /// The policy that decided. `None`: there is none of allow, or none of them matches.
+    /// The policy that decided. `None` if there are no ALLOW policies or none of them matches.
     pub policy: Option<String>,
-    /// Policies of audit that match.
+    /// The AUDIT policies that match.
     pub audits: Vec<String>,
 }
 
@@ -37,15 +38,15 @@ pub struct AccessGiven {
 pub struct LimitAsked {
     /// The limit's name.
     pub name: String,
-    /// The rule that decides: its position, from 0.
+    /// The position of the rule that decides, from 0.
     pub rule: usize,
-    /// Its bucket.
+    /// The bucket's size and refill rate.
     pub bucket: String,
-    /// What has buckets of its own.
+    /// The keys whose values have separate buckets.
     pub per: Vec<String>,
 }
 
-/// A service that is asked whether a request passes.
+/// An external limit service that is called for a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct ServiceAsked {
@@ -55,16 +56,16 @@ pub struct ServiceAsked {
     pub cluster: String,
     /// The domain.
     pub domain: String,
-    /// What it is told: descriptors of keys and values.
+    /// The descriptors that are sent to it: lists of keys and values.
     pub descriptors: Vec<Vec<(String, String)>>,
-    /// How long an answer may take.
+    /// The timeout of the call.
     pub timeout: String,
-    /// Without an answer the request is refused.
+    /// `true` if the request is denied when the service does not respond.
     pub deny_on_failure: bool,
 }
 
 impl Asked {
-    /// What `policies`, which were compiled from these limits, ask of a message.
+    /// Returns the policies that apply to a message. `policies` must be compiled from these limits.
     pub(super) fn new(
         policies: Option<&Policies>,
         local: &[std::sync::Arc<LocalLimits>],

@@ -1,4 +1,4 @@
-//! What a route does to a request besides sending it somewhere: for people.
+//! The effects of a route on a request besides the choice of a cluster: for people.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,55 +9,55 @@ use meltemi_frame::{Message, Reason};
 use super::AccessGiven;
 use crate::{CompiledRoute, MirrorTarget, Peer};
 
-/// What a route does to a request besides sending it somewhere.
+/// The effects of a route on a request besides the choice of a cluster.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Plan {
-    /// How long it may take; `None`: for ever.
+    /// The timeout. `None` if there is none.
     pub timeout: Option<String>,
-    /// A shorter timeout in the request is looked for.
+    /// `true` if the request may carry a shorter timeout.
     pub caller_timeout: bool,
-    /// What is done if it fails.
+    /// The retry rule.
     pub retry: RetryPlan,
-    /// The faults that can hit it.
+    /// The faults that can be injected.
     pub faults: Vec<FaultShare>,
     /// The clusters that can get a copy.
     pub mirrors: Vec<MirrorShare>,
-    /// Changes to it.
+    /// The changes to the request.
     pub request_changes: Vec<String>,
-    /// Changes to its response.
+    /// The changes to its response.
     pub response_changes: Vec<String>,
 }
 
-/// What is done if a request fails.
+/// The retry rule of a route, for one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct RetryPlan {
-    /// Further attempts after the first.
+    /// The maximum number of retries.
     pub attempts: u32,
-    /// How long one may take; `None`: as long as the request.
+    /// The timeout of one attempt. `None` if only the timeout of the request applies.
     pub per_try_timeout: Option<String>,
-    /// Whether this request can be sent again after it was sent.
+    /// `true` if this request can be retried after it was sent.
     pub resends: bool,
-    /// Failures after which it is, and tests of responses.
+    /// The failures and the tests of responses that cause a retry.
     pub on: Vec<String>,
-    /// The first pause and the longest.
+    /// The first and the longest pause between attempts.
     pub pause: [String; 2],
-    /// Endpoints that failed are passed over.
+    /// `true` if retries avoid endpoints that failed.
     pub elsewhere: bool,
 }
 
-/// A fault that can hit a request.
+/// A fault that can be injected.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct FaultShare {
-    /// How long it waits.
+    /// The delay. `None` if there is none.
     pub delay: Option<String>,
-    /// How many do, in percent.
+    /// The percentage of requests that are delayed.
     pub delay_percent: f64,
-    /// What it is answered with.
+    /// The error response. `None` if there is none.
     pub abort: Option<String>,
-    /// How many are, in percent.
+    /// The percentage of requests that get the error response.
     pub abort_percent: f64,
 }
 
@@ -67,16 +67,18 @@ pub struct FaultShare {
 pub struct MirrorShare {
     /// The cluster.
     pub cluster: String,
-    /// How many requests, in percent.
+    /// The percentage of requests that are copied.
     pub percent: f64,
-    /// Its answers are compared.
+    /// `true` if responses to the copies are compared.
     pub compare: bool,
-    /// Whether the copy may go there; `None`: the cluster has no policies that the route does not ask.
+    /// The decision of the cluster's policies on the copy. `None` if it has none, or the same ones
+    /// as the route.
     pub access: Option<AccessGiven>,
 }
 
 impl Plan {
-    /// What `route`, which was compiled from `plain` and `config`, does to a message.
+    /// Returns the effects of `route` on a message. `route` must be compiled from `plain` and
+    /// `config`.
     pub(super) fn new(
         route: &CompiledRoute,
         plain: &Route,
@@ -225,7 +227,7 @@ impl fmt::Display for MirrorShare {
 }
 
 impl Plan {
-    /// The route's timeout, and what it does about failures.
+    /// Writes the route's timeout and its retry rule.
     pub(super) fn show_route(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.timeout, self.caller_timeout) {
             (Some(timeout), false) => writeln!(f, "timeout {timeout}")?,

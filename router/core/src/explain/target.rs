@@ -1,4 +1,5 @@
-//! Where a request may go: clusters with their settings, endpoints with their shares, for people.
+//! The possible destinations of a request: clusters with their settings, and endpoints with their
+//! shares, for people.
 
 use std::fmt;
 
@@ -13,15 +14,16 @@ use super::plan::percent;
 pub struct TargetShare {
     /// The cluster.
     pub cluster: String,
-    /// Its share, relative to the route's other clusters.
+    /// Its weight, relative to the route's other clusters.
     pub weight: u32,
-    /// Whether the request may go there; `None`: the cluster has no policies that the route does not ask.
+    /// The decision of the cluster's policies on the request. `None` if it has none, or the same
+    /// ones as the route.
     pub access: Option<AccessGiven>,
-    /// How an endpoint is chosen.
+    /// The balancing method.
     pub balancing: &'static str,
-    /// The hash of this message, if the cluster hashes and the message has a key.
+    /// The hash of this message. `None` if the cluster does not hash or the message has no key.
     pub hash: Option<u64>,
-    /// What decides which endpoints are fit, besides weights and priorities.
+    /// The settings that decide which endpoints are fit, besides weights and priorities.
     pub fitness: Vec<String>,
     /// The endpoints.
     pub endpoints: Vec<EndpointShare>,
@@ -31,13 +33,13 @@ pub struct TargetShare {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct EndpointShare {
-    /// Where it is.
+    /// The endpoint's address.
     pub address: String,
-    /// Its share, relative to the cluster's other endpoints.
+    /// Its weight, relative to the cluster's other endpoints.
     pub weight: u32,
-    /// Those of the lowest number are used first.
+    /// Its priority. The lowest number is used first.
     pub priority: u32,
-    /// `region/zone/sub-zone`, as far as it is known.
+    /// `region/zone/sub-zone`, as far as known.
     pub locality: String,
 }
 

@@ -1,17 +1,18 @@
-//! What the probes of an endpoint say, taken together.
+//! The probe state of one endpoint.
 
 use std::sync::atomic::{AtomicU32, Ordering::AcqRel, Ordering::Acquire};
 
 use meltemi_config::HealthCheck;
 
-/// What the probes of an endpoint say.
+/// The probe state of one endpoint.
 ///
-/// An endpoint that was never probed counts as healthy, so that a new proxy serves at once; but its
-/// first probe decides, either way. From then on it takes [`HealthCheck::unhealthy`] failures in a
-/// row to make it unhealthy, and [`HealthCheck::healthy`] successes to make it healthy again.
+/// An endpoint that was never probed counts as healthy, so that a new proxy serves at once. The
+/// first probe decides alone, in both directions. After that, [`HealthCheck::unhealthy`] failures
+/// in a row make the endpoint unhealthy, and [`HealthCheck::healthy`] successes in a row make it
+/// healthy again.
 #[derive(Debug)]
 pub struct Health {
-    /// What it counts as, and results in a row that say otherwise: both change at once.
+    /// The current state, and the number of results in a row against it. Both change at once.
     state: AtomicU32,
     healthy: u32,
     unhealthy: u32,
@@ -21,7 +22,7 @@ const UNKNOWN: u32 = 0;
 const HEALTHY: u32 = 1;
 const UNHEALTHY: u32 = 2;
 
-/// Where the number of results begins.
+/// The bit at which the number of results starts.
 const COUNT: u32 = 2;
 
 const fn verdict(state: u32) -> u32 {
@@ -29,7 +30,7 @@ const fn verdict(state: u32) -> u32 {
 }
 
 impl Health {
-    /// Of an endpoint that was never probed.
+    /// Creates the state of an endpoint that was never probed.
     pub fn new(check: &HealthCheck) -> Self {
         let most = u32::MAX >> COUNT;
         Self {
@@ -39,17 +40,18 @@ impl Health {
         }
     }
 
-    /// Whether requests may be sent to it.
+    /// Returns `true` if requests may be sent to the endpoint.
     pub fn is_healthy(&self) -> bool {
         verdict(self.state.load(Acquire)) != UNHEALTHY
     }
 
-    /// Whether it has been probed.
+    /// Returns `true` if the endpoint has been probed.
     pub fn is_known(&self) -> bool {
         verdict(self.state.load(Acquire)) != UNKNOWN
     }
 
-    /// A probe has ended. If that changes whether requests may be sent to it: whether they may.
+    /// Records the result of a probe. Returns the new health if it changed: `true` if requests may
+    /// be sent to the endpoint.
     pub fn probed(&self, ok: bool) -> Option<bool> {
         let next = |state| Some(self.next(state, ok));
         let before = match self.state.fetch_update(AcqRel, Acquire, next) {
@@ -70,7 +72,7 @@ impl Health {
         if same {
             return verdict(state);
         }
-        // Never more than the limit, which has room.
+        // The count never exceeds the limit, which fits.
         let count = (state >> COUNT) + 1;
         if count >= limit {
             other

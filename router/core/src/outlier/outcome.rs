@@ -1,27 +1,27 @@
-//! What the end of a request says of its endpoint.
+//! The outcome of a request, as outlier detection counts it.
 
 use meltemi_frame::{Fault, Status};
 
-/// What the end of a request says of its endpoint.
+/// The outcome of a request, as outlier detection counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The endpoint did its part.
+    /// The endpoint worked.
     Success,
-    /// It answered that it failed.
+    /// The endpoint reported its own failure.
     Failure,
-    /// It could not be reached, or gave no answer that is one.
+    /// The endpoint could not be reached, or sent no valid response.
     Gateway,
-    /// Nothing: the request was never sent, or its client left before the answer.
+    /// No conclusion: the request was never sent, or its client left before the response.
     Unknown,
 }
 
 impl Outcome {
-    /// Of an answer.
+    /// Returns the outcome of a response.
     ///
-    /// An exception of the application is a success: somebody was there to throw it, and would be on
-    /// every other endpoint. So are a redirection, and a refusal of what the request asks for. A server
-    /// that failed or has too much to do is a failure (what 500 is in HTTP); one that tells of
-    /// trouble behind it, or of having been too slow, is a gateway failure (502, 503, 504).
+    /// An exception of the application is a success: the endpoint works, and any other endpoint
+    /// would throw the same exception. A redirection, and the refusal of a request for its content,
+    /// are successes too. A server that failed or is overloaded is a failure (500 in HTTP). A
+    /// server that reports a failure or a timeout behind it is a gateway failure (502, 503, 504).
     pub const fn of_answer(status: Status) -> Self {
         match status {
             Status::Ok | Status::Redirect(_) => Self::Success,
@@ -38,8 +38,8 @@ impl Outcome {
         }
     }
 
-    /// Of a request to which the router found no answer. Only what happened between router and endpoint
-    /// counts: no connection, a broken one, no answer in time, an answer that is none.
+    /// Returns the outcome of a request without a response. Only failures between router and
+    /// endpoint count: no connection, a broken connection, a timeout, or an invalid response.
     pub const fn of_fault(fault: Fault) -> Self {
         match fault {
             Fault::Connect | Fault::Reset | Fault::Timeout | Fault::BadResponse => Self::Gateway,

@@ -1,4 +1,4 @@
-//! What outlier detection knows of one endpoint, in atomic numbers that all workers write.
+//! The outlier detection state of one endpoint, in atomic numbers that all workers write.
 
 use std::sync::Arc;
 use std::sync::atomic::{
@@ -7,15 +7,15 @@ use std::sync::atomic::{
 
 use crate::HealthStatus;
 
-/// What the records of one cluster have in common.
+/// The shared state of all records of one cluster.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    /// Records that exist.
+    /// The number of records.
     pub(super) members: AtomicU32,
-    /// Those that are not in use. Never more than allowed, as a place is taken before an endpoint is
-    /// ejected.
+    /// The number of records that are not in use. Never more than allowed, because a place is
+    /// reserved before an endpoint is ejected.
     pub(super) ejected: AtomicU32,
-    /// Changes with every fitness.
+    /// Changes when the health of any endpoint changes.
     epoch: AtomicU64,
 }
 
@@ -29,50 +29,52 @@ impl Counts {
     }
 }
 
-/// What is known of one endpoint. Its place among those of its cluster ends when it is dropped.
+/// The outlier detection state of one endpoint. The endpoint leaves its cluster when the record is
+/// dropped.
 #[derive(Debug)]
 pub struct Record {
     /// A time in microseconds and a [`Phase`], so that both change at once.
     pub(super) state: AtomicU64,
-    /// Failures in a row, of whatever kind.
+    /// Failures in a row, of any kind.
     pub(super) failures: AtomicU32,
-    /// Failures in a row to reach it or to get an answer.
+    /// Failures in a row to connect, or to get a response.
     pub(super) gateway_failures: AtomicU32,
     /// Ejections in a row.
     pub(super) ejections: AtomicU32,
-    /// Since the last sweep, if success rates are compared.
+    /// Requests since the last sweep. Only counted if success rates are compared.
     pub(super) requests: AtomicU32,
     pub(super) successes: AtomicU32,
-    /// When it joined or was last let in again, in microseconds.
+    /// When the endpoint joined or was last readmitted, in microseconds.
     pub(super) since_us: AtomicU64,
-    /// How long a trial may take.
+    /// The maximum duration of a trial, in microseconds.
     pub(super) patience_us: u64,
     pub(super) counts: Arc<Counts>,
 }
 
-/// What a record's state says of its time.
+/// The phase of a record. Each phase gives the time in the state its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Nothing: it is in use.
+    /// In use; the time has no meaning.
     InUse,
-    /// Ejected until then.
+    /// Ejected until the time.
     Ejected,
-    /// A trial is under way, and given up then.
+    /// On trial; the trial is given up at the time.
     OnTrial,
 }
 
-/// How a request was let through; [`Outliers::report`](super::Outliers::report) wants it back.
+/// How a request was admitted. The caller passes it back to
+/// [`Outliers::report`](super::Outliers::report).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Admission {
-    /// As any other.
+    /// An ordinary request.
     #[default]
     Plain,
-    /// As the one request to an endpoint that was ejected.
+    /// The trial request to an endpoint that was ejected.
     Trial,
 }
 
 pub(super) const fn state(phase: Phase, time_us: u64) -> u64 {
-    // Times of more than 62 bits are not reached.
+    // Times of more than 62 bits are never reached.
     (time_us << 2)
         | match phase {
             Phase::InUse => 0,
@@ -92,16 +94,16 @@ pub(super) const fn phase(state: u64) -> (Phase, u64) {
 
 pub(super) const IN_USE: u64 = state(Phase::InUse, 0);
 
-/// The longest time, so that it fits into a state.
+/// The longest time that fits into a state.
 pub(super) const NEVER_US: u64 = u64::MAX >> 2;
 
-/// One more, as far as a number can count. Returns how many there are.
+/// Increments a counter, saturating. Returns the new value.
 pub(super) fn count(counter: &AtomicU32) -> u32 {
     counter.fetch_add(1, Relaxed).saturating_add(1)
 }
 
 impl Record {
-    /// Whether it may be used now: [`HealthStatus::Healthy`] if it is in use or its trial may begin.
+    /// Returns [`HealthStatus::Healthy`] if the endpoint is in use or its trial may begin.
     pub fn fitness(&self, now_us: u64) -> HealthStatus {
         match phase(self.state.load(Acquire)) {
             (Phase::InUse, _) => HealthStatus::Healthy,
@@ -115,8 +117,8 @@ impl Record {
         self.state.load(Acquire) == IN_USE
     }
 
-    /// A request is about to be sent. `None`: it may not, as another worker has sent the one that is on
-    /// trial, or the endpoint has been ejected: pick again.
+    /// Admits a request that is about to be sent. `None` if it must not be sent, because another
+    /// worker has sent the trial request or the endpoint has been ejected: pick again.
     pub fn admit(&self, now_us: u64) -> Option<Admission> {
         let before = self.state.load(Acquire);
         let (phase, until_us) = phase(before);
@@ -128,7 +130,7 @@ impl Record {
         begins.then_some(Admission::Trial)
     }
 
-    /// When it joined or was last let in again, in microseconds.
+    /// Returns when the endpoint joined or was last readmitted, in microseconds.
     pub fn since_us(&self) -> u64 {
         self.since_us.load(Relaxed)
     }
@@ -141,7 +143,7 @@ impl Record {
 
     pub(super) fn forget_failures(&self) {
         for counter in [&self.failures, &self.gateway_failures] {
-            // Others read the same cache line: no need to take it from them at every success.
+            // Other workers read the same cache line. Writes only if needed, so that they keep it.
             if counter.load(Relaxed) != 0 {
                 counter.store(0, Relaxed);
             }

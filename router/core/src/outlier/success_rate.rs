@@ -1,8 +1,8 @@
-//! Whose success rate is far below that of the others.
+//! Finds the endpoints whose success rate is far below that of the others.
 
 use meltemi_config::SuccessRate;
 
-/// Of endpoints with these success rates those that are to be ejected, the worst first.
+/// Returns the endpoints to eject, by their success rates, the worst first.
 pub(super) fn outliers(mut rates: Vec<(usize, f64)>, config: &SuccessRate) -> Vec<usize> {
     let hosts = usize::try_from(config.hosts).unwrap_or(usize::MAX);
     if rates.is_empty() || rates.len() < hosts {

@@ -1,10 +1,10 @@
-//! Who may ask for what: policies of deny, then of allow; those of audit decide nothing.
+//! Authorization: evaluates DENY policies, then ALLOW policies. AUDIT policies only report.
 //!
-//! A subject that is absent matches no value, so that a clause with `not` passes then. Of a subject with
-//! several values every one must pass where a match allows, and any where it denies: a request is
-//! as good as its worst part. A subject that the codec could not determine passes every clause of a policy
-//! that denies or audits, and no clause of a policy that allows, with or without `not`; unless the policy takes the
-//! codec's best guess.
+//! A missing subject matches no value, so a clause with `not` passes. If a subject has several
+//! values, an ALLOW match needs all of them to match, and a DENY match needs one: a request is
+//! judged by its worst part. A subject that the codec could not determine passes every clause of a
+//! DENY or AUDIT policy, and no clause of an ALLOW policy, with or without `not`. The exception is
+//! a policy that accepts the codec's best guess.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -29,14 +29,15 @@ pub struct Authorizer {
     audit: Box<[Policy]>,
 }
 
-/// Whether a request may go on.
+/// The decision on a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access<'a> {
-    /// It may.
+    /// The request is allowed.
     Allowed,
-    /// It may not.
+    /// The request is denied.
     Denied {
-        /// The policy that says so; `None`: there are policies of allow, and none of them matches.
+        /// The DENY policy that matched. `None` if there are ALLOW policies and none of them
+        /// matched.
         policy: Option<&'a str>,
         /// The attribute that decided, if the codec could not determine it.
         undetermined: Option<&'a str>,
@@ -46,7 +47,8 @@ pub enum Access<'a> {
 #[derive(Clone, Debug)]
 struct Policy {
     name: Box<str>,
-    /// It tests the values that are there, even if the codec could not determine all.
+    /// `true` if the policy tests the values that are present, even if the codec could not
+    /// determine all of them.
     guesses: bool,
     rules: Box<[Rule]>,
 }
@@ -63,15 +65,16 @@ struct Test {
     subject: Of,
     values: Values,
     not: bool,
-    /// All values of an attribute must match, and there must be one; else one is enough.
+    /// `true` if all values of an attribute must match and at least one is required. `false` if one
+    /// match is enough.
     every: bool,
-    /// The clause of a policy that allows.
+    /// `true` if the policy allows.
     allows: bool,
-    /// The clause of a policy that takes the codec's best guess.
+    /// `true` if the policy accepts the codec's best guess.
     guesses: bool,
 }
 
-/// What a match comes to, and whether the policy takes the codec's best guess.
+/// The effect of a match, and whether the policy accepts the codec's best guess.
 #[derive(Clone, Copy, Debug)]
 struct Use {
     allows: bool,
@@ -90,7 +93,7 @@ enum Of {
     DestinationPort,
 }
 
-/// The values of a clause, by kind: any may match.
+/// The values of a clause, by kind. Any of them may match.
 #[derive(Clone, Debug, Default)]
 struct Values {
     any: bool,
@@ -100,7 +103,7 @@ struct Values {
     blocks: Box<[IpBlock]>,
 }
 
-/// Up to so many values are compared one by one.
+/// Up to this number, values are compared one by one.
 const FEW: usize = 8;
 
 #[derive(Clone, Debug)]
@@ -116,8 +119,8 @@ impl Default for Exact {
 }
 
 impl Authorizer {
-    /// Compiles policies for a protocol, and tells how deep `decode` must look for them. An attribute
-    /// that the protocol does not have is one that no request has.
+    /// Compiles policies for a protocol. Also returns the decode depth that they need. An attribute
+    /// that the protocol does not have counts as absent from every request.
     pub fn compile(authorization: &Authorization, spec: &Spec) -> (Self, Interest) {
         let mut interest = Interest::Route;
         let mut policies = |plain: &[Plain], allows: bool| {
@@ -138,13 +141,13 @@ impl Authorizer {
         let compiled = Self {
             deny: policies(&authorization.deny, false),
             allow: policies(&authorization.allow, true),
-            // They show what they would deny.
+            // AUDIT policies show the requests that they would deny.
             audit: policies(&authorization.audit, false),
         };
         (compiled, interest)
     }
 
-    /// Whether a request may go on.
+    /// Decides whether a request is allowed.
     pub fn decide(&self, message: &Message<'_>, peer: &Peer) -> Access<'_> {
         if let Some(policy) = self.deny.iter().find(|one| one.matches(message, peer)) {
             return Access::Denied {
@@ -163,7 +166,8 @@ impl Authorizer {
         }
     }
 
-    /// The policies of audit that match a request: to be counted and logged, whatever was decided.
+    /// Returns the AUDIT policies that match a request, for metrics and logs. The decision does not
+    /// matter.
     pub fn audits<'a>(
         &'a self,
         message: &'a Message<'_>,
@@ -173,7 +177,7 @@ impl Authorizer {
         matching.map(|policy| &*policy.name)
     }
 
-    /// The policy of allow that lets a request pass, for people.
+    /// Returns the ALLOW policy that lets a request pass, for people. `None` if none matches.
     pub(crate) fn allowing(&self, message: &Message<'_>, peer: &Peer) -> Option<&str> {
         let policy = self.allow.iter().find(|one| one.matches(message, peer))?;
         Some(&policy.name)
@@ -185,7 +189,7 @@ impl Policy {
         self.rules.iter().any(|rule| rule.matches(message, peer))
     }
 
-    /// The first attribute in its rules that the codec could not determine.
+    /// Returns the first attribute in its rules that the codec could not determine.
     fn undetermined(&self, message: &Message<'_>) -> Option<&str> {
         if self.guesses || !message.attributes.has_undetermined() {
             return None;
@@ -250,7 +254,7 @@ impl Test {
                 _ => Cow::Borrowed(text),
             }),
             not: clause.not,
-            // What is said of each value by itself, turned around by `not`.
+            // `not` inverts the quantifier over the values.
             every: to.allows != clause.not,
             allows: to.allows,
             guesses: to.guesses,
@@ -294,7 +298,7 @@ impl Test {
 }
 
 impl Values {
-    /// `normalise` brings a value into the form in which the codec gives it.
+    /// `normalise` converts a value to the form that the codec reports.
     fn compile<'v>(plain: &'v [ValueMatch], normalise: impl Fn(&'v str) -> Cow<'v, str>) -> Self {
         let (mut exact, mut prefixes, mut suffixes, mut blocks) = (vec![], vec![], vec![], vec![]);
         let mut any = false;
@@ -348,12 +352,12 @@ impl Values {
         self.match_blocks(address) || self.match_shown(&address.to_canonical())
     }
 
-    /// Matches what has no text of its own, without making one on the heap.
+    /// Matches a value without text of its own. Formats it on the stack, not on the heap.
     fn match_shown(&self, value: &impl Display) -> bool {
         let mut text = [0; 48];
         let room = text.len();
         let mut rest = text.as_mut_slice();
-        // An address takes 39 bytes at most, a port 5.
+        // An address takes at most 39 bytes, a port 5.
         let shown = write!(rest, "{value}");
         let used = room - rest.len();
         shown.is_ok() && text.get(..used).is_some_and(|text| self.match_text(text))

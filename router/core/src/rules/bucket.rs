@@ -1,34 +1,36 @@
-//! One token bucket. Its whole state is one number, the moment at which it is full again, so that all
-//! threads share it without a lock, and no token is lost or found between them.
+//! One token bucket. Its whole state is one number, the time at which it is full again. So all
+//! threads share it without a lock, and no token is lost or duplicated between them.
 //!
-//! The moment is counted in units of which a microsecond and a token both have a whole number. Then
+//! The time is counted in units that divide both a microsecond and the time for one token. So
 //! nothing is ever rounded.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use meltemi_config::Bucket as Plain;
 
-/// The most units in a microsecond. With as many, a bucket works for thirteen years.
+/// The maximum number of units in a microsecond. With this number a bucket works for thirteen
+/// years.
 const FINEST: u64 = 1 << 15;
 
-/// The most units that a whole bucket takes.
+/// The maximum number of units to fill a whole bucket.
 const LARGEST: u64 = 1 << 62;
 
-/// How a bucket fills.
+/// The rate at which a bucket fills.
 ///
-/// It is exact if the time for one token is a fraction of a microsecond whose denominator, in lowest terms,
-/// is at most 32768: for any number of tokens up to that in any interval, and for round numbers
-/// beyond (a million in a second is one in a microsecond). Otherwise the nearest such fraction is taken,
-/// which is off by at most 2^-16 µs: less than one token in a second at 250,000 in a second. More than
-/// 32768 tokens in a microsecond are as good as so many. A bucket that takes more than four years to fill is
-/// less exact, and one that takes more than 146,000 years holds what fills in that time.
+/// The rate is exact if the time for one token is a fraction of a microsecond whose denominator, in
+/// lowest terms, is at most 32768. This holds for up to 32768 tokens in any interval, and for round
+/// numbers beyond (a million per second is one per microsecond). Otherwise the nearest such
+/// fraction is used. It is off by at most 2^-16 µs: less than one token per second at 250,000 per
+/// second. More than 32768 tokens per microsecond count as 32768. A bucket that takes more than
+/// four years to fill is less exact. One that takes more than 146,000 years is reduced to the size
+/// that fills in that time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rate {
-    /// Units in a microsecond.
+    /// Units per microsecond.
     scale: u64,
-    /// Units that a token takes to come.
+    /// Units to refill one token.
     token: u64,
-    /// Units that the whole bucket takes.
+    /// Units to refill the whole bucket.
     whole: u64,
 }
 
@@ -36,7 +38,7 @@ impl Rate {
     pub(super) fn new(bucket: &Plain) -> Self {
         let size = u64::from(bucket.size);
         if bucket.fill == 0 {
-            // Time does not count.
+            // The rate is unlimited: time does not count.
             return Self {
                 scale: 0,
                 token: 1,
@@ -57,21 +59,21 @@ impl Rate {
         }
     }
 
-    /// A moment in units, from microseconds of any clock that is the same for all threads.
+    /// Converts microseconds to units. All threads must use the same clock.
     pub(super) const fn units(&self, now_us: u64) -> u64 {
         now_us.saturating_mul(self.scale)
     }
 
-    /// Takes a token from a bucket that is full at `full`: when it is full then. `None`: there is no
-    /// token. A bucket that nothing was taken from is full at 0.
+    /// Takes a token from a bucket that is full at `full`, and returns the new time at which it is
+    /// full. `None` if there is no token. An untouched bucket is full at 0.
     pub(super) fn take(&self, full: u64, now: u64) -> Option<u64> {
         let next = full.max(now).checked_add(self.token)?;
         (next - now <= self.whole).then_some(next)
     }
 }
 
-/// The fraction nearest to `numerator / denominator` whose denominator is at most `most`, by continued
-/// fractions. None of the numbers is zero.
+/// Returns the fraction nearest to `numerator / denominator` whose denominator is at most `most`,
+/// by continued fractions. No argument may be zero.
 fn nearest(numerator: u128, denominator: u128, most: u128) -> (u128, u128) {
     let (mut rest, mut divisor) = (numerator, denominator);
     let (mut before, mut last) = ((0, 1), (1, 0));
@@ -79,7 +81,7 @@ fn nearest(numerator: u128, denominator: u128, most: u128) -> (u128, u128) {
         let part = rest / divisor;
         let bottom = before.1 + part * last.1;
         if bottom > most {
-            // Between the last two convergents.
+            // A fraction between the last two convergents.
             let part = (most - before.1) / last.1;
             let between = (before.0 + part * last.0, before.1 + part * last.1);
             let error = |fraction: (u128, u128), other: (u128, u128)| {
@@ -100,10 +102,11 @@ fn nearest(numerator: u128, denominator: u128, most: u128) -> (u128, u128) {
 pub(super) struct Bucket(AtomicU64);
 
 impl Bucket {
-    /// Takes a token; `false`: there is none. `now` is in units of `rate`, which is always the same one.
+    /// Takes a token. Returns `false` if there is none. `now` is in units of `rate`, which must
+    /// always be the same.
     pub(super) fn take(&self, rate: &Rate, now: u64) -> bool {
         let take = |full| rate.take(full, now);
-        // Nothing else is published with it.
+        // No other data is published with this value.
         let taken = self
             .0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
@@ -127,7 +130,7 @@ mod tests {
         }
     }
 
-    /// What a bucket must agree with: tokens times the interval, in whole numbers of any size.
+    /// A reference bucket for the tests: tokens times the interval, in integers of any size.
     struct Model {
         plain: Plain,
         level: u128,
@@ -160,7 +163,7 @@ mod tests {
         }
     }
 
-    /// Takes whatever there is at each of these moments.
+    /// Takes all available tokens at each of these times.
     fn drain(plain: Plain, moments: impl Iterator<Item = u64>) -> u64 {
         let (rate, bucket) = (Rate::new(&plain), Bucket::default());
         let mut taken = 0;
@@ -250,7 +253,7 @@ mod tests {
             let mut before = u64::from(fill);
             assert_eq!(drain(bucket, 0..1), before);
             for intervals in 1..4 {
-                // Somebody asks in every microsecond in which a token comes.
+                // A request arrives in every microsecond that brings a token.
                 let tokens = u64::from(fill) * intervals;
                 let moments = (0..=tokens).map(|n| (n * interval_us).div_ceil(fill.into()));
                 let taken = drain(bucket, moments);
@@ -274,12 +277,12 @@ mod tests {
         assert_eq!(drain(plain(0, 5, 1000), 0..10_000), 0);
         // No refill at all.
         assert_eq!(drain(plain(3, 0, 1000), (0..10).map(|n| n << 50)), 3);
-        // A month for one token, and a bucket of all there are.
+        // A month for one token, and the largest bucket.
         let rate = Rate::new(&plain(u32::MAX, 1, 2_592_000_000_000));
         let month = rate.units(2_592_000_000_000);
         assert_eq!(rate.take(rate.whole, month), Some(rate.whole + rate.token));
         assert_eq!(rate.take(rate.whole, month - 1), None);
-        // As many as there are in every millisecond, after ten years.
+        // The largest fill in every millisecond, after ten years.
         let rate = Rate::new(&plain(u32::MAX, u32::MAX, 1000));
         let late = rate.units(10 * 365 * 86_400_000_000);
         assert!(rate.take(0, late).is_some() && late < u64::MAX - LARGEST);
@@ -296,7 +299,7 @@ mod tests {
                 scope.spawn(|| {
                     let mut last = 0;
                     while last < END {
-                        // Threads look at the clock at different times, as real ones do.
+                        // Threads read the clock at different times, as real ones do.
                         last = clock.fetch_add(37, Ordering::Relaxed).min(END);
                         while bucket.take(&rate, rate.units(last)) {
                             taken.fetch_add(1, Ordering::Relaxed);
@@ -305,7 +308,7 @@ mod tests {
                 });
             }
         });
-        // Between two looks at the clock somebody takes all there is, so nothing runs over.
+        // Between two clock reads some thread takes all tokens, so the bucket never overflows.
         assert_eq!(taken.into_inner(), 100 + END * 9973 / 1_000_000);
     }
 }

@@ -1,21 +1,22 @@
-//! Token buckets by value, a bounded number of them. A bucket that is full is the same as none: so
-//! the place of one is taken when a new value comes and there are too many.
+//! A bounded number of token buckets, by value. A full bucket equals a missing one, so a new value
+//! can take the place of a full bucket when there are too many.
 //!
-//! They lie in shards, so that threads seldom meet; a shard is held for some ten nanoseconds.
+//! The buckets are divided into shards, so that threads seldom contend. A shard is locked for about
+//! ten nanoseconds.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::bucket::{Bucket, Rate};
 
-/// A shard for so many buckets, up to [`SHARDS`].
+/// The number of buckets per shard, up to [`SHARDS`] shards.
 const PER_SHARD: usize = 128;
 const SHARDS: usize = 32;
 
-/// How many places are looked at for a bucket that is full: what a new value costs at most, twice.
+/// How many places are searched for a full bucket. A new value costs at most twice this number.
 const LOOKED: usize = 32;
 
-/// The fewest places of a shard that has any.
+/// The minimum number of places in a shard that is not empty.
 const PLACES: usize = 8;
 
 #[derive(Debug)]
@@ -23,31 +24,31 @@ pub(super) struct Buckets {
     shards: Box<[Mutex<Shard>]>,
     used: AtomicUsize,
     most: usize,
-    /// The bucket of all values that have none of their own.
+    /// The bucket that all values without their own bucket share.
     shared: Bucket,
 }
 
-/// An open-addressed table. The capacity is a power of two, of which at most three quarters are used; what
-/// has the same place lies behind one another.
+/// An open-addressed table with linear probing. The capacity is a power of two, and at most three
+/// quarters of it are used.
 #[derive(Debug, Default)]
 struct Shard {
     places: Vec<Place>,
     used: usize,
-    /// Where the search for a full bucket goes on.
+    /// Where the next search for a full bucket starts.
     hand: usize,
 }
 
 /// A bucket.
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
-    /// The hash of its value; 0: there is no bucket here.
+    /// The hash of the value. 0 if the place is empty.
     hash: u64,
-    /// When it is full.
+    /// When the bucket is full, in units.
     full: u64,
 }
 
 impl Buckets {
-    /// At most `most` at one time, besides the shared one.
+    /// Creates a table of at most `most` buckets, besides the shared one.
     pub(super) fn new(most: usize) -> Self {
         let shards = (most / PER_SHARD).clamp(1, SHARDS);
         Self {
@@ -58,10 +59,10 @@ impl Buckets {
         }
     }
 
-    /// Takes a token from the bucket of a value; `false`: there is none.
+    /// Takes a token from the bucket of a value. Returns `false` if there is none.
     pub(super) fn take(&self, hash: u64, rate: &Rate, now: u64) -> bool {
         let hash = hash.max(1);
-        // The low bits say where in a shard.
+        // The high bits select the shard; the low bits select the place in it.
         let at = ((u128::from(hash) * self.shards.len() as u128) >> 64) as usize;
         let Some(shard) = self.shards.get(at) else {
             return self.shared.take(rate, now);
@@ -76,7 +77,7 @@ impl Buckets {
                 None => false,
             };
         }
-        // A new bucket is full; one that has no token even so need not be kept.
+        // A new bucket is full. If even that has no token, the bucket need not be kept.
         let Some(full) = rate.take(0, now) else {
             return false;
         };
@@ -87,7 +88,7 @@ impl Buckets {
         true
     }
 
-    /// Counts one more bucket, if there may be one.
+    /// Reserves room for one more bucket. Returns `false` if there is none.
     fn make_room(&self, shard: &mut Shard, at: usize, hash: u64, now: u64) -> bool {
         let more = |used| (used < self.most).then_some(used + 1);
         let counted = self
@@ -96,7 +97,8 @@ impl Buckets {
         if counted.is_ok() || shard.remove_full(now) {
             return true;
         }
-        // Another shard, any. It is not waited for, as its holder may wait for this one.
+        // Tries any other shard. Does not wait for its lock, because its holder may wait for this
+        // shard.
         let others = self.shards.len() - 1;
         let Some(any) = ((hash ^ now) as usize).checked_rem(others) else {
             return false;
@@ -115,7 +117,7 @@ impl Buckets {
     }
 }
 
-/// A thread that panicked left nothing half done: every change is one store.
+/// A panic cannot leave a shard in a bad state: every change is one store.
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -139,12 +141,12 @@ impl Shard {
         }
     }
 
-    /// Where this hash lies or the first free place for it.
+    /// Returns the place of this hash, or the first free place for it.
     fn probe(&self, hash: u64) -> usize {
         let mut at = self.home(hash);
         loop {
             let found = self.place(at).hash;
-            // A quarter of the places is free.
+            // Terminates: a quarter of the places is free.
             if found == hash || found == 0 {
                 return at;
             }
@@ -158,7 +160,7 @@ impl Shard {
         (place.hash == hash).then_some(place)
     }
 
-    /// Inserts a bucket whose hash is not there.
+    /// Inserts a bucket whose hash is not in the table.
     fn insert(&mut self, place: Place) {
         if (self.used + 1) * 4 > self.places.len() * 3 {
             let more = (self.places.len() * 2).max(PLACES);
@@ -171,7 +173,7 @@ impl Shard {
         self.used += 1;
     }
 
-    /// Removes a bucket that is full, if there is one among the next places.
+    /// Removes a full bucket, if there is one among the next places. Returns `true` if it did.
     fn remove_full(&mut self, now: u64) -> bool {
         for _ in 0..LOOKED.min(self.places.len()) {
             self.hand = self.next(self.hand);
@@ -184,7 +186,7 @@ impl Shard {
         false
     }
 
-    /// Empties a place, and moves up those behind it that would not be found any more.
+    /// Empties a place, and moves later entries up that a probe would no longer find.
     fn remove(&mut self, at: usize) {
         let distance = |shard: &Self, from: usize, to: usize| {
             to.wrapping_sub(from) & shard.places.len().wrapping_sub(1)
@@ -234,7 +236,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(300))]
 
-        /// With room for all, every value has a bucket of its own, whatever places they share.
+        /// If there is room for all, every value has its own bucket, even if hashes collide.
         #[test]
         fn every_value_has_its_bucket(
             most in prop::sample::select(vec![1000usize, 5000]),
@@ -253,7 +255,7 @@ mod tests {
             }
         }
 
-        /// A table holds what was put there and not removed, through any mixture.
+        /// A table holds exactly the buckets that were inserted and not removed, in any order.
         #[test]
         fn a_shard_is_a_map(steps in prop::collection::vec((1..40u64, any::<bool>()), 1..300)) {
             let mut shard = Shard::default();
@@ -291,7 +293,7 @@ mod tests {
         assert!(take(5, 2000) && take(5, 2000) && !take(5, 2000));
         assert!(take(6, 2000) && take(6, 2000) && !take(6, 2000));
         assert!(take(7, 2000) && take(7, 2000) && !take(7, 2000));
-        // An old one that lost its place has lost nothing.
+        // The old value lost its place, but its bucket was full.
         assert!(!take(5, 2000) && !take(6, 2000));
     }
 

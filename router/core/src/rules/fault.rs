@@ -1,4 +1,4 @@
-//! Faults that are injected: which of them hit a request. How to wait and how to answer is not known here.
+//! Fault injection: selects the faults for a request. It does not wait and sends no reply.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use meltemi_frame::{Interest, Message, Spec};
 use super::hits;
 use crate::matching::Tests;
 
-/// The faults of a route; there is at least one.
+/// The faults of a route. Never empty.
 #[derive(Clone, Debug)]
 pub struct Faults(Box<[Compiled]>);
 
@@ -19,17 +19,18 @@ struct Compiled {
     abort: Option<Abort>,
 }
 
-/// The faults that hit a request.
+/// The faults that apply to a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SampledFaults<'a> {
-    /// It waits so long before it is sent or answered: all delays that hit, together.
+    /// The delay before the request is sent or answered: the sum of all delays drawn. `None` if
+    /// there is none.
     pub delay: Option<Duration>,
-    /// It is answered with this and not sent.
+    /// The error response that is sent instead of the request. `None` if there is none.
     pub abort: Option<&'a Abort>,
 }
 
 impl Faults {
-    /// `None` if there are none; `request` becomes as deep as they need.
+    /// Returns `None` if there are none. Raises `request` to the decode depth that the faults need.
     pub(crate) fn compile(
         rules: &[FaultRule],
         spec: &Spec,
@@ -44,8 +45,8 @@ impl Faults {
         (!compiled.is_empty()).then_some(Self(compiled))
     }
 
-    /// Draws every fault by itself, in order, the delay of one before its abort. After an abort
-    /// nothing more is drawn. `random()`: any number, evenly.
+    /// Draws each fault independently, in order, its delay before its abort. Stops after the first
+    /// abort. `random()` returns any number, evenly distributed.
     pub fn draw(
         &self,
         message: &Message<'_>,
@@ -69,7 +70,7 @@ impl Faults {
         drawn
     }
 
-    /// The faults that can hit a message, by their positions.
+    /// Returns the positions of the faults that can apply to a message.
     pub(crate) fn matching(&self, message: &Message<'_>) -> impl Iterator<Item = usize> {
         let each = self.0.iter().enumerate();
         each.filter_map(|(at, fault)| fault.tests.pass(message).then_some(at))

@@ -1,4 +1,5 @@
-//! Limits that a service decides: what it is told of a request. How it is asked is not known here.
+//! Global limits, which an external service decides: builds the descriptors for a request. It makes
+//! no call.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,16 +14,16 @@ use crate::matching::Tests;
 /// A compiled global limit.
 #[derive(Clone, Debug)]
 pub struct GlobalLimiter {
-    /// Its name in metrics, logs and dumps.
+    /// The name for metrics, logs and dumps.
     pub name: Arc<str>,
-    /// The domain that the service knows.
+    /// The domain that is sent to the service.
     pub domain: Arc<str>,
-    /// The service: a position in [`Config::clusters`]. In a configuration that has been checked
-    /// there is one.
+    /// The cluster of the service: a position in [`Config::clusters`], which a checked
+    /// configuration always has.
     pub cluster: usize,
-    /// How long an answer may take.
+    /// The timeout of the call.
     pub timeout: Duration,
-    /// Without an answer the request is refused; else it passes.
+    /// `true` if the request is denied when the service does not respond; else it passes.
     pub deny_on_failure: bool,
     tests: Tests,
     descriptors: Box<[Box<[Entry]>]>,
@@ -41,7 +42,7 @@ enum Value {
 }
 
 impl GlobalLimiter {
-    /// Compiles a limit for a protocol, and tells how deep `decode` must look for it.
+    /// Compiles a limit for a protocol. Also returns the decode depth that it needs.
     pub(crate) fn compile(limit: &GlobalLimit, spec: &Spec, config: &Config) -> (Self, Interest) {
         let mut interest = Interest::Route;
         let tests = Tests::compile(&limit.matches, spec, &mut interest);
@@ -68,9 +69,10 @@ impl GlobalLimiter {
         (compiled, interest)
     }
 
-    /// What the service is told of a request from `source`: descriptors of keys and values. `None`: it is
-    /// not asked, because the limit is not for this request, or because no descriptor has all its
-    /// attributes. Of an attribute with several values the first counts; what is not UTF-8 is replaced.
+    /// Returns the descriptors of a request from `source`, as lists of keys and values. `None` if
+    /// the service is not called: the limit does not apply to the request, or no descriptor has all
+    /// its attributes. Of an attribute with several values the first one applies. Bytes that are
+    /// not UTF-8 are replaced.
     pub fn descriptors(
         &self,
         message: &Message<'_>,
@@ -146,7 +148,7 @@ mod tests {
             told(descriptors, &[("service", "shop"), ("method", "buy")]),
             Some(vec![first])
         );
-        // A descriptor with an absent attribute is left out; without any, nothing is asked.
+        // A descriptor with an absent attribute is left out; if none is left, the service is not called.
         assert_eq!(told(descriptors, &[("service", "shop")]), None);
         assert_eq!(told(&[&[]], &[("service", "shop")]), None);
         let both = [("service", "shop"), ("method", "a"), ("header.tenant", "t")];

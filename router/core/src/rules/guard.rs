@@ -1,4 +1,4 @@
-//! Policies of destinations. They are asked where a request goes, whichever route brought it there.
+//! Policies of destination clusters. They apply to every request to the cluster, by any route.
 
 use std::sync::Arc;
 
@@ -6,13 +6,13 @@ use meltemi_config::Route;
 
 use super::{Authorizer, Scope};
 
-/// The policies of the clusters that a route may send requests or copies to; there is at least one.
+/// The policies of the clusters that a route may send requests or copies to. Never empty.
 #[derive(Clone, Debug)]
 pub struct Guards(Box<[(usize, Arc<Authorizer>)]>);
 
 impl Guards {
-    /// `None` if there are none. A cluster with exactly the policies of the route is left out: the route has
-    /// asked them.
+    /// Returns `None` if there are none. A cluster with exactly the policies of the route is left
+    /// out, because the route has already evaluated them.
     pub(crate) fn compile(route: &Route, scope: &mut Scope<'_>) -> Option<Self> {
         let config = scope.config;
         let asked = route.authorization.as_deref();
@@ -36,8 +36,9 @@ impl Guards {
         (!guards.is_empty()).then_some(Self(guards.into()))
     }
 
-    /// Who may ask a cluster for what, by its position in
-    /// [`Config::clusters`](meltemi_config::Config::clusters); `None`: nothing has to be asked.
+    /// Returns the policies of a cluster, by its position in
+    /// [`Config::clusters`](meltemi_config::Config::clusters). `None` if nothing has to be
+    /// evaluated.
     pub fn of(&self, cluster: usize) -> Option<&Authorizer> {
         let mut guards = self.0.iter();
         let (_, guard) = guards.find(|(guarded, _)| *guarded == cluster)?;

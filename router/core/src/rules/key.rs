@@ -1,4 +1,4 @@
-//! What limits tell requests apart by: an attribute of the request, or the client's address.
+//! Keys that separate requests for limits: an attribute of the request, or the client's address.
 
 use std::net::IpAddr;
 
@@ -25,7 +25,7 @@ impl Key {
         }
     }
 
-    /// Mixes the value into a hash. That there is none counts as a value that no other is.
+    /// Mixes the value into a hash. A missing attribute hashes as a value distinct from all others.
     pub(super) fn mix(&self, hash: u64, message: &Message<'_>, source: IpAddr) -> u64 {
         let mut mixed = None;
         match self {
@@ -35,7 +35,8 @@ impl Key {
                     IpAddr::V6(address) => xxh3_64_with_seed(&address.octets(), hash),
                 });
             }
-            // All requests with an undetermined value share one bucket: who hides it gains nothing.
+            // All requests with an undetermined value share one bucket, so hiding the value gains
+            // nothing.
             Self::Attribute(lookup) if message.attributes.is_undetermined(lookup) => {
                 mixed = Some(hash.rotate_left(16).wrapping_mul(0xd6e8_feb8_6659_fd93));
             }
@@ -51,7 +52,7 @@ impl Key {
         mixed.unwrap_or_else(|| hash.rotate_left(32).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
-    /// The value as text.
+    /// Returns the value as text. `None` if the attribute is absent.
     pub(super) fn text(&self, message: &Message<'_>, source: IpAddr) -> Option<String> {
         match self {
             Self::Source => Some(source.to_canonical().to_string()),

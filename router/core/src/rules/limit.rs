@@ -1,7 +1,7 @@
-//! Local limits: which rule decides on a request, and whether its bucket has a token.
+//! Local limits: selects the rule for a request, and takes a token from its bucket.
 //!
-//! The buckets belong to the process, not to a configuration: a [`LimitStore`] outlives it, and a new
-//! configuration finds what it has in common with the one that still runs.
+//! The buckets belong to the process, not to a configuration. A [`LimitStore`] outlives a
+//! configuration, and a new configuration reuses the buckets of unchanged rules.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use super::buckets::Buckets;
 use super::key::Key;
 use crate::matching::Tests;
 
-/// The buckets of all local limits of a process. Clones are the same store.
+/// The buckets of all local limits of a process. Clones share the same store.
 #[derive(Clone, Debug)]
 pub struct LimitStore(Arc<Store>);
 
@@ -25,15 +25,15 @@ struct Store {
     known: Mutex<Known>,
 }
 
-/// States by the name of their limits. Limits keep them alive; here they are only found.
+/// States by limit name. The limits own the states; this map only finds them.
 #[derive(Debug, Default)]
 struct Known {
     states: HashMap<String, Vec<Weak<State>>>,
-    /// With so many names, those that are gone are forgotten.
+    /// The number of names at which unused names are removed.
     full: usize,
 }
 
-/// What all workers and configurations that have a rule share.
+/// The state of one rule, shared by all workers and configurations that have the rule.
 #[derive(Debug)]
 struct State {
     rule: LocalLimit,
@@ -49,8 +49,8 @@ enum BucketSet {
 }
 
 impl LimitStore {
-    /// A store without limits. `seed` is any number that clients do not know: it keeps them from
-    /// choosing values that meet in one bucket.
+    /// Creates an empty store. `seed` must be unknown to clients, so that they cannot choose values
+    /// that share a bucket.
     pub fn new(seed: u64) -> Self {
         Self(Arc::new(Store {
             seed,
@@ -58,14 +58,14 @@ impl LimitStore {
         }))
     }
 
-    /// The number that clients do not know.
+    /// Returns the seed, which clients must not know.
     pub fn seed(&self) -> u64 {
         self.0.seed
     }
 
-    /// The state of a rule: the one that is in use, if there is one.
+    /// Returns the state of a rule. Reuses the state in use, if there is one.
     fn state(&self, name: &str, rule: &LocalLimit) -> Arc<State> {
-        // Where it is written changes nothing.
+        // The position in the configuration file does not matter.
         let rule = LocalLimit {
             origin: Origin::default(),
             ..rule.clone()
@@ -97,8 +97,8 @@ impl LimitStore {
     }
 }
 
-/// Compiled local limits. Clones and those of other configurations with the same rules share their
-/// buckets.
+/// Compiled local limits. Clones share their buckets, also with other configurations that have the
+/// same rules.
 #[derive(Clone, Debug)]
 pub struct LocalLimiter {
     name: Arc<str>,
@@ -113,7 +113,7 @@ struct Rule {
 }
 
 impl LocalLimiter {
-    /// Compiles limits for a protocol, and tells how deep `decode` must look for them.
+    /// Compiles limits for a protocol. Also returns the decode depth that they need.
     pub fn new(limits: &LocalLimits, spec: &Spec, store: &LimitStore) -> (Self, Interest) {
         let mut interest = Interest::Route;
         let compile = |rule: &LocalLimit| Rule {
@@ -132,25 +132,26 @@ impl LocalLimiter {
         (limiter, interest)
     }
 
-    /// Its name in metrics, logs and dumps.
+    /// Returns the name for metrics, logs and dumps.
     pub const fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    /// The rule that decides on a request: its position; `None`: the request passes.
+    /// Returns the position of the rule that applies to a request. `None` if no rule applies and
+    /// the request passes.
     pub fn rule(&self, message: &Message<'_>) -> Option<usize> {
         self.rules
             .iter()
             .position(|rule| rule.tests.may_pass(message))
     }
 
-    /// Takes a token for a request from `source`; `false`: there is none, and the request is refused.
-    /// `now_us`: microseconds of one clock for the whole process, which never goes back for one thread; for
-    /// threads it may differ a little.
+    /// Takes a token for a request from `source`. Returns `false` if there is no token and the
+    /// request must be denied. `now_us` is in microseconds on one clock for the whole process. The
+    /// clock must not go back within a thread; between threads it may differ a little.
     ///
-    /// Of an attribute with several values the first counts, and that there is none counts as a value. An
-    /// attribute that the codec could not determine passes every test, so that nobody escapes a limit by it;
-    /// all such requests share one bucket.
+    /// Of an attribute with several values the first one applies. A missing attribute counts as a
+    /// value of its own. An attribute that the codec could not determine passes every test, so that
+    /// no client escapes a limit by it; all such requests share one bucket.
     pub fn take(&self, message: &Message<'_>, source: IpAddr, now_us: u64) -> bool {
         let Some(rule) = self.rules.iter().find(|rule| rule.tests.may_pass(message)) else {
             return true;
@@ -205,7 +206,7 @@ mod tests {
         LocalLimiter::new(&limits(rules), &spec(), store).0
     }
 
-    /// How many of ten requests pass.
+    /// Returns how many of ten requests pass.
     fn pass(limiter: &LocalLimiter, attributes: &[(&str, &str)]) -> usize {
         let message = message(attributes);
         (0..10)

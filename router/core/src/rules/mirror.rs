@@ -1,4 +1,4 @@
-//! Mirrors: which clusters get a copy of a request. Whether and how a copy is sent is not known here.
+//! Mirrors: selects the clusters that get a copy of a request. It sends no copy.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use meltemi_frame::{Bind, Head, Kind, Message, Safety};
 use super::{Scope, hits};
 use crate::hash::HashPolicy;
 
-/// The mirrors of a route; there is at least one.
+/// The mirrors of a route. Never empty.
 #[derive(Clone, Debug)]
 pub struct Mirrors(Box<[MirrorTarget]>);
 
@@ -17,7 +17,7 @@ pub struct Mirrors(Box<[MirrorTarget]>);
 pub struct MirrorTarget {
     /// Its position in [`Config::clusters`](meltemi_config::Config::clusters).
     pub cluster: usize,
-    /// Its answers are compared with those that the callers get.
+    /// `true` if responses to the copies are compared with the responses to the callers.
     pub compare: bool,
     pub(crate) share: Share,
     writes_only: bool,
@@ -25,7 +25,7 @@ pub struct MirrorTarget {
 }
 
 impl Mirrors {
-    /// `None` if there are none. A configuration that has been checked has the clusters.
+    /// Returns `None` if there are none. A checked configuration has all clusters.
     pub(crate) fn compile(mirrors: &[Mirror], scope: &mut Scope<'_>) -> Option<Self> {
         let mut targets = Vec::with_capacity(mirrors.len());
         for mirror in mirrors {
@@ -48,9 +48,9 @@ impl Mirrors {
         (!targets.is_empty()).then_some(Self(targets.into()))
     }
 
-    /// The clusters that get a copy of a request; each is drawn by itself, as the iterator comes to it.
-    /// A request that makes its connection something else (a transaction, a subscription, a log-in)
-    /// is never copied. `random()`: any number, evenly.
+    /// Returns the clusters that get a copy of a request. Each one is drawn independently, when the
+    /// iterator reaches it. A request that changes the state of its connection (a transaction, a
+    /// subscription, a log-in) is never copied. `random()` returns any number, evenly distributed.
     pub fn draw<'a>(
         &'a self,
         head: &'a Head,
@@ -60,7 +60,7 @@ impl Mirrors {
         targets.filter(|target| hits(target.share, random))
     }
 
-    /// The clusters that may get a copy of a request.
+    /// Returns the clusters that may get a copy of a request.
     pub(crate) fn taking(&self, head: &Head) -> impl Iterator<Item = &MirrorTarget> {
         self.0.iter().filter(|target| target.takes(head))
     }
@@ -73,8 +73,9 @@ impl MirrorTarget {
             && !(self.writes_only && head.safety == Safety::Read)
     }
 
-    /// The hash of a request for the cluster's balancer, as
-    /// [`CompiledRoute::hash`](crate::CompiledRoute::hash) is for a route's clusters.
+    /// Returns the hash of a request for the cluster's balancer, like
+    /// [`CompiledRoute::hash`](crate::CompiledRoute::hash) for a route's clusters. `None` if there
+    /// is no hash.
     pub fn hash(&self, message: &Message<'_>, source: IpAddr) -> Option<u64> {
         self.hash.hash(message, source)
     }

@@ -1,25 +1,26 @@
-//! Who asks: the facts of a connection that policies test. Where they come from is not known here.
+//! The client of a connection, with the facts that policies test. This module does not depend on
+//! the source of these facts.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// Who asks, and where; made once for a connection.
+/// The client and the endpoints of its connection. Built once per connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
-    /// Where the connection comes from.
+    /// The source address of the connection.
     pub source: SocketAddr,
-    /// The client's address as the last trusted hop tells it, else that of `source`.
+    /// The client's address as the last trusted hop reports it, else the address of `source`.
     pub remote: IpAddr,
     /// The listener's port.
     pub port: u16,
     identity: Option<Arc<Identity>>,
 }
 
-/// A client's identity, taken apart.
+/// The parts of a client's identity.
 #[derive(Debug)]
 struct Identity {
     whole: Arc<str>,
-    /// Without `spiffe://`.
+    /// The identity without `spiffe://`.
     name: Box<str>,
     trust_domain: Option<Box<str>>,
     namespace: Option<Box<str>>,
@@ -30,9 +31,9 @@ struct Identity {
 const SCHEME: &str = "spiffe://";
 
 impl Peer {
-    /// A client. `principal` is its identity, a SPIFFE URI; in Kubernetes
-    /// `spiffe://<trust domain>/ns/<namespace>/sa/<service account>`. One of another form has no
-    /// namespace and no service account, and one that is no SPIFFE URI no trust domain.
+    /// Creates a client. `principal` is its identity, a SPIFFE URI; in Kubernetes `spiffe://<trust
+    /// domain>/ns/<namespace>/sa/<service account>`. A SPIFFE URI of another form has no namespace
+    /// and no service account. An identity that is no SPIFFE URI has no trust domain either.
     pub fn new(source: SocketAddr, remote: IpAddr, port: u16, principal: Option<Arc<str>>) -> Self {
         Self {
             source,
@@ -42,7 +43,7 @@ impl Peer {
         }
     }
 
-    /// The client's identity as it was given.
+    /// Returns the client's identity as given. `None` if it has none.
     pub fn principal(&self) -> Option<&Arc<str>> {
         self.identity.as_ref().map(|identity| &identity.whole)
     }

@@ -1,5 +1,5 @@
-//! When a request that failed is sent again, and after what pause. It knows nothing of endpoints, and
-//! holds no request.
+//! Retries: decides whether a failed request is sent again, and after what pause. It does not
+//! depend on endpoints, and holds no request.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use meltemi_frame::{Bind, Fault, Head, Interest, Kind, Message, Safety, Spec, St
 use crate::balance::below;
 use crate::matching::Tests;
 
-/// What a route does about requests that failed.
+/// The retry rule of a route.
 #[derive(Clone, Debug)]
 pub struct RetryRule {
     attempts: u32,
@@ -18,14 +18,14 @@ pub struct RetryRule {
     statuses: Tests,
     resend: bool,
     elsewhere: bool,
-    /// A request that was sent can fail in a way that has it sent again.
+    /// `true` if some failure of a request that was sent causes a retry.
     resends: bool,
     backoff: Duration,
     longest_backoff: Duration,
 }
 
 impl RetryRule {
-    /// Compiles a rule; `response` becomes as deep as its tests of responses need.
+    /// Compiles a rule. Raises `response` to the decode depth that its tests of responses need.
     pub(crate) fn compile(retry: &Retry, spec: &Spec, response: &mut Interest) -> Self {
         let mut rule = Self {
             attempts: retry.attempts,
@@ -44,7 +44,7 @@ impl RetryRule {
             let can_happen = |&fault: &Fault| match fault {
                 // Nothing was sent.
                 Fault::Connect => false,
-                // If a try may take as long as the request, no time is left for another.
+                // If one attempt may take as long as the request, no time is left for a retry.
                 Fault::Timeout => retry.per_try_timeout.is_some(),
                 _ => true,
             };
@@ -53,23 +53,24 @@ impl RetryRule {
         rule
     }
 
-    /// Further attempts after the first.
+    /// Returns the maximum number of retries.
     pub const fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// How long one attempt may take; `None`: as long as the request.
+    /// Returns the timeout of one attempt. `None` if only the timeout of the request applies.
     pub const fn per_try_timeout(&self) -> Option<Duration> {
         self.per_try_timeout
     }
 
-    /// Endpoints that failed are passed over while there are others.
+    /// Returns `true` if retries avoid endpoints that failed while there are others.
     pub const fn elsewhere(&self) -> bool {
         self.elsewhere
     }
 
-    /// Whether a copy of a request must be kept when it is sent, because it may be sent again. Never of
-    /// one that twice may do harm, that is one-way, ties its connection, or goes out in pieces.
+    /// Returns `true` if a copy of the request must be kept when it is sent, because it may be
+    /// retried. Returns `false` for a request that is not safe to repeat, is one-way, ties its
+    /// connection, or is streamed in pieces.
     pub fn keeps(&self, head: &Head) -> bool {
         self.resends
             && head.kind == Kind::Request
@@ -78,9 +79,9 @@ impl RetryRule {
             && (self.resend || head.safety != Safety::Unknown)
     }
 
-    /// Whether a request that was sent is sent again after `retries_made` retries and a failure that the
-    /// router found. `kept`: [`RetryRule::keeps`] returned `true`, and the copy is there. This does not look
-    /// at the deadline of the whole request.
+    /// Returns `true` if a request that was sent is retried after `retries_made` retries and a
+    /// failure that the router detected. `kept` is `true` if [`RetryRule::keeps`] returned `true`
+    /// and the copy exists. The deadline of the whole request is not checked here.
     pub fn again(&self, retries_made: u32, failure: Fault, kept: bool) -> bool {
         if failure == Fault::Timeout && self.per_try_timeout.is_none() {
             return false;
@@ -88,11 +89,12 @@ impl RetryRule {
         kept && retries_made < self.attempts && self.on.contains(&failure)
     }
 
-    /// Whether a request goes elsewhere after its connection ended with `failure` before a byte of the
-    /// request was sent. That is no retry: no number of attempts and no budget limits it, only time. A route
-    /// without attempts switches it off.
+    /// Returns `true` if a request moves to another endpoint when its connection ended with
+    /// `failure` before a byte of the request was sent. This is not a retry: only time limits it,
+    /// not the number of attempts or the budget. A route without attempts switches it off.
     pub fn moves(&self, failure: Fault) -> bool {
-        // The connection is at fault, not the request. Other faults would come again elsewhere.
+        // The connection is at fault, not the request. Other faults would occur again at another
+        // endpoint.
         let innocent = matches!(
             failure,
             Fault::Connect | Fault::Reset | Fault::Timeout | Fault::BadResponse
@@ -100,7 +102,7 @@ impl RetryRule {
         self.attempts > 0 && (innocent || self.on.contains(&failure))
     }
 
-    /// Whether a response is a failure after which a request is sent again, and which one.
+    /// Returns the failure if a response counts as one that causes a retry. `None` if it does not.
     pub fn fails(&self, status: Status, message: &Message<'_>) -> Option<Fault> {
         let Status::Failed(fault) = status else {
             return None;
@@ -108,15 +110,15 @@ impl RetryRule {
         (self.on.contains(&fault) || self.statuses.any(message)).then_some(fault)
     }
 
-    /// Whether a request is sent again after `retries_made` retries and a response of which
-    /// [`RetryRule::fails`] said that it is a failure.
+    /// Returns `true` if a request is retried after `retries_made` retries and a response that
+    /// [`RetryRule::fails`] reported as a failure.
     pub const fn again_after_response(&self, retries_made: u32, kept: bool) -> bool {
         kept && retries_made < self.attempts
     }
 
-    /// How long to wait before the next retry, after `retries_made` of them: the configured pause,
-    /// doubled for each and cut at the longest; of that a random half to whole. `random` is any
-    /// number, evenly distributed.
+    /// Returns the pause before the next retry, after `retries_made` retries. The configured pause
+    /// is doubled for each retry and capped at the longest pause; the result is a random half to
+    /// whole of that. `random` is any number, evenly distributed.
     pub fn pause(&self, retries_made: u32, random: u64) -> Duration {
         let factor = 1u32.checked_shl(retries_made).unwrap_or(u32::MAX);
         let whole = self.backoff.saturating_mul(factor);
@@ -127,18 +129,19 @@ impl RetryRule {
     }
 }
 
-/// How many requests of a cluster may be under retry.
+/// Limits how many requests of a cluster may be in retry at the same time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Budget(RetryBudget);
 
 impl Budget {
-    /// The budget of a cluster.
+    /// Creates the budget of a cluster.
     pub const fn new(budget: RetryBudget) -> Self {
         Self(budget)
     }
 
-    /// Whether one more request may be under retry: fewer are than the limit, and fewer than the share of
-    /// the requests in flight (those under retry among them) or than the least.
+    /// Returns `true` if one more request may be in retry. The number of retries must be below
+    /// `limit`, and below the configured share of `active_requests` (retries included) or the
+    /// configured minimum.
     pub fn allows(&self, active_requests: u64, active_retries: u64, limit: u64) -> bool {
         let millionths = u128::from(active_requests) * u128::from(self.0.share.as_millionths());
         let share = u64::try_from(millionths / 1_000_000).unwrap_or(u64::MAX);
@@ -203,7 +206,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1000))]
 
-        /// Nothing that may do harm twice leaves twice, whatever fails.
+        /// A request that is not safe to repeat is never sent twice, whatever fails.
         #[test]
         fn what_is_unsafe_is_never_sent_twice(
             retry in retry(),
@@ -223,7 +226,7 @@ mod tests {
             let meant = retry.on.contains(&failure)
                 || retry.statuses.contains(&exact("result", "BUSY"));
             prop_assert!(!again || kept && meant && made < retry.attempts);
-            // And what is meant and safe is.
+            // A safe request with a configured failure is retried.
             if meant && harmless && plain && made < retry.attempts
                 && failure != Fault::Connect
                 && (failure != Fault::Timeout || retry.per_try_timeout.is_some())
@@ -312,7 +315,7 @@ mod tests {
             rule.fails(Status::Failed(Fault::Server), &message(&[])),
             Some(Fault::Server)
         );
-        // A response that did not fail is none, whatever it looks like.
+        // A successful response is no failure, whatever its attributes.
         assert_eq!(rule.fails(Status::Ok, &busy), None);
     }
 

@@ -1,9 +1,9 @@
-//! Finds the first route that matches without testing all of them. It only ever narrows down which
-//! routes are tested: a route that matches is always among the candidates, and a candidate is
-//! always tested.
+//! Finds the first matching route without testing all routes. The index only selects candidates:
+//! every matching route is a candidate, and every candidate is tested.
 //!
-//! Routes that demand certain values of the same attributes form a group, which is a hash table from
-//! those values to routes. A message is looked up in each group (there are few); the rest is scanned.
+//! Routes that require exact values of the same attributes form a group: a hash table from those
+//! values to routes. A message is looked up in each group (there are few); all other routes are
+//! scanned.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -15,14 +15,15 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::CompiledRoute;
 
-/// With fewer different values than this, scanning is as cheap as hashing.
+/// The minimum number of different values of a group. With fewer, a scan is as cheap as a hash
+/// lookup.
 const WORTH_A_GROUP: usize = 8;
 
-/// Groups by all attributes that routes demand certain values of. What is left when there are so many
-/// is grouped by single attributes.
+/// The maximum number of groups by sets of attributes. The remaining routes are grouped by single
+/// attributes.
 const GROUPS: usize = 8;
 
-/// Bounds what a lookup costs, however many sets of attributes the routes use.
+/// The maximum number of groups, which bounds the cost of a lookup.
 const MOST_GROUPS: usize = 12;
 
 #[derive(Clone, Debug, Default)]
@@ -32,24 +33,25 @@ pub(super) struct Index {
     rest: Box<[u32]>,
 }
 
-/// Routes that demand certain values of the same attributes.
+/// Routes that require exact values of the same attributes.
 #[derive(Clone, Debug)]
 struct RouteGroup {
     slots: Box<[KeyId]>,
-    /// At most one attribute may have several values: each of them is looked up.
+    /// The attribute that may have several values, at most one. Each of its values is looked up.
     open: Option<Lookup>,
-    /// Longer values than this are demanded by no route of the group.
+    /// The length in bytes of the longest required value. Longer values are not looked up.
     longest: usize,
-    /// Where in `routes` those with this hash of their values are. Collisions are harmless: every
-    /// candidate is tested.
+    /// The range in `routes` for each hash of values. Collisions are harmless: every candidate is
+    /// tested.
     buckets: HashMap<u64, Range<u32>, BuildHasherDefault<Hashed>>,
     routes: Box<[u32]>,
-    /// The first of all its routes.
+    /// The first route of the group.
     first: u32,
 }
 
 impl Index {
-    /// The first route that passes, if every route for which `passes` says yes matches `message`.
+    /// Returns the first route that passes. `passes` must return `true` only for routes that match
+    /// `message`.
     pub(super) fn first(
         &self,
         message: &Message<'_>,
@@ -70,8 +72,8 @@ impl Index {
     }
 }
 
-/// Sets `best` to the first of `routes`, which ascend, that passes and is before it. Returns how many
-/// were tested.
+/// Sets `best` to the first passing route of `routes` (ascending) that is before it. Returns the
+/// number of routes that were tested.
 fn improve(best: &mut u32, routes: &[u32], passes: &impl Fn(usize) -> bool) -> usize {
     let mut tested = 0;
     for &route in routes {
@@ -88,7 +90,7 @@ fn improve(best: &mut u32, routes: &[u32], passes: &impl Fn(usize) -> bool) -> u
 }
 
 impl RouteGroup {
-    /// Sets `best` to the first route of the group that passes and is before it.
+    /// Sets `best` to the first passing route of the group that is before it.
     fn improve(&self, best: &mut u32, message: &Message<'_>, passes: &impl Fn(usize) -> bool) {
         let mut hash = 0;
         for &slot in &self.slots {
@@ -109,8 +111,8 @@ impl RouteGroup {
             if tested <= self.routes.len() {
                 return false;
             }
-            // The message repeats values, so that the same routes are tested again and again: then
-            // it is cheaper to test all of them once.
+            // The message repeats values, so the same routes are tested again and again. Testing
+            // all of them once is cheaper.
             for route in &self.routes {
                 improve(best, std::slice::from_ref(route), passes);
             }
@@ -126,12 +128,12 @@ impl RouteGroup {
     }
 }
 
-/// The hash of several values, one after the other.
+/// Mixes a value into the hash of the values before it.
 fn mix(hash: u64, value: &[u8]) -> u64 {
     xxh3_64_with_seed(value, hash)
 }
 
-/// The key is a hash already.
+/// A hasher for keys that are hashes already.
 #[derive(Default)]
 struct Hashed(u64);
 
@@ -149,14 +151,14 @@ impl Hasher for Hashed {
     }
 }
 
-/// A route while the index is built: what it demands, by attribute (as positions in a list of all
-/// attributes). All of them have at most one value, except for the last, which may have several.
+/// The exact values that a route requires, by attribute (a position in a list of all attributes).
+/// All attributes have at most one value, except the last one, which may have several.
 struct Demand<'r> {
     route: u32,
     values: BTreeMap<usize, &'r str>,
 }
 
-/// Attributes, ascending.
+/// Positions of attributes, ascending.
 type Set = Vec<usize>;
 
 impl<'r> Demand<'r> {
@@ -168,9 +170,9 @@ impl<'r> Demand<'r> {
                 continue;
             };
             match lookup {
-                // Of two values that are demanded of one attribute either will do.
+                // If a route requires two values of one attribute, either can be used.
                 Lookup::Slot(_) => _ = values.entry(at).or_insert(value),
-                // Of the attributes that may have several values, the most telling one is kept.
+                // Of the attributes that may have several values, keeps the most selective one.
                 Lookup::Open(_) if open.is_some_and(|(kept, _)| kept <= at) => {}
                 Lookup::Open(_) => open = Some((at, value)),
             }
@@ -220,8 +222,8 @@ impl Index {
     }
 }
 
-/// Every attribute of which some route demands a certain value: first those that have one value at
-/// most, then those that may have several, each ordered by how many different values are demanded.
+/// Returns all attributes for which a route requires an exact value. Attributes with at most one
+/// value come first. Each part is ordered by the number of different required values.
 fn attributes(routes: &[CompiledRoute]) -> Vec<&Lookup> {
     let mut values: HashMap<&Lookup, BTreeSet<&str>> = HashMap::new();
     for (lookup, value) in routes.iter().flat_map(CompiledRoute::exact_tests) {
@@ -234,13 +236,13 @@ fn attributes(routes: &[CompiledRoute]) -> Vec<&Lookup> {
             Lookup::Slot(key) => (false, key.0, ""),
             Lookup::Open(name) => (true, 0, &**name),
         };
-        // The last two only make the order the same in every run.
+        // The last two only make the order reproducible.
         (open, Reverse(different), slot, name)
     });
     attributes
 }
 
-/// Of the sets of attributes that routes demand values of, the one with most different values.
+/// Returns the set of attributes with the most different required values.
 fn largest_set(left: &[Demand<'_>]) -> Option<Set> {
     let mut sets: BTreeMap<Set, BTreeSet<Vec<&str>>> = BTreeMap::new();
     for demand in left.iter().filter(|demand| !demand.values.is_empty()) {
@@ -252,7 +254,7 @@ fn largest_set(left: &[Demand<'_>]) -> Option<Set> {
     most_values(sets)
 }
 
-/// The attribute of which most different values are demanded.
+/// Returns the attribute with the most different required values.
 fn most_telling_attribute(left: &[Demand<'_>]) -> Option<usize> {
     let mut attributes: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
     for (&attribute, &value) in left.iter().flat_map(|demand| &demand.values) {
@@ -277,7 +279,7 @@ impl RouteGroup {
         for lookup in set.iter().filter_map(|&at| attributes.get(at)) {
             match lookup {
                 Lookup::Slot(key) => slots.push(*key),
-                // The last of the set, if there is one.
+                // The last attribute of the set, if present.
                 Lookup::Open(_) => open = Some((*lookup).clone()),
             }
         }

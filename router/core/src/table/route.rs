@@ -17,21 +17,21 @@ use crate::rules::{Rules, Scope};
 /// One compiled route.
 #[derive(Clone, Debug)]
 pub struct CompiledRoute {
-    /// Its name in metrics, logs and dumps.
+    /// The name for metrics, logs and dumps.
     pub name: Arc<str>,
-    /// How long a request may take; `None`: for ever.
+    /// The timeout of a request. `None` if there is none.
     pub timeout: Option<Duration>,
     /// Changes to requests.
     pub request_changes: Changes,
     /// Changes to responses.
     pub response_changes: Changes,
-    /// What else is done to its requests.
+    /// The other rules for its requests.
     pub rules: Rules,
     tests: Tests,
     targets: Box<[Target]>,
     /// The sum of the targets' weights.
     sum: u64,
-    /// Whether one of them hashes.
+    /// `true` if a target hashes.
     hashes: bool,
 }
 
@@ -43,10 +43,10 @@ struct Target {
 }
 
 impl CompiledRoute {
-    /// Compiles a route; `scope` learns how deep `decode` must look into requests and responses.
+    /// Compiles a route. Records in `scope` the decode depth for requests and responses.
     pub(super) fn compile(route: &Route, scope: &mut Scope<'_>) -> Self {
         let (spec, config) = (scope.spec, scope.config);
-        // Where a protocol writes the caller's timeout, it is metadata at the deepest.
+        // A protocol carries the caller's timeout in metadata, or in something cheaper to decode.
         let mut interest = if route.caller_timeout {
             Interest::Headers
         } else {
@@ -87,16 +87,17 @@ impl CompiledRoute {
         }
     }
 
-    /// Whether a message passes every test.
+    /// Returns `true` if a message passes every test.
     pub fn matches(&self, message: &Message<'_>) -> bool {
         #[cfg(test)]
         super::tests::TESTED.with(|count| count.set(count.get() + 1));
         self.tests.pass(message)
     }
 
-    /// The cluster that takes a request, by weight: a position in
-    /// [`Config::clusters`](meltemi_config::Config::clusters). `random` is any number, evenly distributed: of all numbers, each
-    /// cluster gets exactly its share (to within one part in 2^64).
+    /// Returns the cluster for a request, chosen by weight, as a position in
+    /// [`Config::clusters`](meltemi_config::Config::clusters). `random` is any number, evenly
+    /// distributed. Over all numbers, each cluster gets exactly its share (to within one part in
+    /// 2^64).
     pub fn choose(&self, random: u64) -> usize {
         let mut point = below(random, self.sum);
         for target in &self.targets {
@@ -105,23 +106,25 @@ impl CompiledRoute {
                 None => return target.cluster,
             }
         }
-        // No weights, which a checked configuration does not have: no such cluster.
+        // A checked configuration always has weights. Without weights, returns a position that no
+        // cluster has.
         usize::MAX
     }
 
-    /// The clusters that requests may go to, by their positions in [`Config::clusters`](meltemi_config::Config::clusters), with
-    /// their weights.
+    /// Returns the clusters that requests may go to, as positions in
+    /// [`Config::clusters`](meltemi_config::Config::clusters), with their weights.
     pub fn targets(&self) -> impl Iterator<Item = (usize, u32)> {
         let pair = |target: &Target| (target.cluster, target.weight);
         self.targets.iter().map(pair)
     }
 
-    /// The hash of a request for the balancer of a cluster, which [`CompiledRoute::choose`] chose.
-    /// `None` if the cluster does not hash, or if none of its keys is present.
+    /// Returns the hash of a request for the balancer of `cluster`, which [`CompiledRoute::choose`]
+    /// returned. `None` if the cluster does not hash, or if none of its keys is present.
     ///
-    /// The key `source.ip` is the client's address. Of a key with several values the first counts.
-    /// A key that is written as `<attribute>{}` follows the rule of Redis hash tags: if the value
-    /// has a non-empty part in braces, only that part is hashed, so that related keys stay together.
+    /// The key `source.ip` is the client's address. Of a key with several values the first one
+    /// applies. A key written as `<attribute>{}` follows the rule of Redis hash tags: if the value
+    /// has a non-empty part in braces, only that part is hashed, so that related keys stay
+    /// together.
     #[inline]
     pub fn hash(&self, cluster: usize, message: &Message<'_>, source: IpAddr) -> Option<u64> {
         if !self.hashes {
@@ -134,12 +137,12 @@ impl CompiledRoute {
         target.hash.hash(message, source)
     }
 
-    /// The first test that a message fails.
+    /// Returns the first test that a message fails. `None` if it passes all.
     pub(super) fn first_failure(&self, message: &Message<'_>) -> Option<FailedTest> {
         self.tests.first_failure(message)
     }
 
-    /// The attributes that must have one certain value, for the index.
+    /// Iterates over the attributes that must have one exact value, for the index.
     pub(super) fn exact_tests(&self) -> impl Iterator<Item = (&Lookup, &str)> {
         self.tests.exact()
     }
