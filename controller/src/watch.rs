@@ -1,5 +1,6 @@
-//! Notices that sources have changed, by looking: it works on every file system, and sees the swap of
-//! links by which Kubernetes updates a mounted ConfigMap. It knows nothing of what the files say.
+//! Notices changed sources by polling. Polling works on every file system, and detects the swapped
+//! links by which Kubernetes updates a mounted ConfigMap. This module must not know the meaning of
+//! the files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,14 +15,14 @@ use crate::builtins::Builtins;
 use crate::load::{Outcome, load};
 use crate::source::files;
 
-/// How often to look.
+/// How often to poll.
 #[derive(Clone, Copy, Debug)]
 pub struct WatchOptions {
-    /// Between two looks at sizes and times. A change counts once it has stood still for one
-    /// look, so that a file is not read while it is written. Default 500 ms.
+    /// The time between two checks of sizes and times. A change counts only if the next check finds
+    /// no further one, so that a file is not read while it is written. Default 500 ms.
     pub interval: Duration,
-    /// How many looks until the contents are compared whatever the times say, for file systems
-    /// whose clocks are coarse. Default 20.
+    /// After this number of checks the contents are compared, even if sizes and times are equal:
+    /// some file systems have coarse clocks. Default 20.
     pub thorough: u32,
 }
 
@@ -34,16 +35,16 @@ impl Default for WatchOptions {
     }
 }
 
-/// Looks at sources.
+/// Polls sources.
 #[derive(Debug)]
 pub struct Watch {
     paths: Vec<PathBuf>,
     options: WatchOptions,
-    /// What the last look saw.
+    /// The result of the last check.
     seen: BTreeMap<PathBuf, Stamp>,
-    /// The contents that were last told of.
+    /// The hash of the contents that were last reported.
     told: u64,
-    /// The last look saw a change that has not stood still yet.
+    /// The last check found a change that is not yet stable.
     restless: bool,
     looks: u32,
 }
@@ -55,7 +56,7 @@ struct Stamp {
 }
 
 impl Watch {
-    /// Sources as they are now count as known.
+    /// Makes a watch. The current sources count as known.
     pub fn new(paths: Vec<PathBuf>, options: WatchOptions) -> Self {
         let seen = stamps(&paths);
         Self {
@@ -68,8 +69,8 @@ impl Watch {
         }
     }
 
-    /// Looks once; whether the contents have changed since the last time it said so (or since it
-    /// was made), and have stood still for one look.
+    /// Checks once. Returns `true` if the contents have changed since the last reported change (or
+    /// since the watch was made), and are stable for one check.
     pub fn changed(&mut self) -> bool {
         let now = stamps(&self.paths);
         self.looks = self.looks.wrapping_add(1);
@@ -88,7 +89,7 @@ impl Watch {
     }
 }
 
-/// A thread that watches; it ends when this is dropped.
+/// A thread that watches; it ends when this value is dropped.
 #[derive(Debug)]
 pub struct Watching {
     stop: Option<mpsc::Sender<()>>,
@@ -99,7 +100,7 @@ impl Drop for Watching {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // The thread may be the one that drops this.
+            // This thread itself may drop the value, and must not join itself.
             if thread.thread().id() != std::thread::current().id() {
                 let _ = thread.join();
             }
@@ -107,11 +108,11 @@ impl Drop for Watching {
     }
 }
 
-/// Watches on a thread of its own, loads again after every change, and hands over what came of
-/// it, good or bad: to keep the old configuration when there is no new one is the caller's.
+/// Watches on a thread of its own, loads again after every change, and passes the result on, good
+/// or bad. The caller must keep the old configuration if the new one fails.
 ///
 /// # Errors
-/// The thread could not be started.
+/// Fails if the thread cannot be started.
 pub fn watch(
     paths: Vec<PathBuf>,
     options: WatchOptions,
@@ -143,7 +144,7 @@ fn stamps(paths: &[PathBuf]) -> BTreeMap<PathBuf, Stamp> {
             modified: meta.and_then(|meta| meta.modified().ok()),
         }
     };
-    // What cannot be found now may come back: the paths themselves are looked at, too.
+    // A missing file may come back: the paths themselves are checked, too.
     let found = files(paths, &mut Vec::new());
     found
         .into_iter()
@@ -155,7 +156,7 @@ fn stamps(paths: &[PathBuf]) -> BTreeMap<PathBuf, Stamp> {
         .collect()
 }
 
-/// A hash of names and contents. Two that differ by chance look alike once in 2^64.
+/// Returns a hash of names and contents. Two different sources have the same hash once in 2^64.
 fn contents<'p>(paths: impl Iterator<Item = &'p PathBuf>) -> u64 {
     let mut hasher = DefaultHasher::new();
     for path in paths {
