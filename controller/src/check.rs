@@ -78,7 +78,7 @@ fn shape(here: &Cursor<'_>, expected: &Shape, owner: Owner<'_>, problems: &mut V
                 let near = nearest(text, words.iter().copied());
                 let hint = near.map_or(String::new(), |near| format!("did you mean {near}? "));
                 problems.push(
-                    here.error("is not among the values that it can have")
+                    here.error("is not a valid value")
                         .remedy(format!("{hint}It can be {}", words.join(", "))),
                 );
             }

@@ -199,7 +199,7 @@ fn unknown(document: &Document, at: &Cursor<'_>) -> Option<Problem> {
                 .at("apiVersion")
                 .error(format!("has no kind {}", kind.name))
                 .remedy(format!(
-                    "the {} that is read here is of {}",
+                    "the supported {} belongs to {}",
                     kind.name, kind.group
                 ))
         });
@@ -209,7 +209,7 @@ fn unknown(document: &Document, at: &Cursor<'_>) -> Option<Problem> {
         return Some(
             match nearest(group, groups.filter(|group| !group.is_empty())) {
                 Some(near) => at
-                    .error("is of a group that does not exist")
+                    .error("belongs to an unknown group")
                     .remedy(format!("did you mean {near}?")),
                 None => at.warning("is not a kind that is read here, and is passed over"),
             },

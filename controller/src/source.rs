@@ -50,7 +50,7 @@ pub(crate) fn files(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<PathB
                 if files.len() == before {
                     problems.push(
                         Problem::warning(&origin(path), "folder", "")
-                            .says("holds no .yaml, .yml or .json file"),
+                            .says("contains no .yaml, .yml or .json file"),
                     );
                 }
             }

@@ -113,7 +113,7 @@ impl<'a> AccessPolicy<'a> {
             problems.push(
                 action
                     .error("asks a provider outside, and nobody is asked here")
-                    .remedy("write what is allowed or denied as rules of ALLOW or DENY"),
+                    .remedy("write ALLOW or DENY policies instead"),
             );
         }
         let mut policy = Self {
@@ -180,7 +180,7 @@ fn targets<'a>(spec: &Cursor<'a>, namespace: &str, problems: &mut Vec<Problem>) 
     if one.exists() && several.exists() {
         problems.push(
             one.error("targetRefs are given, too")
-                .remedy("give targetRefs alone"),
+                .remedy("give only targetRefs"),
         );
     }
     let mut all = several.items();
@@ -192,7 +192,7 @@ fn targets<'a>(spec: &Cursor<'a>, namespace: &str, problems: &mut Vec<Problem>) 
                 problems.push(
                     other
                         .error("is another namespace than the policy's")
-                        .remedy("put the policy into the namespace of what it is for"),
+                        .remedy("put the policy into the namespace of its target"),
                 );
             }
             Some(Target {

@@ -32,10 +32,8 @@ pub(super) fn destinations<'a>(
         .count();
     if written > 0 && written < items.len() {
         problems.push(
-            here.warning(
-                "some destinations have a weight and others none; those without get no request",
-            )
-            .remedy("give all of them a weight, or none"),
+            here.warning("some destinations have no weight, so they get no request")
+                .remedy("give all of them a weight, or none"),
         );
     }
     let mut sum = 0_u64;

@@ -122,7 +122,7 @@ pub(super) fn redis<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Vec<I
                 problems.push(
                     delay
                         .error("is missing")
-                        .remedy("say how long commands wait"),
+                        .remedy("give the delay of commands"),
                 );
                 continue;
             }

@@ -33,7 +33,7 @@ impl Detection {
             if any.exists() || gateway.exists() {
                 problems.push(
                     old.error("its successors are given, too")
-                        .remedy("use consecutive5xxErrors and consecutiveGatewayErrors alone"),
+                        .remedy("use only consecutive5xxErrors and consecutiveGatewayErrors"),
                 );
             }
             // As in Istio: only gateway failures count.
@@ -53,7 +53,7 @@ impl Detection {
         } else if local.exists() {
             problems.push(
                 local
-                    .error("counts only with splitExternalLocalOriginErrors: true")
+                    .error("has an effect only with splitExternalLocalOriginErrors: true")
                     .remedy("add that, or use consecutiveGatewayErrors"),
             );
         }

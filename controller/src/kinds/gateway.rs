@@ -51,7 +51,7 @@ impl<'a> Gateway<'a> {
                 Some(Err(_)) => {
                     problems.push(
                         bind.error("is not an IP address")
-                            .remedy("listeners are on TCP; leave it out for all addresses"),
+                            .remedy("listeners use TCP; leave it out for all addresses"),
                     );
                     return None;
                 }

@@ -74,7 +74,7 @@ pub(super) fn local<'a>(
     if places.is_empty() {
         problems.push(
             here.error("limits nothing")
-                .remedy("give a tokenBucket, or conditions with one each"),
+                .remedy("give a tokenBucket, or conditions that have one"),
         );
     }
     let (mut rules, mut buckets) = (Vec::new(), Vec::new());
@@ -228,7 +228,7 @@ fn entry<'a>(
         (None, None) => {
             problems.push(
                 here.error("has no value")
-                    .remedy("give an attribute, or a value that is always the same"),
+                    .remedy("give an attribute or a constant value"),
             );
             return None;
         }

@@ -38,7 +38,7 @@ impl Pattern {
         let star = text.find('*').is_some_and(|at| at + 1 < text.len());
         if parts.len() > 3 || parts.iter().any(String::is_empty) || star {
             problems.push(at.error(format!("`{text}` is not a locality")).remedy(
-                "write region, region/zone or region/zone/subzone; the last of them may be *",
+                "write region, region/zone or region/zone/subzone; the last part may be *",
             ));
         }
         if parts.last().is_some_and(|last| last == "*") {
@@ -87,10 +87,9 @@ impl<'a> Localities<'a> {
         if let Some((at, _)) = rest.iter().find(|(_, given)| *given)
             && !all.distribute.is_empty()
         {
-            problems.push(
-                at.error("distribute is given, too")
-                    .remedy("give one of them: distribute shares, failover stands in"),
-            );
+            problems.push(at.error("distribute is given, too").remedy(
+                "give one of them: distribute splits requests, failover replaces unfit localities",
+            ));
         }
         let topology = |(label, _): &&(String, Option<String>)| TOPOLOGY.contains(&label.as_str());
         if let Some((label, _)) = all.priority.iter().find(topology)
@@ -98,9 +97,7 @@ impl<'a> Localities<'a> {
         {
             problems.push(
                 priority
-                    .error(format!(
-                        "failover is given, too, and {label} says the same otherwise"
-                    ))
+                    .error(format!("failover is given, too, and overlaps with {label}"))
                     .remedy("give one of them"),
             );
         }

@@ -35,7 +35,7 @@ pub(super) fn read_service<'a>(document: &'a Document, problems: &mut Vec<Proble
         problems.push(
             policy
                 .warning("accepted, not enforced yet")
-                .remedy("reads go where writes go"),
+                .remedy("reads and writes go to the same endpoints"),
         );
     }
     let mut rules: Vec<Rule<'a>> = Vec::new();

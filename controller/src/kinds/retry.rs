@@ -80,7 +80,7 @@ pub(super) fn own<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<
             problems.push(
                 attributes
                     .error("must test one attribute")
-                    .remedy("give every test an item of its own; one that passes is enough"),
+                    .remedy("write one item per test; one match is enough"),
             );
         }
         all.statuses.extend(

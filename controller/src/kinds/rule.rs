@@ -137,7 +137,7 @@ fn balancing<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<Balan
         problems.push(
             seconds
                 .error("warmup is given, too")
-                .remedy("give warmup alone"),
+                .remedy("give only warmup"),
         );
     }
     let zones = here.at("zoneAwareLbSetting");
@@ -165,7 +165,7 @@ fn balancer<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<Balanc
             Some("ROUND_ROBIN") => Some(Balancer::RoundRobin),
             Some("RANDOM") => Some(Balancer::Random),
             Some("PASSTHROUGH") => {
-                problems.push(simple.warning("is not possible here; LEAST_REQUEST is used"));
+                problems.push(simple.warning("is not supported; LEAST_REQUEST is used instead"));
                 Some(Balancer::LeastRequest)
             }
             _ => Some(Balancer::LeastRequest),

@@ -123,7 +123,7 @@ impl<'a> ServiceEntry<'a> {
                         endpoint
                             .at
                             .at("address")
-                            .error("is not an IP address, which STATIC resolution asks for")
+                            .error("is not an IP address, which STATIC resolution needs")
                             .remedy("use resolution: DNS for names"),
                     );
                 }
@@ -197,7 +197,7 @@ fn workload<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<Worklo
         problems.push(
             address
                 .error("is neither an IP address nor a host name")
-                .remedy("sockets of other kinds, and ports in the address, are not possible"),
+                .remedy("other kinds of sockets, and ports in the address, are not supported"),
         );
         return None;
     }

@@ -33,7 +33,7 @@ pub(super) fn read<'a>(document: &'a Document, problems: &mut Vec<Problem>) -> R
                     route
                         .at(other)
                         .warning("this route has nowhere to send a request, and is passed over")
-                        .remedy("what it matches goes to the routes behind it; name a destination"),
+                        .remedy("its requests go to later routes; name a destination"),
                 );
                 continue;
             }

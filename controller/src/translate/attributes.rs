@@ -98,7 +98,7 @@ pub(super) fn suspicious(at: &Cursor<'_>, written: &str, spec: &Spec, problems: 
     if let Some(near) = near {
         problems.push(
             at.warning(format!(
-                "`{written}` is taken for the name of a header or attachment"
+                "`{written}` counts as the name of a header or attachment"
             ))
             .remedy(format!("did you mean `{}`?", near.name)),
         );

@@ -137,7 +137,7 @@ fn choose<'r>(
             )),
         };
         problems.push(nothing.remedy(
-            "name what it is for in targetRefs; policies in istio-system are for every namespace",
+            "name its targets in targetRefs; policies in istio-system apply to every namespace",
         ));
     }
     chosen

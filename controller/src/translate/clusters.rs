@@ -96,7 +96,7 @@ impl<'r> Clusters<'r> {
         if !found {
             problems.push(
                 at.warning(format!("no service that is loaded has the host {host}"))
-                    .remedy("nothing comes of this until there is a ServiceEntry for it"),
+                    .remedy("this has no effect until there is a ServiceEntry for it"),
             );
         }
     }

@@ -77,7 +77,7 @@ pub(super) fn mirror(
             copies
                 .at
                 .at("host")
-                .warning("mirrors to nowhere: no service that is loaded has this host")
+                .warning("mirrors to nowhere: no loaded service has this host")
                 .remedy("no copy is made until there is a ServiceEntry for it"),
         );
     }

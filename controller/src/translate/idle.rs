@@ -27,7 +27,7 @@ impl<'r> Attach<'_, 'r> {
                     policy
                         .at
                         .warning("no Gateway that is loaded has this name and port")
-                        .remedy("nothing comes of this policy"),
+                        .remedy("this policy has no effect"),
                 );
             }
         }
@@ -50,7 +50,7 @@ impl<'r> Attach<'_, 'r> {
         if let (true, Some(first)) = (self.resources.gateways.is_empty(), idle.first()) {
             problems.push(
                 Problem::warning(&first.document.origin(), "spec", "")
-                    .says("attaches nowhere: no Gateway is loaded, so nothing is listened on")
+                    .says("attaches nowhere: no Gateway is loaded, so there is no listener")
                     .remedy("add a Gateway with a server for each port to listen on"),
             );
         }

@@ -43,9 +43,7 @@ fn warn_shadowed(written: &LocalRate<'_>, spec: &Spec, problems: &mut Vec<Proble
                 first.origin,
                 why.words()
             ))
-            .remedy(
-                "the first condition that matches counts alone; put the more specific one first",
-            ),
+            .remedy("only the first matching condition counts; put the more specific one first"),
         );
     }
 }

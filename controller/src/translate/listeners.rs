@@ -37,7 +37,7 @@ impl<'t, 'r> Attach<'t, 'r> {
                             .at
                             .at("port")
                             .error(format!(
-                                "{address} is listened on already, by the server at {first}"
+                                "the server at {first} already listens on {address}"
                             ))
                             .remedy(
                                 "name that server's port `auto` to serve several protocols on it",
@@ -107,7 +107,7 @@ impl<'t, 'r> Attach<'t, 'r> {
         if tls.exists() {
             problems.push(
                 tls.error(
-                    "TLS towards clients is not there yet, and serving this in clear instead would be wrong",
+                    "TLS towards clients is not supported yet, and serving this in clear would be unsafe",
                 )
                 .remedy("leave out the tls block, or terminate TLS before this program"),
             );
@@ -178,10 +178,10 @@ impl<'t, 'r> Attach<'t, 'r> {
                 Some((_, first)) => problems.push(
                     written_at(auth)
                         .error(format!(
-                            "{} asks the clients of the same listener for other credentials",
+                            "{} requires other credentials from the clients of the same listener",
                             first.document.object
                         ))
-                        .remedy("give them servers of their own, told apart by hosts"),
+                        .remedy("give each a server of its own, with its own hosts"),
                 ),
                 None => {
                     match place.protocol.guarded(login.0.as_deref(), &login.1) {

@@ -49,7 +49,7 @@ pub(super) fn spread(
                 .at
                 .at(field)
                 .warning(
-                    "without outlierDetection no endpoint is ever unfit, so nothing comes of this",
+                    "without outlierDetection no endpoint is ever unfit, so this has no effect",
                 )
                 .remedy("add outlierDetection, or a DestinationPolicy with outlier or healthCheck"),
         );
@@ -91,7 +91,7 @@ fn unknown(setting: &Localities<'_>, field: &str) -> Problem {
     setting
         .at
         .at(field)
-        .warning("where this program stands is not known, so nothing is near or far")
+        .warning("the locality of this program is unknown, so no endpoint is near or far")
         .remedy("start it with --locality region/zone/subzone, or set MELTEMI_LOCALITY")
 }
 

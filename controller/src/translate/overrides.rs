@@ -35,7 +35,7 @@ pub(super) fn override_with(
         if !cluster.idle_timeout.is_zero() && *time > cluster.idle_timeout {
             problems.push(
                 at.warning(format!(
-                    "no connection stays for so long: those without a request close after {:?}",
+                    "connections do not last that long: without a request they close after {:?}",
                     cluster.idle_timeout
                 ))
                 .remedy("make it shorter, or the idleTimeout of the DestinationRule longer"),
@@ -85,8 +85,8 @@ fn dialect(
     };
     if *probe == Probe::Tcp {
         problems.push(
-            at.error("means nothing here: the probe tcp sends nothing")
-                .remedy("leave it out, or give a probe that asks something"),
+            at.error("has no effect: the probe tcp sends nothing")
+                .remedy("leave it out, or use a probe that sends a request"),
         );
         return Session::default();
     }

@@ -60,7 +60,7 @@ impl Protocols {
                     if registry.find(&one.name).is_some() {
                         problems.push(
                             one.at
-                                .warning("takes the place of the built-in protocol of this name"),
+                                .warning("replaces the built-in protocol with this name"),
                         );
                     }
                     match (builtins.declare)(&one.name, &at.json()) {

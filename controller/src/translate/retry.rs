@@ -84,7 +84,7 @@ pub(super) fn compile(
     if retry.attempts == 0 && others {
         problems.push(
             at.at("attempts")
-                .error("turns retries off, and the rest is about how to retry")
+                .error("turns retries off, so the other fields have no effect")
                 .remedy("give a number from 1, or leave out the rest"),
         );
     }
@@ -147,14 +147,14 @@ fn read(word: &str, at: &Cursor<'_>, spec: &Spec, retry: &mut Retry, problems: &
                     "responses of {} have no status, so none is ever {word}",
                     spec.name
                 ))
-                .remedy("use words, such as reset, gateway-error or 5xx"),
+                .remedy("use conditions such as reset, gateway-error or 5xx"),
             );
         }
         return;
     }
     if FOREIGN.contains(&word) {
         problems.push(
-            at.warning(format!("`{word}` is about HTTP; nothing comes of it"))
+            at.warning(format!("`{word}` concerns only HTTP, so it has no effect"))
                 .remedy("leave it out"),
         );
         return;

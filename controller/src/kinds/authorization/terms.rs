@@ -36,7 +36,7 @@ impl Reader<'_> {
         if here.exists() && items.is_empty() {
             problems.push(
                 here.error("is empty")
-                    .remedy("leave it out where everything is meant"),
+                    .remedy("leave it out to match everything"),
             );
         }
         let groups = items.iter().map(|item| item.at(field));
@@ -48,7 +48,7 @@ impl Reader<'_> {
                     problems.push(
                         group
                             .error("is empty")
-                            .remedy("leave it out where everything is meant"),
+                            .remedy("leave it out to match everything"),
                     );
                 }
                 if field == "source" {
@@ -254,7 +254,7 @@ impl Reader<'_> {
                 if rest.contains('*') {
                     problems.push(
                         at.warning("this `*` stands for itself")
-                            .remedy("it stands for any text only at one end of a value"),
+                            .remedy("it is a wildcard only at the start or the end of a value"),
                     );
                 }
                 Some(found)
@@ -295,7 +295,7 @@ fn accounts_alone(source: &Cursor<'_>, problems: &mut Vec<Problem>) {
             source
                 .at(accounts)
                 .error(format!("{other} are given, too"))
-                .remedy("service accounts say both; give one of them"),
+                .remedy("service accounts include both; give one of them"),
         );
     }
 }
