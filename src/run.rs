@@ -132,7 +132,7 @@ fn start(arguments: &RunArguments, builtins: &Builtins) -> Result<(Proxy, Admin)
     tracing::info!(
         bytes = memory.bytes,
         from = memory.origin,
-        "memory bound for data that waits for clients and upstreams"
+        "memory: the bound of bytes that wait for clients and upstreams"
     );
     let options = Options {
         memory: Some(memory.bytes),

@@ -37,7 +37,7 @@ impl<'t, 'r> Attach<'t, 'r> {
                             .at
                             .at("port")
                             .error(format!(
-                                "the server at {first} already listens on {address}"
+                                "{address} is listened on already, by the server at {first}"
                             ))
                             .remedy(
                                 "name that server's port `auto` to serve several protocols on it",

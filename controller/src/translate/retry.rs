@@ -154,7 +154,7 @@ fn read(word: &str, at: &Cursor<'_>, spec: &Spec, retry: &mut Retry, problems: &
     }
     if FOREIGN.contains(&word) {
         problems.push(
-            at.warning(format!("`{word}` concerns only HTTP, so it has no effect"))
+            at.warning(format!("`{word}` is about HTTP; nothing comes of it"))
                 .remedy("leave it out"),
         );
         return;
