@@ -84,7 +84,7 @@ pub(crate) struct RunArguments {
     /// How long requests may take to finish after SIGTERM, such as `30s`.
     #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = duration)]
     pub(crate) drain_timeout: Duration,
-    /// What to log: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as
+    /// The log level: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as
     /// `meltemi_proxy=debug`.
     #[arg(long, default_value = "info", value_name = "LEVEL")]
     pub(crate) log: String,
