@@ -105,7 +105,7 @@ async fn serve(arguments: &RunArguments, builtins: &Builtins) -> Result<(), Stri
 /// open file.
 fn raise_open_files() {
     match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) => tracing::info!(limit, "limit of open files raised"),
+        Ok(limit) => tracing::info!(limit, "limit of open files of this process"),
         Err(error) => tracing::warn!(
             %error,
             "limit of open files cannot be raised; connections above it are refused"
