@@ -1,4 +1,4 @@
-//! The built-in codecs, one line each. The only place that names them.
+//! The built-in codecs, one line each. No other module names them.
 
 use std::sync::{Arc, OnceLock};
 
@@ -15,8 +15,9 @@ pub(crate) fn registry() -> Registry {
         .with(Late::new("quill", meltemi_declarative::quill))
 }
 
-/// A described protocol whose description is read when it is first asked for more than its name: what reads
-/// descriptions is more than a mebibyte of code, which stays in memory once it has run.
+/// A described protocol whose description is read when more than its name is needed for the first
+/// time. The reader of descriptions is more than a mebibyte of code, which stays in memory once it
+/// has run.
 struct Late {
     name: &'static str,
     make: fn() -> Result<Declarative, DescriptionErrors>,
@@ -72,15 +73,15 @@ impl Protocol for Late {
     }
 }
 
-/// Makes a protocol of a description in an `ApplicationProtocol` document. On failure: every field
-/// inside the description that is wrong, and what is wrong with it.
+/// Makes a protocol from a description in an `ApplicationProtocol` document. Fails with every
+/// invalid field of the description and its problem.
 pub(crate) fn declare(
     name: &str,
     description: &serde_json::Value,
 ) -> Result<Arc<dyn Protocol>, Vec<(String, String)>> {
     let mut description = description.clone();
     if let Some(fields) = description.as_object_mut() {
-        // The document names the protocol already.
+        // The name of the document is the name of the protocol.
         fields.insert("name".to_owned(), name.into());
     }
     let told = |error: &DescriptionError| {

@@ -1,4 +1,4 @@
-//! `meltemi check`: everything that is wrong with a configuration, all in one go.
+//! `meltemi check`: reports all problems of a configuration at once.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -32,7 +32,8 @@ pub(crate) fn check(arguments: &CheckArguments, builtins: &Builtins) -> ExitCode
         let mut out = out();
         for listener in config.listeners() {
             let address = listener.address;
-            // Without `bind` in the Gateway: who has not thought of it reads it here.
+            // The Gateway may have no `bind`: this shows its author that the listener is on every
+            // address.
             let every = if address.ip().is_unspecified() {
                 " (every address)"
             } else {
@@ -66,7 +67,7 @@ pub(crate) fn report(problems: &[Problem]) {
         let line = problem.to_string();
         let word = problem.severity.name();
         let coloured = line.replacen(word, &format!("{style}{word}{style:#}"), 1);
-        // There is nowhere else to tell that standard error is closed.
+        // If standard error is closed, there is no other place to report it.
         let _ = writeln!(err, "{coloured}");
     }
 }

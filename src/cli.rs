@@ -19,14 +19,14 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run router and controller in one process.
     Run(RunArguments),
-    /// Check configuration and tell everything that is wrong with it.
+    /// Check configuration and report every problem in it.
     Check(CheckArguments),
-    /// Tell everything that would be decided on a request: who may, which limits, which route, why not
-    /// the others, what is done to it, and where it may go.
+    /// Explain every decision on a request: policies, limits, the route and why not the others,
+    /// changes, faults, copies, and the possible endpoints.
     Explain(ExplainArguments),
     /// Decode captured bytes, one line per message.
     Decode(DecodeArguments),
-    /// Show it at work: built-in services of two versions, real traffic, live shares.
+    /// Show a demo: built-in services in two versions, real traffic, live shares.
     Demo(DemoArguments),
     /// Print completions for a shell.
     Completions {
@@ -45,35 +45,35 @@ pub(crate) struct RunArguments {
     /// Files or folders of YAML documents.
     #[arg(required = true, value_name = "FILE|DIR")]
     pub(crate) paths: Vec<PathBuf>,
-    /// Where this program stands (`region/zone/subzone`), by which endpoints are near or far.
+    /// The locality of this program (`region/zone/subzone`). It decides which endpoints are near.
     #[arg(long, env = "MELTEMI_LOCALITY", default_value = "", hide_default_value = true, value_parser = locality)]
     pub(crate) locality: Locality,
     /// Worker threads; 0: one per core.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) workers: usize,
-    /// How much memory bytes that wait for clients and upstreams may take, such as `256MiB` or `2GiB`. Above it
-    /// those that hold most are cut off. Default: a quarter of the memory of the machine or of its control
-    /// group, whichever is less.
+    /// Bound on the memory of data that waits for clients and upstreams, such as `256MiB` or
+    /// `2GiB`. Above it, the connections that hold most are closed. Default: a quarter of the
+    /// memory of the machine or of its control group, whichever is less.
     #[arg(long, value_name = "SIZE", env = "MELTEMI_MEMORY", value_parser = size)]
     pub(crate) memory: Option<u64>,
-    /// Where the admin server listens (`/ready`, `/stats/prometheus`, `/config_dump`, `/clusters`);
-    /// port 0: one that is free; `off`: nowhere.
+    /// Address of the admin server (`/ready`, `/stats/prometheus`, `/config_dump`, `/clusters`).
+    /// Port 0: any free port; `off`: no admin server.
     #[arg(long, default_value = "127.0.0.1:15000", value_name = "ADDRESS", value_parser = admin)]
     pub(crate) admin: Switch,
-    /// A name by which clients may ask for the admin server in the `Host` header, besides addresses and
+    /// A host name that the admin server accepts in the `Host` header, besides addresses and
     /// `localhost`. May be repeated.
     #[arg(long = "admin-host", value_name = "NAME")]
     pub(crate) admin_hosts: Vec<String>,
-    /// Write a line per request.
+    /// Write one line per request.
     #[arg(long, value_name = "FORMAT")]
     pub(crate) access_log: Option<LineFormat>,
     /// Append the access log to a file instead of standard output.
     #[arg(long, value_name = "FILE", requires = "access_log")]
     pub(crate) access_log_file: Option<PathBuf>,
-    /// Export traces to this collector, over OTLP with gRPC, such as `http://127.0.0.1:4317`.
+    /// Export traces to this OTLP collector over gRPC, such as `http://127.0.0.1:4317`.
     #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     pub(crate) otlp_endpoint: Option<String>,
-    /// What this program is called in traces.
+    /// The service name of this program in traces.
     #[arg(
         long,
         value_name = "NAME",
@@ -81,10 +81,10 @@ pub(crate) struct RunArguments {
         default_value = "meltemi"
     )]
     pub(crate) otlp_service_name: String,
-    /// How long requests may take to end after SIGTERM, such as `30s`.
+    /// How long requests may take to finish after SIGTERM, such as `30s`.
     #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = duration)]
     pub(crate) drain_timeout: Duration,
-    /// What to log: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as
+    /// The log level: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as
     /// `meltemi_proxy=debug`.
     #[arg(long, default_value = "info", value_name = "LEVEL")]
     pub(crate) log: String,
@@ -95,10 +95,10 @@ pub(crate) struct CheckArguments {
     /// Files or folders of YAML documents.
     #[arg(required = true, value_name = "FILE|DIR")]
     pub(crate) paths: Vec<PathBuf>,
-    /// Where this program stands (`region/zone/subzone`), by which endpoints are near or far.
+    /// The locality of this program (`region/zone/subzone`). It decides which endpoints are near.
     #[arg(long, env = "MELTEMI_LOCALITY", default_value = "", hide_default_value = true, value_parser = locality)]
     pub(crate) locality: Locality,
-    /// Warnings count as errors.
+    /// Treat warnings as errors.
     #[arg(long)]
     pub(crate) strict: bool,
 }
@@ -108,19 +108,19 @@ pub(crate) struct ExplainArguments {
     /// Files or folders of YAML documents.
     #[arg(required = true, value_name = "FILE|DIR")]
     pub(crate) paths: Vec<PathBuf>,
-    /// Where this program stands (`region/zone/subzone`), by which endpoints are near or far.
+    /// The locality of this program (`region/zone/subzone`). It decides which endpoints are near.
     #[arg(long, env = "MELTEMI_LOCALITY", default_value = "", hide_default_value = true, value_parser = locality)]
     pub(crate) locality: Locality,
-    /// The listener that the request comes to; not needed if there is only one.
+    /// The listener that gets the request; not needed if there is only one.
     #[arg(long, value_name = "NAME")]
     pub(crate) listener: Option<String>,
-    /// The protocol, where the listener serves several.
+    /// The protocol, if the listener serves several.
     #[arg(long, value_name = "PROTOCOL")]
     pub(crate) protocol: Option<String>,
-    /// An attribute of the request; may be given more than once.
+    /// An attribute of the request; may be repeated.
     #[arg(long = "attribute", short = 'a', value_name = "NAME=VALUE", value_parser = pair)]
     pub(crate) attributes: Vec<(String, String)>,
-    /// Take the requests from captured bytes (`-`: standard input) instead.
+    /// Read the requests from captured bytes instead (`-`: standard input).
     #[arg(long, value_name = "FILE", conflicts_with = "attributes")]
     pub(crate) capture: Option<PathBuf>,
     /// The client's address.
@@ -139,10 +139,10 @@ pub(crate) struct DecodeArguments {
     /// The captured bytes of one direction of one connection; `-`: standard input.
     #[arg(value_name = "FILE|-")]
     pub(crate) file: PathBuf,
-    /// The protocol; `auto`: told from the first bytes.
+    /// The protocol; `auto`: detect it from the first bytes.
     #[arg(long, default_value = "auto", value_name = "PROTOCOL|auto")]
     pub(crate) protocol: String,
-    /// Who reads the bytes: a server (they are requests) or a client (they are responses).
+    /// The receiver of the bytes: a server (they are requests) or a client (they are responses).
     #[arg(long, default_value = "server")]
     pub(crate) side: SideArgument,
     /// How to print messages.
@@ -155,10 +155,10 @@ pub(crate) struct DecodeArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoArguments {
-    /// Run ten seconds and end with a summary.
+    /// Run for ten seconds and end with a summary.
     #[arg(long)]
     pub(crate) once: bool,
-    /// Print the demo's configuration instead.
+    /// Print the configuration of the demo and exit.
     #[arg(long)]
     pub(crate) config: bool,
 }
@@ -189,7 +189,7 @@ pub(crate) enum Page {
     Protocols,
 }
 
-/// An address, or off.
+/// An address, or `off`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Switch {
     On(SocketAddr),
@@ -219,7 +219,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
         .ok_or_else(|| "not of the form NAME=VALUE".to_owned())
 }
 
-/// The least bound on memory that leaves room for a few large messages.
+/// The smallest bound on memory that leaves room for a few large messages.
 const LEAST_MEMORY: u64 = 16 << 20;
 
 fn size(text: &str) -> Result<u64, String> {
@@ -233,7 +233,7 @@ fn size(text: &str) -> Result<u64, String> {
     let bytes = bytes.and_then(|number| number.checked_mul(1 << shift));
     let bytes = bytes.ok_or_else(|| "not a size such as 268435456, 256MiB or 2GiB".to_owned())?;
     if bytes < LEAST_MEMORY {
-        return Err("less than 16MiB, which some messages take alone".to_owned());
+        return Err("less than 16MiB, which a single message may need".to_owned());
     }
     Ok(bytes)
 }

@@ -1,4 +1,4 @@
-//! `meltemi decode`: captured bytes as messages, one line each.
+//! `meltemi decode`: prints captured bytes as messages, one per line.
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
@@ -11,7 +11,7 @@ use meltemi_frame::{Identified, Interest, Limits, Protocol, Registry, Side, iden
 use crate::cli::{DecodeArguments, LineFormat, SideArgument};
 use crate::terminal::{done, fail, out};
 
-/// The largest message that the tool holds, in bytes: what it decodes lies in memory already.
+/// The largest message that the tool accepts, in bytes. The input is in memory already.
 const FRAME: usize = 1 << 30;
 
 pub(crate) fn decode(arguments: &DecodeArguments, builtins: &Builtins) -> ExitCode {
@@ -63,7 +63,7 @@ pub(crate) fn decode(arguments: &DecodeArguments, builtins: &Builtins) -> ExitCo
     if bad { ExitCode::FAILURE } else { printed }
 }
 
-/// A file's bytes, or standard input's.
+/// Reads a file, or standard input for `-`.
 pub(crate) fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     if path == Path::new("-") {
         let mut bytes = Vec::new();
@@ -86,7 +86,7 @@ fn choose(
     }
     if side == Side::Client {
         return Err(format!(
-            "only what clients send tells the protocol; name it with --protocol: {}",
+            "the protocol can be detected only from bytes that a client sent; name it with --protocol: {}",
             names()
         ));
     }
@@ -96,7 +96,7 @@ fn choose(
     }
     .ok_or_else(|| {
         format!(
-            "the first bytes tell no protocol; name it with --protocol: {}",
+            "no protocol matches the first bytes; name one with --protocol: {}",
             names()
         )
     })

@@ -1,4 +1,4 @@
-//! `meltemi explain`: everything that would be decided on a request.
+//! `meltemi explain`: prints every decision on a request.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -113,7 +113,7 @@ fn find<'c>(
     Ok((listener, served))
 }
 
-/// A request that has just these attributes.
+/// Makes a request with exactly these attributes.
 fn described(
     protocol: &dyn Protocol,
     pairs: &[(String, String)],
@@ -145,7 +145,7 @@ fn described(
     Ok(())
 }
 
-/// Every request in captured bytes.
+/// Reads every request in captured bytes.
 fn captured(
     protocol: &dyn Protocol,
     bytes: &[u8],
@@ -167,7 +167,7 @@ fn captured(
             Ok(Decoded::Skip(count)) => at += count.max(1),
             Ok(Decoded::Incomplete(_)) => {
                 return Err(format!(
-                    "the bytes from offset {at} on are no whole message"
+                    "the bytes from offset {at} are not a whole message"
                 ));
             }
             Err(error) => return Err(format!("at offset {at}: {error}")),

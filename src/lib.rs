@@ -1,4 +1,4 @@
-//! Meltemi as a library: build a program of your own with the codecs that you need.
+//! Meltemi as a library: builds your own program with the codecs that you need.
 //!
 //! ```no_run
 //! use std::process::ExitCode;

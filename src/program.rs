@@ -1,4 +1,4 @@
-//! A program: a set of protocols, and the commands over them.
+//! A program: a set of protocols and the commands.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use meltemi_frame::{Protocol, Registry};
 
 use crate::cli::{Cli, Command};
 
-/// A program: a set of protocols, and the commands over them.
+/// A program: a set of protocols and the commands.
 #[derive(Clone)]
 pub struct Program {
     builtins: Builtins,
@@ -26,7 +26,7 @@ impl std::fmt::Debug for Program {
 }
 
 impl Program {
-    /// A program without any protocol but those that configuration describes.
+    /// Makes a program without built-in protocols. Configuration can still describe protocols.
     pub fn new() -> Self {
         Self {
             builtins: Builtins {
@@ -37,14 +37,15 @@ impl Program {
         }
     }
 
-    /// A program with every built-in protocol.
+    /// Makes a program with every built-in protocol.
     pub fn with_builtins() -> Self {
         let mut program = Self::new();
         program.builtins.registry = crate::builtins::registry();
         program
     }
 
-    /// Adds a protocol, or replaces the one of its name. Protocols added first are detected first.
+    /// Adds a protocol, or replaces the one with the same name. Protocols added first are detected
+    /// first.
     #[must_use]
     pub fn with(mut self, protocol: impl Protocol) -> Self {
         self.builtins.registry.add(Arc::new(protocol));
@@ -58,13 +59,13 @@ impl Program {
 
     /// Runs a command. The first argument is the program's name.
     ///
-    /// Exit codes: 0, it went well; 1, the input, configuration or environment is wrong; 2, the
+    /// Exit codes: 0 on success; 1 if the input, configuration or environment is wrong; 2 if the
     /// command line is wrong.
     pub fn main_with(self, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         let cli = match Cli::try_parse_from(arguments) {
             Ok(cli) => cli,
             Err(error) => {
-                // Help and version go to stdout and end well; errors to stderr.
+                // Help and version go to standard output with exit code 0; errors go to standard error.
                 let _ = error.print();
                 return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
             }
@@ -92,7 +93,7 @@ impl Program {
 }
 
 impl Program {
-    /// The same in a locality.
+    /// Returns the built-ins with this locality.
     fn standing(&self, locality: &Locality) -> Builtins {
         Builtins {
             locality: locality.clone(),

@@ -1,4 +1,4 @@
-//! `meltemi reference`: pages generated from the code, so that they cannot drift from it.
+//! `meltemi reference`: generates pages from the code, so that they always match it.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -110,7 +110,7 @@ fn page(text: &mut String, spec: &Spec) {
     }
 }
 
-/// When authorization cannot see the attribute, as an end of its description.
+/// Returns the end of an attribute's description: when authorization cannot see the attribute.
 fn undetermined(blind: &str) -> String {
     if blind.is_empty() {
         String::new()

@@ -14,8 +14,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::cli::{LineFormat, RunArguments, Switch};
 use crate::terminal::fail;
 
-/// How often the sources are looked at for changes. Polling sees what notifications miss: mounted
-/// folders whose files are links that are swapped.
+/// How often the sources are polled for changes. Polling detects changes that notifications miss,
+/// such as swapped links in mounted folders.
 const WATCH: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(arguments: &RunArguments, builtins: &Builtins) -> ExitCode {
@@ -51,7 +51,7 @@ pub(crate) fn start_log(filter: &str) -> Result<(), String> {
 }
 
 async fn serve(arguments: &RunArguments, builtins: &Builtins) -> Result<(), String> {
-    // Before anything else: a signal that comes while starting must not be lost.
+    // First of all: a signal during the start must not be lost.
     let (mut hangup, mut signals) =
         Signals::new().map_err(|error| format!("cannot listen to signals: {error}"))?;
     raise_open_files();
@@ -62,14 +62,14 @@ async fn serve(arguments: &RunArguments, builtins: &Builtins) -> Result<(), Stri
             .bind(address)
             .await
             .map_err(|error| error.to_string())?;
-        tracing::info!(%address, "admin");
+        tracing::info!(%address, "admin server started");
         tokio::spawn(admin.clone().serve(socket));
     }
     for (name, address) in proxy.addresses() {
-        tracing::info!(listener = %name, %address, "listening");
+        tracing::info!(listener = %name, %address, "listener started");
     }
     admin.set_ready(true);
-    tracing::info!("ready");
+    tracing::info!("proxy ready");
     let mut watch = tokio::time::interval(WATCH);
     watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -80,7 +80,7 @@ async fn serve(arguments: &RunArguments, builtins: &Builtins) -> Result<(), Stri
                 }
             }
             _ = hangup.recv() => {
-                // What is read now is not a change later.
+                // The contents that are read now are not a later change.
                 sources = Watch::new(arguments.paths.clone(), WatchOptions::default());
                 reload(&proxy, &admin, arguments, builtins);
             }
@@ -88,37 +88,40 @@ async fn serve(arguments: &RunArguments, builtins: &Builtins) -> Result<(), Stri
         }
     }
     admin.set_ready(false);
-    tracing::info!(connections = proxy.connections(), "draining");
+    tracing::info!(connections = proxy.connections(), "proxy draining");
     tokio::select! {
         all = proxy.drain(arguments.drain_timeout) => {
             if all {
-                tracing::info!("drained");
+                tracing::info!("proxy drained");
             } else {
-                tracing::warn!(connections = proxy.connections(), "drain timeout: the rest is cut off");
+                tracing::warn!(connections = proxy.connections(), "drain timeout: remaining connections are closed");
             }
         }
-        () = signals.end() => tracing::warn!("told twice: ending at once"),
+        () = signals.end() => tracing::warn!("second signal: the process ends at once"),
     }
     Ok(())
 }
 
-/// Raises the soft limit of open files to the hard limit, as servers do: every connection is an open file.
+/// Raises the soft limit of open files to the hard limit, as servers do: every connection is an
+/// open file.
 fn raise_open_files() {
     match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) => tracing::info!(limit, "open files: the limit of this process"),
+        Ok(limit) => tracing::info!(limit, "limit of open files of this process"),
         Err(error) => tracing::warn!(
             %error,
-            "open files: the limit cannot be raised; more connections than it allows are refused"
+            "limit of open files cannot be raised; connections above it are refused"
         ),
     }
 }
 
-/// Starts with what the sources say. Of that nothing is kept but what was made of it.
+/// Starts with the current sources. Afterwards, only the compiled configuration is kept.
 fn start(arguments: &RunArguments, builtins: &Builtins) -> Result<(Proxy, Admin), String> {
     let outcome = meltemi_controller::load(&arguments.paths, builtins);
     log_problems(&outcome);
     let Some(config) = &outcome.config else {
-        return Err("the configuration is refused; `meltemi check` tells the same".to_owned());
+        return Err(
+            "the configuration is refused; `meltemi check` reports the same problems".to_owned(),
+        );
     };
     let memory = match arguments.memory {
         Some(bytes) => MemoryBound {
@@ -150,21 +153,21 @@ fn start(arguments: &RunArguments, builtins: &Builtins) -> Result<(Proxy, Admin)
     Ok((proxy, admin))
 }
 
-/// Takes over what the sources say now; a configuration that is refused changes nothing.
+/// Loads the current sources; a refused configuration changes nothing.
 fn reload(proxy: &Proxy, admin: &Admin, arguments: &RunArguments, builtins: &Builtins) {
     let outcome = meltemi_controller::load(&arguments.paths, builtins);
     log_problems(&outcome);
     let Some(config) = &outcome.config else {
-        tracing::error!("the new configuration is refused; the old one goes on");
+        tracing::error!("the new configuration is refused; the old one stays in effect");
         return;
     };
     if outcome.resources.is_empty() {
-        // An editor that truncates before it writes, a folder that is not mounted yet.
-        tracing::error!("the new configuration has no document; the old one goes on");
+        // An editor truncates a file before it writes, or a folder is not mounted yet.
+        tracing::error!("the new configuration has no document; the old one stays in effect");
         return;
     }
     if let Some(what) = closes_by_mistake(&outcome, config, proxy) {
-        tracing::error!("{what}; the old configuration goes on");
+        tracing::error!("{what}; the old configuration stays in effect");
         return;
     }
     match proxy.reload(config) {
@@ -173,13 +176,14 @@ fn reload(proxy: &Proxy, admin: &Admin, arguments: &RunArguments, builtins: &Bui
             tracing::info!("configuration reloaded");
         }
         Err(error) => {
-            tracing::error!(%error, "the new configuration is refused; the old one goes on");
+            tracing::error!(%error, "the new configuration is refused; the old one stays in effect");
         }
     }
 }
 
-/// Why a listener that is live would close although nobody has taken it out of the sources. To close it, its
-/// server is removed.
+/// Returns the reason to refuse a configuration that would close a live listener whose server is
+/// still in the sources. To close the listener, users remove its server. `None` if there is no such
+/// listener.
 fn closes_by_mistake(outcome: &Outcome, config: &Config, proxy: &Proxy) -> Option<String> {
     let live = proxy.addresses();
     let mut servers = outcome.unserved.iter();
@@ -221,7 +225,7 @@ fn access_log(arguments: &RunArguments) -> Result<Option<AccessLog>, String> {
         .map_err(|error| format!("cannot write the access log: {error}"))
 }
 
-/// Where traces go. A variable that is set to nothing counts as not set, as OpenTelemetry has it.
+/// Returns the settings for traces. As in OpenTelemetry, an empty variable counts as not set.
 fn tracing(arguments: &RunArguments) -> Option<Tracing> {
     let endpoint = arguments.otlp_endpoint.clone();
     let endpoint = endpoint.filter(|endpoint| !endpoint.is_empty())?;
@@ -238,7 +242,7 @@ struct Signals {
 }
 
 impl Signals {
-    /// SIGHUP, and those that end the process.
+    /// Returns SIGHUP, and the signals that end the process.
     fn new() -> std::io::Result<(Signal, Self)> {
         let hangup = signal(SignalKind::hangup())?;
         let terminate = signal(SignalKind::terminate())?;

@@ -1,42 +1,42 @@
-//! Printing: colour only on a terminal, and a closed pipe is no failure.
+//! Prints: colour only on a terminal, and a closed pipe is no failure.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 
-/// How errors are shown.
+/// The style of errors.
 pub(crate) const ERROR: Style = AnsiColor::Red.on_default().bold();
-/// How warnings are shown.
+/// The style of warnings.
 pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default().bold();
-/// How good news is shown.
+/// The style of good news.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
-/// How secondary things are shown.
+/// The style of secondary text.
 pub(crate) const DIM: Style = Style::new().dimmed();
 
-/// Standard output, without colours where nobody can see them.
+/// Returns standard output, with colours only on a terminal.
 pub(crate) fn out() -> anstream::AutoStream<io::StdoutLock<'static>> {
     anstream::AutoStream::auto(io::stdout().lock())
 }
 
-/// Standard error, without colours where nobody can see them.
+/// Returns standard error, with colours only on a terminal.
 pub(crate) fn err() -> anstream::AutoStream<io::StderrLock<'static>> {
     anstream::AutoStream::auto(io::stderr().lock())
 }
 
-/// Prints one line for the user's mistake, and tells the exit code.
+/// Prints one line for a user's mistake, and returns the exit code.
 pub(crate) fn fail(what: impl std::fmt::Display) -> ExitCode {
-    // There is nowhere else to tell that standard error is closed.
+    // If standard error is closed, there is no other place to report it.
     let _ = writeln!(err(), "{ERROR}error{ERROR:#}: {what}");
     ExitCode::FAILURE
 }
 
-/// Prints bytes, and tells the exit code.
+/// Prints bytes, and returns the exit code.
 pub(crate) fn print_bytes(bytes: &[u8]) -> ExitCode {
     done(out().write_all(bytes))
 }
 
-/// The exit code of something printed: a reader that went away (`| head`) is no failure.
+/// Returns the exit code after printing: a reader that left (`| head`) is no failure.
 pub(crate) fn done(result: io::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,

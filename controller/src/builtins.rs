@@ -1,26 +1,27 @@
-//! What the program brings along.
+//! What the program contributes to the configuration.
 
 use std::sync::Arc;
 
 use meltemi_config::Locality;
 use meltemi_frame::{Protocol, Registry};
 
-/// What the program brings along: its protocols, and where it stands.
+/// What the program contributes to the configuration: its protocols and its locality.
 #[derive(Clone)]
 pub struct Builtins {
-    /// Those that are built in, in the order of detection.
+    /// The built-in protocols, in the order of detection.
     pub registry: Registry,
-    /// Makes a protocol of a name and a description (`spec.declarative` of an ApplicationProtocol).
+    /// Makes a protocol from a name and a description (`spec.declarative` of an
+    /// ApplicationProtocol).
     pub declare: Declare,
-    /// Where the program stands, by which endpoints are near or far.
+    /// The locality of the program. Decides which endpoints are near.
     pub locality: Locality,
 }
 
-/// Makes a protocol of its description.
+/// Makes a protocol from its description.
 ///
 /// # Errors
-/// Everything that is wrong: the path of the field within the description (`fields[0].name`), and
-/// what is wrong with it and what to do.
+/// Returns every error: the path of the field within the description (`fields[0].name`), what is
+/// wrong with it, and how to fix it.
 pub type Declare = fn(
     name: &str,
     description: &serde_json::Value,

@@ -1,5 +1,5 @@
-//! A document against its kind's table: unknown fields, missing ones, values of the wrong shape.
-//! It knows no particular kind; what it lets pass, readers need not check again.
+//! Checks a document against the table of its kind: unknown fields, missing fields, values of the
+//! wrong shape. This module must not know any particular kind. Readers can rely on these checks.
 
 use meltemi_config::{Problem, WholeRegex};
 
@@ -7,11 +7,11 @@ use crate::near::nearest;
 use crate::schema::{Effect, Field, Shape};
 use crate::yaml::{Cursor, Value, boolean};
 
-/// What an unknown field is said to be unknown to.
+/// The kind or field that does not know an unknown field.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Owner<'o> {
     pub(crate) name: &'o str,
-    /// What else to say of it; may be empty.
+    /// A hint that the error adds; may be empty.
     pub(crate) more: &'o str,
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn fields(
     }
 }
 
-/// An empty list or object, or `false`: asks for nothing.
+/// Returns `true` for an empty list or object and for `false`: the value has no effect.
 fn is_idle(here: &Cursor<'_>) -> bool {
     match here.node().map(|node| &node.value) {
         Some(Value::List(items)) => items.is_empty(),
@@ -66,7 +66,7 @@ fn unknown(entry: &Cursor<'_>, name: &str, fields: &[Field], owner: Owner<'_>) -
         .remedy(remedy + owner.more)
 }
 
-/// Checks what stands at `here`.
+/// Checks the value at `here`.
 fn shape(here: &Cursor<'_>, expected: &Shape, owner: Owner<'_>, problems: &mut Vec<Problem>) {
     let Some(node) = here.node() else {
         return;
@@ -78,7 +78,7 @@ fn shape(here: &Cursor<'_>, expected: &Shape, owner: Owner<'_>, problems: &mut V
                 let near = nearest(text, words.iter().copied());
                 let hint = near.map_or(String::new(), |near| format!("did you mean {near}? "));
                 problems.push(
-                    here.error("is not among the values that it can have")
+                    here.error("is not a valid value")
                         .remedy(format!("{hint}It can be {}", words.join(", "))),
                 );
             }
@@ -101,7 +101,7 @@ fn shape(here: &Cursor<'_>, expected: &Shape, owner: Owner<'_>, problems: &mut V
             .duration()
             .is_some_and(|time| time.is_zero() || time.as_millis() >= 1),
         (Shape::Pattern, Value::Scalar(text, _)) => {
-            // An empty pattern is presence (Istio), and is never compiled.
+            // In Istio an empty pattern means presence, and is never compiled.
             if let Err(error) = WholeRegex::new(text) {
                 problems.push(here.error(one_line(&error.to_string())));
             }
@@ -188,7 +188,7 @@ fn article(shape: &str) -> String {
     }
 }
 
-/// Errors of the regex crate draw the pattern over several lines; a problem has one.
+/// Errors of the regex crate span several lines; a problem has one line.
 fn one_line(text: &str) -> String {
     let last = text.lines().last().unwrap_or(text).trim();
     let reason = last.strip_prefix("error: ").unwrap_or(last);

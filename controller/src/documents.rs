@@ -1,4 +1,5 @@
-//! Texts to documents of known kinds, checked against their tables; and which of them count.
+//! Turns texts into documents of known kinds, checks them against their tables, and selects those
+//! in effect.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use crate::secrecy;
 use crate::source::Text;
 use crate::yaml::{Cursor, Document, Node, Value, is_null, parse};
 
-/// Every document, and what is wrong with each by itself.
+/// Reads every document and checks each one on its own.
 pub(crate) fn read(texts: &[Text], problems: &mut Vec<Problem>) -> Vec<Document> {
     let mut documents = Vec::new();
     for text in texts {
@@ -37,7 +38,7 @@ pub(crate) fn read(texts: &[Text], problems: &mut Vec<Problem>) -> Vec<Document>
         .collect()
 }
 
-/// The documents that count: of those with one kind, namespace and name the last.
+/// Returns the documents in effect: the last one for each kind, namespace and name.
 pub(crate) fn applied<'a>(
     documents: &'a [Document],
     problems: &mut Vec<Problem>,
@@ -62,7 +63,7 @@ pub(crate) fn applied<'a>(
         .collect()
 }
 
-/// One document, or the items of a `List`.
+/// Unpacks one document, or the items of a `List`.
 fn unpack(node: Node, file: &Arc<str>, documents: &mut Vec<Document>, problems: &mut Vec<Problem>) {
     let text = |key: &str| {
         let entry = node.field(key).filter(|entry| !is_null(&entry.node));
@@ -134,7 +135,7 @@ fn unpack(node: Node, file: &Arc<str>, documents: &mut Vec<Document>, problems: 
     });
 }
 
-/// The document, checked and with its secrets marked, if it is of a kind that is read.
+/// Returns the document, checked and with its secrets marked. `None` if its kind is not read.
 fn known(mut document: Document, problems: &mut Vec<Problem>) -> Option<Document> {
     let Some(kind) = reference::kind(&document.group, &document.kind) else {
         problems.extend(unknown(&document, &document.cursor().at("kind")));
@@ -167,7 +168,7 @@ fn known(mut document: Document, problems: &mut Vec<Problem>) -> Option<Document
     Some(document)
 }
 
-/// Kinds of Istio that are passed over.
+/// Istio's kinds that are ignored.
 const OTHERS: [&str; 5] = [
     "EnvoyFilter",
     "Sidecar",
@@ -176,8 +177,8 @@ const OTHERS: [&str; 5] = [
     "RequestAuthentication",
 ];
 
-/// Says of a kind that is not read that it is not; kinds of workloads and of the cluster itself, which
-/// stand beside ours in many files, are passed over.
+/// Reports a kind that is not read. Kinds for workloads and for the cluster itself are ignored
+/// silently: many files contain them next to our kinds.
 fn unknown(document: &Document, at: &Cursor<'_>) -> Option<Problem> {
     let group = document.group.as_str();
     let clusters_own = ["", "apps", "batch", "autoscaling", "policy", "extensions"]
@@ -188,7 +189,8 @@ fn unknown(document: &Document, at: &Cursor<'_>) -> Option<Problem> {
         kinds.map(|kind| kind.name)
     };
     if clusters_own {
-        // A Gateway of that group is another kind; of the others there is none of our names.
+        // In that group, a Gateway is a different kind; the other groups have no kind with one of
+        // our names.
         let foreign = group == "gateway.networking.k8s.io";
         let meant = KINDS.iter().find(|kind| kind.name == document.kind);
         return meant.filter(|_| !foreign).map(|kind| {
@@ -197,7 +199,7 @@ fn unknown(document: &Document, at: &Cursor<'_>) -> Option<Problem> {
                 .at("apiVersion")
                 .error(format!("has no kind {}", kind.name))
                 .remedy(format!(
-                    "the {} that is read here is of {}",
+                    "the supported {} belongs to {}",
                     kind.name, kind.group
                 ))
         });
@@ -207,7 +209,7 @@ fn unknown(document: &Document, at: &Cursor<'_>) -> Option<Problem> {
         return Some(
             match nearest(group, groups.filter(|group| !group.is_empty())) {
                 Some(near) => at
-                    .error("is of a group that does not exist")
+                    .error("belongs to an unknown group")
                     .remedy(format!("did you mean {near}?")),
                 None => at.warning("is not a kind that is read here, and is passed over"),
             },
@@ -219,7 +221,7 @@ fn unknown(document: &Document, at: &Cursor<'_>) -> Option<Problem> {
         Some(near) => format!("did you mean {near}? The kinds of {group} are {known}"),
         None => format!("the kinds of {group} that are read are {known}"),
     };
-    // Of Istio's groups there are kinds that are not read; of the others there are none.
+    // Istio's groups have kinds that we do not read; the other groups have none.
     let others = OTHERS.contains(&document.kind.as_str());
     Some(if !others {
         at.error("there is no such kind").remedy(remedy)
@@ -230,7 +232,7 @@ fn unknown(document: &Document, at: &Cursor<'_>) -> Option<Problem> {
 }
 
 fn check_document(root: &Cursor<'_>, kind: &Kind, problems: &mut Vec<Problem>) {
-    // Our group has kinds that have the names of others.
+    // Our group has kinds with the same names as kinds of other groups.
     let twin = kind.group != OWN_GROUP && reference::kind(OWN_GROUP, kind.name).is_some();
     let other = twin.then(|| {
         let istio = kind.group.ends_with(".istio.io");

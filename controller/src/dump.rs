@@ -1,10 +1,10 @@
-//! What is loaded, in the format of the configuration, without secrets.
+//! The loaded configuration in its own format, without secrets.
 
 use meltemi_config::Origin;
 
 use crate::yaml::{Document, Entry, Node, Value, is_null, write_document};
 
-/// A document that counts.
+/// A document in effect.
 #[derive(Clone, Debug)]
 pub struct Resource {
     /// `group/version`, as written.
@@ -15,19 +15,19 @@ pub struct Resource {
     pub namespace: String,
     /// The name.
     pub name: String,
-    /// Where it was written.
+    /// Where the document was written.
     pub origin: Origin,
-    /// All of it as YAML, with every value that is secret replaced by `<redacted>`.
+    /// The whole document as YAML, with every secret value replaced by `<redacted>`.
     pub text: String,
 }
 
 const REDACTED: &str = "<redacted>";
-/// Where `kubectl apply` keeps a copy of the whole document, secrets and all.
+/// The annotation in which `kubectl apply` keeps a copy of the whole document, secrets included.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 impl Resource {
     pub(crate) fn new(document: &Document) -> Self {
-        // A tree of its own, which does not outlive this: the text is a fraction of it.
+        // A short-lived copy of the tree: the text takes a fraction of its memory.
         let mut root = document.root.clone();
         let metadata = root.field_mut("metadata");
         if let Some(Value::Map(fields)) = metadata.map(|entry| &mut entry.node.value) {
@@ -57,7 +57,7 @@ impl Resource {
     }
 }
 
-/// Replaces every text that is secret.
+/// Replaces every secret text.
 fn redact(node: &mut Node) {
     let hidden = node.secret && !is_null(node);
     match &mut node.value {
@@ -71,8 +71,8 @@ fn redact(node: &mut Node) {
     }
 }
 
-/// The resources as YAML documents that load again (but for their secrets), in the order in which
-/// they were read.
+/// Returns the resources as YAML documents that load again (except for their secrets), in the order
+/// in which they were read.
 pub fn dump(resources: &[Resource]) -> String {
     resources
         .iter()

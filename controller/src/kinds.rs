@@ -1,6 +1,6 @@
-//! Documents to typed resources, one file per kind. Documents have been checked against their
-//! tables, so readers take what is there and pass over what is not; what only one document tells is
-//! checked here, what needs several is `translate`'s.
+//! Turns documents into typed resources, one file per kind. The documents have been checked against
+//! their tables, so readers take the fields that are present and ignore the rest. Checks that need
+//! one document are here; checks that need several are in `translate`.
 
 mod authorization;
 mod credentials;
@@ -48,7 +48,7 @@ use crate::reference;
 use crate::schema::Reader;
 use crate::yaml::Document;
 
-/// Everything that was read.
+/// All resources that were read.
 #[derive(Debug, Default)]
 pub(crate) struct Resources<'a> {
     pub(crate) gateways: Vec<Gateway<'a>>,
@@ -64,13 +64,13 @@ pub(crate) struct Resources<'a> {
     pub(crate) access: Vec<AccessPolicy<'a>>,
 }
 
-/// What the documents of this kind are read as.
+/// Returns the reader for documents of this kind.
 pub(crate) fn reader(document: &Document) -> Reader {
     reference::kind(&document.group, &document.kind).map_or(Reader::None, |kind| kind.reader)
 }
 
 impl<'a> Resources<'a> {
-    /// Reads documents of kinds that are enforced.
+    /// Reads documents of enforced kinds.
     pub(crate) fn read(documents: &[&'a Document], problems: &mut Vec<Problem>) -> Self {
         let mut all = Self::default();
         for &document in documents {
@@ -117,7 +117,7 @@ impl<'a> Resources<'a> {
                 Reader::None => {}
             }
         }
-        // Order in files must not matter: routers attach by namespace and name.
+        // The order of files must not matter: routers are sorted by namespace and name.
         all.routers.sort_by(|a, b| {
             let key = |router: &Router<'a>| {
                 let document = router.document;

@@ -1,6 +1,6 @@
-//! What operators write to what the router needs: Kubernetes-style YAML (Istio, Aeraki and Meltemi
-//! kinds) → checked resources → [`Config`](meltemi_config::Config). It knows no codec: protocols come in through
-//! [`Builtins`].
+//! Turns configuration files into the router's configuration: Kubernetes-style YAML (Istio, Aeraki
+//! and Meltemi kinds) → checked resources → [`Config`](meltemi_config::Config). This crate must not
+//! know any codec: protocols come in through [`Builtins`].
 
 mod builtins;
 mod check;

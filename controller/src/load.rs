@@ -1,4 +1,4 @@
-//! From texts to a configuration, and all that is wrong on the way.
+//! Loads a configuration from texts, and collects all problems.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -14,36 +14,36 @@ use crate::schema::Reader;
 use crate::yaml::Document;
 use crate::{documents, kinds, source, translate};
 
-/// What came of loading.
+/// The result of loading.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// The configuration; `None` if anything is wrong with it.
+    /// The configuration; `None` if it has errors.
     pub config: Option<Config>,
-    /// Errors, warnings and notes, all of them, by file (in the order of reading) and line.
+    /// All errors, warnings and notes, sorted by file (in the order of reading) and line.
     pub problems: Vec<Problem>,
-    /// The servers of Gateways that are written and get no listener: what they speak is not served
-    /// here, or another document replaces theirs.
+    /// The servers of Gateways that get no listener: their protocol is not served here, or another
+    /// document replaces them.
     pub unserved: Vec<(SocketAddr, Origin)>,
     /// The files that were read.
     pub sources: Vec<PathBuf>,
-    /// What was loaded, without secrets; for [`dump`].
+    /// The loaded documents, without secrets; for [`dump`].
     pub resources: Vec<Resource>,
     /// Every protocol, built in or declared, in the order of detection.
     pub protocols: Vec<Arc<dyn Protocol>>,
 }
 
 impl Outcome {
-    /// The errors.
+    /// Returns the errors.
     pub fn errors(&self) -> impl Iterator<Item = &Problem> {
         self.of(Severity::Error)
     }
 
-    /// What is worth knowing, and not wrong.
+    /// Returns the notes: useful information that is not a problem.
     pub fn notes(&self) -> impl Iterator<Item = &Problem> {
         self.of(Severity::Note)
     }
 
-    /// The warnings.
+    /// Returns the warnings.
     pub fn warnings(&self) -> impl Iterator<Item = &Problem> {
         self.of(Severity::Warning)
     }
@@ -55,15 +55,15 @@ impl Outcome {
     }
 }
 
-/// Loads files and folders. Of folders, every `.yaml`, `.yml` and `.json` file below is read, by
-/// name; hidden files are not. Of two documents of one kind, namespace and name the later counts, as
-/// with `kubectl apply`.
+/// Loads files and folders. In folders, it reads every `.yaml`, `.yml` and `.json` file, at any
+/// depth, sorted by name, but no hidden files. If two documents have the same kind, namespace and
+/// name, the later one is in effect, as with `kubectl apply`.
 pub fn load(paths: &[PathBuf], builtins: &Builtins) -> Outcome {
     let (texts, problems) = source::read(paths);
     outcome(&texts, problems, builtins)
 }
 
-/// Loads one text, which problems call `name`.
+/// Loads one text; problems name it `name`.
 pub fn load_str(name: &str, text: &str, builtins: &Builtins) -> Outcome {
     let text = source::Text {
         name: name.into(),
@@ -76,7 +76,7 @@ pub fn load_str(name: &str, text: &str, builtins: &Builtins) -> Outcome {
 fn outcome(texts: &[source::Text], mut problems: Vec<Problem>, builtins: &Builtins) -> Outcome {
     let documents = documents::read(texts, &mut problems);
     let applied = documents::applied(&documents, &mut problems);
-    // First, so that what comes next takes the room that this gives back.
+    // First, so that the next steps reuse the memory that this frees.
     let dumped = applied
         .iter()
         .map(|document| Resource::new(document))
@@ -85,7 +85,7 @@ fn outcome(texts: &[source::Text], mut problems: Vec<Problem>, builtins: &Builti
     let broken = has_errors(&problems);
     let mut later = Vec::new();
     let translated = translate::translate(&resources, builtins, &mut later);
-    // What is missing because it could not be read would be warned of a second time.
+    // Otherwise a document that could not be read would cause a second warning as missing.
     later.retain(|problem| !broken || problem.severity == Severity::Error);
     problems.append(&mut later);
     let mut config = None;
@@ -106,7 +106,7 @@ fn outcome(texts: &[source::Text], mut problems: Vec<Problem>, builtins: &Builti
     }
 }
 
-/// The servers of all Gateways, replaced ones too, that got no listener.
+/// Returns the servers of all Gateways, replaced ones included, that got no listener.
 fn unserved(documents: &[Document], config: Option<&Config>) -> Vec<(SocketAddr, Origin)> {
     let listeners = config.map_or(&[][..], Config::listeners);
     let served: BTreeSet<SocketAddr> = listeners.iter().map(|one| one.address).collect();
@@ -129,7 +129,7 @@ fn has_errors(problems: &[Problem]) -> bool {
         .any(|problem| problem.severity == Severity::Error)
 }
 
-/// By file and line, and each only once (a router on two listeners is checked twice).
+/// Sorts by file and line, and removes duplicates (a router on two listeners is checked twice).
 fn arrange(problems: &mut Vec<Problem>, texts: &[source::Text]) {
     let place = |problem: &Problem| {
         let file = texts

@@ -1,6 +1,6 @@
-//! "Did you mean": the known word that is nearest to one that was mistyped.
+//! "Did you mean": finds the known word nearest to a mistyped one.
 
-/// The nearest of the candidates, if it is near enough to be what was meant.
+/// Returns the nearest candidate. `None` if no candidate is near enough.
 pub(crate) fn nearest<'c>(
     word: &str,
     candidates: impl Iterator<Item = &'c str>,
@@ -17,8 +17,8 @@ pub(crate) fn nearest<'c>(
         .map(|(_, candidate)| candidate)
 }
 
-/// How many letters must be inserted, removed, changed or swapped with their neighbour, without regard to
-/// case.
+/// Returns the edit distance: how many letters must be inserted, removed, changed or swapped with
+/// their neighbour. Case does not count.
 pub(crate) fn distance(a: &str, b: &str) -> usize {
     strsim::osa_distance(&a.to_lowercase(), &b.to_lowercase())
 }

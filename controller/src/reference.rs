@@ -1,5 +1,5 @@
-//! Every kind and every field that is read, in one table: documents are checked against it, and
-//! the reference page is generated from it.
+//! The table of every kind and every field that is read. Documents are checked against it, and the
+//! reference page is generated from it.
 
 mod aeraki;
 mod common;

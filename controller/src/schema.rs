@@ -1,22 +1,23 @@
-//! What a kind may hold: the one table that documents are checked against and that the reference
-//! is generated from. It knows no particular kind.
+//! The types of the table of kinds. Documents are checked against the table, and the reference is
+//! generated from it. This module must not know any particular kind.
 
 /// A kind of resource.
 #[derive(Debug)]
 pub(crate) struct Kind {
     pub(crate) group: &'static str,
-    /// The versions that are read, all alike; the first is the one to write.
+    /// The accepted versions, all with the same meaning; the first is the recommended one.
     pub(crate) versions: &'static [&'static str],
     pub(crate) name: &'static str,
-    /// What it is for, in one paragraph.
+    /// The purpose of the kind, in one paragraph.
     pub(crate) doc: &'static str,
     /// Top-level fields besides `apiVersion`, `kind`, `metadata` and `status`.
     pub(crate) fields: &'static [Field],
-    /// What its documents are read as.
+    /// The reader of its documents.
     pub(crate) reader: Reader,
 }
 
-/// What documents are read as: one arm in [`Resources::read`](crate::kinds::Resources::read) for each.
+/// The readers of documents, each with one arm in
+/// [`Resources::read`](crate::kinds::Resources::read).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reader {
     Gateway,
@@ -34,7 +35,7 @@ pub(crate) enum Reader {
     IstioAuthorization,
     OwnAuthorization,
     DubboAuthorization,
-    /// They are accepted with a warning, and passed over.
+    /// The documents are accepted with a warning, and ignored.
     None,
 }
 
@@ -44,26 +45,26 @@ pub(crate) struct Field {
     pub(crate) name: &'static str,
     pub(crate) shape: &'static Shape,
     pub(crate) required: bool,
-    /// The default as the reference shows it; empty if there is none.
+    /// The default as the reference shows it; empty if the field has none.
     pub(crate) default: &'static str,
     pub(crate) doc: &'static str,
     pub(crate) effect: Effect,
-    /// What stands in it is never shown.
+    /// `true` if the value must never be shown.
     pub(crate) secret: bool,
 }
 
-/// What a field does.
+/// The effect of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// What its doc says.
+    /// The effect that its doc describes.
     Enforced,
-    /// It is checked, and then warned of, because nothing comes of it yet.
+    /// The field is checked, then causes a warning: it is not implemented yet.
     Later,
-    /// It means nothing outside a cluster; its doc says why.
+    /// The field has no meaning outside a cluster; its doc explains why.
     Unused,
 }
 
-/// What may stand in a field.
+/// The values that a field accepts.
 #[derive(Debug)]
 pub(crate) enum Shape {
     Text,
@@ -83,26 +84,26 @@ pub(crate) enum Shape {
     DurationOrZero,
     Pattern,
     Object(&'static [Field]),
-    /// An object in which exactly one of the fields stands, or none where that has a meaning.
+    /// An object with exactly one of the fields, or with none where that has a meaning.
     OneOf {
         fields: &'static [Field],
         empty: bool,
     },
     List(&'static Self),
-    /// Names of the writer's choice, and values.
+    /// Names chosen by the user, and values.
     Map(&'static Self),
-    /// One of these words, or this.
+    /// One of these words, or a value of this shape.
     ChoiceOr(&'static [&'static str], &'static Self),
-    /// A list of these, or this object.
+    /// A list of these values, or this object.
     ListOr(&'static Self, &'static [Field]),
     /// Text, or this object.
     TextOr(&'static [Field]),
-    /// Not looked into.
+    /// Any value; it is not checked.
     Any,
 }
 
 impl Field {
-    /// An optional field that is enforced.
+    /// Makes an optional field that is enforced.
     pub(crate) const fn new(name: &'static str, shape: &'static Shape, doc: &'static str) -> Self {
         Self {
             name,
@@ -115,31 +116,31 @@ impl Field {
         }
     }
 
-    /// What stands in it, and below it, is never shown: not in problems, and not in dumps.
+    /// Marks the field as secret: problems and dumps never show its value, at any depth.
     pub(crate) const fn secret(mut self) -> Self {
         self.secret = true;
         self
     }
 
-    /// It must be there.
+    /// Marks the field as required.
     pub(crate) const fn required(mut self) -> Self {
         self.required = true;
         self
     }
 
-    /// What holds when it is not there.
+    /// Sets the default.
     pub(crate) const fn default(mut self, default: &'static str) -> Self {
         self.default = default;
         self
     }
 
-    /// Nothing comes of it yet.
+    /// Marks the field as not implemented yet.
     pub(crate) const fn later(mut self) -> Self {
         self.effect = Effect::Later;
         self
     }
 
-    /// It means nothing outside a cluster.
+    /// Marks the field as meaningless outside a cluster.
     pub(crate) const fn unused(mut self) -> Self {
         self.effect = Effect::Unused;
         self
@@ -147,7 +148,7 @@ impl Field {
 }
 
 impl Shape {
-    /// The shape in a few words, for the reference and for errors.
+    /// Describes the shape in a few words, for the reference and for errors.
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Text => "text".to_owned(),
@@ -173,7 +174,7 @@ impl Shape {
         }
     }
 
-    /// The fields of the object that stands here, or in the items of the list that stands here.
+    /// Returns the fields of the object, or of the list items, with this shape.
     pub(crate) const fn fields(&self) -> &'static [Field] {
         match self {
             Self::Object(fields) | Self::OneOf { fields, .. } | Self::TextOr(fields) => fields,
@@ -182,7 +183,7 @@ impl Shape {
         }
     }
 
-    /// Returns `true` if a field that is secret can stand here, at any depth.
+    /// Returns `true` if the shape can hold a secret field, at any depth.
     pub(crate) fn holds_secret(&self) -> bool {
         match self {
             Self::ListOr(item, fields) => item.holds_secret() || hold_secret(fields),
@@ -191,7 +192,7 @@ impl Shape {
         }
     }
 
-    /// What the path of the reference shows behind the field's name.
+    /// Returns the suffix that the reference shows after the name of the field.
     pub(crate) const fn suffix(&self) -> &'static str {
         match self {
             Self::List(_) | Self::ListOr(..) => "[]",
@@ -201,7 +202,7 @@ impl Shape {
     }
 }
 
-/// Returns `true` if one of the fields is secret, or holds one that is.
+/// Returns `true` if one of the fields is secret, or holds a secret field.
 pub(crate) fn hold_secret(fields: &[Field]) -> bool {
     fields
         .iter()

@@ -1,11 +1,11 @@
-//! Marks what is secret in a document, by the table of its kind, before anything is said of it. What does not
-//! fit the table stays hidden where a secret could be meant.
+//! Marks secrets in a document by the table of its kind, before any problem quotes it. A value that
+//! does not fit the table is hidden if it could be a secret.
 
 use crate::schema::{Field, Shape, hold_secret};
 use crate::yaml::{Node, Value};
 
-/// Marks the secrets of an object that has these fields. Of an object that holds secrets, fields that are not
-/// known are secret, too: their names may be mistyped.
+/// Marks the secrets of an object with these fields. If the object holds secrets, its unknown
+/// fields are secret, too: their names may be mistyped.
 pub(crate) fn mark(node: &mut Node, fields: &[Field]) {
     if !hold_secret(fields) {
         return;
@@ -45,7 +45,7 @@ fn mark_shape(node: &mut Node, shape: &Shape) {
     }
 }
 
-/// Marks all that stands here.
+/// Marks the node and everything below it.
 fn hide(node: &mut Node) {
     node.secret = true;
     match &mut node.value {

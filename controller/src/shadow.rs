@@ -1,5 +1,6 @@
-//! Lists of tests that are tried in order: which of them no request can reach, because an earlier one takes
-//! whatever passes it. It knows only which tests are the same, not what they mean.
+//! Lists of tests that are tried in order: finds the lists that no request can reach, because an
+//! earlier list takes all of their requests. This module knows only which tests are equal, not what
+//! they mean.
 
 use std::collections::HashMap;
 
@@ -9,26 +10,26 @@ use meltemi_config::AttributeMatch;
 #[derive(Debug, Default)]
 pub(crate) struct Shadows {
     ids: HashMap<String, usize>,
-    /// Lists by one of their tests, the one that fewest lists are found by.
+    /// Indexes of lists by one of their tests: the test with the fewest lists at that time.
     by_test: HashMap<usize, Vec<usize>>,
     lists: Vec<Vec<usize>>,
     /// The first list without tests.
     all: Option<usize>,
 }
 
-/// Why a list is never reached.
+/// The reason why a list is never reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
-    /// The other list has no tests.
+    /// The earlier list has no tests.
     Everything,
-    /// It has the same tests.
+    /// The earlier list has the same tests.
     Same,
-    /// It has some of the tests, and no others.
+    /// The earlier list has some of the same tests, and no others.
     Fewer,
 }
 
 impl Why {
-    /// In words, about the other.
+    /// Describes the earlier list in words.
     pub(crate) const fn words(self) -> &'static str {
         match self {
             Self::Everything => "takes every request",
@@ -39,7 +40,8 @@ impl Why {
 }
 
 impl Shadows {
-    /// Adds a list behind the others; the position of the one that takes all of its requests, if there is one.
+    /// Adds a list after the others. Returns the position of an earlier list that takes all of its
+    /// requests; `None` if there is none.
     pub(crate) fn add(&mut self, tests: &[AttributeMatch]) -> Option<(usize, Why)> {
         let own = self.identified(tests);
         let found = self.shadow(&own);
@@ -48,7 +50,7 @@ impl Shadows {
             let found_by = self.by_test.get(id);
             found_by.map_or(0, Vec::len)
         });
-        // A list that is never reached takes nothing from those behind it that its own shadow does not.
+        // A list that is never reached is not stored: its shadow already covers the lists after it.
         match rarest {
             _ if found.is_some() => {}
             None => self.all = Some(at),
@@ -58,7 +60,7 @@ impl Shadows {
         found
     }
 
-    /// Tests as numbers, in order, each once.
+    /// Returns the tests as numbers, sorted and without duplicates.
     fn identified(&mut self, tests: &[AttributeMatch]) -> Vec<usize> {
         let mut own: Vec<usize> = tests
             .iter()
@@ -129,7 +131,7 @@ mod tests {
 
     #[test]
     fn agrees_with_comparing_every_pair() {
-        // Every list of four tests, in an order that is mixed but always the same.
+        // Every list of four tests, in a mixed order that is always the same.
         let mut all = Shadows::default();
         let mut before: Vec<u32> = Vec::new();
         for step in 0..64_u32 {

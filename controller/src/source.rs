@@ -1,4 +1,5 @@
-//! Files and folders to texts. Bounded: a file that is too large is a problem and is not read.
+//! Reads files and folders as texts. Bounded: a file that is too large is a problem and is not
+//! read.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,10 +11,10 @@ use meltemi_config::{Origin, Problem};
 
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 16 << 20;
-/// How deep folders may nest (links may make circles).
+/// How deep folders may nest (links may form circles).
 const DEEPEST: usize = 16;
 
-/// A text with the name that problems call it by.
+/// A text with the name that problems use for it.
 #[derive(Debug)]
 pub(crate) struct Text {
     pub(crate) name: Arc<str>,
@@ -21,7 +22,7 @@ pub(crate) struct Text {
     pub(crate) text: String,
 }
 
-/// The texts of the files, and of those in the folders.
+/// Reads the files, and the files in the folders.
 pub(crate) fn read(paths: &[PathBuf]) -> (Vec<Text>, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut texts = Vec::new();
@@ -38,7 +39,7 @@ pub(crate) fn read(paths: &[PathBuf]) -> (Vec<Text>, Vec<Problem>) {
     (texts, problems)
 }
 
-/// Every file that the paths mean, each once.
+/// Returns every file under the paths, each one once.
 pub(crate) fn files(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for path in paths {
@@ -49,7 +50,7 @@ pub(crate) fn files(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<PathB
                 if files.len() == before {
                     problems.push(
                         Problem::warning(&origin(path), "folder", "")
-                            .says("holds no .yaml, .yml or .json file"),
+                            .says("contains no .yaml, .yml or .json file"),
                     );
                 }
             }
@@ -75,11 +76,11 @@ fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>, problems: &mut Ve
     paths.sort();
     for path in paths {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // Hidden files are editors' and, below a mounted ConfigMap, those behind the links.
+        // Hidden files belong to editors or, in a mounted ConfigMap, are the targets of links.
         if name.starts_with('.') {
             continue;
         }
-        // Links are followed: that is how ConfigMaps are mounted.
+        // Links are followed: Kubernetes mounts ConfigMaps as links.
         let is_dir = fs::metadata(&path).is_ok_and(|meta| meta.is_dir());
         let extension = path.extension().and_then(|extension| extension.to_str());
         if is_dir {

@@ -1,4 +1,4 @@
-//! Tests of the table of kinds: all that it declares is read, and what it calls secret is hidden.
+//! Tests of the table of kinds: every declared field is read, and every secret field is hidden.
 
 #[path = "../tests/common/mod.rs"]
 mod common;

@@ -1,4 +1,5 @@
-//! Resources to listeners, routes and clusters: what refers to what across documents.
+//! Translates resources to listeners, routes and clusters, and resolves references between
+//! documents.
 
 mod attach;
 mod attributes;
@@ -33,15 +34,15 @@ use credentials::Credentials;
 use directory::Directory;
 use protocols::Protocols;
 
-/// What resources come to.
+/// The result of the translation.
 pub(crate) struct Translated {
     pub(crate) listeners: Vec<Listener>,
     pub(crate) clusters: Vec<Cluster>,
-    /// Those that are built in and those that are declared, in the order of detection.
+    /// The built-in and the declared protocols, in the order of detection.
     pub(crate) protocols: Vec<Arc<dyn Protocol>>,
 }
 
-/// Listeners and clusters, as far as they can be made; what is wrong goes to `problems`.
+/// Makes listeners and clusters as far as possible; errors go to `problems`.
 pub(crate) fn translate(
     resources: &Resources<'_>,
     builtins: &Builtins,
@@ -79,7 +80,7 @@ pub(crate) fn translate(
     }
 }
 
-/// The clusters that something is sent to.
+/// Returns the clusters that receive requests.
 fn used(listeners: &[Listener]) -> BTreeSet<&str> {
     let mut used = BTreeSet::new();
     for served in listeners.iter().flat_map(|listener| &listener.served) {

@@ -1,5 +1,6 @@
-//! Notices that sources have changed, by looking: it works on every file system, and sees the swap of
-//! links by which Kubernetes updates a mounted ConfigMap. It knows nothing of what the files say.
+//! Notices changed sources by polling. Polling works on every file system, and detects the swapped
+//! links by which Kubernetes updates a mounted ConfigMap. This module must not know the meaning of
+//! the files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,30 +11,32 @@ use std::time::SystemTime;
 
 use crate::source::files;
 
-/// How often to look.
+/// How often to poll.
 #[derive(Clone, Copy, Debug)]
 pub struct WatchOptions {
-    /// How many looks until the contents are compared whatever the times say, for file systems
-    /// whose clocks are coarse. Default 20.
+    /// After this number of checks the contents are compared, even if sizes and times are equal:
+    /// some file systems have coarse clocks. Default 20.
     pub thorough: u32,
 }
 
 impl Default for WatchOptions {
     fn default() -> Self {
-        Self { thorough: 20 }
+        Self {
+            thorough: 20,
+        }
     }
 }
 
-/// Looks at sources.
+/// Polls sources.
 #[derive(Debug)]
 pub struct Watch {
     paths: Vec<PathBuf>,
     options: WatchOptions,
-    /// What the last look saw.
+    /// The result of the last check.
     seen: BTreeMap<PathBuf, Stamp>,
-    /// The contents that were last told of.
+    /// The hash of the contents that were last reported.
     told: u64,
-    /// The last look saw a change that has not stood still yet.
+    /// The last check found a change that is not yet stable.
     restless: bool,
     looks: u32,
 }
@@ -45,7 +48,7 @@ struct Stamp {
 }
 
 impl Watch {
-    /// Sources as they are now count as known.
+    /// Makes a watch. The current sources count as known.
     pub fn new(paths: Vec<PathBuf>, options: WatchOptions) -> Self {
         let seen = stamps(&paths);
         Self {
@@ -58,8 +61,8 @@ impl Watch {
         }
     }
 
-    /// Looks once; whether the contents have changed since the last time it said so (or since it
-    /// was made), and have stood still for one look.
+    /// Checks once. Returns `true` if the contents have changed since the last reported change (or
+    /// since the watch was made), and are stable for one check.
     pub fn changed(&mut self) -> bool {
         let now = stamps(&self.paths);
         self.looks = self.looks.wrapping_add(1);
@@ -86,7 +89,7 @@ fn stamps(paths: &[PathBuf]) -> BTreeMap<PathBuf, Stamp> {
             modified: meta.and_then(|meta| meta.modified().ok()),
         }
     };
-    // What cannot be found now may come back: the paths themselves are looked at, too.
+    // A missing file may come back: the paths themselves are checked, too.
     let found = files(paths, &mut Vec::new());
     found
         .into_iter()
@@ -98,7 +101,7 @@ fn stamps(paths: &[PathBuf]) -> BTreeMap<PathBuf, Stamp> {
         .collect()
 }
 
-/// A hash of names and contents. Two that differ by chance look alike once in 2^64.
+/// Returns a hash of names and contents. Two different sources have the same hash once in 2^64.
 fn contents<'p>(paths: impl Iterator<Item = &'p PathBuf>) -> u64 {
     let mut hasher = DefaultHasher::new();
     for path in paths {

@@ -1,5 +1,5 @@
-//! YAML with positions: text to nodes, and cursors that know where in the document they stand.
-//! It knows nothing of kinds.
+//! YAML with positions: parses text to nodes, and reads them through cursors that know their place
+//! in the document. This module must not know any kind.
 
 mod cursor;
 mod node;

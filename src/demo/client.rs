@@ -1,4 +1,4 @@
-//! A small client: one request after the other through the router, and a look at every answer.
+//! A small client: sends one request after the other through the router, and checks every response.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,28 +16,28 @@ use super::speech::hello;
 use super::tally::Tally;
 use super::wire::Wire;
 
-/// The shortest pause between two requests, in milliseconds, and how many lengths there are: were they
-/// all the same, clients would fall into step and wait for each other.
+/// The shortest pause between two requests, in milliseconds, and the number of different lengths.
+/// With equal pauses, clients would synchronise and wait for each other.
 const PAUSE_MS: u64 = 4;
 const PAUSES: u64 = 9;
-/// How long an answer may take.
+/// The client's timeout for a response.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Before another connection is made.
+/// The pause before the client reconnects.
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// A client.
 pub(super) struct Client {
     pub(super) protocol: Arc<dyn Protocol>,
     pub(super) flow: &'static Flow,
-    /// Where the router listens.
+    /// The address of the router.
     pub(super) router: SocketAddr,
     pub(super) tally: Arc<Mutex<Tally>>,
-    /// The number of its last request; no two clients ask for the same.
+    /// The number of the last request; no two clients use the same number.
     pub(super) number: u64,
 }
 
 impl Client {
-    /// Sends requests until `stop` says so, then ends with the last answer.
+    /// Sends requests until `stop` is set, and ends after the last response.
     pub(super) async fn run(mut self, stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
             if let Err(error) = self.converse(&stop).await {
@@ -63,10 +63,10 @@ impl Client {
         Ok(())
     }
 
-    /// One request: the position of the version that answered it.
+    /// Sends one request. Returns the position of the version that replied.
     async fn ask(&self, wire: &mut Wire) -> io::Result<usize> {
         let ask = self.flow.ask(self.number);
-        // Every client of a connection of its own starts with the same ids, as many libraries do.
+        // The clients of all connections start with the same ids, as many libraries do.
         let own_id = i64::try_from(self.number % 1000).unwrap_or(0);
         let id = self.protocol.spec().correlation.id_bits().map(|_| own_id);
         let request = (self.flow.speech.request)(own_id, &ask);
@@ -92,7 +92,7 @@ impl Client {
             let of = |version: &&str| hello(&ask.name, version).as_bytes() == text;
             return VERSIONS.iter().position(of).ok_or_else(|| {
                 let text = String::from_utf8_lossy(text);
-                wrong(format!("`{}` was answered with `{text}`", ask.name))
+                wrong(format!("`{}` got the reply `{text}`", ask.name))
             });
         }
     }

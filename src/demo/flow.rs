@@ -1,25 +1,25 @@
-//! The flows of requests that the demo sends, and how the configuration splits each.
+//! The flows of requests that the demo sends, and how the configuration splits each of them.
 
 use super::speech::{Ask, DUBBO, QUILL, REDIS, Speech, THRIFT};
 
-/// Requests that take one route.
+/// Requests that take the same route.
 #[derive(Debug)]
 pub(super) struct Flow {
     pub(super) speech: &'static Speech,
     /// The route's name in the configuration.
     pub(super) route: &'static str,
-    /// What its requests have in common, for people.
+    /// What its requests have in common, as text for the table.
     pub(super) about: &'static str,
     method: &'static str,
-    /// What stands before the number in the argument or key.
+    /// The text before the number in the argument or key.
     prefix: &'static str,
     header: Option<(&'static str, &'static str)>,
-    /// The part that goes to v2, as `demo.yaml` has it.
+    /// The share that goes to v2, as configured in `demo.yaml`.
     pub(super) v2: f64,
 }
 
 impl Flow {
-    /// The request of this number.
+    /// Returns the request with this number.
     pub(super) fn ask(&self, number: u64) -> Ask {
         Ask {
             method: self.method,
@@ -29,7 +29,7 @@ impl Flow {
     }
 }
 
-/// All of them.
+/// All flows.
 pub(super) static FLOWS: [Flow; 8] = [
     Flow {
         speech: &DUBBO,

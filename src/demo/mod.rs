@@ -1,8 +1,9 @@
-//! `meltemi demo`: the main job on one machine. Small services in two versions, a router before them,
-//! clients that send real requests, and a table of who answered.
+//! `meltemi demo`: shows the main job on one machine. It has small services in two versions, a
+//! router in front of them, clients that send real requests, and a table of the versions that
+//! replied.
 //!
-//! It is an example, too: `stage` starts controller and router as an embedder would, and `speech` says in
-//! bytes what the codecs turn into messages.
+//! It is also an example: `stage` starts controller and router as an embedding program would, and
+//! `speech` shows the bytes that the codecs turn into messages.
 
 mod client;
 mod flow;
@@ -31,22 +32,23 @@ use screen::Screen;
 use stage::Stage;
 use tally::Tally;
 
-/// What the services call themselves: the labels of `demo.yaml`.
+/// The names of the services: the labels of `demo.yaml`.
 const VERSIONS: [&str; 2] = ["v1", "v2"];
 
-/// How long `--once` takes.
+/// The duration of `--once`.
 const ONCE: Duration = Duration::from_secs(10);
-/// Clients of one flow, each with a connection.
+/// Clients per flow, each with a connection of its own.
 const CLIENTS: u64 = 2;
-/// How long the last answers may take to come.
+/// How long the last responses may take.
 const LAST: Duration = Duration::from_secs(6);
 
-/// Exit code 0: every reply was right and, with `--once`, split as configured.
+/// Runs the demo. Exit code 0 if every reply was right and, with `--once`, the split was as
+/// configured.
 pub(crate) fn demo(arguments: &DemoArguments, builtins: &Builtins) -> ExitCode {
     if arguments.config {
         return print_bytes(ports::CONFIGURATION.as_bytes());
     }
-    // The screen is for the table: only what goes wrong is logged.
+    // The screen is for the table: only errors are logged.
     if let Err(what) = crate::run::start_log("error") {
         return fail(what);
     }
@@ -64,7 +66,7 @@ pub(crate) fn demo(arguments: &DemoArguments, builtins: &Builtins) -> ExitCode {
     }
 }
 
-/// Runs it all. Tells whether it went as it should.
+/// Runs services, router and clients. Returns `true` if all went as configured.
 async fn show(once: bool, builtins: &Builtins) -> Result<bool, String> {
     let stage = Stage::set(builtins)?;
     let tallies: Vec<Arc<Mutex<Tally>>> = FLOWS.iter().map(|_| Arc::default()).collect();
@@ -86,10 +88,10 @@ async fn show(once: bool, builtins: &Builtins) -> Result<bool, String> {
     }
 
     let mut screen = Screen::new();
-    // A closed pipe (`| head`) is no reason to fail: it goes on without being seen.
+    // A closed pipe (`| head`) is no failure: the demo continues without output.
     let _ = screen.invite(stage.ports());
     let told_to_end = watch_until_end(&mut screen, once, &tallies).await;
-    // Nobody is there any more if this fails.
+    // Fails only if all clients have ended.
     let _ = stop.send(true);
     let all_in_time = timeout(LAST, async { while clients.join_next().await.is_some() {} }).await;
 
@@ -98,12 +100,12 @@ async fn show(once: bool, builtins: &Builtins) -> Result<bool, String> {
     Ok(told_to_end || (good && all_in_time.is_ok()))
 }
 
-/// Draws until the time is over (`false`) or the user ends it (`true`).
+/// Draws until the time is over (returns `false`) or the user ends it (returns `true`).
 async fn watch_until_end(screen: &mut Screen, once: bool, tallies: &[Arc<Mutex<Tally>>]) -> bool {
     let started = Instant::now();
     let mut pace = interval(screen.pace());
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first tick is at once, and there is nothing to see yet.
+    // The first tick is immediate, and there is nothing to show yet.
     pace.tick().await;
     let ctrl_c = tokio::signal::ctrl_c();
     tokio::pin!(ctrl_c);

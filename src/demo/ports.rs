@@ -1,4 +1,4 @@
-//! Where everything listens: the ports that `demo.yaml` names, or others where those are taken.
+//! The ports of the demo: those in `demo.yaml`, or others if those are in use.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use super::speech::{DUBBO, QUILL, REDIS, Speech, THRIFT};
 
-/// The configuration, as it is written.
+/// The configuration as written.
 pub(super) const CONFIGURATION: &str = include_str!("demo.yaml");
 
 /// The ports of one protocol in `demo.yaml`.
@@ -14,11 +14,11 @@ pub(super) const CONFIGURATION: &str = include_str!("demo.yaml");
 pub(super) struct Place {
     pub(super) speech: &'static Speech,
     pub(super) router: u16,
-    /// Of v1 and v2.
+    /// The ports of v1 and v2.
     pub(super) services: [u16; 2],
 }
 
-/// All of them.
+/// All ports.
 pub(super) static PLACES: [Place; 4] = [
     Place {
         speech: &DUBBO,
@@ -42,15 +42,15 @@ pub(super) static PLACES: [Place; 4] = [
     },
 ];
 
-/// Which port stands for one that is written.
+/// The actual port for each port in `demo.yaml`.
 #[derive(Debug, Default)]
 pub(super) struct Ports(BTreeMap<u16, u16>);
 
 impl Ports {
-    /// A socket at the port that is written, or at one that is free.
+    /// Binds a socket to the port in `demo.yaml`, or to a free one.
     ///
     /// # Errors
-    /// There is none.
+    /// Fails if no port is free.
     pub(super) fn bind(&mut self, written: u16) -> io::Result<TcpListener> {
         match TcpListener::bind((Ipv4Addr::LOCALHOST, written)) {
             Ok(socket) => self.note(written, socket),
@@ -58,10 +58,10 @@ impl Ports {
         }
     }
 
-    /// A socket at a port that is free, to stand for the one that is written.
+    /// Binds a socket to a free port, which replaces the port in `demo.yaml`.
     ///
     /// # Errors
-    /// There is none.
+    /// Fails if no port is free.
     pub(super) fn bind_elsewhere(&mut self, written: u16) -> io::Result<TcpListener> {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         self.note(written, socket)
@@ -72,12 +72,12 @@ impl Ports {
         Ok(socket)
     }
 
-    /// The port that stands for one that is written.
+    /// Returns the actual port for a port in `demo.yaml`.
     pub(super) fn of(&self, written: u16) -> u16 {
         self.0.get(&written).copied().unwrap_or(written)
     }
 
-    /// A text in which every number that is a written port is replaced.
+    /// Returns the text with every port of `demo.yaml` replaced by the actual one.
     pub(super) fn put_into(&self, text: &str) -> String {
         let mut replaced = String::with_capacity(text.len());
         let mut rest = text;

@@ -1,5 +1,5 @@
-//! How the demo shows what it counts: a table that is redrawn in place, or a line per second where
-//! there is no terminal.
+//! Shows the counts of the demo: a table that is redrawn in place, or one line per second if there
+//! is no terminal.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -16,14 +16,14 @@ const BAR: usize = 10;
 /// The screen.
 pub(super) struct Screen {
     live: bool,
-    /// Lines of the table that stands there.
+    /// The number of lines of the drawn table.
     drawn: usize,
 }
 
 impl Screen {
     pub(super) fn new() -> Self {
         let stdout = io::stdout();
-        // Without escape sequences nothing can be redrawn.
+        // Redrawing needs escape sequences.
         let escapes = AutoStream::choice(&stdout) != ColorChoice::Never;
         Self {
             live: stdout.is_terminal() && escapes,
@@ -31,12 +31,12 @@ impl Screen {
         }
     }
 
-    /// How often it is worth drawing.
+    /// Returns how often to draw.
     pub(super) fn pace(&self) -> Duration {
         Duration::from_millis(if self.live { 250 } else { 1000 })
     }
 
-    /// Where guests can connect.
+    /// Prints the addresses to which users can connect.
     pub(super) fn invite(&self, ports: &Ports) -> io::Result<()> {
         let [dubbo, thrift, redis, quill] = super::ports::PLACES
             .each_ref()
@@ -46,7 +46,7 @@ impl Screen {
             out,
             "Meltemi routes four protocols on loopback; each has a service of version v1 and one of v2."
         )?;
-        writeln!(out, "Be a guest:")?;
+        writeln!(out, "Connect your own client:")?;
         writeln!(
             out,
             "  redis    redis-cli -p {redis} get user:7     (or order:7)"
@@ -66,7 +66,7 @@ impl Screen {
         )
     }
 
-    /// What was counted so far.
+    /// Draws the current counts.
     pub(super) fn draw(&mut self, elapsed: Duration, tallies: &[Tally]) -> io::Result<()> {
         if self.live {
             self.table(elapsed, tallies)
@@ -78,17 +78,11 @@ impl Screen {
     fn table(&mut self, elapsed: Duration, tallies: &[Tally]) -> io::Result<()> {
         let mut text = String::new();
         if self.drawn > 0 {
-            // To the first line of the table, and nothing below it.
+            // Moves to the first line of the table, and clears everything below.
             text.push_str(&format!("\x1b[{}F\x1b[J", self.drawn));
         }
         let head = [
-            "protocol",
-            "route",
-            "requests of it",
-            "replies",
-            "v1",
-            "v2",
-            "p50",
+            "protocol", "route", "requests", "replies", "v1", "v2", "p50",
         ];
         let [protocol, route, about, replies, v1, v2, p50] = head;
         text.push_str(&format!(
@@ -104,7 +98,7 @@ impl Screen {
         out.flush()
     }
 
-    /// What came of it, and whether it is as configured.
+    /// Prints the result. Returns `true` if it is as configured.
     pub(super) fn sum_up(&self, tallies: &[Tally]) -> io::Result<bool> {
         let mut out = out();
         let mut good = true;

@@ -1,4 +1,4 @@
-//! A small service: one version of one protocol's service, on one socket.
+//! A small service: one version of the service of one protocol, on one socket.
 
 use std::io;
 use std::sync::Arc;
@@ -14,19 +14,20 @@ use super::wire::Wire;
 pub(super) struct Service {
     pub(super) protocol: Arc<dyn Protocol>,
     pub(super) speech: &'static Speech,
-    /// What it calls itself in its answers.
+    /// The version that the service gives in its replies.
     pub(super) version: &'static str,
 }
 
 impl Service {
-    /// Serves everybody who connects, until it is dropped.
+    /// Serves all clients until it is dropped.
     pub(super) async fn serve(self, socket: TcpListener) {
-        // Accepting fails when descriptors run out or a client is gone already: the next may do.
+        // Accepting fails if file descriptors run out or a client has already left: the next
+        // attempt may succeed.
         loop {
             if let Ok((stream, _)) = socket.accept().await {
                 let service = self.clone();
                 tokio::spawn(async move {
-                    // A client that breaks off, or sends what is no message, loses its connection.
+                    // A client that disconnects, or sends an invalid message, loses its connection.
                     let _ = service.converse(stream).await;
                 });
             } else {
@@ -60,7 +61,7 @@ impl Service {
                 }
                 Kind::Local => wire.say(LocalMessage::CodecReply { to: &to }).await?,
                 Kind::Ping => wire.say(LocalMessage::Pong { to: &to }).await?,
-                // One-way requests and all that asks for no answer.
+                // One-way requests, and other messages without a reply.
                 _ => {}
             }
             if request.head.close {

@@ -1,5 +1,5 @@
-//! What the demo's clients and services say, by protocol: whole messages, built by hand. The bytes are
-//! taken apart into messages by the codecs themselves.
+//! The messages of the demo's clients and services, by protocol: whole messages, built by hand. The
+//! codecs split the bytes into messages.
 
 mod bytes;
 mod dubbo;
@@ -9,27 +9,28 @@ mod thrift;
 
 use meltemi_frame::{Message, Spec};
 
-/// What a client asks for.
+/// The content of a request.
 #[derive(Clone, Debug)]
 pub(super) struct Ask {
     /// The method or command.
     pub(super) method: &'static str,
-    /// The argument or key, which the answer names.
+    /// The argument or key, which the reply repeats.
     pub(super) name: String,
-    /// An attachment or entry of the metadata.
+    /// An attachment or an entry of the metadata.
     pub(super) header: Option<(&'static str, &'static str)>,
 }
 
-/// The words of a protocol.
+/// The messages of a protocol.
 #[derive(Debug)]
 pub(super) struct Speech {
     /// The protocol.
     pub(super) protocol: &'static str,
-    /// A request.
+    /// Makes a request.
     pub(super) request: fn(id: i64, ask: &Ask) -> Vec<u8>,
-    /// The answer of the service of this version; `None`: it does not know what is asked.
+    /// Makes the reply of the service of this version; `None` if the service does not know the
+    /// operation.
     pub(super) reply: fn(request: &Message<'_>, spec: &Spec, version: &str) -> Option<Vec<u8>>,
-    /// The text in an answer.
+    /// Returns the text of a reply.
     pub(super) text: fn(reply: &[u8]) -> Option<&[u8]>,
 }
 
@@ -58,14 +59,14 @@ pub(super) static QUILL: Speech = Speech {
     text: quill::text,
 };
 
-/// What a service answers: enough to tell that the answer is that of the very request.
+/// Returns the text of a reply. It identifies the request.
 pub(super) fn hello(name: &str, version: &str) -> String {
-    // Longer names are a guest's; the forms below are the short ones of their protocols.
+    // Users may send longer names; the encodings below are for short ones.
     let name: String = name.chars().take(200).collect();
     format!("hello {name}, this is {version}")
 }
 
-/// The value of a declared attribute.
+/// Returns the value of a declared attribute.
 fn attribute(message: &Message<'_>, spec: &Spec, name: &str) -> Option<String> {
     let (lookup, _) = spec.lookup(name)?;
     let value = message.attribute(&lookup)?;

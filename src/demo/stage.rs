@@ -1,4 +1,4 @@
-//! Starts services, controller and router, as a program that embeds them would.
+//! Starts services, controller and router, as an embedding program would.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use super::ports::{CONFIGURATION, PLACES, Ports};
 use super::service::Service;
 use super::speech::Speech;
 
-/// Between asking the system for a free port and listening on it, another program may take it.
+/// Another program may take a free port before the router listens on it.
 const TRIES: usize = 5;
 /// How long connections may take to end.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// Everything that runs besides the clients.
+/// Everything that runs, except the clients.
 pub(super) struct Stage {
     proxy: Proxy,
     ports: Ports,
@@ -26,10 +26,10 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Starts it all: when this returns, the router accepts.
+    /// Starts everything. When this returns, the router accepts connections.
     ///
     /// # Errors
-    /// A protocol or a port is missing; for people.
+    /// Fails if a protocol or a port is missing. The error is a text for users.
     pub(super) fn set(builtins: &Builtins) -> Result<Self, String> {
         let mut ports = Ports::default();
         for place in &PLACES {
@@ -53,12 +53,12 @@ impl Stage {
         })
     }
 
-    /// The protocol of that name.
+    /// Returns the protocol with that name.
     pub(super) fn protocol(&self, speech: &Speech) -> Result<Arc<dyn Protocol>, String> {
         find(&self.registry, speech)
     }
 
-    /// Where the router listens for a protocol.
+    /// Returns the address of the router for a protocol.
     pub(super) fn router(&self, speech: &Speech) -> Result<SocketAddr, String> {
         let place = PLACES
             .iter()
@@ -69,14 +69,14 @@ impl Stage {
             .ok_or_else(|| format!("no listener for {}", speech.protocol))
     }
 
-    /// Which ports are in use.
+    /// Returns the ports in use.
     pub(super) const fn ports(&self) -> &Ports {
         &self.ports
     }
 
-    /// Ends it.
+    /// Stops everything.
     pub(super) async fn end(self) {
-        // Guests that stay are cut off.
+        // Connections of users are closed.
         self.proxy.drain(DRAIN).await;
     }
 }
@@ -91,7 +91,7 @@ fn route(builtins: &Builtins, ports: &mut Ports) -> Result<Proxy, String> {
     loop {
         tries += 1;
         for place in &PLACES {
-            // Bound to see that it is free, and let go again for the router.
+            // Binds the port to check that it is free, and releases it for the router.
             let free = match tries {
                 1 => ports.bind(place.router),
                 _ => ports.bind_elsewhere(place.router),

@@ -1,26 +1,27 @@
-//! What was counted, and whether it is what the configuration says. It knows nothing of sockets.
+//! Counts replies, and compares them with the configuration. This module must not know sockets.
 
-/// How many latencies the median is taken of: the latest.
+/// The median is computed from this number of the latest latencies.
 const LATEST: usize = 1024;
 
-/// How far a share may be off, in standard deviations. Chance alone is further off once in a million runs.
+/// The permitted deviation of a share, in standard deviations. Chance alone exceeds it once in a
+/// million runs.
 const SIGMAS: f64 = 5.0;
 
-/// Replies counted on one flow of requests.
+/// The replies to one flow of requests.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
-    /// Right replies of v1 and v2.
+    /// Right replies from v1 and v2.
     pub(super) counts: [u64; 2],
-    /// Replies that were wrong or did not come.
+    /// Replies that were wrong or missing.
     pub(super) errors: u64,
-    /// What was wrong with the last of them.
+    /// The last error.
     pub(super) last_error: Option<String>,
     latencies_us: Vec<u32>,
     next: usize,
 }
 
 impl Tally {
-    /// A right reply, of v1 (0) or v2 (1).
+    /// Counts a right reply from v1 (0) or v2 (1).
     pub(super) fn right(&mut self, version: usize, micros: u128) {
         if let Some(count) = self.counts.get_mut(version) {
             *count += 1;
@@ -33,24 +34,24 @@ impl Tally {
         self.next = (self.next + 1) % LATEST;
     }
 
-    /// A reply that was wrong or did not come.
+    /// Counts a reply that was wrong or missing.
     pub(super) fn wrong(&mut self, what: String) {
         self.errors += 1;
         self.last_error = Some(what);
     }
 
-    /// Right replies.
+    /// Returns the number of right replies.
     pub(super) fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// The part of the replies that came from v1 (0) or v2 (1).
+    /// Returns the share of the replies from v1 (0) or v2 (1).
     pub(super) fn share(&self, version: usize) -> f64 {
         let count = self.counts.get(version).copied().unwrap_or(0);
         count as f64 / self.total().max(1) as f64
     }
 
-    /// The median of the latest latencies, in milliseconds.
+    /// Returns the median of the latest latencies, in milliseconds.
     pub(super) fn median_ms(&self) -> Option<f64> {
         let mut latest = self.latencies_us.clone();
         latest.sort_unstable();
@@ -59,10 +60,10 @@ impl Tally {
             .map(|&micros| f64::from(micros) / 1000.0)
     }
 
-    /// Whether all went well and `part` of the replies came from v2; or what did not.
+    /// Succeeds if there was no error and the share `part` of the replies came from v2.
     ///
     /// # Errors
-    /// What is wrong.
+    /// Fails with a text that describes the difference.
     pub(super) fn check(&self, part: f64) -> Result<(), String> {
         if self.errors > 0 {
             let last = self.last_error.as_deref().unwrap_or_default();
@@ -73,12 +74,13 @@ impl Tally {
         }
         let total = self.total() as f64;
         let off = (self.share(1) - part).abs() * total;
-        // The standard deviation of a binomial distribution. It is zero where all go one way.
+        // The standard deviation of a binomial distribution. It is zero if all replies come from
+        // one version.
         let bound = SIGMAS * (total * part * (1.0 - part)).sqrt();
-        // Half a reply for what floating point rounds.
+        // Half a reply for rounding errors.
         if off > bound + 0.5 {
             return Err(format!(
-                "{:.1} % from v2 where {:.0} % were wanted",
+                "{:.1} % from v2, expected {:.0} %",
                 self.share(1) * 100.0,
                 part * 100.0
             ));

@@ -1,4 +1,5 @@
-//! A connection and its codec: bytes in, messages out, and the other way. It knows no protocol.
+//! A connection and its codec: bytes in, messages out, and back. This module must not know any
+//! protocol.
 
 use std::io;
 
@@ -19,7 +20,7 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(stream: TcpStream, protocol: &dyn Protocol, side: Side) -> Self {
-        // Small messages must not wait for each other; without this it only takes longer.
+        // Small messages must not wait for each other. If this fails, the demo is only slower.
         let _ = stream.set_nodelay(true);
         Self {
             stream,
@@ -29,10 +30,10 @@ impl Wire {
         }
     }
 
-    /// The next message; `None` when the peer has left.
+    /// Returns the next message; `None` if the peer has disconnected.
     ///
     /// # Errors
-    /// The connection is lost, or its bytes are no messages.
+    /// Fails if the connection is lost, or its bytes are not a valid message.
     pub(super) async fn read(&mut self) -> io::Result<Option<OwnedMessage>> {
         loop {
             if let Some((message, taken)) = self.decode()? {
@@ -46,7 +47,8 @@ impl Wire {
         }
     }
 
-    /// What is at the front of the input, and how long it is; `None` if more is needed.
+    /// Decodes the front of the input. Returns the message and its length; `None` if more bytes are
+    /// needed.
     fn decode(&mut self) -> io::Result<Option<(Option<OwnedMessage>, usize)>> {
         if self.input.is_empty() {
             return Ok(None);
@@ -61,7 +63,7 @@ impl Wire {
         }
     }
 
-    /// Writes a whole message. It goes through the codec, which may have to remember it.
+    /// Writes a whole message through the codec, which may have to remember it.
     pub(super) async fn write(
         &mut self,
         kind: Kind,
@@ -75,7 +77,7 @@ impl Wire {
         self.flush().await
     }
 
-    /// Writes what the codec itself has words for.
+    /// Writes a message that the codec itself makes.
     pub(super) async fn say(&mut self, say: LocalMessage<'_>) -> io::Result<()> {
         self.codec
             .synthesize(say, &mut self.output)
@@ -83,7 +85,7 @@ impl Wire {
         self.flush().await
     }
 
-    /// What must be remembered of a request to answer it.
+    /// Returns the data of a request that its reply needs.
     pub(super) fn receipt(&self, request: &Message<'_>) -> meltemi_frame::ReplyContext {
         self.codec.receipt(request)
     }

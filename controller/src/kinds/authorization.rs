@@ -1,5 +1,5 @@
-//! Istio's AuthorizationPolicy, ours, and Aeraki's DubboAuthorizationPolicy: who may ask for what. What a
-//! test means in a protocol is not known here.
+//! Reads Istio's AuthorizationPolicy, ours, and Aeraki's DubboAuthorizationPolicy: which clients
+//! may send which requests. This module must not know what a test means in a protocol.
 
 mod terms;
 
@@ -15,21 +15,21 @@ pub(crate) struct AccessPolicy<'a> {
     pub(crate) document: &'a Document,
     pub(crate) flavour: Flavour,
     pub(crate) action: Action,
-    /// Labels that a Gateway's selector must have.
+    /// Labels that the selector of a Gateway must have.
     pub(crate) selector: Option<(Labels, Cursor<'a>)>,
     pub(crate) targets: Vec<Target<'a>>,
     pub(crate) rules: Vec<AccessRule<'a>>,
     pub(crate) undetermined: Undetermined,
 }
 
-/// Which kind a policy is written as.
+/// The kind in which a policy is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flavour {
-    /// Istio's, which may say that its methods are operations.
+    /// Istio's kind. With `operations`, its methods mean operations.
     Istio { operations: bool },
-    /// Aeraki's.
+    /// Aeraki's kind.
     Dubbo,
-    /// Ours.
+    /// Our kind.
     Own,
 }
 
@@ -40,7 +40,7 @@ pub(crate) enum Action {
     Audit,
 }
 
-/// What a policy is for.
+/// What a policy applies to.
 #[derive(Debug)]
 pub(crate) struct Target<'a> {
     pub(crate) at: Cursor<'a>,
@@ -48,7 +48,7 @@ pub(crate) struct Target<'a> {
     pub(crate) name: &'a str,
 }
 
-/// A rule: one of `from`, one of `to`, and `when` must pass.
+/// A rule matches if one of `from`, one of `to`, and all of `when` match.
 #[derive(Debug)]
 pub(crate) struct AccessRule<'a> {
     pub(crate) from: Vec<Group<'a>>,
@@ -56,10 +56,10 @@ pub(crate) struct AccessRule<'a> {
     pub(crate) when: Group<'a>,
 }
 
-/// Tests of which all must pass.
+/// Tests that must all pass.
 pub(crate) type Group<'a> = Vec<Term<'a>>;
 
-/// A test: one of the values must match, or with `not` none may.
+/// A test: one of the values must match; with `not`, no value may match.
 #[derive(Debug)]
 pub(crate) struct Term<'a> {
     pub(crate) at: Cursor<'a>,
@@ -68,30 +68,30 @@ pub(crate) struct Term<'a> {
     pub(crate) not: bool,
 }
 
-/// What is tested.
+/// The subject of a test.
 #[derive(Clone, Debug)]
 pub(crate) enum What {
-    /// What every protocol has.
+    /// A subject that every protocol has.
     Subject(Subject),
     /// The operation of the protocol.
     Operation,
-    /// Its service.
+    /// The service of the protocol.
     Service,
-    /// Any of its keys.
+    /// Any of the keys of the request.
     Key,
-    /// An attribute of that name, or a header of that name.
+    /// An attribute or a header with this name.
     Header(String),
     /// An attribute.
     Attribute(String),
-    /// What only HTTP has; and what to write instead.
+    /// A field that only HTTP has; holds the replacement to suggest.
     Http(&'static str),
 }
 
-/// Lets Istio's `methods` and `paths` mean operations and services.
+/// With this annotation, Istio's `methods` and `paths` mean operations and services.
 const OPERATIONS: &str = "meltemi.io/operations";
 
 impl Flavour {
-    /// Of an AuthorizationPolicy of Istio.
+    /// Reads Istio's AuthorizationPolicy.
     pub(super) fn istio(document: &Document) -> Self {
         let metadata = document.cursor().at("metadata");
         let operations = metadata.at("annotations").at(OPERATIONS);
@@ -113,7 +113,7 @@ impl<'a> AccessPolicy<'a> {
             problems.push(
                 action
                     .error("asks a provider outside, and nobody is asked here")
-                    .remedy("write what is allowed or denied as rules of ALLOW or DENY"),
+                    .remedy("write ALLOW or DENY policies instead"),
             );
         }
         let mut policy = Self {
@@ -180,7 +180,7 @@ fn targets<'a>(spec: &Cursor<'a>, namespace: &str, problems: &mut Vec<Problem>) 
     if one.exists() && several.exists() {
         problems.push(
             one.error("targetRefs are given, too")
-                .remedy("give targetRefs alone"),
+                .remedy("give only targetRefs"),
         );
     }
     let mut all = several.items();
@@ -192,7 +192,7 @@ fn targets<'a>(spec: &Cursor<'a>, namespace: &str, problems: &mut Vec<Problem>) 
                 problems.push(
                     other
                         .error("is another namespace than the policy's")
-                        .remedy("put the policy into the namespace of what it is for"),
+                        .remedy("put the policy into the namespace of its target"),
                 );
             }
             Some(Target {

@@ -1,4 +1,4 @@
-//! Where credentials are written.
+//! Reads credentials: written in place or in a Secret.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use meltemi_config::Problem;
 
 use crate::yaml::Cursor;
 
-/// Credentials, written or in a Secret.
+/// Credentials, written in place or in a Secret.
 #[derive(Clone)]
 pub(crate) enum Auth<'a> {
     Plain {
@@ -17,7 +17,7 @@ pub(crate) enum Auth<'a> {
     Secret {
         at: Cursor<'a>,
         name: String,
-        /// Empty: `password`, or else `token`.
+        /// Empty: the key is `password`, or else `token`.
         password: String,
         username: Option<String>,
     },
@@ -32,7 +32,7 @@ impl fmt::Debug for Auth<'_> {
     }
 }
 
-/// The credentials that are written here.
+/// Reads the credentials at this place.
 pub(super) fn auth<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<Auth<'a>> {
     let (plain, secret) = (here.at("plain"), here.at("secret"));
     let text = |at: Cursor<'a>| at.text().map(str::to_owned);
@@ -56,7 +56,7 @@ pub(super) fn auth<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option
                 at: secret,
             });
         }
-        // Credentials that are asked for and not given must not mean none.
+        // Missing credentials must not mean that no credentials are needed.
         (false, false) if here.exists() => {
             problems.push(
                 here.error("names no credentials")

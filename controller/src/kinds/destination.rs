@@ -1,4 +1,4 @@
-//! Where routes and mirrors lead.
+//! Reads the destinations of routes and mirrors.
 
 use meltemi_config::Problem;
 
@@ -14,7 +14,7 @@ pub(crate) struct Destination<'a> {
     pub(crate) weight: u32,
 }
 
-/// The destinations of a route, with their weights.
+/// Reads the destinations of a route, with their weights.
 pub(super) fn destinations<'a>(
     here: &Cursor<'a>,
     problems: &mut Vec<Problem>,
@@ -32,17 +32,15 @@ pub(super) fn destinations<'a>(
         .count();
     if written > 0 && written < items.len() {
         problems.push(
-            here.warning(
-                "some destinations have a weight and others none; those without get no request",
-            )
-            .remedy("give all of them a weight, or none"),
+            here.warning("some destinations have no weight, so they get no request")
+                .remedy("give all of them a weight, or none"),
         );
     }
     let mut sum = 0_u64;
     let mut all = Vec::new();
     for item in &items {
         let weight = match item.at("weight").number::<u32>() {
-            // A single destination takes all, whatever its weight (Istio).
+            // A single destination gets all requests, whatever its weight (Istio).
             _ if items.len() == 1 => 1,
             Some(weight) => weight,
             None => u32::from(written == 0),
@@ -61,7 +59,7 @@ pub(super) fn destinations<'a>(
     all
 }
 
-/// What is written at one destination.
+/// Reads one destination.
 pub(super) fn destination<'a>(at: &Cursor<'a>, weight: u32) -> Option<Destination<'a>> {
     Some(Destination {
         host: at.at("host").text()?.to_ascii_lowercase(),
@@ -72,7 +70,7 @@ pub(super) fn destination<'a>(at: &Cursor<'a>, weight: u32) -> Option<Destinatio
     })
 }
 
-/// Where a route or a mirror of a RedisService leads.
+/// Reads the destination of a route or a mirror of a RedisService.
 pub(super) fn redis_target<'a>(at: &Cursor<'a>) -> Option<Destination<'a>> {
     Some(Destination {
         host: at.at("host").text()?.to_ascii_lowercase(),

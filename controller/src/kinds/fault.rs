@@ -1,4 +1,4 @@
-//! Faults on purpose, as Istio, Aeraki's RedisService and our MetaRouter write them.
+//! Reads injected faults, as written in Istio, in Aeraki's RedisService and in our MetaRouter.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use meltemi_frame::Reason;
 use super::route_match::{Name, Test, matching};
 use crate::yaml::Cursor;
 
-/// A fault that is injected.
+/// A fault to inject.
 #[derive(Clone, Debug)]
 pub(crate) struct Injection<'a> {
     pub(crate) at: Cursor<'a>,
@@ -17,16 +17,16 @@ pub(crate) struct Injection<'a> {
     pub(crate) abort: Option<Failure<'a>>,
 }
 
-/// The failure that a request is answered with.
+/// The failure that a request gets as its response.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure<'a> {
-    /// In the words of the router.
+    /// A failure of the router.
     Known(Abort),
-    /// By a status of HTTP or gRPC, which is only looked at on routes of our protocols.
+    /// A status of HTTP or gRPC, checked only on routes of our protocols.
     Status(Cursor<'a>, Share),
 }
 
-/// The reasons by the names that they have in configuration.
+/// The reasons by their names in the configuration.
 const REASONS: [(&str, Reason); 7] = [
     ("bad_request", Reason::BadRequest),
     ("not_found", Reason::NotFound),
@@ -37,11 +37,11 @@ const REASONS: [(&str, Reason); 7] = [
     ("internal", Reason::Internal),
 ];
 
-/// A percentage that is written in one of these fields of `here`; if in none, all.
+/// Reads a percentage from one of these fields of `here`; 100 % if none is present.
 pub(super) fn share(here: &Cursor<'_>, fields: &[&str]) -> Share {
     let written = fields.iter().find_map(|field| {
         let at = here.at(field);
-        // Istio's older fields are numbers, the newer ones objects.
+        // In Istio the older fields are numbers, the newer ones objects.
         let number = match at.text() {
             None if at.exists() => at.at("value"),
             _ => at,
@@ -51,12 +51,12 @@ pub(super) fn share(here: &Cursor<'_>, fields: &[&str]) -> Share {
     written.map_or(Share::ALL, Share::percent)
 }
 
-/// Istio's `fault`.
+/// Reads Istio's `fault`.
 pub(super) fn istio<'a>(here: &Cursor<'a>) -> Option<Injection<'a>> {
     let (delay, abort) = (here.at("delay"), here.at("abort"));
     let fields = ["percentage", "percent"];
     let wait = delay.at("fixedDelay").duration();
-    // A delay that cannot be read is a problem already.
+    // An unreadable delay has already been reported.
     let whole = wait.is_some() || !delay.exists();
     (here.exists() && whole).then(|| Injection {
         delay: wait.map(|time| (time, share(&delay, &fields))),
@@ -68,13 +68,13 @@ pub(super) fn istio<'a>(here: &Cursor<'a>) -> Option<Injection<'a>> {
     })
 }
 
-/// Our own `faults`.
+/// Reads our own `faults`.
 pub(super) fn own<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Vec<Injection<'a>> {
     let mut all = Vec::new();
     for at in here.items() {
         let (delay, abort) = (at.at("delay"), at.at("abort"));
         let (wait, failure) = (delay.at("duration").duration(), failure(&abort));
-        // What is written and cannot be read is a problem already.
+        // An unreadable field has already been reported.
         if wait.is_some() != delay.exists() || failure.is_some() != abort.exists() {
             continue;
         }
@@ -102,10 +102,10 @@ fn failure(here: &Cursor<'_>) -> Option<Abort> {
     })
 }
 
-/// Commands that Envoy never injects faults into.
+/// Commands into which Envoy never injects faults.
 const SPARED: [&str; 2] = ["auth", "ping"];
 
-/// The `faults` of a RedisService: as many as commands are named.
+/// Reads the `faults` of a RedisService: one fault per named command.
 pub(super) fn redis<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Vec<Injection<'a>> {
     let mut all = Vec::new();
     for at in here.items() {
@@ -122,7 +122,7 @@ pub(super) fn redis<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Vec<I
                 problems.push(
                     delay
                         .error("is missing")
-                        .remedy("say how long commands wait"),
+                        .remedy("give the delay of commands"),
                 );
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Which endpoints are fit for requests, as DestinationRules and DestinationPolicies have it:
+//! Reads which endpoints are fit for requests, from DestinationRules and DestinationPolicies:
 //! probes, outliers, warm-up, retry budgets.
 
 use std::time::Duration;
@@ -10,11 +10,11 @@ use meltemi_frame::Session;
 
 use crate::yaml::Cursor;
 
-/// The outlierDetection of a DestinationRule.
+/// The `outlierDetection` of a DestinationRule.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Detection {
     pub(crate) outlier: Outlier,
-    /// Below this part of fit endpoints all count as fit.
+    /// Below this share of fit endpoints, all endpoints count as fit.
     pub(crate) panic: Share,
 }
 
@@ -33,10 +33,10 @@ impl Detection {
             if any.exists() || gateway.exists() {
                 problems.push(
                     old.error("its successors are given, too")
-                        .remedy("use consecutive5xxErrors and consecutiveGatewayErrors alone"),
+                        .remedy("use only consecutive5xxErrors and consecutiveGatewayErrors"),
                 );
             }
-            // What Istio made of it: failures of the gateway's kind, and no others.
+            // As in Istio: only gateway failures count.
             outlier.consecutive = 0;
             outlier.consecutive_gateway = number;
         }
@@ -44,7 +44,7 @@ impl Detection {
         outlier.consecutive_gateway = gateway.number().unwrap_or(outlier.consecutive_gateway);
         let local = here.at("consecutiveLocalOriginFailures");
         if here.at("splitExternalLocalOriginErrors").flag() == Some(true) {
-            // Without a number, or with zero, Envoy's default holds.
+            // If the number is missing or zero, Envoy's default applies.
             let number = local.number().filter(|number| *number > 0).unwrap_or(5);
             outlier.consecutive_gateway = match outlier.consecutive_gateway {
                 0 => number,
@@ -53,7 +53,7 @@ impl Detection {
         } else if local.exists() {
             problems.push(
                 local
-                    .error("counts only with splitExternalLocalOriginErrors: true")
+                    .error("has an effect only with splitExternalLocalOriginErrors: true")
                     .remedy("add that, or use consecutiveGatewayErrors"),
             );
         }
@@ -62,7 +62,7 @@ impl Detection {
         outlier.ejection = ejection.unwrap_or(outlier.ejection);
         outlier.longest = outlier.longest.max(outlier.ejection);
         let most = here.at("maxEjectionPercent");
-        // Zero is Istio's default.
+        // Zero means Istio's default.
         if let Some(share) = most.percent().filter(|share| *share > Share::NONE) {
             outlier.most = share;
         }
@@ -73,7 +73,7 @@ impl Detection {
     }
 }
 
-/// Puts what our own `outlier` says in the place of what a DestinationRule says.
+/// Overrides the settings of a DestinationRule with our own `outlier`.
 pub(super) fn outlier(here: &Cursor<'_>, below: Option<Outlier>) -> Option<Outlier> {
     if !here.exists() {
         return below;
@@ -103,7 +103,7 @@ pub(super) fn outlier(here: &Cursor<'_>, below: Option<Outlier>) -> Option<Outli
     Some(all)
 }
 
-/// A `healthCheck`.
+/// Reads a `healthCheck`.
 pub(super) fn health(here: &Cursor<'_>, problems: &mut Vec<Problem>) -> Option<HealthCheck> {
     if !here.exists() {
         return None;
@@ -131,7 +131,7 @@ pub(super) fn health(here: &Cursor<'_>, problems: &mut Vec<Problem>) -> Option<H
     })
 }
 
-/// A `retryBudget`.
+/// Reads a `retryBudget`.
 pub(super) fn budget(here: &Cursor<'_>) -> Option<RetryBudget> {
     let usual = RetryBudget::default();
     here.exists().then(|| RetryBudget {
@@ -143,7 +143,7 @@ pub(super) fn budget(here: &Cursor<'_>) -> Option<RetryBudget> {
     })
 }
 
-/// A `warmup`.
+/// Reads a `warmup`.
 pub(super) fn warmup(here: &Cursor<'_>) -> Option<Warmup> {
     Some(Warmup {
         minimum: here
@@ -155,7 +155,7 @@ pub(super) fn warmup(here: &Cursor<'_>) -> Option<Warmup> {
     })
 }
 
-/// A warm-up of this duration, with every default.
+/// Returns a warm-up of this duration, with default values.
 pub(super) const fn linear(duration: Duration) -> Warmup {
     Warmup {
         duration,

@@ -1,4 +1,4 @@
-//! Gateway: where to listen.
+//! Reads Gateways: the addresses to listen on.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -11,7 +11,7 @@ use crate::yaml::{Cursor, Document};
 pub(crate) struct Gateway<'a> {
     pub(crate) document: &'a Document,
     pub(crate) servers: Vec<Server<'a>>,
-    /// The labels of the pods that serve it, by which policies choose.
+    /// The labels of the pods that serve the gateway. Policies select gateways by them.
     pub(crate) labels: Labels,
 }
 
@@ -22,12 +22,12 @@ pub(crate) struct Server<'a> {
     pub(crate) port: u16,
     pub(crate) port_name: String,
     pub(crate) port_protocol: String,
-    /// `host` or `namespace/host`; empty: all.
+    /// `host` or `namespace/host`; empty means all hosts.
     pub(crate) hosts: Vec<String>,
 }
 
 impl Server<'_> {
-    /// Where it listens.
+    /// Returns the address to listen on.
     pub(crate) const fn address(&self) -> SocketAddr {
         SocketAddr::new(self.bind, self.port)
     }
@@ -51,7 +51,7 @@ impl<'a> Gateway<'a> {
                 Some(Err(_)) => {
                     problems.push(
                         bind.error("is not an IP address")
-                            .remedy("listeners are on TCP; leave it out for all addresses"),
+                            .remedy("listeners use TCP; leave it out for all addresses"),
                     );
                     return None;
                 }
@@ -82,7 +82,7 @@ impl<'a> Gateway<'a> {
     }
 }
 
-/// `namespace/name` of what is named from a namespace.
+/// Returns `namespace/name` for a name that is written in a namespace.
 pub(crate) fn qualify(name: &str, namespace: &str) -> String {
     match name.split_once('/') {
         Some((".", name)) => format!("{namespace}/{name}"),

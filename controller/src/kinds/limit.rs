@@ -1,5 +1,6 @@
-//! Rate limits of routers, routes and listeners, Aeraki's and ours. No protocol is needed to read them;
-//! the names that they use are checked against each that they are for.
+//! Reads rate limits of routers, routes and listeners, Aeraki's and ours. Reading needs no
+//! protocol; `translate` checks the names of attributes against each protocol that the limits are
+//! for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,26 +12,26 @@ use meltemi_config::{
 use super::route_match::{Test, matching};
 use crate::yaml::Cursor;
 
-/// How long a rate limit service may take to answer if nobody says.
+/// Default time that a rate-limit service has to reply.
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(100);
-/// Buckets of one rule at one time if nobody says.
+/// Default number of buckets that one rule may have at one time.
 const VALUES: usize = 1024;
 
 /// A `localRateLimit`.
 #[derive(Clone, Debug)]
 pub(crate) struct LocalRate<'a> {
-    /// Whatever shares this shares its buckets.
+    /// All users of this value share its buckets.
     pub(crate) limits: Arc<LocalLimits>,
-    /// Where the bucket of each rule is written.
+    /// The place of each rule's bucket.
     pub(crate) buckets: Vec<Cursor<'a>>,
     pub(crate) names: Names<'a>,
 }
 
-/// The attributes that a limit asks for.
+/// The attributes that a limit reads.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names<'a> {
     pub(crate) tests: Vec<Test<'a>>,
-    /// Attributes whose values count, or `source.ip`.
+    /// Attributes whose values are counted, or `source.ip`.
     pub(crate) values: Vec<(String, Cursor<'a>)>,
 }
 
@@ -40,7 +41,7 @@ pub(crate) struct GlobalRate<'a> {
     pub(crate) at: Cursor<'a>,
     pub(crate) name: String,
     pub(crate) domain: String,
-    /// The service's cluster, or its host and port.
+    /// The cluster of the service, or its host and port.
     pub(crate) service: Cursor<'a>,
     pub(crate) timeout: Duration,
     pub(crate) deny: bool,
@@ -48,7 +49,7 @@ pub(crate) struct GlobalRate<'a> {
     pub(crate) names: Names<'a>,
 }
 
-/// Reads a `localRateLimit`, which is called `name` in metrics.
+/// Reads a `localRateLimit`; `name` is its name in metrics.
 pub(super) fn local<'a>(
     here: &Cursor<'a>,
     name: &str,
@@ -66,14 +67,14 @@ pub(super) fn local<'a>(
             (at, tests)
         })
         .collect();
-    // Behind the conditions, whose requests it does not see.
+    // After the conditions: this bucket does not count the requests that they match.
     if here.at("tokenBucket").exists() {
         places.push((here.clone(), Vec::new()));
     }
     if places.is_empty() {
         problems.push(
             here.error("limits nothing")
-                .remedy("give a tokenBucket, or conditions with one each"),
+                .remedy("give a tokenBucket, or conditions that have one"),
         );
     }
     let (mut rules, mut buckets) = (Vec::new(), Vec::new());
@@ -95,7 +96,7 @@ pub(super) fn local<'a>(
     })
 }
 
-/// A bucket; none if it is not whole, which is a problem already.
+/// Reads a bucket. `None` if it is incomplete, which has already been reported.
 fn rule<'a>(
     here: &Cursor<'a>,
     own: Vec<Test<'a>>,
@@ -135,7 +136,7 @@ fn rule<'a>(
     Some(rule)
 }
 
-/// Reads a `globalRateLimit`, which is called `name` in metrics.
+/// Reads a `globalRateLimit`; `name` is its name in metrics.
 pub(super) fn global<'a>(
     here: &Cursor<'a>,
     name: &str,
@@ -197,7 +198,7 @@ pub(super) fn global<'a>(
     })
 }
 
-/// An entry, ours or Aeraki's.
+/// Reads an entry, ours or Aeraki's.
 fn entry<'a>(
     here: &Cursor<'a>,
     names: &mut Names<'a>,
@@ -227,7 +228,7 @@ fn entry<'a>(
         (None, None) => {
             problems.push(
                 here.error("has no value")
-                    .remedy("give an attribute, or a value that is always the same"),
+                    .remedy("give an attribute or a constant value"),
             );
             return None;
         }

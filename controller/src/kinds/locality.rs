@@ -1,4 +1,5 @@
-//! localityLbSetting of a DestinationRule: which localities share requests, and which stand in for which.
+//! Reads `localityLbSetting` of a DestinationRule: which localities share requests, and which
+//! replace others on failure.
 
 use std::collections::BTreeSet;
 
@@ -6,19 +7,20 @@ use meltemi_config::{Locality, Problem};
 
 use crate::yaml::Cursor;
 
-/// A localityLbSetting.
+/// A `localityLbSetting`.
 #[derive(Clone, Debug)]
 pub(crate) struct Localities<'a> {
     pub(crate) at: Cursor<'a>,
     pub(crate) enabled: bool,
     pub(crate) distribute: Vec<Distribution<'a>>,
-    /// From region to region.
+    /// Pairs of regions: from, to.
     pub(crate) failover: Vec<(String, String)>,
-    /// Labels, the most important first, and the value that they must have; `None`: the proxy's own.
+    /// Labels, the most important first, and their required values; `None` means the proxy's own
+    /// value.
     pub(crate) priority: Vec<(String, Option<String>)>,
 }
 
-/// Where requests of one locality go.
+/// The split of the requests of one locality.
 #[derive(Clone, Debug)]
 pub(crate) struct Distribution<'a> {
     pub(crate) at: Cursor<'a>,
@@ -26,7 +28,7 @@ pub(crate) struct Distribution<'a> {
     pub(crate) to: Vec<(Pattern, u32)>,
 }
 
-/// `region/zone/subzone`, of which the last may be `*` or left out: any.
+/// `region/zone/subzone`. The last part may be `*` or missing, which matches any.
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern(Vec<String>);
 
@@ -36,7 +38,7 @@ impl Pattern {
         let star = text.find('*').is_some_and(|at| at + 1 < text.len());
         if parts.len() > 3 || parts.iter().any(String::is_empty) || star {
             problems.push(at.error(format!("`{text}` is not a locality")).remedy(
-                "write region, region/zone or region/zone/subzone; the last of them may be *",
+                "write region, region/zone or region/zone/subzone; the last part may be *",
             ));
         }
         if parts.last().is_some_and(|last| last == "*") {
@@ -45,13 +47,13 @@ impl Pattern {
         Self(parts)
     }
 
-    /// Whether a locality is meant.
+    /// Returns `true` if the pattern matches the locality.
     pub(crate) fn matches(&self, locality: &Locality) -> bool {
         let places = [&locality.region, &locality.zone, &locality.subzone];
         self.0.iter().zip(places).all(|(part, place)| part == place)
     }
 
-    /// Whether there is a locality that both mean.
+    /// Returns `true` if a locality exists that both patterns match.
     fn overlaps(&self, other: &Self) -> bool {
         self.0.iter().zip(&other.0).all(|(a, b)| a == b)
     }
@@ -85,10 +87,9 @@ impl<'a> Localities<'a> {
         if let Some((at, _)) = rest.iter().find(|(_, given)| *given)
             && !all.distribute.is_empty()
         {
-            problems.push(
-                at.error("distribute is given, too")
-                    .remedy("give one of them: distribute shares, failover stands in"),
-            );
+            problems.push(at.error("distribute is given, too").remedy(
+                "give one of them: distribute splits requests, failover replaces unfit localities",
+            ));
         }
         let topology = |(label, _): &&(String, Option<String>)| TOPOLOGY.contains(&label.as_str());
         if let Some((label, _)) = all.priority.iter().find(topology)
@@ -96,9 +97,7 @@ impl<'a> Localities<'a> {
         {
             problems.push(
                 priority
-                    .error(format!(
-                        "failover is given, too, and {label} says the same otherwise"
-                    ))
+                    .error(format!("failover is given, too, and overlaps with {label}"))
                     .remedy("give one of them"),
             );
         }
@@ -106,7 +105,7 @@ impl<'a> Localities<'a> {
     }
 }
 
-/// Labels of the region, the zone and the sub-zone.
+/// Kubernetes labels of the region, the zone and the sub-zone.
 pub(crate) const TOPOLOGY: [&str; 3] = [
     "topology.kubernetes.io/region",
     "topology.kubernetes.io/zone",
@@ -137,7 +136,7 @@ fn distribute<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Vec<Distrib
             targets.push((target, at.number().unwrap_or(0)));
         }
         let sum: u64 = targets.iter().map(|(_, share)| u64::from(*share)).sum();
-        // A share that is no number from 1 to 100 is a problem already.
+        // A share outside 1 to 100 has already been reported.
         let told = targets.iter().any(|(_, share)| !(1..=100).contains(share));
         if sum != 100 && !told {
             problems.push(

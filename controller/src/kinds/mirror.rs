@@ -1,4 +1,5 @@
-//! Copies of requests: Aeraki's one, Istio's one or several, Redis', and ours.
+//! Reads mirrors (copies of requests): Aeraki's single one, Istio's one or several, those of
+//! RedisService, and ours.
 
 use meltemi_config::{Problem, Share};
 
@@ -6,7 +7,7 @@ use super::destination::{Destination, destination, redis_target};
 use super::fault::share;
 use crate::yaml::Cursor;
 
-/// Where copies go.
+/// The destination of copies.
 #[derive(Clone, Debug)]
 pub(crate) struct Copies<'a> {
     pub(crate) at: Cursor<'a>,
@@ -28,7 +29,7 @@ impl<'a> Copies<'a> {
     }
 }
 
-/// The `mirror`, `mirrorPercentage` and `mirrors` of a route.
+/// Reads `mirror`, `mirrorPercentage` and `mirrors` of a route.
 pub(super) fn copies<'a>(route: &Cursor<'a>, problems: &mut Vec<Problem>) -> Vec<Copies<'a>> {
     const PERCENTAGES: [&str; 3] = ["mirrorPercentage", "mirrorPercent", "mirror_percent"];
     let mut all = Vec::new();
@@ -60,7 +61,7 @@ pub(super) fn copies<'a>(route: &Cursor<'a>, problems: &mut Vec<Problem>) -> Vec
     all
 }
 
-/// The `mirror` of a route of a RedisService.
+/// Reads the `mirror` of a route of a RedisService.
 pub(super) fn redis<'a>(here: &Cursor<'a>) -> Vec<Copies<'a>> {
     let mut all = Vec::new();
     for item in here.items() {

@@ -1,4 +1,4 @@
-//! DestinationPolicy and ListenerPolicy: our own settings of clusters and listeners.
+//! Reads DestinationPolicy and ListenerPolicy: our own settings for clusters and listeners.
 
 use std::time::Duration;
 
@@ -19,14 +19,14 @@ pub(crate) struct DestinationPolicy<'a> {
     pub(crate) at: Cursor<'a>,
     pub(crate) host: String,
     pub(crate) sharing: Option<(Sharing, Cursor<'a>)>,
-    /// Its endpoints hold the same data.
+    /// `true` if the endpoints hold the same data.
     pub(crate) replicas: bool,
     pub(crate) keepalive: Option<Duration>,
-    /// With its place.
+    /// The timeout and the place where it is written.
     pub(crate) session_idle: Option<(Duration, Cursor<'a>)>,
     pub(crate) dns_refresh: Option<Duration>,
     pub(crate) fallback: Fallback,
-    /// With its place.
+    /// The health check and the place where it is written.
     pub(crate) health: Option<(HealthCheck, Cursor<'a>)>,
     pub(crate) panic: Option<Share>,
     pub(crate) budget: Option<RetryBudget>,
@@ -35,14 +35,14 @@ pub(crate) struct DestinationPolicy<'a> {
     limits: Cursor<'a>,
 }
 
-/// What a subset without endpoints has.
+/// The endpoints that a subset without endpoints uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fallback {
-    /// None.
+    /// No endpoints.
     Nothing,
     /// All endpoints of the host.
     Any,
-    /// Those of the host with these labels.
+    /// The endpoints of the host with these labels.
     Labels(Labels),
 }
 
@@ -77,7 +77,7 @@ impl<'a> DestinationPolicy<'a> {
         }
     }
 
-    /// Puts what is written of outliers in the place of what a DestinationRule says.
+    /// Overrides the outlier settings of a DestinationRule with those of this policy.
     pub(crate) fn outlier(
         &self,
         below: Option<Outlier>,
@@ -98,7 +98,7 @@ impl<'a> DestinationPolicy<'a> {
         all
     }
 
-    /// Puts the limits that are written in the place of others.
+    /// Overrides the limits with those of this policy.
     pub(crate) fn limit(&self, limits: &mut ClusterLimits) {
         let at = &self.limits;
         put(at, "sharedConnections", &mut limits.shared_connections);
@@ -120,9 +120,9 @@ pub(crate) struct ListenerPolicy<'a> {
     /// Each listener has buckets of its own, and so a name for them.
     pub(crate) local: Option<LocalRate<'a>>,
     pub(crate) global: Option<GlobalRate<'a>>,
-    /// How many traces are recorded.
+    /// The share of traces that are recorded.
     pub(crate) sampling: Option<Share>,
-    /// The timeouts in requests are looked for.
+    /// `true` if the proxy applies the timeouts that requests carry.
     pub(crate) caller_timeout: Option<bool>,
     limits: Cursor<'a>,
 }
@@ -145,7 +145,7 @@ impl<'a> ListenerPolicy<'a> {
         }
     }
 
-    /// Puts the limits that are written in the place of others.
+    /// Overrides the limits with those of this policy.
     pub(crate) fn limit(&self, limits: &mut ListenerLimits) {
         let at = &self.limits;
         put(at, "frame", &mut limits.codec.frame);
@@ -163,7 +163,7 @@ impl<'a> ListenerPolicy<'a> {
         time("slowFrame", &mut limits.slow_frame);
         time("idle", &mut limits.idle);
         time("detect", &mut limits.detect);
-        // Nothing is held that is larger than what is accepted.
+        // The proxy never holds a message that is larger than the accepted size.
         limits.codec.hold = limits.codec.hold.min(limits.codec.frame);
         limits.output_cut_off = limits.output_cut_off.max(limits.output);
     }

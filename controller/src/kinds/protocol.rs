@@ -1,4 +1,4 @@
-//! ApplicationProtocol: a name for a protocol.
+//! Reads ApplicationProtocol: the name of a protocol.
 
 use meltemi_config::Problem;
 
@@ -14,7 +14,7 @@ pub(crate) struct ApplicationProtocol<'a> {
 
 #[derive(Debug)]
 pub(crate) enum Codec<'a> {
-    /// A codec that is built in.
+    /// A built-in codec.
     Named(String, Cursor<'a>),
     /// A description.
     Declared(Cursor<'a>),
@@ -41,7 +41,7 @@ impl<'a> ApplicationProtocol<'a> {
             }
             (None, true) => Some(Codec::Declared(declared)),
             (None, false) => {
-                // Aeraki's kind asks for the codec in its table.
+                // In Aeraki's kind the table requires the codec.
                 if document.group == crate::reference::OWN_GROUP {
                     problems.push(
                         spec.error("has neither codec nor declarative")

@@ -1,4 +1,4 @@
-//! RedisService and RedisDestination: routes by key, and credentials.
+//! Reads RedisService and RedisDestination: routes by key, and credentials.
 
 use meltemi_config::{Matcher, Problem};
 
@@ -11,7 +11,7 @@ use super::timeout::DEFAULT_TIMEOUT;
 use super::{fault, mirror};
 use crate::yaml::{Cursor, Document};
 
-/// How a Redis host is used.
+/// The settings of a Redis host.
 #[derive(Debug)]
 pub(crate) struct RedisDestination<'a> {
     pub(crate) document: &'a Document,
@@ -35,7 +35,7 @@ pub(super) fn read_service<'a>(document: &'a Document, problems: &mut Vec<Proble
         problems.push(
             policy
                 .warning("accepted, not enforced yet")
-                .remedy("reads go where writes go"),
+                .remedy("reads and writes go to the same endpoints"),
         );
     }
     let mut rules: Vec<Rule<'a>> = Vec::new();
@@ -62,8 +62,8 @@ pub(super) fn read_service<'a>(document: &'a Document, problems: &mut Vec<Proble
             ..Rule::new(&route)
         });
     }
-    // The longest prefix wins (Envoy's rule); the sort is stable, so that of two alike the first
-    // written does, and the route without a prefix comes last.
+    // The longest prefix wins (Envoy's rule). The sort is stable: of two equal prefixes the first
+    // one written wins, and the route without a prefix comes last.
     rules.sort_by_key(|rule| {
         let length = rule.tests.first().map_or(0, |test| match &test.matcher {
             Matcher::Prefix(prefix) => prefix.len(),

@@ -1,4 +1,4 @@
-//! Retries, as Istio and as our MetaRouter write them.
+//! Reads retries, as written in Istio and in our MetaRouter.
 
 use std::time::Duration;
 
@@ -8,18 +8,19 @@ use meltemi_frame::Fault;
 use super::route_match::{Name, Test, tests};
 use crate::yaml::Cursor;
 
-/// What is done about requests that failed, as far as no protocol is needed to tell.
+/// The retry settings of a route, before they are translated for a protocol.
 #[derive(Clone, Debug)]
 pub(crate) struct Retries<'a> {
     pub(crate) at: Cursor<'a>,
     pub(crate) retry: Retry,
     /// Tests of failed responses.
     pub(crate) statuses: Vec<Test<'a>>,
-    /// Istio's words, of which one may be a number that the protocol must have a place for.
+    /// Istio's conditions. One of them may be a number, which needs a protocol with a status
+    /// attribute.
     pub(crate) words: Option<Cursor<'a>>,
 }
 
-/// The faults that a request may be sent again after.
+/// The faults after which a request may be sent again.
 const FAULTS: [Fault; 11] = [
     Fault::NoRoute,
     Fault::NoEndpoint,
@@ -34,7 +35,7 @@ const FAULTS: [Fault; 11] = [
     Fault::Server,
 ];
 
-/// Istio's `retries`.
+/// Reads Istio's `retries`.
 pub(super) fn istio<'a>(here: &Cursor<'a>) -> Option<Box<Retries<'a>>> {
     let mut all = common(here, "retryIgnorePreviousHosts")?;
     if let Some(backoff) = here.at("backoff").duration() {
@@ -45,7 +46,7 @@ pub(super) fn istio<'a>(here: &Cursor<'a>) -> Option<Box<Retries<'a>>> {
     Some(all)
 }
 
-/// Our own `retries`.
+/// Reads our own `retries`.
 pub(super) fn own<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<Box<Retries<'a>>> {
     let mut all = common(here, "elsewhere")?;
     let on = here.at("on").texts();
@@ -79,7 +80,7 @@ pub(super) fn own<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<
             problems.push(
                 attributes
                     .error("must test one attribute")
-                    .remedy("give every test an item of its own; one that passes is enough"),
+                    .remedy("write one item per test; one match is enough"),
             );
         }
         all.statuses.extend(
@@ -109,7 +110,7 @@ fn common<'a>(here: &Cursor<'a>, elsewhere: &str) -> Option<Box<Retries<'a>>> {
     }))
 }
 
-/// The first pause, and the longest that goes with it.
+/// Sets the first pause and the longest pause that fits it.
 fn pause(retry: &mut Retry, base: Duration) {
     retry.backoff = base;
     retry.longest_backoff = base.saturating_mul(10);

@@ -1,4 +1,4 @@
-//! Tests of attributes, as every kind of router writes them.
+//! Reads tests of attributes, which all kinds of routers share.
 
 use meltemi_config::{AttributeMatch, Matcher, Problem, WholeRegex};
 
@@ -14,7 +14,7 @@ pub(crate) struct Test<'a> {
 }
 
 impl Test<'_> {
-    /// The test of the attribute of the very name that is written.
+    /// The test of the attribute with exactly the name that is written.
     pub(super) fn exactly(&self) -> AttributeMatch {
         AttributeMatch {
             name: self.name.written().to_owned(),
@@ -25,7 +25,7 @@ impl Test<'_> {
 }
 
 impl Name {
-    /// As it is written.
+    /// The name as it is written.
     pub(crate) fn written(&self) -> &str {
         match self {
             Self::Exactly(name) | Self::Header(name) => name,
@@ -35,12 +35,12 @@ impl Name {
     }
 }
 
-/// An attribute, as kinds that know no protocol name it.
+/// The name of an attribute, in kinds that know no protocol.
 #[derive(Clone, Debug)]
 pub(crate) enum Name {
-    /// By the very name that the protocol declares.
+    /// Exactly the name that the protocol declares.
     Exactly(String),
-    /// By that name, or as a header of that name.
+    /// That name, or a header with that name.
     Header(String),
     /// The method.
     Method,
@@ -48,18 +48,18 @@ pub(crate) enum Name {
     Key,
 }
 
-/// The tests of a `match`, of attributes by their very names.
+/// Reads the tests of a `match`; attributes have exactly the names that are written.
 pub(super) fn matching<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Vec<Test<'a>> {
     let attributes = here.at("attributes").entries().into_iter();
     let mut all: Vec<Test<'a>> = attributes
         .filter_map(|(name, at)| tests(Name::Exactly(name.to_owned()), &at, problems))
         .collect();
-    // There may be very many routes, of which most have one test.
+    // There may be very many routes, and most have one test.
     all.shrink_to_fit();
     all
 }
 
-/// The tests of one attribute. One at most, unless something is wrong with it.
+/// Reads the tests of one attribute: at most one, unless there is an error.
 pub(super) fn tests<'a>(
     name: Name,
     here: &Cursor<'a>,
@@ -91,12 +91,12 @@ pub(super) fn tests<'a>(
                 }
                 Matcher::Range { start, end }
             }
-            // Istio: an empty match is presence.
+            // In Istio an empty match means presence.
             _ if value.text() == Some("") => Matcher::Present,
             "exact" => Matcher::Exact(value.text()?.to_owned()),
             "prefix" => Matcher::Prefix(value.text()?.to_owned()),
             "suffix" => Matcher::Suffix(value.text()?.to_owned()),
-            // A pattern that cannot be used is a problem already.
+            // An invalid pattern has already been reported.
             "regex" => Matcher::Regex(WholeRegex::new(value.text()?).ok()?),
             _ => return None,
         },

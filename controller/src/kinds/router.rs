@@ -1,4 +1,4 @@
-//! MetaRouter, Aeraki's and ours; and the shape that every kind of router is read to.
+//! Reads MetaRouter, Aeraki's and ours, and defines the common form of all kinds of routers.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::timeout::{DEFAULT_TIMEOUT, timeout};
 use crate::reference::OWN_GROUP;
 use crate::yaml::{Cursor, Document};
 
-/// What tells routers apart.
+/// The identity of a router.
 pub(crate) type RouterKey = (String, String);
 
 /// Routes of hosts.
@@ -26,25 +26,25 @@ pub(crate) struct Router<'a> {
     pub(crate) document: &'a Document,
     /// In lower case, as written.
     pub(crate) hosts: Vec<(String, Cursor<'a>)>,
-    /// Where they are written.
+    /// The place of the hosts.
     pub(crate) hosts_at: Cursor<'a>,
-    /// `namespace/name` of the gateways that it names.
+    /// `namespace/name` of the gateways that the router names.
     pub(crate) gateways: Vec<String>,
-    /// It attaches to listeners that nobody names.
+    /// `true` if the router attaches to listeners that no router names.
     pub(crate) mesh: bool,
-    /// The only protocol that it is for.
+    /// The only protocol of the router; `None` if it serves all.
     pub(crate) only: Option<&'static str>,
-    /// In the order in which they are tried.
+    /// The routes, in the order in which they are tried.
     pub(crate) rules: Vec<Rule<'a>>,
-    /// No route is written: everything goes to the host.
+    /// `true` if no route is written: all requests go to the host.
     pub(crate) whole: bool,
-    /// How long a request may take on the route to the host.
+    /// The request timeout on the route to the host.
     pub(crate) timeout: Option<Duration>,
-    /// What clients must present.
+    /// The credentials that clients must present.
     pub(crate) guard: Option<Auth<'a>>,
-    /// Faults on every route.
+    /// Faults of every route.
     pub(crate) faults: Vec<Injection<'a>>,
-    /// Limits of all routes together.
+    /// Limits shared by all routes.
     pub(crate) local: Option<LocalRate<'a>>,
     pub(crate) global: Option<GlobalRate<'a>>,
 }
@@ -55,20 +55,20 @@ pub(crate) struct Rule<'a> {
     pub(crate) name: String,
     pub(crate) at: Cursor<'a>,
     pub(crate) tests: Vec<Test<'a>>,
-    /// Only on listeners with this port.
+    /// `Some` if the route applies only on listeners with this port.
     pub(crate) port: Option<u16>,
-    /// Only on these gateways; empty: on all.
+    /// The gateways on which the route applies; empty means all.
     pub(crate) gateways: Vec<String>,
     pub(crate) destinations: Vec<Destination<'a>>,
     pub(crate) timeout: Option<Duration>,
-    /// The timeout in a request is looked for.
+    /// `true` if the timeout that a request carries applies.
     pub(crate) caller_timeout: bool,
     pub(crate) retries: Option<Box<Retries<'a>>>,
     pub(crate) faults: Vec<Injection<'a>>,
     pub(crate) mirrors: Vec<Copies<'a>>,
     pub(crate) request: Vec<Change<'a>>,
     pub(crate) response: Vec<Change<'a>>,
-    /// Limits of this route alone.
+    /// Limits of this route only.
     pub(crate) local: Option<LocalRate<'a>>,
 }
 
@@ -84,7 +84,7 @@ pub(crate) enum Change<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Written<'a> {
     pub(crate) text: &'a str,
-    /// What stands between percent signs stands for something else.
+    /// `true` if text between percent signs is replaced by a value.
     pub(crate) holes: bool,
     pub(crate) at: Cursor<'a>,
 }
@@ -102,7 +102,7 @@ impl<'a> Written<'a> {
 pub(super) fn read<'a>(document: &'a Document, problems: &mut Vec<Problem>) -> Router<'a> {
     let spec = document.cursor().at("spec");
     let mut router = Router::new(document, &spec.at("hosts"), &spec.at("gateways").texts());
-    // In Aeraki's kind a percent sign is one.
+    // In Aeraki's kind a percent sign has no special meaning.
     let holes = document.group == OWN_GROUP;
     router.local = limit::local(&spec.at("localRateLimit"), &document.object, problems);
     router.global = limit::global(&spec.at("globalRateLimit"), &document.object, problems);
@@ -135,7 +135,7 @@ pub(super) fn read<'a>(document: &'a Document, problems: &mut Vec<Problem>) -> R
 }
 
 impl<'a> Router<'a> {
-    /// What tells routers apart.
+    /// Returns the identity of the router.
     pub(crate) fn key(&self) -> RouterKey {
         (
             self.document.object.to_string(),
@@ -192,7 +192,7 @@ impl<'a> Rule<'a> {
     }
 }
 
-/// Changes to attributes: Aeraki's list of keys and values, or our object.
+/// Reads changes to attributes: Aeraki's list of keys and values, or our object.
 fn changes<'a>(here: &Cursor<'a>, holes: bool, problems: &mut Vec<Problem>) -> Vec<Change<'a>> {
     let mut all = Vec::new();
     for item in here.items() {
@@ -208,7 +208,7 @@ fn changes<'a>(here: &Cursor<'a>, holes: bool, problems: &mut Vec<Problem>) -> V
     all
 }
 
-/// `set`, `add` and `remove`, in this order.
+/// Reads `set`, `add` and `remove`, in this order.
 pub(super) fn edits<'a>(here: &Cursor<'a>) -> Vec<Change<'a>> {
     let mut all = Vec::new();
     for (name, at) in here.at("set").entries() {

@@ -1,4 +1,4 @@
-//! DestinationRule: how a host is used, and its subsets.
+//! Reads DestinationRule: the settings of a host, and its subsets.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(crate) struct Subset<'a> {
     pub(crate) policy: Option<Policy<'a>>,
 }
 
-/// Blocks that stand alone: what overrides a policy overrides it block by block.
+/// The blocks of a traffic policy. A more specific policy overrides a general one block by block.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy<'a> {
     pub(crate) balancing: Option<Balancing<'a>>,
@@ -33,11 +33,11 @@ pub(crate) struct Policy<'a> {
     pub(crate) tls: Option<Cursor<'a>>,
     pub(crate) detection: Option<Detection>,
     pub(crate) budget: Option<RetryBudget>,
-    /// Policies that replace this one whole.
+    /// Policies of single ports; each replaces this one as a whole.
     pub(crate) ports: Vec<(u16, Self)>,
 }
 
-/// The loadBalancer block.
+/// The `loadBalancer` block.
 #[derive(Clone, Debug)]
 pub(crate) struct Balancing<'a> {
     pub(crate) balancer: Balancer<'a>,
@@ -52,7 +52,7 @@ pub(crate) enum Balancer<'a> {
     Random,
     Hash {
         at: Cursor<'a>,
-        /// The attribute, where it is written, and whether it may be the bare name of a header.
+        /// The attribute, where it is written, and `true` if it may be the bare name of a header.
         attribute: Option<(String, Cursor<'a>, bool)>,
         source: bool,
         ring_size: usize,
@@ -118,7 +118,7 @@ fn policy<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<Policy<'
     })
 }
 
-/// What a policy says, and what a port of it may say.
+/// Reads the settings of a policy that a port may have, too.
 fn settings<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Policy<'a> {
     let tls = here.at("tls");
     Policy {
@@ -137,7 +137,7 @@ fn balancing<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<Balan
         problems.push(
             seconds
                 .error("warmup is given, too")
-                .remedy("give warmup alone"),
+                .remedy("give only warmup"),
         );
     }
     let zones = here.at("zoneAwareLbSetting");
@@ -165,7 +165,7 @@ fn balancer<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<Balanc
             Some("ROUND_ROBIN") => Some(Balancer::RoundRobin),
             Some("RANDOM") => Some(Balancer::Random),
             Some("PASSTHROUGH") => {
-                problems.push(simple.warning("is not possible here; LEAST_REQUEST is used"));
+                problems.push(simple.warning("is not supported; LEAST_REQUEST is used instead"));
                 Some(Balancer::LeastRequest)
             }
             _ => Some(Balancer::LeastRequest),
@@ -238,7 +238,7 @@ impl TcpPool {
     }
 }
 
-/// In Istio zero means the default.
+/// Zero means the default in Istio.
 fn positive(here: &Cursor<'_>) -> Option<usize> {
     here.number().filter(|number| *number > 0)
 }

@@ -1,4 +1,4 @@
-//! Secret: the only place that sees credentials as they are.
+//! Reads Secrets: the only module that handles credentials in plain text.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,8 @@ use crate::yaml::Document;
 
 pub(crate) struct Secret<'a> {
     pub(crate) document: &'a Document,
-    /// Without the spaces and line ends around them, which come with `echo | base64` (as Aeraki does).
+    /// Without surrounding spaces and line ends: `echo
+    /// base64` adds them. Aeraki trims them, too.
     values: BTreeMap<String, String>,
 }
 
@@ -57,7 +58,7 @@ impl<'a> Secret<'a> {
     }
 }
 
-/// Standard base64 (RFC 4648, section 4), line ends allowed.
+/// Decodes standard base64 (RFC 4648, section 4); line ends are allowed.
 fn base64(text: &str) -> Option<Vec<u8>> {
     let plain: String = text.split_ascii_whitespace().collect();
     base64::engine::general_purpose::STANDARD.decode(plain).ok()

@@ -1,4 +1,4 @@
-//! ServiceEntry and WorkloadEntry: services, and where their endpoints are.
+//! Reads ServiceEntry and WorkloadEntry: services, and the addresses of their endpoints.
 
 use std::collections::BTreeMap;
 
@@ -18,9 +18,10 @@ pub(crate) struct ServiceEntry<'a> {
     pub(crate) endpoints: Vec<Workload<'a>>,
     /// Labels that WorkloadEntries of the namespace must have.
     pub(crate) selector: Option<Labels>,
-    /// The labels of its metadata, which its host has where the host itself is the endpoint.
+    /// The labels of the entry's metadata. They apply to the host if the host itself is the
+    /// endpoint.
     pub(crate) labels: Labels,
-    /// The Dubbo interface that it stands for.
+    /// The Dubbo interface of the service.
     pub(crate) interface: Option<String>,
 }
 
@@ -28,7 +29,7 @@ pub(crate) struct ServiceEntry<'a> {
 pub(crate) struct ServicePort<'a> {
     pub(crate) at: Cursor<'a>,
     pub(crate) number: u16,
-    /// As written, which endpoints' `ports` refer to.
+    /// The name as written; `ports` of endpoints refer to it.
     pub(crate) name: String,
     pub(crate) protocol: String,
     pub(crate) target: u16,
@@ -122,7 +123,7 @@ impl<'a> ServiceEntry<'a> {
                         endpoint
                             .at
                             .at("address")
-                            .error("is not an IP address, which STATIC resolution asks for")
+                            .error("is not an IP address, which STATIC resolution needs")
                             .remedy("use resolution: DNS for names"),
                     );
                 }
@@ -133,7 +134,7 @@ impl<'a> ServiceEntry<'a> {
 }
 
 impl ServiceEntry<'_> {
-    /// Whether its endpoints are names.
+    /// Returns `true` if the endpoints are host names.
     pub(crate) fn is_dns(&self) -> bool {
         self.resolution == Resolution::Dns
     }
@@ -167,7 +168,7 @@ fn ports<'a>(spec: &Cursor<'a>, problems: &mut Vec<Problem>) -> Vec<ServicePort<
 }
 
 impl<'a> WorkloadEntry<'a> {
-    /// An entry without a usable address chooses nothing; the problem tells.
+    /// Reads the entry. Without a usable address it selects nothing, which is reported.
     pub(crate) fn read(document: &'a Document, problems: &mut Vec<Problem>) -> Self {
         let root = document.cursor();
         let spec = root.at("spec");
@@ -196,7 +197,7 @@ fn workload<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<Worklo
         problems.push(
             address
                 .error("is neither an IP address nor a host name")
-                .remedy("sockets of other kinds, and ports in the address, are not possible"),
+                .remedy("other kinds of sockets, and ports in the address, are not supported"),
         );
         return None;
     }
@@ -215,7 +216,7 @@ fn workload<'a>(here: &Cursor<'a>, problems: &mut Vec<Problem>) -> Option<Worklo
     })
 }
 
-/// A map of texts.
+/// Reads a map of texts.
 pub(super) fn labels(here: &Cursor<'_>) -> Labels {
     here.entries()
         .into_iter()

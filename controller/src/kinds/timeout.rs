@@ -1,14 +1,14 @@
-//! How long a request may take.
+//! Reads request timeouts.
 
 use std::time::Duration;
 
 use crate::yaml::Cursor;
 
-/// How long a request may take if its route does not say. Aeraki's own limit for Redis; Aeraki has
-/// none for the rest, and a request that nobody waits for would hold its place for ever.
+/// The request timeout of a route without one. It is Aeraki's own timeout for Redis. Aeraki has
+/// none for other protocols, but an abandoned request would occupy its place for ever.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The timeout that is written; zero is none at all.
+/// Reads the timeout; zero means no timeout.
 pub(super) fn timeout(here: &Cursor<'_>) -> Option<Duration> {
     match here.duration() {
         None => Some(DEFAULT_TIMEOUT),

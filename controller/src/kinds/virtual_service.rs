@@ -1,4 +1,4 @@
-//! VirtualService, whose `http` routes Aeraki lends to Dubbo and Thrift.
+//! Reads VirtualService; Aeraki applies its `http` routes to Dubbo and Thrift.
 
 use meltemi_config::Problem;
 
@@ -10,7 +10,7 @@ use super::timeout::timeout;
 use super::{fault, mirror, retry};
 use crate::yaml::{Cursor, Document};
 
-/// Fields of a match that nothing here can be matched by.
+/// Fields of a match that our protocols do not have.
 const FOREIGN: [&str; 6] = [
     "uri",
     "scheme",
@@ -33,7 +33,7 @@ pub(super) fn read<'a>(document: &'a Document, problems: &mut Vec<Problem>) -> R
                     route
                         .at(other)
                         .warning("this route has nowhere to send a request, and is passed over")
-                        .remedy("what it matches goes to the routes behind it; name a destination"),
+                        .remedy("its requests go to later routes; name a destination"),
                 );
                 continue;
             }
@@ -68,7 +68,7 @@ pub(super) fn read<'a>(document: &'a Document, problems: &mut Vec<Problem>) -> R
             router.rules.push(rule);
             continue;
         }
-        // One of them must pass: as many routes, next to each other.
+        // One of them must match: each becomes a route of its own, next to each other.
         for here in matches {
             let foreign: Vec<&str> = FOREIGN
                 .into_iter()

@@ -79,7 +79,7 @@ pub(super) const EXPORT_TO: Field = Field::new(
 )
 .unused();
 
-/// Istio's and Aeraki's test of a text.
+/// Istio's and Aeraki's test of a text value.
 pub(super) static STRING_MATCH: Shape = Shape::OneOf {
     fields: &[
         Field::new("exact", &TEXT, "The value is this. Empty: any value."),
@@ -100,7 +100,7 @@ pub(super) const WEIGHT: Field = Field::new(
 )
 .default("1 if no destination of the route has one, otherwise 0");
 
-/// Limits and circuit breaking over TCP, as Istio and Aeraki have them.
+/// Limits and circuit breaking over TCP, in Istio's and Aeraki's form.
 pub(super) static TCP_POOL: Shape = Shape::Object(&[
     Field::new(
         "maxConnections",

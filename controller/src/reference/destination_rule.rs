@@ -160,7 +160,7 @@ static BALANCER: Shape = Shape::Object(&[
     Field::new("warmupDurationSecs", &DURATION, "The older way to write warmup.duration."),
 ]);
 
-/// Envoy's own ceiling; a ring is memory.
+/// Envoy's own maximum: a ring takes memory.
 static RING: Shape = Shape::Number {
     min: 1,
     max: 8_388_608,

@@ -1,4 +1,4 @@
-//! What DestinationRules and DestinationPolicies say of which endpoints are fit.
+//! Settings in DestinationRules and DestinationPolicies that decide which endpoints are fit.
 
 use super::common::{ANY, COUNT, DURATION, FACTOR, FLAG, PERCENT, POSITIVE, TEXT, TEXTS};
 use crate::schema::{Field, Shape};

@@ -1,11 +1,11 @@
-//! The reference page, from the table.
+//! Generates the reference page from the table.
 
 use std::fmt::Write as _;
 
 use super::table::KINDS;
 use crate::schema::{Effect, Field, Kind, Reader, Shape};
 
-/// The reference of every kind and field, as Markdown.
+/// Returns the reference of every kind and field, as Markdown.
 pub fn reference_markdown() -> String {
     let mut page = String::from(
         "# Configuration reference\n\n\
@@ -49,7 +49,7 @@ fn title(kind: &Kind) -> String {
     }
 }
 
-/// The anchor that GitHub makes of the title.
+/// Returns the anchor that GitHub makes from the title.
 fn anchor(kind: &Kind) -> String {
     title(kind)
         .to_lowercase()
@@ -104,7 +104,7 @@ fn rows(fields: &[Field], path: &str, page: &mut String) {
     }
 }
 
-/// The fields of what stands at a path.
+/// Writes the fields of the value at a path.
 fn below(shape: &Shape, here: &str, page: &mut String) {
     match shape {
         Shape::ListOr(item, fields) => {

@@ -1,5 +1,5 @@
-//! What several kinds say of a route's requests: retries, faults, copies, and rate limits, in Istio's, Aeraki's
-//! and our own words.
+//! Settings of several kinds for the requests of a route: retries, faults, mirrors, and rate
+//! limits, in Istio's, Aeraki's and our own form.
 
 use super::common::{
     COUNT, DESTINATION, DURATION, DURATION_OR_ZERO, FLAG, PERCENT, PERCENTAGE, PORT_NUMBER,

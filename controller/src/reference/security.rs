@@ -1,4 +1,4 @@
-//! The kinds of authorization: Istio's, ours, and Aeraki's.
+//! The authorization kinds: Istio's, ours, and Aeraki's.
 
 use super::common::{LABELS, TEXT, TEXTS};
 use super::own;

@@ -25,7 +25,7 @@ pub(crate) static KINDS: &[&Kind] = &[
     &istio::PEER_AUTHENTICATION,
 ];
 
-/// The kind of that group and name.
+/// Returns the kind with this group and name.
 pub(crate) fn kind(group: &str, name: &str) -> Option<&'static Kind> {
     KINDS
         .iter()
@@ -33,7 +33,7 @@ pub(crate) fn kind(group: &str, name: &str) -> Option<&'static Kind> {
         .find(|kind| kind.group == group && kind.name == name)
 }
 
-/// All fields of a document of a kind.
+/// Returns all fields of a document of a kind.
 pub(crate) fn fields(kind: &Kind) -> Vec<Field> {
     static METADATA: Shape = Shape::Object(common::METADATA);
     static HEAD: [Field; 4] = [

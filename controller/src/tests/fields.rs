@@ -1,4 +1,5 @@
-//! The table of kinds and the readers agree: what is declared is read, and what is read is declared.
+//! The table of kinds and the readers agree: every declared field is read, and every field that is
+//! read is declared.
 
 use std::collections::BTreeSet;
 
@@ -36,12 +37,12 @@ fn inside(shape: &Shape) -> Place<'_> {
     }
 }
 
-/// The path in the table of what was read: `None` if the table does not have it.
+/// Returns the table's path for a field that was read. `None` if the table does not have it.
 fn declared(kind: &Kind, path: &str) -> Option<String> {
     let all = fields(kind);
     let mut place = Place::Fields(all.iter().collect());
     let mut known = String::new();
-    // Names of maps hold no dots here.
+    // Here, the names in maps contain no dots.
     for step in path.split('.') {
         let name = step.split('[').next().unwrap();
         let place_is_map = matches!(place, Place::Map(_));
@@ -59,7 +60,7 @@ fn declared(kind: &Kind, path: &str) -> Option<String> {
             Place::Leaf => return None,
         };
         place = match (inside(shape), place_is_map) {
-            // The name itself may have dots.
+            // The name itself may contain dots.
             (Place::Leaf, true) => return Some(known),
             (next, _) => next,
         };
@@ -67,7 +68,7 @@ fn declared(kind: &Kind, path: &str) -> Option<String> {
     Some(known)
 }
 
-/// The paths of all fields that do something.
+/// Collects the paths of all fields that have an effect.
 fn enforced<'f>(fields: impl IntoIterator<Item = &'f Field>, above: &str, all: &mut Vec<String>) {
     for field in fields {
         if field.effect != Effect::Enforced {
@@ -87,7 +88,8 @@ fn below(shape: &Shape, path: &str, all: &mut Vec<String>) {
     }
 }
 
-/// The name of a field, with the names of what holds it: of the object, and of the map that has the object.
+/// Returns the name of a field together with the name of its object, and of the map that holds the
+/// object.
 fn held(path: &str) -> [(String, String); 2] {
     let names = path.split('.').map(|step| step.split('[').next().unwrap());
     let names: Vec<&str> = names
@@ -97,7 +99,7 @@ fn held(path: &str) -> [(String, String); 2] {
     [2, 3].map(|back| (at(back).to_owned(), at(1).to_owned()))
 }
 
-/// What reading and translating these documents reads.
+/// Returns the fields that are read while these documents are read and translated.
 fn read(text: String) -> BTreeSet<Read> {
     let text = Text {
         name: "mesh.yaml".into(),
@@ -123,18 +125,18 @@ fn every_declared_field_is_read_and_every_read_field_is_declared() {
         let text = documents.collect::<Vec<_>>().join("\n---\n");
         read_at.append(&mut read(text));
     }
-    // Kinds share readers: one may ask for what only the other has.
+    // Kinds share readers: a reader may read a field that only another kind has.
     let mut pairs = BTreeSet::new();
     for kind in kinds() {
         let mut all = Vec::new();
         enforced(&fields(kind), "", &mut all);
         pairs.extend(all.iter().flat_map(|path| held(path)));
     }
-    // A mirror's older names are VirtualService's alone.
+    // Only VirtualService has the older names of a mirror's share.
     for name in ["mirrorPercent", "mirror_percent"] {
         pairs.insert(("routes".to_owned(), name.to_owned()));
     }
-    // So is `not` our own MetaRouter's; one reader reads the tests of both.
+    // Only our MetaRouter has `not`; one reader reads the tests of both kinds.
     for holder in ["method", "headers", "withoutHeaders"] {
         pairs.insert((holder.to_owned(), "not".to_owned()));
     }
@@ -148,7 +150,8 @@ fn every_declared_field_is_read_and_every_read_field_is_declared() {
             None => undeclared.push(format!("{group} {name} {path}")),
         }
     }
-    // One shape may stand in many places of a kind, which are not all reached: it is read if it is read in one.
+    // A shape may occur in many places of a kind, and the documents do not reach all of them: one
+    // is enough.
     let read_pairs: BTreeSet<_> = known
         .iter()
         .flat_map(|(kind, path)| held(path).into_iter().map(move |pair| (kind, pair)))
@@ -160,9 +163,9 @@ fn every_declared_field_is_read_and_every_read_field_is_declared() {
         let id = format!("{} {}", kind.group, kind.name);
         for path in all {
             let [near, _] = held(&path);
-            // What only HTTP has is looked for, and not looked into.
+            // The reader looks for fields that only HTTP has, but does not read their values.
             let foreign = ["uri", "scheme", "authority", "queryParams"].contains(&&*near.0);
-            // The shape of a test is one for all kinds that have tests.
+            // All kinds with tests share the shape of a test.
             let of_test = ["not", "attributes", "headers", "withoutHeaders"].contains(&&*near.0);
             let read = read_pairs.contains(&(&id, near.clone()))
                 || (of_test && read_pairs.iter().any(|(_, pair)| pair.1 == near.1));

@@ -1,14 +1,14 @@
-//! Documents made from the table of a kind: always the same for one seed.
+//! Generates documents from the table of a kind: always the same ones for the same seed.
 
 use serde_json::{Map, Value, json};
 
 use crate::reference;
 use crate::schema::{Field, Kind, Shape};
 
-/// What stands in every field that is secret.
+/// The value of every secret field.
 pub(super) const SECRET: &str = "hunter2-canary";
 
-/// Chooses, without chance.
+/// Makes reproducible choices from a seed.
 pub(super) struct Choices(u64);
 
 impl Choices {
@@ -16,7 +16,7 @@ impl Choices {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x2545_f491_4f6c_dd1d)
     }
 
-    /// One of `count` numbers.
+    /// Returns a number below `count`.
     pub(super) fn below(&mut self, count: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -25,7 +25,7 @@ impl Choices {
     }
 }
 
-/// A document of the kind. Fields that need not be there stand in most documents.
+/// Generates a document of the kind. Most documents have the optional fields.
 pub(super) fn document(kind: &Kind, choices: &mut Choices) -> Value {
     let fields: Vec<Field> = reference::fields(kind)
         .into_iter()
@@ -45,7 +45,7 @@ pub(super) fn document(kind: &Kind, choices: &mut Choices) -> Value {
 
 fn object(fields: &[Field], choices: &mut Choices) -> Value {
     let mut made = Map::new();
-    // Few of the optional fields, or most.
+    // Includes few of the optional fields, or most of them.
     let few = choices.below(3) == 0;
     for field in fields {
         if field.required || (choices.below(6) == 0) == few {
@@ -110,7 +110,7 @@ fn list(name: &str, item: &Shape, choices: &mut Choices) -> Value {
     (0..count).map(|_| of_shape(name, item, choices)).collect()
 }
 
-/// A number that many documents share where they refer to each other.
+/// Returns a number that many documents share, so that they refer to each other.
 fn number(name: &str, min: i64, max: i64, choices: &mut Choices) -> i64 {
     let wanted = match name {
         "number" | "port" => 9000,
@@ -119,7 +119,7 @@ fn number(name: &str, min: i64, max: i64, choices: &mut Choices) -> i64 {
     wanted.clamp(min, max)
 }
 
-/// A text such as is meant in fields of this name, so that documents refer to each other.
+/// Returns a text that is typical for this field, so that documents refer to each other.
 fn text(name: &str, choices: &mut Choices) -> String {
     let some: &[&str] = match name {
         "host" | "hosts" => &["shop.test"],

@@ -1,4 +1,4 @@
-//! What is secret is hidden, wherever it is written and however it is mistyped.
+//! Secrets are hidden, wherever they are written and however they are mistyped.
 
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ fn shows(outcome: &Outcome) -> Option<String> {
     problems.chain(dumped).find(|text| text.contains(SECRET))
 }
 
-/// Breaks what stands between the root and a secret: a name, or the shape of a value.
+/// Breaks something between the root and a secret: a name, or the shape of a value.
 fn spoil(value: &mut Value, choices: &mut Choices) {
     if !value.to_string().contains(SECRET) {
         return;

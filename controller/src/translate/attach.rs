@@ -1,4 +1,4 @@
-//! Which routers and services attach to which server of a gateway.
+//! Decides which routers and services attach to which server of a gateway.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::policy::matches;
 use super::protocols::Protocols;
 use crate::kinds::{Gateway, Resources, Router, Server};
 
-/// All that attaching needs to know.
+/// The data that attaching needs.
 pub(super) struct Attach<'t, 'r> {
     pub(super) resources: &'r Resources<'r>,
     pub(super) protocols: &'t Protocols,
@@ -22,14 +22,14 @@ pub(super) struct Attach<'t, 'r> {
     pub(super) policies: &'t Policies<'r>,
 }
 
-/// What attaches to a listener: a router for its hosts, or a service without a router.
+/// One attachment to a listener: a router for its hosts, or a service without a router.
 pub(super) struct Attached<'t, 'r> {
     pub(super) router: Option<&'r Router<'r>>,
-    /// `None`: the router is for several hosts, or for one that is not loaded.
+    /// `None` if the router has several hosts, or one that is not loaded.
     pub(super) service: Option<&'t Service<'r>>,
 }
 
-/// A server of a gateway, and a protocol that it serves.
+/// A server of a gateway, and one of its protocols.
 pub(super) struct Place<'t, 'r> {
     pub(super) gateway: &'r Gateway<'r>,
     pub(super) server: &'r Server<'r>,
@@ -37,8 +37,8 @@ pub(super) struct Place<'t, 'r> {
 }
 
 impl<'t, 'r> Attach<'t, 'r> {
-    /// What attaches to a place: routers that name the gateway, or else those that name none, and
-    /// services without a router.
+    /// Returns the attachments of a place: routers that name the gateway, or else those that name
+    /// no gateway, and services without a router.
     pub(super) fn attached(
         &self,
         place: &Place<'t, 'r>,
@@ -98,12 +98,13 @@ impl<'t, 'r> Attach<'t, 'r> {
                 service: Some(service),
             }));
         }
-        // Hosts that are told apart by their interface come before those that take everything.
+        // Hosts with an interface come before those that take all requests.
         all.sort_by_key(|one| one.service.and_then(Service::interface).is_none());
         all
     }
 
-    /// Routers whose hosts speak the place's protocol; those with its port number if there are any.
+    /// Returns the routers whose hosts speak the protocol of the place. If some of them have its
+    /// port number, only those.
     fn routers(
         &self,
         place: &Place<'t, 'r>,
@@ -130,7 +131,8 @@ impl<'t, 'r> Attach<'t, 'r> {
                     .flat_map(|rule| &rule.destinations)
                     .filter_map(|destination| destination.port);
                 ports.extend(written);
-                // Nothing is known of the host but perhaps its port, which tells other servers off.
+                // The host is not loaded. If its port is known, the router attaches only to servers with
+                // that port.
                 if !ports.is_empty() && !ports.contains(&place.server.port) {
                     continue;
                 }
@@ -145,7 +147,7 @@ impl<'t, 'r> Attach<'t, 'r> {
         if at_port.is_empty() { all } else { at_port }
     }
 
-    /// The services of a router's hosts.
+    /// Returns the services of the router's hosts.
     fn own_services(&self, router: &Router<'_>) -> Vec<&'t Service<'r>> {
         let namespace = &router.document.namespace;
         router
@@ -155,7 +157,7 @@ impl<'t, 'r> Attach<'t, 'r> {
             .collect()
     }
 
-    /// The full hosts that something is attached for.
+    /// Returns the full hosts of an attachment.
     pub(super) fn hosts(&self, one: &Attached<'_, '_>) -> Vec<String> {
         match (one.service, one.router) {
             (Some(service), _) => vec![service.host.to_owned()],
@@ -170,7 +172,7 @@ impl<'t, 'r> Attach<'t, 'r> {
         }
     }
 
-    /// The services of a router's hosts, or else of its destinations.
+    /// Returns the services of the router's hosts, or else of its destinations.
     pub(super) fn subjects(&self, router: &Router<'_>) -> Vec<&'t Service<'r>> {
         let own = self.own_services(router);
         if !own.is_empty() {
@@ -185,9 +187,10 @@ impl<'t, 'r> Attach<'t, 'r> {
             .collect()
     }
 
-    /// Services that no router is for: those at the place's port, or else the only one that speaks
-    /// the protocol. Beside routers, and of several at other ports, only those that are told apart by
-    /// their interface: a service that takes everything would take what the routers mean to refuse.
+    /// Returns the services without a router: those at the port of the place, or else the only one
+    /// with the protocol. Next to routers, and if several services are at other ports, only those
+    /// with an interface: a service that takes all requests would also take those that no router is
+    /// meant to match.
     fn services_without_router(
         &self,
         place: &Place<'t, 'r>,
@@ -220,7 +223,7 @@ impl<'t, 'r> Attach<'t, 'r> {
         }
     }
 
-    /// Whether one of the router's hosts is among those of the server.
+    /// Returns `true` if one of the router's hosts is among the hosts of the server.
     fn allowed(&self, place: &Place<'_, '_>, router: &Router<'_>) -> bool {
         let namespace = &router.document.namespace;
         router.hosts.iter().any(|(host, _)| {
@@ -228,7 +231,7 @@ impl<'t, 'r> Attach<'t, 'r> {
         })
     }
 
-    /// Whether the server's hosts let a host of a namespace pass.
+    /// Returns `true` if the server's hosts include this host of this namespace.
     fn passes(&self, place: &Place<'_, '_>, host: &str, namespace: &str) -> bool {
         let own = &place.gateway.document.namespace;
         let hosts = &place.server.hosts;
@@ -243,7 +246,8 @@ impl<'t, 'r> Attach<'t, 'r> {
     }
 }
 
-/// The attribute that Aeraki's annotation `interface` is about, if the protocol has it.
+/// Returns the attribute for Aeraki's annotation `interface`. `None` if the protocol has no such
+/// attribute.
 pub(super) fn interface_key(place: &Place<'_, '_>) -> Option<String> {
     let spec = place.protocol.spec();
     spec.key("interface")

@@ -1,4 +1,4 @@
-//! What names of attributes mean in a protocol, and what to say of those that it does not have.
+//! Resolves names of attributes for a protocol, and reports the names that it does not have.
 
 use meltemi_config::{AttributeMatch, Problem};
 use meltemi_frame::Spec;
@@ -7,14 +7,15 @@ use crate::kinds::{Name, Test};
 use crate::near::{distance, nearest};
 use crate::yaml::Cursor;
 
-/// The messages in which an attribute is looked for.
+/// The messages to which a test or a change applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum On {
     Requests,
     Responses,
 }
 
-/// The test of an attribute that messages of this kind have; none, with a problem, if they do not.
+/// Returns the test of an attribute. `None`, with a problem, if messages of this kind do not have
+/// the attribute.
 pub(super) fn attribute_match(
     test: &Test<'_>,
     spec: &Spec,
@@ -46,8 +47,8 @@ pub(super) fn attribute_match(
     Some(found)
 }
 
-/// Whether messages of this kind have an attribute, which is named as the protocol names it. If not, it is a
-/// problem.
+/// Returns `true` if messages of this kind have the attribute, under the protocol's own name for
+/// it. If not, reports a problem.
 pub(super) fn attribute(
     name: &str,
     at: &Cursor<'_>,
@@ -62,7 +63,7 @@ pub(super) fn attribute(
     found_on(name, name, at, spec, on, problems)
 }
 
-/// Whether messages of this kind have an attribute that the protocol has.
+/// Returns `true` if messages of this kind have an attribute of the protocol.
 fn found_on(
     name: &str,
     written: &str,
@@ -88,7 +89,7 @@ fn found_on(
     there
 }
 
-/// Warns of a name that open metadata takes, but that looks like a slip of a declared one.
+/// Warns of a name that counts as open metadata but resembles a declared name.
 pub(super) fn suspicious(at: &Cursor<'_>, written: &str, spec: &Spec, problems: &mut Vec<Problem>) {
     let near = spec
         .keys
@@ -97,7 +98,7 @@ pub(super) fn suspicious(at: &Cursor<'_>, written: &str, spec: &Spec, problems: 
     if let Some(near) = near {
         problems.push(
             at.warning(format!(
-                "`{written}` is taken for the name of a header or attachment"
+                "`{written}` counts as the name of a header or attachment"
             ))
             .remedy(format!("did you mean `{}`?", near.name)),
         );
@@ -108,8 +109,8 @@ fn known_name(name: &str, spec: &Spec) -> Option<String> {
     spec.lookup(name).map(|_| name.to_owned())
 }
 
-/// The attribute that a bare name means where headers are meant: that of the name, or else the
-/// header of the name.
+/// Returns the attribute for a bare name where a header is expected: the attribute with this name,
+/// or else the header with this name.
 pub(super) fn header_name(name: &str, spec: &Spec) -> Option<String> {
     known_name(name, spec).or_else(|| {
         let open = spec.open.first()?;
@@ -117,7 +118,7 @@ pub(super) fn header_name(name: &str, spec: &Spec) -> Option<String> {
     })
 }
 
-/// What to say of a name that the protocol does not have.
+/// Makes the problem for a name that the protocol does not have.
 pub(super) fn no_such_attribute(at: &Cursor<'_>, name: &str, spec: &Spec) -> Problem {
     let near = nearest(name, spec.keys.iter().map(|key| &*key.name));
     let hint = near.map_or(String::new(), |near| format!("did you mean `{near}`? "));

@@ -1,5 +1,5 @@
-//! Authorization policies to listeners and routes: which apply where, and what their tests mean in
-//! a protocol.
+//! Applies authorization policies to listeners and routes, and translates their tests for a
+//! protocol.
 
 mod blind;
 
@@ -15,12 +15,12 @@ use crate::kinds::{
     AccessPolicy, AccessRule, Action, Flavour, Gateway, Resources, Target, Term, What,
 };
 
-/// The namespace whose policies are for all (Istio's root namespace).
+/// The namespace whose policies apply to all namespaces (Istio's root namespace).
 const ROOT: &str = "istio-system";
-/// The protocol that Aeraki's kind is for.
+/// The protocol of Aeraki's kind.
 const DUBBO: &str = "dubbo";
 
-/// All policies, with what they are for.
+/// All policies, with their targets.
 pub(super) struct Policies<'r> {
     all: Vec<Chosen<'r>>,
 }
@@ -47,7 +47,7 @@ impl<'r> Policies<'r> {
         }
     }
 
-    /// The policies of a protocol on a listener.
+    /// Returns the policies of a protocol on a listener.
     pub(super) fn of_listener(
         &self,
         gateway: &Gateway<'_>,
@@ -58,7 +58,7 @@ impl<'r> Policies<'r> {
         self.compile(|one| one.gateways.contains(&id), spec, problems)
     }
 
-    /// The policies of the routes of hosts.
+    /// Returns the policies for the routes of hosts.
     pub(super) fn of_hosts(
         &self,
         hosts: &[String],
@@ -101,7 +101,7 @@ impl<'r> Policies<'r> {
     }
 }
 
-/// What a policy is for: what it names, or else the gateways of its namespace.
+/// Returns the targets of a policy: those that it names, or else the gateways of its namespace.
 fn choose<'r>(
     policy: &'r AccessPolicy<'r>,
     resources: &Resources<'_>,
@@ -137,13 +137,13 @@ fn choose<'r>(
             )),
         };
         problems.push(nothing.remedy(
-            "name what it is for in targetRefs; policies in istio-system are for every namespace",
+            "name its targets in targetRefs; policies in istio-system apply to every namespace",
         ));
     }
     chosen
 }
 
-/// Adds what a target names.
+/// Adds the targets that a reference names.
 fn aim(
     chosen: &mut Chosen<'_>,
     target: &Target<'_>,
@@ -194,7 +194,7 @@ fn aim(
     }
 }
 
-/// A rule as a protocol can test it; `None`: it never matches.
+/// Translates a rule for a protocol. `None` if the rule never matches.
 fn compile_rule(
     policy: &AccessPolicy<'_>,
     rule: &AccessRule<'_>,
@@ -233,11 +233,11 @@ fn compile_rule(
         when: clauses(&rule.when),
     };
     see_through(&mut compiled.to, policy.action, spec);
-    // Istio, for what is not HTTP: less is allowed, and more is denied and seen.
+    // Istio's behaviour without HTTP: allow less, deny and audit more.
     (!foreign || policy.action != Action::Allow).then_some(compiled)
 }
 
-/// Warns of values that no request has.
+/// Warns of values that no request can have.
 fn warn_impossible(term: &Term<'_>, subject: &Subject, spec: &Spec, problems: &mut Vec<Problem>) {
     let Subject::Attribute(name) = subject else {
         return;
@@ -249,9 +249,10 @@ fn warn_impossible(term: &Term<'_>, subject: &Subject, spec: &Spec, problems: &m
     }
 }
 
-/// Lets nobody get around what is said of operations by a generic call, which has a name of its own: what it
-/// stands for is denied, too, and not allowed where it is excepted. To be allowed by what it stands for
-/// is not enough.
+/// Prevents clients from using a generic call, which has a name of its own, to avoid a policy on
+/// operations: a policy that denies an operation also denies generic calls that mean it. An
+/// exception from an allowed set applies to generic calls, too. A generic call is not allowed just
+/// because the operation that it means is allowed.
 fn see_through(alternatives: &mut Vec<Vec<Clause>>, action: Action, spec: &Spec) {
     let Some(meant) = spec.generic_key() else {
         return;
@@ -286,7 +287,7 @@ fn see_through(alternatives: &mut Vec<Vec<Clause>>, action: Action, spec: &Spec)
     alternatives.extend(more);
 }
 
-/// What is tested, if the protocol has it on requests.
+/// Returns the subject of a test. `None` if requests of the protocol do not have it.
 fn subject(what: &What, spec: &Spec) -> Option<Subject> {
     let known = |name: &str| {
         let on_requests = spec.key(name).is_none_or(|key| key.request);
@@ -307,7 +308,7 @@ fn subject(what: &What, spec: &Spec) -> Option<Subject> {
     }
 }
 
-/// What to say of a test of what the protocol does not have.
+/// Makes the problem for a test of a subject that the protocol does not have.
 fn unknown(policy: &AccessPolicy<'_>, term: &Term<'_>, spec: &Spec) -> Problem {
     let name = &spec.name;
     let what = match &term.what {

@@ -1,4 +1,4 @@
-//! Destinations to clusters: endpoints, subsets, and how they are used.
+//! Makes clusters from destinations: endpoints, subsets, and their settings.
 
 mod plain;
 
@@ -25,17 +25,17 @@ pub(super) struct Clusters<'r> {
     resources: &'r Resources<'r>,
     directory: &'r Directory<'r>,
     protocols: &'r Protocols,
-    /// Where this program stands.
+    /// The locality of this program.
     locality: &'r Locality,
     rules: RuleIndex<'r>,
-    /// Credentials by full host; `None` where they are asked for and not found.
+    /// Credentials by full host; `None` if they are required but not found.
     logins: BTreeMap<String, (&'r Auth<'r>, Option<Login>)>,
     pools: BTreeMap<String, TcpPool>,
     policies: BTreeMap<String, &'r DestinationPolicy<'r>>,
     made: BTreeMap<String, Cluster>,
 }
 
-/// Where a destination leads.
+/// The target of a destination.
 struct Target<'t, 'r> {
     host: String,
     service: Option<&'t Service<'r>>,
@@ -85,7 +85,7 @@ impl<'r> Clusters<'r> {
         all
     }
 
-    /// Warns of a setting for a host that is not there.
+    /// Warns of a setting for a host that is not loaded.
     fn known(&self, host: &str, at: &Cursor<'_>, problems: &mut Vec<Problem>) {
         let mut services = self.directory.services();
         let found = if host.starts_with('*') {
@@ -96,12 +96,12 @@ impl<'r> Clusters<'r> {
         if !found {
             problems.push(
                 at.warning(format!("no service that is loaded has the host {host}"))
-                    .remedy("nothing comes of this until there is a ServiceEntry for it"),
+                    .remedy("this has no effect until there is a ServiceEntry for it"),
             );
         }
     }
 
-    /// The name of the cluster of a destination, which is made if it is not there.
+    /// Returns the name of the cluster of a destination. Makes the cluster if it does not exist.
     pub(super) fn of(
         &mut self,
         destination: &Destination<'_>,
@@ -137,7 +137,7 @@ impl<'r> Clusters<'r> {
         )
     }
 
-    /// The name of the cluster of a whole service.
+    /// Returns the name of the cluster of a whole service.
     pub(super) fn whole(
         &mut self,
         service: &Service<'r>,
@@ -155,7 +155,7 @@ impl<'r> Clusters<'r> {
         self.make(&target, None, protocol, at, problems)
     }
 
-    /// Puts policies on a cluster, for requests of a protocol.
+    /// Adds policies to a cluster, for requests of a protocol.
     pub(super) fn protect(
         &mut self,
         name: &str,
@@ -243,7 +243,8 @@ impl<'r> Clusters<'r> {
             self.policies.get(host).copied(),
             at,
         ));
-        // Behind what both say of health: without it nothing stands in for anything.
+        // After the health settings of both kinds: localities replace each other only if health is
+        // checked.
         let setting = policy
             .balancing
             .as_ref()
@@ -259,7 +260,7 @@ impl<'r> Clusters<'r> {
         name
     }
 
-    /// Where a service's port is served.
+    /// Returns the endpoints of a port of a service.
     fn endpoints(&self, service: &Service<'r>, number: u16) -> Vec<Endpoint> {
         let mut all: Vec<Endpoint> = Vec::new();
         for entry in &service.entries {
@@ -319,7 +320,7 @@ impl IntoIterator for Clusters<'_> {
     }
 }
 
-/// Several servers that hold data, of which nobody says what they are to each other.
+/// Reports several servers that hold data if no document defines how they relate to each other.
 fn ambiguous(
     cluster: &Cluster,
     spec: &Spec,
@@ -345,7 +346,7 @@ fn ambiguous(
     })
 }
 
-/// Whether the host of the service is its own endpoint.
+/// Returns `true` if the host of the service is its own endpoint.
 fn names_itself(entry: &ServiceEntry<'_>) -> bool {
     entry.is_dns() && entry.endpoints.is_empty() && entry.selector.is_none()
 }

@@ -1,5 +1,5 @@
-//! What is the same on all routes of a router: its faults and its limits, made once; and the copies that a route
-//! sends.
+//! The settings that all routes of a router share: its faults and its limits, made once; and the
+//! mirrors of a route.
 
 use std::sync::Arc;
 
@@ -10,9 +10,9 @@ use super::clusters::Clusters;
 use super::{faults, limits};
 use crate::kinds::{Copies, Router};
 
-/// What a router says of all of its routes.
+/// The settings of a router for all of its routes.
 pub(super) struct Common {
-    /// The router's document.
+    /// The document of the router.
     of: Origin,
     faults: Vec<FaultRule>,
     local: Option<Arc<LocalLimits>>,
@@ -40,24 +40,24 @@ impl Common {
         }
     }
 
-    /// Returns `true` if it is what this router says.
+    /// Returns `true` if these are the settings of this router.
     pub(super) fn is_of(&self, router: &Router<'_>) -> bool {
         self.of == router.document.origin()
     }
 
-    /// Puts it on a route.
+    /// Applies the settings to a route.
     pub(super) fn apply(&self, route: &mut Route, problems: &mut Vec<Problem>) {
         route.faults.extend_from_slice(&self.faults);
         if let Some(before) = &self.local {
             limits::warn_idle(&route.local_limits, before, problems);
         }
-        // What all routes share is asked before what is a route's own.
+        // The limits shared by all routes come before the limits of one route.
         route.local_limits.splice(..0, self.local.clone());
         route.global_limits.extend(self.global.clone());
     }
 }
 
-/// A mirror, whose cluster is made if it is not there.
+/// Translates a mirror. Makes its cluster if it does not exist.
 pub(super) fn mirror(
     copies: &Copies<'_>,
     namespace: &str,
@@ -77,7 +77,7 @@ pub(super) fn mirror(
             copies
                 .at
                 .at("host")
-                .warning("mirrors to nowhere: no service that is loaded has this host")
+                .warning("mirrors to nowhere: no loaded service has this host")
                 .remedy("no copy is made until there is a ServiceEntry for it"),
         );
     }

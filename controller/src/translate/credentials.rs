@@ -1,4 +1,4 @@
-//! Credentials, from where documents say they are.
+//! Resolves credentials.
 
 use meltemi_config::Problem;
 
@@ -8,7 +8,7 @@ pub(super) struct Credentials<'r> {
     secrets: &'r [Secret<'r>],
 }
 
-/// A user, if there is one, and a password.
+/// An optional user, and a password.
 pub(super) type Login = (Option<String>, String);
 
 impl<'r> Credentials<'r> {
@@ -16,7 +16,8 @@ impl<'r> Credentials<'r> {
         Self { secrets }
     }
 
-    /// What is meant, or a problem: what is asked for and cannot be found is never "none".
+    /// Returns the credentials, or a problem. Required credentials that cannot be found never count
+    /// as "no credentials".
     pub(super) fn find(
         &self,
         auth: &Auth<'_>,
@@ -73,7 +74,7 @@ impl<'r> Credentials<'r> {
     }
 }
 
-/// Where credentials are written.
+/// Returns the place where credentials are written.
 pub(super) const fn place<'c, 'a>(auth: &'c Auth<'a>) -> &'c crate::yaml::Cursor<'a> {
     match auth {
         Auth::Plain { at, .. } | Auth::Secret { at, .. } => at,

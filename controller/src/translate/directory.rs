@@ -1,4 +1,4 @@
-//! Services by host, and how the names that documents use lead to them.
+//! Services by host. Resolves the names that documents use for them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use meltemi_frame::Protocol;
 use super::protocols::{Protocols, Told};
 use crate::kinds::ServiceEntry;
 
-/// What Kubernetes puts behind `name.namespace`.
+/// The suffix that Kubernetes adds to `name.namespace`.
 const CLUSTER_DOMAIN: &str = ".svc.cluster.local";
 
 pub(super) struct Directory<'r> {
     by_host: BTreeMap<&'r str, Service<'r>>,
 }
 
-/// A host, of one ServiceEntry or of several that add up.
+/// A host, defined by one ServiceEntry or by several that are merged.
 pub(super) struct Service<'r> {
     pub(super) host: &'r str,
     pub(super) entries: Vec<&'r ServiceEntry<'r>>,
@@ -25,7 +25,7 @@ pub(super) struct Service<'r> {
 
 pub(super) struct Port {
     pub(super) number: u16,
-    /// `None`: no protocol of ours.
+    /// `None` if the port does not speak one of our protocols.
     pub(super) protocol: Option<Arc<dyn Protocol>>,
 }
 
@@ -37,14 +37,14 @@ impl Service<'_> {
             .map_or("", |entry| &entry.document.namespace)
     }
 
-    /// The Dubbo interface that it stands for.
+    /// The Dubbo interface of the service.
     pub(super) fn interface(&self) -> Option<&str> {
         self.entries
             .iter()
             .find_map(|entry| entry.interface.as_deref())
     }
 
-    /// Its ports that speak a protocol.
+    /// Returns the ports that speak a protocol.
     pub(super) fn ports_of(&self, protocol: &str) -> Vec<u16> {
         self.ports
             .iter()
@@ -76,7 +76,8 @@ impl<'r> Directory<'r> {
                             let name = port.at.at("name");
                             let what = "names a protocol that is not there; the port is left alone";
                             let meant = matches!(told, Told::Unknown);
-                            // A port of another kind of service may have any name, but not Aeraki's prefix.
+                            // Ports of other kinds of services may have any name except one with Aeraki's
+                            // prefix.
                             let problem = match (meant, protocols.is_slip(&port.name)) {
                                 (true, true) => Some(name.error(what)),
                                 (false, false) => None,
@@ -111,14 +112,15 @@ impl<'r> Directory<'r> {
         Self { by_host }
     }
 
-    /// The service that a name means when it is written in a namespace.
+    /// Returns the service for a name that is written in a namespace.
     pub(super) fn find(&self, written: &str, namespace: &str) -> Option<&Service<'r>> {
         candidates(written, namespace)
             .iter()
             .find_map(|host| self.by_host.get(host.as_str()))
     }
 
-    /// The full host that a name means: that of a service, or else what Kubernetes would make of it.
+    /// Returns the full host for a name: the host of a service, or else the host that Kubernetes
+    /// would derive.
     pub(super) fn full(&self, written: &str, namespace: &str) -> String {
         if let Some(service) = self.find(written, namespace) {
             return service.host.to_owned();
@@ -130,13 +132,13 @@ impl<'r> Directory<'r> {
         }
     }
 
-    /// All services, by host.
+    /// Returns all services, by host.
     pub(super) fn services(&self) -> impl Iterator<Item = &Service<'r>> {
         self.by_host.values()
     }
 }
 
-/// What a name may stand for, the most literal first.
+/// Returns the possible hosts for a name, the most literal first.
 fn candidates(written: &str, namespace: &str) -> Vec<String> {
     let mut all = vec![written.to_owned()];
     match written.split('.').count() {

@@ -1,4 +1,4 @@
-//! Faults of one protocol, and what statuses of HTTP and gRPC come to where aborts are written with them.
+//! Translates faults for one protocol, and maps the statuses of HTTP and gRPC in aborts.
 
 use meltemi_config::{Abort, FaultRule, Problem, Share};
 use meltemi_frame::{Reason, Spec};
@@ -29,7 +29,7 @@ const GRPC: [(&str, Option<Reason>); 17] = [
     ("UNAUTHENTICATED", Some(Reason::Denied)),
 ];
 
-/// The fault, if it is one that requests of the protocol can meet.
+/// Returns the fault. `None` if requests of the protocol cannot have it.
 pub(super) fn compile(
     written: &Injection<'_>,
     spec: &Spec,
@@ -73,7 +73,7 @@ pub(super) fn compile(
     })
 }
 
-/// The abort that is written as a status.
+/// Maps an abort that is written as a status.
 fn status(here: &Cursor<'_>, share: Share, problems: &mut Vec<Problem>) -> Option<Abort> {
     let (http, grpc) = (here.at("httpStatus"), here.at("grpcStatus"));
     if http.exists() == grpc.exists() {

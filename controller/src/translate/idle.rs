@@ -1,4 +1,4 @@
-//! Routers and policies that nothing comes of: they are warned of, and checked all the same.
+//! Warns of routers and policies without effect, and checks them nevertheless.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::routes::{Compiler, warn_unreachable};
 use crate::kinds::{Router, RouterKey};
 
 impl<'r> Attach<'_, 'r> {
-    /// Warns of listener policies for listeners that are not there.
+    /// Warns of listener policies whose listener does not exist.
     pub(super) fn check_policies(&self, problems: &mut Vec<Problem>) {
         for policy in &self.resources.listener_policies {
             let found = self.resources.gateways.iter().any(|gateway| {
@@ -27,14 +27,14 @@ impl<'r> Attach<'_, 'r> {
                     policy
                         .at
                         .warning("no Gateway that is loaded has this name and port")
-                        .remedy("nothing comes of this policy"),
+                        .remedy("this policy has no effect"),
                 );
             }
         }
     }
 
-    /// Routers that attach nowhere: their names are checked all the same, as far as their hosts tell
-    /// the protocol.
+    /// Warns of routers that attach nowhere. Their names are checked nevertheless, as far as their
+    /// hosts determine the protocol.
     pub(super) fn check_routers(
         &self,
         attached: &BTreeSet<RouterKey>,
@@ -50,7 +50,7 @@ impl<'r> Attach<'_, 'r> {
         if let (true, Some(first)) = (self.resources.gateways.is_empty(), idle.first()) {
             problems.push(
                 Problem::warning(&first.document.origin(), "spec", "")
-                    .says("attaches nowhere: no Gateway is loaded, so nothing is listened on")
+                    .says("attaches nowhere: no Gateway is loaded, so there is no listener")
                     .remedy("add a Gateway with a server for each port to listen on"),
             );
         }
@@ -113,7 +113,7 @@ impl<'r> Attach<'_, 'r> {
                 .map(|(at, rule)| compiler.route(router, at, rule, None, problems))
                 .collect();
             if router.whole {
-                // What is said of all routes is said of the one to the host.
+                // The settings for all routes also apply to the route to the host.
                 compiler.common(router, &mut Route::new("", Vec::new()), problems);
             }
             warn_unreachable(&routes, protocol.spec(), problems);

@@ -1,4 +1,5 @@
-//! Rate limits of one protocol: the names that they use, and the clusters of the services that are asked.
+//! Translates rate limits for one protocol: the names that they use, and the clusters of rate-limit
+//! services.
 
 use std::sync::Arc;
 
@@ -10,11 +11,11 @@ use super::clusters::Clusters;
 use crate::kinds::{GlobalRate, LocalRate, Names};
 use crate::shadow::Shadows;
 
-/// The name that stands for the client's address.
+/// The name that means the client's address.
 const SOURCE_IP: &str = "source.ip";
 
-/// The limits, checked against the protocol. What is wrong is a problem; whoever gives out the same limits
-/// for several protocols or routes gives out the same buckets.
+/// Checks the limits against the protocol and returns them. Errors become problems. Callers that
+/// return the same limits for several protocols or routes share the buckets.
 pub(super) fn local(
     written: &LocalRate<'_>,
     spec: &Spec,
@@ -25,8 +26,8 @@ pub(super) fn local(
     Arc::clone(&written.limits)
 }
 
-/// Warns of conditions that no request reaches. Tests that differ in case alone are the same where the protocol
-/// ignores case.
+/// Warns of conditions that no request reaches. Where the protocol ignores case, tests that differ
+/// only in case are equal.
 fn warn_shadowed(written: &LocalRate<'_>, spec: &Spec, problems: &mut Vec<Problem>) {
     let mut shadows = Shadows::default();
     let rules = &written.limits.rules;
@@ -42,15 +43,13 @@ fn warn_shadowed(written: &LocalRate<'_>, spec: &Spec, problems: &mut Vec<Proble
                 first.origin,
                 why.words()
             ))
-            .remedy(
-                "the first condition that matches counts alone; put the more specific one first",
-            ),
+            .remedy("only the first matching condition counts; put the more specific one first"),
         );
     }
 }
 
-/// Warns of limits of a route that refuse nothing, because one that all of its requests pass before lets fewer
-/// through.
+/// Warns of limits of a route that never refuse a request, because an earlier and stricter limit
+/// applies to all requests of the route.
 pub(super) fn warn_idle(
     route: &[Arc<LocalLimits>],
     before: &LocalLimits,
@@ -75,13 +74,13 @@ pub(super) fn warn_idle(
     }
 }
 
-/// Whether a bucket lets everything through that another does, over any time.
+/// Returns `true` if one bucket always lets everything through that the other lets through.
 fn lets_through(wide: &Bucket, narrow: &Bucket) -> bool {
     let rate = |of: &Bucket, other: &Bucket| u128::from(of.fill) * other.interval.as_nanos();
     wide.size >= narrow.size && rate(wide, narrow) >= rate(narrow, wide)
 }
 
-/// The limit; none, with a problem, if its service is not there.
+/// Returns the limit. `None`, with a problem, if its service is not loaded.
 pub(super) fn global(
     written: &GlobalRate<'_>,
     namespace: &str,

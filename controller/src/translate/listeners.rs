@@ -1,4 +1,4 @@
-//! Gateways to listeners: what each server serves, with which routes, to whom.
+//! Makes listeners from Gateways: the protocols of each server, their routes and their policies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use super::routes::{Compiler, warn_unreachable};
 use crate::kinds::{DEFAULT_TIMEOUT, Gateway, ListenerPolicy, Router, RouterKey, Server};
 
 impl<'t, 'r> Attach<'t, 'r> {
-    /// Every listener that can be made.
+    /// Makes all possible listeners.
     pub(super) fn listeners(
         &self,
         clusters: &mut Clusters<'r>,
@@ -70,7 +70,7 @@ impl<'t, 'r> Attach<'t, 'r> {
         listeners
     }
 
-    /// The protocols of a server, with their routes.
+    /// Returns the protocols of a server, with their routes.
     fn served(
         &self,
         gateway: &'r Gateway<'r>,
@@ -102,12 +102,12 @@ impl<'t, 'r> Attach<'t, 'r> {
                     return Vec::new();
                 }
             };
-        // Here and not where it is read: servers of other protocols stand in the same files.
+        // Checked here and not by the reader: the same files contain servers of other protocols.
         let tls = server.at.at("tls");
         if tls.exists() {
             problems.push(
                 tls.error(
-                    "TLS towards clients is not there yet, and serving this in clear instead would be wrong",
+                    "TLS towards clients is not supported yet, and serving this in clear would be unsafe",
                 )
                 .remedy("leave out the tls block, or terminate TLS before this program"),
             );
@@ -134,7 +134,8 @@ impl<'t, 'r> Attach<'t, 'r> {
                 all.push(served);
             }
         }
-        // Nobody says what is spoken here: detect everything, and answer in its own words.
+        // No document names the protocol: detect every protocol, so that clients get a
+        // protocol-specific failure.
         if all.is_empty() {
             all = empty;
         }
@@ -153,7 +154,7 @@ impl<'t, 'r> Attach<'t, 'r> {
         all
     }
 
-    /// The protocol as its clients must present themselves to it.
+    /// Returns the protocol with the credentials that its clients must present.
     fn guarded(
         &self,
         place: &Place<'_, '_>,
@@ -177,10 +178,10 @@ impl<'t, 'r> Attach<'t, 'r> {
                 Some((_, first)) => problems.push(
                     written_at(auth)
                         .error(format!(
-                            "{} asks the clients of the same listener for other credentials",
+                            "{} requires other credentials from the clients of the same listener",
                             first.document.object
                         ))
-                        .remedy("give them servers of their own, told apart by hosts"),
+                        .remedy("give each a server of its own, with its own hosts"),
                 ),
                 None => {
                     match place.protocol.guarded(login.0.as_deref(), &login.1) {
@@ -230,7 +231,7 @@ impl<'t, 'r> Attach<'t, 'r> {
                     routes.push(compiler.route(router, at, rule, implied.as_ref(), problems));
                 }
             }
-            // A router without routes: everything goes to its host.
+            // A router without routes sends all requests to its host.
             let whole = one.router.is_none_or(|router| router.whole);
             if let (true, Some(service)) = (whole, one.service) {
                 let mut route =
@@ -252,8 +253,8 @@ impl<'t, 'r> Attach<'t, 'r> {
         routes
     }
 
-    /// Puts the policies of services on the clusters that requests and copies go to, whichever host's route
-    /// sends them there.
+    /// Adds the policies of services to the clusters that get requests and copies, whichever host's
+    /// route leads there.
     fn protect(
         &self,
         routes: &[Route],
@@ -272,8 +273,8 @@ impl<'t, 'r> Attach<'t, 'r> {
         }
     }
 
-    /// The policies of a listener. What is said of the port goes before what is said of the whole gateway,
-    /// and so comes after it.
+    /// Returns the policies of a listener. A policy for the port overrides one for the whole
+    /// gateway, so it comes later.
     fn policies(&self, gateway: &Gateway<'_>, server: &Server<'_>) -> Vec<&'r ListenerPolicy<'r>> {
         let id = gateway.id();
         let own = |port: Option<u16>| {
@@ -287,7 +288,7 @@ impl<'t, 'r> Attach<'t, 'r> {
     }
 }
 
-/// Puts the rate limits of the policies on everything that the listener serves.
+/// Adds the rate limits of the policies to everything that the listener serves.
 fn rate_limits(
     policies: &[&ListenerPolicy<'_>],
     listener: &str,
@@ -299,7 +300,7 @@ fn rate_limits(
         .iter()
         .rev()
         .find_map(|policy| policy.local.as_ref());
-    // Buckets belong to one listener, and so does their name.
+    // Each listener has buckets of its own, and so a name for them.
     let shared = local.map(|rate| {
         let limits = LocalLimits::clone(&rate.limits);
         Arc::new(LocalLimits {

@@ -1,5 +1,5 @@
-//! Localities as Istio means them, from where this program stands: which endpoints stand in for
-//! which, and which part of the requests goes where.
+//! Applies Istio's localities, seen from the locality of this program: which endpoints replace
+//! others on failure, and how requests are split between localities.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,20 +7,20 @@ use meltemi_config::{Cluster, Endpoint, Locality, LocalityShares, Problem};
 
 use crate::kinds::{Distribution, Localities, TOPOLOGY};
 
-/// Shares are parts of this: what several localities split still comes out even.
+/// Shares are fractions of this number, so that a split over several localities stays exact.
 const WHOLE: u64 = 1_000_000;
 
-/// Gives endpoints their priorities, or localities their shares.
+/// Sets the priorities of endpoints, or the shares of localities.
 pub(super) fn spread(
     cluster: &mut Cluster,
     setting: Option<&Localities<'_>>,
     own: &Locality,
     problems: &mut Vec<Problem>,
 ) {
-    // Nothing stands in for an endpoint that nobody says is unfit.
+    // Failover needs a check that detects unfit endpoints.
     let told = cluster.outlier.is_some() || cluster.health.is_some();
     let Some(setting) = setting else {
-        // Istio: on by default.
+        // On by default, as in Istio.
         if told && !own.is_unknown() {
             prioritise(&mut cluster.endpoints, |one| (0, nearness(own, one, &[])));
         }
@@ -49,7 +49,7 @@ pub(super) fn spread(
                 .at
                 .at(field)
                 .warning(
-                    "without outlierDetection no endpoint is ever unfit, so nothing comes of this",
+                    "without outlierDetection no endpoint is ever unfit, so this has no effect",
                 )
                 .remedy("add outlierDetection, or a DestinationPolicy with outlier or healthCheck"),
         );
@@ -91,11 +91,11 @@ fn unknown(setting: &Localities<'_>, field: &str) -> Problem {
     setting
         .at
         .at(field)
-        .warning("where this program stands is not known, so nothing is near or far")
+        .warning("the locality of this program is unknown, so no endpoint is near or far")
         .remedy("start it with --locality region/zone/subzone, or set MELTEMI_LOCALITY")
 }
 
-/// Priorities in the order of the ranks, from zero and without gaps.
+/// Sets priorities in the order of the ranks, from zero and without gaps.
 fn prioritise(endpoints: &mut [Endpoint], rank: impl Fn(&Endpoint) -> (usize, usize)) {
     let ranks: BTreeSet<(usize, usize)> = endpoints.iter().map(&rank).collect();
     let places: BTreeMap<(usize, usize), u32> = ranks.into_iter().zip(0..).collect();
@@ -105,8 +105,8 @@ fn prioritise(endpoints: &mut [Endpoint], rank: impl Fn(&Endpoint) -> (usize, us
     }
 }
 
-/// How far an endpoint stands: in the same sub-zone, zone, region; in the region that stands in for
-/// this one, or in any other.
+/// Returns how far an endpoint is: same sub-zone, zone, or region; then the failover region of this
+/// region; then any other.
 fn nearness(own: &Locality, endpoint: &Endpoint, failover: &[(String, String)]) -> usize {
     let its = &endpoint.locality;
     let same = [
@@ -125,7 +125,7 @@ fn nearness(own: &Locality, endpoint: &Endpoint, failover: &[(String, String)]) 
     }
 }
 
-/// How many of the labels, from the first that differs on, an endpoint does not have.
+/// Returns the number of labels from the first one that differs to the last. Zero if none differs.
 fn by_labels(own: &Locality, endpoint: &Endpoint, labels: &[(String, Option<String>)]) -> usize {
     let differs = labels.iter().position(|(label, value)| {
         let wanted = value
@@ -139,7 +139,7 @@ fn by_labels(own: &Locality, endpoint: &Endpoint, labels: &[(String, Option<Stri
     differs.map_or(0, |at| labels.len() - at)
 }
 
-/// What a label of Kubernetes says of a locality.
+/// Returns the part of the locality that a Kubernetes label names.
 fn place<'l>(locality: &'l Locality, label: &str) -> Option<&'l str> {
     let places = [&locality.region, &locality.zone, &locality.subzone];
     let mut known = TOPOLOGY.into_iter().zip(places);
@@ -147,8 +147,8 @@ fn place<'l>(locality: &'l Locality, label: &str) -> Option<&'l str> {
     found.map(|(_, place)| place.as_str())
 }
 
-/// Localities that are meant share as it is written, those that are meant together by the weights of
-/// their endpoints; the others get nothing.
+/// Sets the shares of localities as written. Localities that share one entry split it by the
+/// weights of their endpoints; all others get nothing.
 fn distribute(cluster: &mut Cluster, mine: &Distribution<'_>, problems: &mut Vec<Problem>) {
     let target = |locality: &Locality| mine.to.iter().position(|(to, _)| to.matches(locality));
     let all = cluster.endpoints.len();
@@ -185,7 +185,7 @@ fn distribute(cluster: &mut Cluster, mine: &Distribution<'_>, problems: &mut Vec
             shares.push((locality.clone(), u32::try_from(part).unwrap_or(u32::MAX)));
         }
     }
-    // Endpoints that all have no weight get nothing anyway.
+    // Endpoints whose weights are all zero get nothing anyway.
     shares.retain(|(_, share)| *share > 0);
     cluster.localities = LocalityShares { shares };
 }

@@ -1,4 +1,4 @@
-//! What a DestinationPolicy says of a cluster, over what a DestinationRule says.
+//! Applies a DestinationPolicy to a cluster, over the DestinationRule.
 
 use meltemi_config::{Cluster, Endpoint, Probe, Problem};
 use meltemi_frame::{Protocol, Session, Sharing, Spec};
@@ -6,7 +6,7 @@ use meltemi_frame::{Protocol, Session, Sharing, Spec};
 use crate::kinds::{DestinationPolicy, Fallback, Labels};
 use crate::yaml::Cursor;
 
-/// Puts a policy on a cluster.
+/// Applies a policy to a cluster.
 pub(super) fn override_with(
     policy: &DestinationPolicy<'_>,
     protocol: &dyn Protocol,
@@ -35,7 +35,7 @@ pub(super) fn override_with(
         if !cluster.idle_timeout.is_zero() && *time > cluster.idle_timeout {
             problems.push(
                 at.warning(format!(
-                    "no connection stays for so long: those without a request close after {:?}",
+                    "connections do not last that long: without a request they close after {:?}",
                     cluster.idle_timeout
                 ))
                 .remedy("make it shorter, or the idleTimeout of the DestinationRule longer"),
@@ -51,7 +51,7 @@ pub(super) fn override_with(
     policy.limit(&mut cluster.limits);
 }
 
-/// Why endpoints cannot be asked this in a protocol.
+/// Returns the reason why a protocol does not support this health check; `None` if it does.
 fn impossible(probe: &Probe, at: &Cursor<'_>, spec: &Spec) -> Option<Problem> {
     match probe {
         Probe::Heartbeat if !spec.heartbeat => Some(
@@ -73,7 +73,7 @@ fn impossible(probe: &Probe, at: &Cursor<'_>, spec: &Spec) -> Option<Problem> {
     }
 }
 
-/// What the connections of probes speak from the first byte on.
+/// Returns the dialect of health-check connections, from the first byte on.
 fn dialect(
     probe: &Probe,
     at: &Cursor<'_>,
@@ -85,8 +85,8 @@ fn dialect(
     };
     if *probe == Probe::Tcp {
         problems.push(
-            at.error("means nothing here: the probe tcp sends nothing")
-                .remedy("leave it out, or give a probe that asks something"),
+            at.error("has no effect: the probe tcp sends nothing")
+                .remedy("leave it out, or use a probe that sends a request"),
         );
         return Session::default();
     }
@@ -96,7 +96,7 @@ fn dialect(
     })
 }
 
-/// The endpoints of a subset of which no endpoint has the labels.
+/// Returns the fallback endpoints of a subset without endpoints.
 pub(super) fn fall_back(
     mut all: Vec<Endpoint>,
     policy: Option<&DestinationPolicy<'_>>,
@@ -129,7 +129,7 @@ pub(super) fn fall_back(
     all
 }
 
-/// Whether an endpoint has these labels, all of them.
+/// Returns `true` if an endpoint has all of these labels.
 pub(super) fn has(endpoint: &Endpoint, labels: &Labels) -> bool {
     labels
         .iter()

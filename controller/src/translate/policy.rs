@@ -1,4 +1,5 @@
-//! How a host, a port or a subset is used: which rules apply to it, and which block of which wins.
+//! Decides how a host, a port or a subset is used: which DestinationRules apply, and which block
+//! overrides which.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +10,10 @@ use super::attributes::{header_name, no_such_attribute};
 use super::directory::Directory;
 use crate::kinds::{Balancer, DestinationRule, Policy, Subset};
 
-/// All DestinationRules, by the host that they are for.
+/// All DestinationRules, by host.
 pub(super) struct RuleIndex<'r> {
     by_host: BTreeMap<String, Vec<&'r DestinationRule<'r>>>,
-    /// Those for `*.suffix`.
+    /// The rules for `*.suffix`.
     wild: Vec<(String, &'r DestinationRule<'r>)>,
 }
 
@@ -38,8 +39,8 @@ pub(super) struct Rules<'r> {
 }
 
 impl<'r> Rules<'r> {
-    /// The rules for the most specific name of the host; of several namespaces that of the service,
-    /// or else the first by name.
+    /// Returns the rules for the most specific name of the host. If several namespaces have such
+    /// rules: those of the service's namespace, or else of the first namespace by name.
     pub(super) fn of(host: &str, namespace: &str, index: &RuleIndex<'r>) -> Self {
         let exact = index.by_host.get(host).into_iter().flatten();
         let wild = index
@@ -68,7 +69,7 @@ impl<'r> Rules<'r> {
         Self { all }
     }
 
-    /// The subset of that name.
+    /// Returns the subset with this name.
     pub(super) fn subset(&self, name: &str) -> Option<&'r Subset<'r>> {
         self.all
             .iter()
@@ -76,7 +77,7 @@ impl<'r> Rules<'r> {
             .find(|subset| subset.name == name)
     }
 
-    /// The names of the subsets.
+    /// Returns the names of the subsets.
     pub(super) fn subset_names(&self) -> Vec<&'r str> {
         self.all
             .iter()
@@ -85,10 +86,11 @@ impl<'r> Rules<'r> {
             .collect()
     }
 
-    /// The policy of a port and a subset.
+    /// Returns the policy of a port and a subset.
     pub(super) fn policy(&self, port: u16, subset: Option<&Subset<'r>>) -> Policy<'r> {
         let base = self.all.iter().find_map(|rule| rule.policy.as_ref());
-        // A port's entry has all there is to say, but for retries, of which it cannot say anything.
+        // The entry of a port replaces the policy as a whole, except for retries, which ports do
+        // not have.
         let at_port = |policy: &Policy<'r>| {
             let (_, own) = policy.ports.iter().find(|(number, _)| *number == port)?;
             Some(Policy {
@@ -116,7 +118,7 @@ impl<'r> Rules<'r> {
     }
 }
 
-/// Whether a rule's host covers this one, and how specific it is.
+/// Returns how specific the host of a rule is. `None` if the rule does not apply to this host.
 pub(super) fn matches(pattern: &str, host: &str) -> Option<usize> {
     match pattern.strip_prefix('*') {
         None => (pattern == host).then_some(usize::MAX),
@@ -124,8 +126,8 @@ pub(super) fn matches(pattern: &str, host: &str) -> Option<usize> {
     }
 }
 
-/// What to say of TLS towards endpoints. Said here and not where it is read: rules for hosts of other protocols
-/// stand in the same files.
+/// Returns the problem for TLS towards endpoints. Checked here and not by the reader: the same
+/// files contain rules for hosts of other protocols.
 pub(super) fn no_tls(policy: &Policy<'_>) -> Option<Problem> {
     let mode = policy.tls.as_ref()?.at("mode");
     mode.text().filter(|mode| *mode != "DISABLE")?;
@@ -137,7 +139,7 @@ pub(super) fn no_tls(policy: &Policy<'_>) -> Option<Problem> {
     )
 }
 
-/// Puts a policy on a cluster.
+/// Applies a policy to a cluster.
 pub(super) fn apply(
     policy: &Policy<'_>,
     spec: &Spec,
@@ -181,7 +183,7 @@ pub(super) fn apply(
             if let Some((name, place, bare)) = attribute {
                 let known = match bare {
                     true => header_name(name, spec),
-                    // `key{}` asks for the rule of Redis hash tags.
+                    // `key{}` selects the rule of Redis hash tags.
                     false => Some(name.clone()).filter(|name| {
                         spec.lookup(name.strip_suffix("{}").unwrap_or(name))
                             .is_some()

@@ -1,4 +1,4 @@
-//! The port that a destination means.
+//! Resolves the port of a destination.
 
 use meltemi_config::Problem;
 use meltemi_frame::Protocol;
@@ -6,7 +6,7 @@ use meltemi_frame::Protocol;
 use super::directory::Service;
 use crate::kinds::Destination;
 
-/// The port of a destination.
+/// Returns the port of a destination.
 pub(super) fn port(
     destination: &Destination<'_>,
     service: Option<&Service<'_>>,

@@ -1,5 +1,5 @@
-//! The protocols of a configuration: those that are built in and those that it declares; and
-//! which one a port's name tells.
+//! The built-in and declared protocols of a configuration, and the protocol that the name of a port
+//! selects.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,20 +17,20 @@ pub(super) struct Protocols {
     order: Vec<Arc<dyn Protocol>>,
 }
 
-/// What a port's name tells.
+/// The protocol that the name of a port selects.
 pub(super) enum Told {
     Protocol(Arc<dyn Protocol>),
-    /// The client's first bytes decide.
+    /// None: the client's first bytes decide.
     Auto,
-    /// It names a MetaProtocol (Aeraki's convention) that is not there.
+    /// A MetaProtocol (Aeraki's convention) that is not declared.
     Unknown,
-    /// Its name holds a word that is neither a protocol here nor one of Istio's.
+    /// The name contains a word that is neither a protocol here nor one of Istio's.
     Stray,
-    /// It speaks a protocol that others serve, or plain TCP.
+    /// A protocol that another proxy serves, or plain TCP.
     Nothing,
 }
 
-/// What Istio knows ports to speak besides the protocols here.
+/// Istio's protocols besides those here.
 const OTHERS: [&str; 11] = [
     "tcp", "http", "http2", "http3", "https", "grpc", "tls", "udp", "mongo", "mysql", "hbone",
 ];
@@ -60,7 +60,7 @@ impl Protocols {
                     if registry.find(&one.name).is_some() {
                         problems.push(
                             one.at
-                                .warning("takes the place of the built-in protocol of this name"),
+                                .warning("replaces the built-in protocol with this name"),
                         );
                     }
                     match (builtins.declare)(&one.name, &at.json()) {
@@ -83,14 +83,14 @@ impl Protocols {
         if let Some(replaced) = replaced {
             self.order.retain(|other| !Arc::ptr_eq(other, &replaced));
         }
-        // A further name for a protocol does not make it a second one.
+        // An alias of a protocol is not a second protocol.
         let own = protocol.name();
         if !self.order.iter().any(|other| other.name() == own) {
             self.order.push(protocol);
         }
     }
 
-    /// In the order of detection.
+    /// Returns all protocols in the order of detection.
     pub(super) fn all(&self) -> &[Arc<dyn Protocol>] {
         &self.order
     }
@@ -99,8 +99,9 @@ impl Protocols {
         self.by_name.get(name)
     }
 
-    /// What a port is said to speak: `tcp-<protocol>-x`, `tcp-metaprotocol-<protocol>-x` (Aeraki's
-    /// convention), `<protocol>-x`, or else the protocol field.
+    /// Returns the protocol of a port: by the name `tcp-<protocol>-x`,
+    /// `tcp-metaprotocol-<protocol>-x` (Aeraki's convention) or `<protocol>-x`, or else by the
+    /// protocol field.
     pub(super) fn told(&self, name: &str, protocol: &str) -> Told {
         let name = name.to_ascii_lowercase();
         let rest = name.strip_prefix("tcp-").unwrap_or(&name);
@@ -112,7 +113,7 @@ impl Protocols {
             rest.strip_prefix(word)
                 .is_some_and(|tail| tail.is_empty() || tail.starts_with('-'))
         };
-        // The longest, because names may hold dashes.
+        // The longest match wins, because names may contain dashes.
         let known = self
             .by_name
             .iter()
@@ -138,13 +139,14 @@ impl Protocols {
         Told::Stray
     }
 
-    /// Whether the name of a port is nearly that of a protocol: a slip, by all appearance.
+    /// Returns `true` if the name of a port is nearly that of a protocol: probably a typing
+    /// mistake.
     pub(super) fn is_slip(&self, name: &str) -> bool {
         let names = self.by_name.keys().map(String::as_str);
         name.starts_with("tcp-") && nearest(word(name), names).is_some()
     }
 
-    /// What to say of a port that names no protocol that is there.
+    /// Returns the hint for a port whose name selects no known protocol.
     pub(super) fn hint(&self, name: &str) -> String {
         let word = word(name);
         let names = || self.by_name.keys().map(String::as_str);
@@ -156,7 +158,7 @@ impl Protocols {
     }
 }
 
-/// The word of a port's name that should be a protocol.
+/// Returns the word of a port's name that should be a protocol.
 fn word(name: &str) -> &str {
     let rest = name.strip_prefix("tcp-").unwrap_or(name);
     let rest = rest.strip_prefix("metaprotocol-").unwrap_or(rest);

@@ -1,4 +1,4 @@
-//! Retries of one protocol: what Istio's words come to, and what contradicts itself.
+//! Translates retries for one protocol: Istio's conditions, and contradictions between settings.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use crate::kinds::Retries;
 use crate::near::nearest;
 use crate::yaml::Cursor;
 
-/// What Istio's words mean here. Those that mean nothing are about requests that were not sent, which are
-/// tried again anyway, or stand beside numbers.
+/// The meaning of Istio's conditions. Those without faults either concern requests that were not
+/// sent, which are tried again anyway, or are written together with numbers.
 const WORDS: &[(&str, &[Fault])] = &[
     ("5xx", SERVER_ERROR),
     ("gateway-error", GATEWAY_ERROR),
@@ -29,7 +29,7 @@ const WORDS: &[(&str, &[Fault])] = &[
     ("cancelled", &[]),
 ];
 
-/// Words of Istio about things that no protocol here has.
+/// Istio's conditions on features that no protocol here has.
 const FOREIGN: [&str; 2] = ["retriable-4xx", "retriable-headers"];
 
 const UNAVAILABLE: &[Fault] = &[
@@ -59,7 +59,7 @@ const SERVER_ERROR: &[Fault] = &[
     Fault::Server,
 ];
 
-/// HTTP's statuses that say the same as a fault.
+/// Statuses of HTTP with the same meaning as a fault.
 const NUMBERS: &[(&str, &[Fault])] = &[
     ("429", &[Fault::Overload, Fault::RateLimited]),
     ("500", &[Fault::Server]),
@@ -68,7 +68,7 @@ const NUMBERS: &[(&str, &[Fault])] = &[
     ("504", &[Fault::Timeout]),
 ];
 
-/// The retries of a route that takes at most `timeout`.
+/// Translates the retries of a route with this timeout.
 pub(super) fn compile(
     written: Option<&Retries<'_>>,
     timeout: Option<Duration>,
@@ -84,7 +84,7 @@ pub(super) fn compile(
     if retry.attempts == 0 && others {
         problems.push(
             at.at("attempts")
-                .error("turns retries off, and the rest is about how to retry")
+                .error("turns retries off, so the other fields have no effect")
                 .remedy("give a number from 1, or leave out the rest"),
         );
     }
@@ -114,7 +114,7 @@ pub(super) fn compile(
     retry
 }
 
-/// One of Istio's words.
+/// Reads one of Istio's conditions.
 fn read(word: &str, at: &Cursor<'_>, spec: &Spec, retry: &mut Retry, problems: &mut Vec<Problem>) {
     let meaning = |table: &[(&str, &'static [Fault])]| {
         let found = table.iter().find(|(known, _)| *known == word);
@@ -147,7 +147,7 @@ fn read(word: &str, at: &Cursor<'_>, spec: &Spec, retry: &mut Retry, problems: &
                     "responses of {} have no status, so none is ever {word}",
                     spec.name
                 ))
-                .remedy("use words, such as reset, gateway-error or 5xx"),
+                .remedy("use conditions such as reset, gateway-error or 5xx"),
             );
         }
         return;

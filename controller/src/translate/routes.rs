@@ -1,4 +1,5 @@
-//! Rules to routes of one protocol: its names for attributes, and what it can carry.
+//! Makes the routes of one protocol from rules: its names of attributes, and the changes that it
+//! can carry.
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ pub(super) struct Compiler<'c, 'r> {
     pub(super) protocol: &'c Arc<dyn Protocol>,
     pub(super) listener_port: u16,
     pub(super) clusters: &'c mut Clusters<'r>,
-    /// What the router whose routes are made says of all of them.
+    /// The settings of the current router for all of its routes.
     pub(super) common: Option<Common>,
 }
 
@@ -37,7 +38,7 @@ impl<'c, 'r> Compiler<'c, 'r> {
         }
     }
 
-    /// The route of a rule, behind the tests that are implied by its host.
+    /// Makes the route of a rule. The tests that its host implies come first.
     pub(super) fn route(
         &mut self,
         router: &Router<'_>,
@@ -110,7 +111,7 @@ impl<'c, 'r> Compiler<'c, 'r> {
         route
     }
 
-    /// Puts on a route what its router says of all of them.
+    /// Applies the router's settings for all routes to a route.
     pub(super) fn common(
         &mut self,
         router: &Router<'_>,
@@ -168,7 +169,8 @@ fn edits(
     all
 }
 
-/// The value of a change; none, with a problem, if it stands for what is not there.
+/// Returns the value of a change. `None`, with a problem, if it refers to something that does not
+/// exist.
 fn template(
     value: &Written<'_>,
     spec: &Spec,
@@ -198,7 +200,8 @@ fn template(
     known.then_some(template)
 }
 
-/// The attribute that is changed, if it can be: a declared one, or a header by its bare name.
+/// Returns the attribute to change: a declared one, or a header by its bare name. `None` if it
+/// cannot be changed.
 fn editable(name: &str, spec: &Spec, response: bool) -> Option<String> {
     if spec.lookup(name).is_some() {
         return Some(name.to_owned()).filter(|name| spec.editable(name, response));
@@ -209,8 +212,8 @@ fn editable(name: &str, spec: &Spec, response: bool) -> Option<String> {
         .find(|name| spec.editable(name, response))
 }
 
-/// Warns of routes that no request can reach. Tests that differ in case alone are the same where the protocol
-/// ignores case.
+/// Warns of routes that no request can reach. Where the protocol ignores case, tests that differ
+/// only in case are equal.
 pub(super) fn warn_unreachable(routes: &[Route], spec: &Spec, problems: &mut Vec<Problem>) {
     let mut shadows = Shadows::default();
     for route in routes {

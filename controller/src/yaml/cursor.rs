@@ -1,4 +1,4 @@
-//! A place in a document: reads what stands there, and says what is wrong with it.
+//! A place in a document: reads the value there, and reports problems with it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// The whole document.
+    /// Returns the cursor at the root of the document.
     pub(crate) fn cursor(&self) -> Cursor<'_> {
         Cursor {
             document: self,
@@ -38,7 +38,7 @@ impl Document {
         super::record::note((self.group.clone(), self.kind.clone(), path.to_owned()));
     }
 
-    /// Where the document stands.
+    /// Returns the position of the document.
     pub(crate) fn origin(&self) -> Origin {
         Origin {
             file: Arc::clone(&self.file),
@@ -48,8 +48,7 @@ impl Document {
     }
 }
 
-/// A place in a document. A place where nothing stands is a place too: it has the line of what
-/// encloses it.
+/// A place in a document. A place may have no value; then it has the line of its parent.
 #[derive(Clone, Debug)]
 pub(crate) struct Cursor<'a> {
     document: &'a Document,
@@ -59,7 +58,7 @@ pub(crate) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// The field of that name.
+    /// Returns the place of the field with this name.
     pub(crate) fn at(&self, key: &str) -> Self {
         let entry = self.node.and_then(|node| node.field(key));
         let path = self.below(key);
@@ -81,7 +80,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The items of a list.
+    /// Returns the items of a list.
     pub(crate) fn items(&self) -> Vec<Self> {
         #[cfg(test)]
         self.document.note_read(&self.path);
@@ -100,7 +99,7 @@ impl<'a> Cursor<'a> {
             .collect()
     }
 
-    /// The fields of a map that are not null.
+    /// Returns the fields of a map that are not null.
     pub(crate) fn entries(&self) -> Vec<(&'a str, Self)> {
         let Some(Value::Map(entries)) = self.node.map(|node| &node.value) else {
             return Vec::new();
@@ -122,69 +121,69 @@ impl<'a> Cursor<'a> {
             .collect()
     }
 
-    /// Whether something stands here.
+    /// Returns `true` if a value is present.
     pub(crate) const fn exists(&self) -> bool {
         self.node.is_some()
     }
 
-    /// What stands here.
+    /// Returns the node.
     pub(crate) const fn node(&self) -> Option<&'a Node> {
         self.node
     }
 
-    /// A scalar's text.
+    /// Returns the text of a scalar.
     pub(crate) fn text(&self) -> Option<&'a str> {
         #[cfg(test)]
         self.document.note_read(&self.path);
         self.node.and_then(Node::text)
     }
 
-    /// A whole number.
+    /// Returns a whole number.
     pub(crate) fn integer(&self) -> Option<i64> {
         self.text()?.parse().ok()
     }
 
-    /// A whole number that fits the type.
+    /// Returns a whole number that fits the type.
     pub(crate) fn number<T: TryFrom<i64>>(&self) -> Option<T> {
         T::try_from(self.integer()?).ok()
     }
 
-    /// A number with fractions.
+    /// Returns a number with fractions.
     pub(crate) fn decimal(&self) -> Option<f64> {
         self.text()?.parse().ok()
     }
 
-    /// A percentage.
+    /// Returns a percentage.
     pub(crate) fn percent(&self) -> Option<Share> {
         self.decimal().map(Share::percent)
     }
 
-    /// A number with three decimals, in thousandths.
+    /// Returns a number with three decimals, in thousandths.
     pub(crate) fn thousandths(&self) -> Option<u32> {
-        // A float that is out of range becomes the nearest bound.
+        // The cast clamps a float that is out of range to the nearest bound.
         self.decimal()
             .map(|number| (number * 1000.0).round() as u32)
     }
 
-    /// A flag.
+    /// Returns a boolean.
     pub(crate) fn flag(&self) -> Option<bool> {
         #[cfg(test)]
         self.document.note_read(&self.path);
         self.node.and_then(boolean)
     }
 
-    /// A duration.
+    /// Returns a duration.
     pub(crate) fn duration(&self) -> Option<Duration> {
         meltemi_config::parse_duration(self.text()?)
     }
 
-    /// The texts of a list.
+    /// Returns the texts of a list.
     pub(crate) fn texts(&self) -> Vec<&'a str> {
         self.items().iter().filter_map(Self::text).collect()
     }
 
-    /// The place that a path such as `fields[0].name` leads to from here; if it leads nowhere, as
-    /// far as it leads, under the full path.
+    /// Follows a path such as `fields[0].name` from here. If a part of it does not exist, returns
+    /// the last existing place, with the full path.
     pub(crate) fn descend(&self, path: &str) -> Self {
         let mut here = self.clone();
         for step in path.split(['.', '[', ']']).filter(|step| !step.is_empty()) {
@@ -208,7 +207,7 @@ impl<'a> Cursor<'a> {
         here
     }
 
-    /// Where this is.
+    /// Returns the position of this place.
     pub(crate) fn origin(&self) -> Origin {
         Origin {
             line: self.line,
@@ -216,22 +215,22 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// An error here.
+    /// Makes an error at this place.
     pub(crate) fn error(&self, what: impl Into<String>) -> Problem {
         Problem::error(&self.origin(), &self.path, &self.shown()).says(what)
     }
 
-    /// A warning here.
+    /// Makes a warning at this place.
     pub(crate) fn warning(&self, what: impl Into<String>) -> Problem {
         Problem::warning(&self.origin(), &self.path, &self.shown()).says(what)
     }
 
-    /// A note here.
+    /// Makes a note at this place.
     pub(crate) fn note(&self, what: impl Into<String>) -> Problem {
         Problem::note(&self.origin(), &self.path, &self.shown()).says(what)
     }
 
-    /// The value as it may be shown: secrets never are.
+    /// Returns the value for display: secrets are never shown.
     fn shown(&self) -> String {
         const LONGEST: usize = 80;
         if self.node.is_some_and(|node| node.secret) {
@@ -244,7 +243,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// What stands here, as JSON.
+    /// Returns the value as JSON.
     pub(crate) fn json(&self) -> serde_json::Value {
         #[cfg(test)]
         self.document.note_read(&self.path);

@@ -1,19 +1,19 @@
-//! A YAML tree in which everything knows its line. Scalars stay the text that was written, so that
-//! `version: 1.10` is "1.10" and not a number.
+//! A YAML tree whose nodes know their lines. Scalars keep their text, so that `version: 1.10` stays
+//! "1.10" and does not become a number.
 
 /// One node.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     /// The line it starts on, counted from 1.
     pub(crate) line: usize,
-    /// What stands here is never shown.
+    /// `true` if the value must never be shown.
     pub(crate) secret: bool,
     pub(crate) value: Value,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
-    /// Text, and whether it stands without quotes (so that it may mean a number, a flag or nothing).
+    /// Text, and `true` if it has no quotes (it may then mean a number, a boolean or null).
     Scalar(String, bool),
     List(Vec<Node>),
     /// In written order; keys are unique.
@@ -30,7 +30,7 @@ pub(crate) struct Entry {
 }
 
 impl Node {
-    /// A node that may be shown.
+    /// Makes a node that may be shown.
     pub(crate) const fn new(line: usize, value: Value) -> Self {
         Self {
             line,
@@ -39,7 +39,7 @@ impl Node {
         }
     }
 
-    /// What a copy of this tree costs, in bytes, near enough.
+    /// Returns roughly how many bytes a copy of this tree takes.
     pub(crate) fn cost(&self) -> usize {
         const NODE: usize = 64;
         NODE + match &self.value {
@@ -52,7 +52,7 @@ impl Node {
         }
     }
 
-    /// The value of a field, if this is a map that has it.
+    /// Returns a field. `None` if this is not a map, or has no such field.
     pub(crate) fn field(&self, key: &str) -> Option<&Entry> {
         match &self.value {
             Value::Map(entries) => entries.iter().find(|entry| entry.key == key),
@@ -60,7 +60,7 @@ impl Node {
         }
     }
 
-    /// The same, to change it.
+    /// Returns a field for changes.
     pub(crate) fn field_mut(&mut self, key: &str) -> Option<&mut Entry> {
         match &mut self.value {
             Value::Map(entries) => entries.iter_mut().find(|entry| entry.key == key),
@@ -68,7 +68,7 @@ impl Node {
         }
     }
 
-    /// A scalar's text.
+    /// Returns the text of a scalar.
     pub(crate) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar(text, _) => Some(text),
@@ -78,7 +78,7 @@ impl Node {
 }
 
 impl Entry {
-    /// A field that stands on no line.
+    /// Makes a field that is on no line.
     pub(crate) fn text(key: &str, text: &str) -> Self {
         let value = Value::Scalar(text.to_owned(), false);
         Self {

@@ -1,5 +1,5 @@
-//! YAML text to nodes. Bounded in depth and in what aliases may copy, and strict where YAML is
-//! lax: a key that comes twice is an error. A syntax error spoils its own document only.
+//! Parses YAML text to nodes. Depth and the size of alias copies are bounded. Stricter than YAML: a
+//! duplicate key is an error. A syntax error affects only its own document.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,19 +9,19 @@ use super::node::{Entry, Node, Value};
 
 /// How deep nodes may nest.
 const DEPTH: usize = 64;
-/// What aliases may copy in one document, in bytes (a "billion laughs" stops here).
+/// How many bytes aliases may copy in one document (stops a "billion laughs" attack).
 const ALIASES: usize = 4 << 20;
 
-/// A fault in the text.
+/// An error in the text.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) line: usize,
-    /// The key that is concerned, or nothing.
+    /// The key with the error; may be empty.
     pub(crate) field: String,
     pub(crate) what: String,
 }
 
-/// The documents of a text (empty ones left out), and what is wrong with it.
+/// Returns the documents of a text (without empty ones), and the errors in it.
 pub(crate) fn parse(text: &str) -> (Vec<Node>, Vec<Fault>) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut documents = Vec::new();
@@ -40,8 +40,9 @@ pub(crate) fn parse(text: &str) -> (Vec<Node>, Vec<Fault>) {
     (documents, faults)
 }
 
-/// Cuts the text before each `---` that starts a line, with the number of lines before each piece.
-/// Everywhere in YAML such a line ends a document, even within quotes (1.2.2, section 9.1.2).
+/// Splits the text before each `---` at the start of a line. Returns each piece with the number of
+/// lines before it. Everywhere in YAML such a line ends a document, even within quotes (1.2.2,
+/// section 9.1.2).
 fn split(text: &str) -> Vec<(&str, usize)> {
     let mut pieces = Vec::new();
     let (mut start, mut at, mut first_line, mut line) = (0, 0, 0, 0);
@@ -54,7 +55,7 @@ fn split(text: &str) -> Vec<(&str, usize)> {
             pieces.extend(text.get(start..at).map(|piece| (piece, first_line)));
             (start, first_line) = (at, line);
         }
-        // A directive belongs to the marker that follows it.
+        // A directive belongs to the marker after it.
         directives = row.starts_with('%') || (directives && !marker);
         at += row.len();
         line += 1;
@@ -73,7 +74,7 @@ struct Builder {
     faults: Vec<Fault>,
 }
 
-/// A container that is not finished.
+/// An unfinished container.
 struct Frame {
     line: usize,
     anchor: usize,
@@ -85,7 +86,7 @@ enum Inside {
     Map {
         entries: Vec<Entry>,
         lines: HashMap<String, usize>,
-        /// The key whose value comes next, and its line.
+        /// The key whose value comes next, and the line of the key.
         key: Option<(String, usize)>,
     },
 }
@@ -171,7 +172,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Puts a finished node where it belongs.
+    /// Adds a finished node to its container.
     fn put(&mut self, node: Node, anchor: usize) -> Result<(), Fault> {
         if anchor != 0 {
             self.copied = self.copied.saturating_add(node.cost());
@@ -220,7 +221,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Merge keys (`<<: *defaults`), as Kubernetes tools take them: what is written wins.
+    /// Applies merge keys (`<<: *defaults`) as Kubernetes tools do: explicit fields win.
     fn merged(&mut self, mut entries: Vec<Entry>) -> Vec<Entry> {
         let Some(at) = entries.iter().position(|entry| entry.key == "<<") else {
             return entries;
@@ -259,13 +260,13 @@ fn fault(line: usize, what: &str) -> Fault {
     }
 }
 
-/// Most containers hold one thing or two, and grow to four with the first.
+/// Frees unused capacity: most containers hold one or two items, but a vector starts with four.
 fn exact<T>(mut items: Vec<T>) -> Vec<T> {
     items.shrink_to_fit();
     items
 }
 
-/// How deep a finished node nests; itself at most [`DEPTH`] deep.
+/// Returns the depth of a finished node, at most [`DEPTH`].
 fn depth(node: &Node) -> usize {
     1 + match &node.value {
         Value::Scalar(..) => 0,
@@ -350,7 +351,7 @@ mod tests {
             laughs.push_str(&format!("a{n}: &a{n} [{many}]\n"));
         }
         assert!(lines(&laughs)[0].1.contains("4 MiB"));
-        // The parser has a limit of its own for flow collections.
+        // The parser has its own limit for flow collections.
         assert!(!lines(&"[".repeat(100_000)).is_empty());
         assert!(lines(&"[".repeat(70))[0].1.contains("deeper than 64"));
         assert!(lines(&"- ".repeat(100_000))[0].1.contains("deeper than 64"));

@@ -1,4 +1,4 @@
-//! For tests: which fields of which kinds are read.
+//! For tests: records which fields of which kinds are read.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ pub(crate) fn reads(what: impl FnOnce()) -> BTreeSet<Read> {
     READS.take().unwrap_or_default()
 }
 
-/// Records what was read, if somebody asks.
+/// Records a read field if a test is recording.
 pub(super) fn note(read: Read) {
     READS.with_borrow_mut(|reads| {
         if let Some(reads) = reads {

@@ -1,14 +1,14 @@
-//! What plain scalars mean: YAML 1.2's core schema (section 10.3).
+//! The meaning of plain scalars: YAML 1.2's core schema (section 10.3).
 
 use super::node::{Node, Value};
 
-/// Whether the node stands for nothing, which Kubernetes treats as a field that is not there.
+/// Returns `true` if the node is null. Kubernetes treats such a field as absent.
 pub(crate) fn is_null(node: &Node) -> bool {
     matches!(&node.value, Value::Scalar(text, true)
         if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
 }
 
-/// A flag.
+/// Returns a boolean.
 pub(crate) fn boolean(node: &Node) -> Option<bool> {
     match &node.value {
         Value::Scalar(text, true) => match text.as_str() {
@@ -20,7 +20,7 @@ pub(crate) fn boolean(node: &Node) -> Option<bool> {
     }
 }
 
-/// A scalar as JSON has it.
+/// Returns a scalar as JSON.
 pub(crate) fn json_scalar(text: &str, plain: bool) -> serde_json::Value {
     let node = Node::new(0, Value::Scalar(text.to_owned(), plain));
     if is_null(&node) {

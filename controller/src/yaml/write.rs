@@ -1,5 +1,5 @@
-//! Nodes as YAML documents: plain, block style, fields by name, quoted where a plain word would mean
-//! something else.
+//! Writes nodes as YAML documents: block style, fields sorted by name, quotes only where a plain
+//! word would have another meaning.
 
 use std::fmt::Write as _;
 
@@ -17,7 +17,7 @@ pub(crate) fn write_document(node: &Node, out: &mut String) {
     }
 }
 
-/// Writes a container, each line of it indented.
+/// Writes a container, with every line indented.
 fn block(node: &Node, indent: usize, out: &mut String) {
     match &node.value {
         Value::Map(fields) => {
@@ -34,7 +34,7 @@ fn block(node: &Node, indent: usize, out: &mut String) {
                 if is_full(item) {
                     let mut inner = String::new();
                     block(item, indent + 2, &mut inner);
-                    // The first line stands behind the dash.
+                    // The first line follows the dash.
                     out.push(' ');
                     out.push_str(inner.trim_start_matches(' '));
                 } else {
@@ -63,27 +63,27 @@ fn is_full(node: &Node) -> bool {
     }
 }
 
-/// A scalar, or a container that is empty.
+/// Writes a scalar or an empty container.
 fn inline(node: &Node) -> String {
     match &node.value {
         Value::Map(_) => "{}".to_owned(),
         Value::List(_) => "[]".to_owned(),
         Value::Scalar(text, plain) => match json_scalar(text, *plain) {
             serde_json::Value::String(text) => word(&text),
-            // JSON's scalars are YAML's.
+            // JSON's scalars are valid in YAML.
             other => other.to_string(),
         },
     }
 }
 
-/// Text, quoted unless it can only be text.
+/// Writes text, with quotes unless it can only be text.
 fn word(text: &str) -> String {
     let safe = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
         && text
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || "-_./|".contains(c))
         && json_scalar(text, true).is_string()
-        // YAML 1.1 readers take these for flags.
+        // YAML 1.1 readers take these words for booleans.
         && !["y", "n", "yes", "no", "on", "off"].contains(&text.to_ascii_lowercase().as_str());
     if safe {
         text.to_owned()

@@ -1,6 +1,6 @@
-//! Numbers and names from bytes, where they may not be there.
+//! Reads numbers and names from bytes that may be too short.
 
-/// Bytes that are read from the front.
+/// Bytes, read from the front.
 pub(super) struct Bytes<'b>(pub(super) &'b [u8]);
 
 impl<'b> Bytes<'b> {
@@ -22,14 +22,14 @@ impl<'b> Bytes<'b> {
         Some(u32::from_be_bytes(self.take(4)?.try_into().ok()?))
     }
 
-    /// Bytes behind their length.
+    /// Reads a length and that many bytes.
     pub(super) fn behind_u32(&mut self) -> Option<&'b [u8]> {
         let length = self.u32()?;
         self.take(usize::try_from(length).ok()?)
     }
 }
 
-/// A length that fits: everything here is short.
+/// Returns the length as `u32`: everything here is short.
 pub(super) fn length(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }

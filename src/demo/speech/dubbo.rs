@@ -1,7 +1,8 @@
 //! Dubbo: `String greet(String)` of `demo.Greeter`, in Hessian2.
 //!
-//! A message is a header of 16 bytes (magic, flags, status, id, length) and a body. Strings of up to 31
-//! characters are written behind one byte of length, of up to 1023 behind two (Hessian 2.0, section 4.12).
+//! A message is a header of 16 bytes (magic, flags, status, id, length) and a body. Strings of up
+//! to 31 characters have a length of one byte in front, strings of up to 1023 characters one of two
+//! bytes (Hessian 2.0, section 4.12).
 
 use meltemi_frame::{Message, Spec};
 
@@ -53,7 +54,7 @@ pub(super) fn text(reply: &[u8]) -> Option<&[u8]> {
     if well { string(&mut bytes) } else { None }
 }
 
-/// The argument, if it is one string.
+/// Returns the argument if it is one string.
 fn argument(request: &[u8]) -> Option<String> {
     let mut bytes = Bytes(request);
     bytes.take(HEADER)?;
@@ -75,7 +76,8 @@ fn message(flags: u8, status: u8, id: i64, body: &[u8]) -> Vec<u8> {
 }
 
 fn put_string(text: &str, out: &mut Vec<u8>) {
-    // Lengths are UTF-16 units, and larger characters are written in another way: they are left out.
+    // Lengths count UTF-16 units, and characters outside the BMP have another encoding: they are
+    // left out.
     let text: String = text
         .chars()
         .filter(|c| c.len_utf16() == 1)
@@ -88,7 +90,7 @@ fn put_string(text: &str, out: &mut Vec<u8>) {
     out.extend(text.as_bytes());
 }
 
-/// A string in one piece; a null is an empty one.
+/// Reads a string in one piece; null becomes an empty string.
 fn string<'b>(bytes: &mut Bytes<'b>) -> Option<&'b [u8]> {
     let count = match bytes.byte()? {
         b'N' => 0,
@@ -97,7 +99,7 @@ fn string<'b>(bytes: &mut Bytes<'b>) -> Option<&'b [u8]> {
         b'S' => usize::from(bytes.u16()?),
         _ => return None,
     };
-    // It ends where the character behind its last one starts, or the bytes do.
+    // The string ends where the character after its last one starts, or where the bytes end.
     let starts = bytes
         .0
         .iter()

@@ -1,4 +1,4 @@
-//! Quill, a company's own protocol: `codecs/declarative/protocols/quill.yaml` tells what stands where.
+//! Quill, a company's own protocol: `codecs/declarative/protocols/quill.yaml` describes its layout.
 
 use meltemi_frame::{Message, Spec};
 
@@ -53,10 +53,10 @@ pub(super) fn text(reply: &[u8]) -> Option<&[u8]> {
 fn frame(kind: u8, id: i64, body: &[u8]) -> Vec<u8> {
     let version = 0x10;
     let mut frame = vec![0x71, 0x7e, version, kind];
-    // The length counts everything behind itself: sixteen bytes of the header, too.
+    // The length counts everything after itself, including sixteen bytes of the header.
     frame.extend((16 + length(body)).to_be_bytes());
     frame.extend(id.to_le_bytes());
-    // How long the caller waits, the status, the serialization and a byte that is not used.
+    // The caller's timeout, the status, the serialization, and an unused byte.
     frame.extend([0; 8]);
     frame.extend(body);
     frame

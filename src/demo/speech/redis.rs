@@ -1,4 +1,4 @@
-//! Redis: `GET`, and just enough of the rest for a guest's `redis-cli` (RESP2).
+//! Redis: `GET`, and just enough other commands for a user's `redis-cli` (RESP2).
 
 use meltemi_frame::{Message, Spec};
 

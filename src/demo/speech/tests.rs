@@ -10,7 +10,7 @@ fn ask() -> Ask {
     }
 }
 
-/// Every request is understood by its codec, every reply answers it, and the text comes back.
+/// Codecs understand every request, every reply belongs to its request, and the text comes back.
 #[test]
 fn what_is_said_is_understood() {
     let registry = crate::builtins::registry();
@@ -96,7 +96,7 @@ fn long_and_foreign_names_are_answered() {
 fn strange_bytes_have_no_text() {
     for speech in [&DUBBO, &THRIFT, &REDIS, &QUILL] {
         for bytes in [&b""[..], b"$", b"\xda\xbb\x02\x46", &[0xff; 40]] {
-            // Whatever is found, nothing is out of bounds.
+            // Any result is fine; no access may be out of bounds.
             let _ = (speech.text)(bytes);
         }
         assert_eq!((speech.text)(b"-ERR no\r\n"), None);

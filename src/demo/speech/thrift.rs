@@ -1,7 +1,7 @@
 //! Thrift: `string search(1: string name)` and others like it, framed, in the strict binary protocol.
 //!
-//! A message is its length, the version with its type, the method's name, a sequence id, and a struct
-//! (thrift-binary-protocol.md, "Message"; thrift-rpc.md, "Framed vs. unframed transport").
+//! A message is its length, the version with its type, the method's name, a sequence id, and a
+//! struct (thrift-binary-protocol.md, "Message"; thrift-rpc.md, "Framed vs. unframed transport").
 
 use meltemi_frame::{Message, Spec};
 
@@ -32,7 +32,7 @@ pub(super) fn text(reply: &[u8]) -> Option<&[u8]> {
     Some(text)
 }
 
-/// The method, and the string that is the first field of the struct.
+/// Returns the method, and the string in the first field of the struct.
 fn parts(message: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut bytes = Bytes(message);
     let kind = bytes.u32()?;

@@ -1,4 +1,5 @@
-//! The tests of an authorization policy: fields and keys to what they are about, texts to values.
+//! Reads the tests of an authorization policy: maps fields and keys to subjects, and texts to
+//! values.
 
 use meltemi_config::{IpBlock, Problem, Subject, ValueMatch};
 
@@ -24,7 +25,7 @@ pub(super) struct Reader<'d> {
 }
 
 impl Reader<'_> {
-    /// The alternatives of `from` or `to`, each in a field of its own.
+    /// Reads the alternatives of `from` or `to`; each is in a field of its own.
     pub(super) fn alternatives<'a>(
         &self,
         here: &Cursor<'a>,
@@ -35,7 +36,7 @@ impl Reader<'_> {
         if here.exists() && items.is_empty() {
             problems.push(
                 here.error("is empty")
-                    .remedy("leave it out where everything is meant"),
+                    .remedy("leave it out to match everything"),
             );
         }
         let groups = items.iter().map(|item| item.at(field));
@@ -47,7 +48,7 @@ impl Reader<'_> {
                     problems.push(
                         group
                             .error("is empty")
-                            .remedy("leave it out where everything is meant"),
+                            .remedy("leave it out to match everything"),
                     );
                 }
                 if field == "source" {
@@ -84,8 +85,8 @@ impl Reader<'_> {
         terms
     }
 
-    /// What a field of a source or an operation is about. The table of the kind has said which of
-    /// them it has.
+    /// Returns the subject of a field of a source or an operation. The table of the kind has
+    /// already checked which fields exist.
     fn meaning(&self, field: &str) -> Option<(What, How)> {
         let about = |subject| What::Subject(subject);
         let rpc = |what| match self.flavour {
@@ -113,7 +114,7 @@ impl Reader<'_> {
         })
     }
 
-    /// A condition's key.
+    /// Returns the subject of a condition's key.
     fn key(&self, key: &str) -> Option<(What, How)> {
         let inside = |name: &str| {
             let rest = key.strip_prefix(name)?.strip_prefix('[')?;
@@ -143,7 +144,7 @@ impl Reader<'_> {
         self.meaning(field)
     }
 
-    /// The conditions of `when`.
+    /// Reads the conditions of `when`.
     pub(super) fn conditions<'a>(
         &self,
         here: &Cursor<'a>,
@@ -178,7 +179,7 @@ impl Reader<'_> {
         terms
     }
 
-    /// The test of a list of values; an empty list is as none.
+    /// Reads the test of a list of values. An empty list counts as absent.
     fn term<'a>(
         &self,
         at: &Cursor<'a>,
@@ -253,7 +254,7 @@ impl Reader<'_> {
                 if rest.contains('*') {
                     problems.push(
                         at.warning("this `*` stands for itself")
-                            .remedy("it stands for any text only at one end of a value"),
+                            .remedy("it is a wildcard only at the start or the end of a value"),
                     );
                 }
                 Some(found)
@@ -274,7 +275,7 @@ const KEYS: [&str; 8] = [
     "attributes[<name>]",
 ];
 
-/// Keys that Istio has besides, of which nothing is known here.
+/// Further keys of Istio, which are not supported here.
 const ISTIO_KEYS: [&str; 5] = [
     "request.auth.principal",
     "request.auth.audiences",
@@ -283,7 +284,7 @@ const ISTIO_KEYS: [&str; 5] = [
     "connection.sni",
 ];
 
-/// Istio: a service account says namespace and identity already.
+/// Istio's rule: a service account already includes namespace and identity.
 fn accounts_alone(source: &Cursor<'_>, problems: &mut Vec<Problem>) {
     let given = |names: [&'static str; 2]| names.into_iter().find(|name| source.at(name).exists());
     let accounts = given(["serviceAccounts", "notServiceAccounts"]);
@@ -294,7 +295,7 @@ fn accounts_alone(source: &Cursor<'_>, problems: &mut Vec<Problem>) {
             source
                 .at(accounts)
                 .error(format!("{other} are given, too"))
-                .remedy("service accounts say both; give one of them"),
+                .remedy("service accounts include both; give one of them"),
         );
     }
 }

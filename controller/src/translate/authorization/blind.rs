@@ -1,13 +1,15 @@
-//! What a policy asks for and a codec cannot always see: a note says so, and what happens then.
+//! Adds a note to policies that test attributes which a codec cannot always determine. The note
+//! explains the effect.
 
 use meltemi_config::{Policy, PolicyRule, Problem, Subject, Undetermined};
 use meltemi_frame::Spec;
 
 use crate::kinds::{AccessPolicy, Action};
 
-/// The note on a policy, if the codec of the protocol cannot always determine what it tests.
+/// Returns the note on a policy. `None` if the codec of the protocol always determines the tested
+/// attributes.
 pub(super) fn note(policy: &AccessPolicy<'_>, compiled: &Policy, spec: &Spec) -> Option<Problem> {
-    // Attributes that are hidden by the same stand together, in the order of the rules.
+    // Groups attributes with the same cause, in the order of the rules.
     let mut hidden: Vec<(&str, Vec<&str>)> = Vec::new();
     for name in compiled.rules.iter().flat_map(attributes) {
         let Some(when) = spec.blind(name) else {
@@ -43,7 +45,7 @@ pub(super) fn note(policy: &AccessPolicy<'_>, compiled: &Policy, spec: &Spec) ->
     )))
 }
 
-/// The attributes that a rule tests.
+/// Returns the attributes that a rule tests.
 fn attributes(rule: &PolicyRule) -> impl Iterator<Item = &str> {
     let clauses = rule.from.iter().chain(&rule.to).flatten();
     clauses

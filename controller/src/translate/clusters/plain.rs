@@ -1,5 +1,5 @@
-//! Clusters of services that the router itself asks, whatever their ports speak; and whether hosts
-//! are known at all.
+//! Makes clusters of services that the router itself calls, whatever their ports speak, and looks
+//! up whether hosts are known.
 
 use meltemi_config::Cluster;
 
@@ -7,13 +7,14 @@ use super::super::policy::no_tls;
 use super::{Clusters, Cursor, Problem, Rules, Service};
 
 impl<'r> Clusters<'r> {
-    /// Whether a service of that host is loaded.
+    /// Returns `true` if a service with that host is loaded.
     pub(in crate::translate) fn knows(&self, host: &str, namespace: &str) -> bool {
         self.directory.find(host, namespace).is_some()
     }
 
-    /// The cluster of a service that is written as the name of a cluster (`outbound|<port>||<host>`) or
-    /// as host and port. None, with a problem, if there is no such service.
+    /// Returns the cluster of a service that is written as a cluster name
+    /// (`outbound|<port>||<host>`) or as host and port. `None`, with a problem, if there is no such
+    /// service.
     pub(in crate::translate) fn plain(
         &mut self,
         at: &Cursor<'_>,
@@ -71,7 +72,7 @@ impl<'r> Clusters<'r> {
     }
 }
 
-/// Host and port of `outbound|<port>||<host>`.
+/// Parses `outbound|<port>||<host>` into host and port.
 fn cluster_name(text: &str) -> Option<(String, u16)> {
     let mut parts = text.split('|');
     let (direction, port) = (parts.next()?, parts.next()?.parse::<u16>().ok()?);
@@ -90,7 +91,7 @@ fn not_a_cluster(at: &Cursor<'_>) -> Problem {
     )
 }
 
-/// The port that is meant.
+/// Returns the port of the service.
 fn port(
     service: &Service<'_>,
     number: Option<u16>,
