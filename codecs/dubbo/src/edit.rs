@@ -1,8 +1,10 @@
-//! Edits: another method, other attachments (of requests, and of responses that have some). Everything else leaves byte for byte as it came.
+//! Edits: another method, or other attachments (of requests, and of responses that have some). All
+//! other bytes stay the same.
 //!
-//! Attachments are rewritten entry by entry: what stays is copied as it stands, what is new is a
-//! string. Strings are in none of Hessian2's tables, so adding one shifts no reference; taking
-//! a structured value away would, and is refused where something behind it could notice.
+//! Attachments are rewritten entry by entry: an unchanged entry is copied, a new one is written as
+//! a string. Strings are not in the reference tables of Hessian2, so an added string shifts no
+//! reference. The removal of a structured value would shift references. It is refused if a later
+//! value could depend on them.
 
 use std::ops::Range;
 
@@ -17,10 +19,10 @@ use crate::protocol::ATTACHMENT;
 use crate::request;
 use crate::response;
 
-/// What is left of all edits of one name: the value, or none.
+/// The combined result of all edits of one name: the value, or none.
 type Change<'m> = (&'m str, Option<&'m [u8]>);
 
-/// Why a message cannot take an edit.
+/// The reason why a message cannot be edited.
 #[derive(Clone, Copy)]
 struct Refused(&'static str);
 
@@ -30,7 +32,7 @@ impl From<Bad> for Refused {
     }
 }
 
-/// Appends an edited message. On an error `out` is as it was.
+/// Appends an edited message. Leaves `out` unchanged on an error.
 pub(crate) fn encode(
     message: &Message<'_>,
     scratch: &mut Scratch,
@@ -45,7 +47,7 @@ pub(crate) fn encode(
     result
 }
 
-/// One message and what becomes of it.
+/// One message and its edits.
 struct Rewrite<'m, 's> {
     message: &'m Message<'m>,
     scratch: &'s mut Scratch,
@@ -75,7 +77,7 @@ impl<'m, 's> Rewrite<'m, 's> {
                 return Err(refused(name, "the body's serialization is not read"));
             }
             let value = match edit {
-                // A map has one value per name, so adding is setting.
+                // A map has one value per name, so an add is a set.
                 Edit::Set(_, value) | Edit::Add(_, value) => Some(&**value),
                 Edit::Remove(_) => None,
             };
@@ -102,7 +104,7 @@ impl<'m, 's> Rewrite<'m, 's> {
     fn write(mut self, out: &mut Output) -> Result<(), EncodeError> {
         let (wire, format) = (self.message.wire(), self.format);
         let part = |range: Range<usize>| wire.get(range).unwrap_or_default();
-        // Any of the edits stands for all of them where the body itself is in the way.
+        // If the body itself prevents the edits, the error names the first one.
         let name = self.message.edits().first().map_or("", Edit::name);
         let fail = |Refused(why)| refused(name, why);
 
@@ -156,7 +158,7 @@ impl<'m, 's> Rewrite<'m, 's> {
             at = place.end;
         }
         out.put(part(at..wire.len()));
-        // The rest of a streamed message follows as it is, so only the difference is known here.
+        // The rest of a streamed message follows unchanged, so only the difference is known here.
         let grown = (out.len() - start) as i64 - wire.len() as i64;
         let body = i32::try_from(old + grown).map_err(|_| EncodeError::TooLarge {
             protocol: NAME,
@@ -172,12 +174,12 @@ struct Entries<'m> {
     format: Format,
     wire: &'m [u8],
     changes: Vec<Change<'m>>,
-    /// What becomes of the old entries, in order: the bytes that stay, and the change that
-    /// gives the value behind them.
+    /// The result for each old entry, in order: the bytes to copy, and the change that replaces the
+    /// value after them.
     kept: Vec<(Range<usize>, Option<usize>)>,
-    /// Which changes have found their entry.
+    /// `true` for each change that has replaced an entry.
     placed: Vec<bool>,
-    /// A structured value was dropped.
+    /// `true` if a structured value was removed.
     gap: bool,
 }
 
@@ -193,7 +195,7 @@ impl<'m> Entries<'m> {
         }
     }
 
-    /// Decides what becomes of an old entry.
+    /// Decides the result for an old entry.
     fn plan(&mut self, entry: &RawEntry) -> Result<(), Refused> {
         if self.gap && entry.is_structured() {
             return Err(Refused(
@@ -213,7 +215,7 @@ impl<'m> Entries<'m> {
         let placed = self.placed.get_mut(change);
         let again = placed.map(|placed| std::mem::replace(placed, true));
         let value = self.changes.get(change).and_then(|(_, value)| *value);
-        // A name that comes twice is one value to every reader of a map.
+        // For every reader of a map, a repeated name has one value.
         if value.is_some() && again == Some(false) {
             self.kept.push((entry.start..entry.middle, Some(change)));
         }
@@ -225,7 +227,7 @@ impl<'m> Entries<'m> {
         let (open, close) = self.format.map();
         let part = |range: Range<usize>| self.wire.get(range).unwrap_or_default();
         if place.form == Form::Map {
-            // A frame's length stands before the map, and is written anew.
+            // The length of a frame comes before the map, and is rewritten.
             let head = if self.format == Format::Fastjson2 {
                 4
             } else {
@@ -270,7 +272,7 @@ impl<'m> Entries<'m> {
     }
 }
 
-/// Passes over a response up to its attachments, if it may have some.
+/// Skips a response up to its attachments, if it may have some.
 fn pass_response(reader: &mut Reader<'_, '_>, wire: &[u8]) -> Result<(), Refused> {
     if Header::read(wire).is_none_or(|header| header.status != header::OK) {
         return Err(Refused("a response that is no result has no attachments"));
@@ -287,7 +289,7 @@ fn pass_response(reader: &mut Reader<'_, '_>, wire: &[u8]) -> Result<(), Refused
     Ok(())
 }
 
-/// The attachment that an attribute is, if it is one that can be edited.
+/// Returns the name of the attachment for an attribute, if it can be edited.
 fn attachment_of(name: &str, response: bool) -> Option<&str> {
     if let Some(rest) = name.strip_prefix(ATTACHMENT) {
         return Some(rest).filter(|rest| !rest.is_empty());

@@ -1,8 +1,9 @@
-//! Credentials that the proxy itself asks of clients. It knows nothing of upstream credentials.
+//! Credentials that the proxy itself requires from clients. It must not depend on upstream
+//! credentials.
 
 use crate::state::Credentials;
 
-/// Who may come in.
+/// The accepted credentials.
 pub(crate) struct Guard {
     user: Option<Vec<u8>>,
     password: Vec<u8>,
@@ -16,17 +17,17 @@ impl Guard {
         }
     }
 
-    /// Whether these are the ones. As in Redis, `AUTH password` means the user `default`: where
-    /// another user is configured, a password alone does not do.
+    /// Returns `true` if the credentials match. As in Redis, `AUTH password` means the user
+    /// `default`: if another user is configured, a password alone is not enough.
     pub(crate) fn admits(&self, given: &Credentials) -> bool {
         let wanted = self.user.as_deref().unwrap_or(b"default");
         let user = given.user();
-        // Both are compared in any case: the time tells nothing of which was wrong.
+        // Both are always compared: the duration does not reveal which one was wrong.
         same(user, wanted) & same(&given.password, &self.password)
     }
 }
 
-/// Compares in a time that depends on the length of what was given alone.
+/// Compares in a time that depends only on the length of the client's value.
 fn same(given: &[u8], wanted: &[u8]) -> bool {
     let mut differs = u8::from(given.len() != wanted.len());
     for (at, byte) in given.iter().enumerate() {
