@@ -1,6 +1,6 @@
-//! From a description to a plan: checks everything that can be known at load, all in one go.
+//! Compiles a description to a plan. Reports every problem that can be found at load, all at once.
 //!
-//! It reads no bytes from the wire. Each part of the language is compiled in a file of its own.
+//! It must not read bytes from the wire. Each part of the language is compiled in its own file.
 
 mod content;
 mod fields;
@@ -162,7 +162,7 @@ impl<'d> Compiler<'d> {
         let bits = ids
             .map(|field| match field {
                 Field::Number(number) => number.bits(),
-                // Every peer that reads decimal words reads at least 31 bits.
+                // Every peer that reads decimal words supports at least 31 bits.
                 Field::Word { .. } | Field::Text { .. } => 31,
             })
             .min();
@@ -207,7 +207,7 @@ impl<'d> Compiler<'d> {
         (correlation, sharing)
     }
 
-    /// The field of that name in any variant; a problem if no variant has it.
+    /// Returns `true` if any variant has a field with this name. Otherwise reports a problem.
     fn known_field(&mut self, path: &str, name: &str) -> bool {
         let known = self.fields.iter().any(|fields| fields.contains_key(name));
         if !known {
@@ -225,7 +225,7 @@ impl<'d> Compiler<'d> {
     }
 }
 
-/// The side whose codec reads what this one sends.
+/// Returns the side whose codec reads the messages of this sender.
 const fn reader(from: From) -> Side {
     match from {
         From::Client => Side::Server,

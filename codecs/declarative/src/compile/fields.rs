@@ -8,7 +8,7 @@ use crate::number::{Form, MAX_DIGITS, Number, all_bits};
 use crate::plan::{Field, MAX_WORDS, Test};
 
 impl<'d> Compiler<'d> {
-    /// The fields of a variant. One that is wrong is told of, and left out.
+    /// Returns the fields of a variant. An invalid field is reported and left out.
     pub(super) fn fields_of(
         &mut self,
         at: usize,
@@ -171,7 +171,8 @@ impl<'d> Compiler<'d> {
         }))
     }
 
-    /// Conditions on the fields of one variant. Fields that it does not have are told of.
+    /// Compiles the conditions on the fields of one variant. Reports the fields that it does not
+    /// have.
     pub(super) fn when(
         &mut self,
         path: &str,
@@ -199,7 +200,7 @@ impl<'d> Compiler<'d> {
         tests.into()
     }
 
-    /// A condition on one field.
+    /// Compiles a condition on one field.
     pub(super) fn test(&mut self, path: &str, field: Field, values: &Values) -> Option<Test> {
         if values.0.is_empty() {
             self.problems
@@ -222,7 +223,7 @@ impl<'d> Compiler<'d> {
         Some(test)
     }
 
-    /// A value that the field can have.
+    /// Compiles a value of the field.
     pub(super) fn value(&mut self, path: &str, field: Field, value: &Scalar) -> Option<Value> {
         match (field, value) {
             (Field::Number(number), Scalar::Number(value)) => {
@@ -237,7 +238,7 @@ impl<'d> Compiler<'d> {
                     );
                     return None;
                 }
-                // As it will be read: -1 is 255 in an unsigned byte.
+                // The value as it will be read: -1 is 255 in an unsigned byte.
                 let mut bytes = vec![0; number.end()];
                 number.write(&mut bytes, *value);
                 Some(Value::Number(number.read(&bytes).unwrap_or(*value)))
@@ -289,7 +290,7 @@ fn overlap(one: &Field, other: &Field) -> bool {
     }
 }
 
-/// A field's place, for messages.
+/// Formats the position of a field for error messages.
 fn place(field: &description::Field) -> String {
     let show = |value: Option<u32>| value.map_or("?".to_owned(), |value| value.to_string());
     match field.word {

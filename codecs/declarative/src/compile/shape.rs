@@ -10,9 +10,10 @@ use crate::plan::{
 };
 use crate::scalar::hex;
 
-/// No protocol looks further than this to know itself.
+/// No protocol needs more bytes than this for its detection.
 const MAX_PATTERN_END: usize = 64;
-/// A fixed header of a protocol is tens of bytes; a description that says more is mistaken.
+/// A fixed header of a protocol has some tens of bytes. A larger value in a description is a
+/// mistake.
 const MAX_HEADER: u32 = 1024;
 
 impl<'d> Compiler<'d> {
@@ -75,7 +76,7 @@ impl<'d> Compiler<'d> {
         }
     }
 
-    /// What only messages with a header have.
+    /// Reports the properties that only messages with a header can have.
     fn no_header(&mut self, path: &str, variant: &description::Variant) {
         let fields = [
             ("magic", !variant.magic.is_empty()),
@@ -149,7 +150,7 @@ impl<'d> Compiler<'d> {
         all.into()
     }
 
-    /// A field that tells a length.
+    /// Compiles a field that contains a length.
     fn length_field(
         &mut self,
         path: &str,
