@@ -201,7 +201,7 @@ fn not_expected(side: Side, kind: Option<Kind>) -> Violation {
             kind: kind.name(),
             from: side.peer(),
         },
-        None => Violation::Invalid("no rule of the description tells what this message is for"),
+        None => Violation::Invalid("no rule of the description matches this message"),
     }
 }
 

@@ -67,12 +67,8 @@ impl<'d> Compiler<'d> {
                 .any(|other| other.name == variant.name)
             {
                 let path = format!("variants[{at}].name");
-                self.problems.add(
-                    path,
-                    &variant.name,
-                    "there are two of that name",
-                    "rename one",
-                );
+                self.problems
+                    .add(path, &variant.name, "the name is used twice", "rename one");
             }
             let fields = self.fields_of(at, variant);
             self.fields.push(fields);
@@ -167,7 +163,7 @@ impl<'d> Compiler<'d> {
             })
             .min();
         if let (Some(bits @ ..8), Some(name)) = (bits, &all.id) {
-            let what = format!("it has {bits} bits, too few to tell requests apart");
+            let what = format!("it has {bits} bits, too few for unique ids");
             self.problems
                 .add("id", name, what, "use a field of 8 bits or more, or no id");
         }
@@ -176,7 +172,7 @@ impl<'d> Compiler<'d> {
             self.problems.add(
                 "replyOrder",
                 "any",
-                "without an id, replies can only be told apart by their order",
+                "without an id, replies can only be matched by their order",
                 "name the field with the id in `id`, or leave this out",
             );
         }
@@ -197,7 +193,7 @@ impl<'d> Compiler<'d> {
                 "sharing",
                 "pipelined",
                 "replies may come in any order",
-                "use multiplexed, or say `replyOrder: requests`",
+                "use multiplexed, or set `replyOrder: requests`",
             );
         }
         let correlation = match bits {

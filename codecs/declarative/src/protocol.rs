@@ -212,9 +212,8 @@ fn check(
         Err(what) => what,
     };
     if problems.is_empty() {
-        let problem = format!("it must be understood as {wanted}, but it is: {heard}");
-        let remedy =
-            "`set` the fields that the rules of `kinds` look at, and give `status.reasons`";
+        let problem = format!("it must decode as {wanted}, but it is: {heard}");
+        let remedy = "`set` the fields that the rules of `kinds` use, and give `status.reasons`";
         problems.add(path, "template", problem, remedy);
     }
 }

@@ -274,12 +274,12 @@ impl Codec for DubboCodec {
         };
         match say {
             LocalMessage::Failure { to, .. } if to.bits & reply::NO_ANSWER != 0 => {
-                return Err(cannot("anything to a caller that does not wait"));
+                return Err(cannot("a reply to a one-way request"));
             }
             LocalMessage::Failure { to, reason, text } => reply::failure(to, reason, text, out),
-            LocalMessage::CodecReply { .. } => return Err(cannot("an answer of its own")),
+            LocalMessage::CodecReply { .. } => return Err(cannot("a codec reply")),
             LocalMessage::Ping { id } => reply::ping(id, out),
-            LocalMessage::Probe { .. } => return Err(cannot("a call of its own")),
+            LocalMessage::Probe { .. } => return Err(cannot("a probe")),
             LocalMessage::Pong { to } => reply::pong(to, out),
             LocalMessage::GoAway => reply::goaway(out),
         }

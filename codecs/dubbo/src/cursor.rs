@@ -33,7 +33,7 @@ impl Bad {
             Self::Entries => Violation::Entries {
                 limit: limits.entries,
             },
-            Self::Unread => Violation::Invalid("a form of a value that is not read"),
+            Self::Unread => Violation::Invalid("a value has a form that the codec cannot decode"),
             Self::Invalid(what) => Violation::Invalid(what),
         }
     }

@@ -28,7 +28,7 @@ struct Refused(&'static str);
 
 impl From<Bad> for Refused {
     fn from(_: Bad) -> Self {
-        Self("its body cannot be read up to the attachments")
+        Self("its body cannot be decoded up to the attachments")
     }
 }
 
@@ -71,10 +71,13 @@ impl<'m, 's> Rewrite<'m, 's> {
             let name = edit.name();
             let response = message.head.kind == Kind::Response;
             if !response && !matches!(message.head.kind, Kind::Request | Kind::OneWay) {
-                return Err(refused(name, "it is no message of an application"));
+                return Err(refused(name, "it is not a message of an application"));
             }
             if format.is_none() {
-                return Err(refused(name, "the body's serialization is not read"));
+                return Err(refused(
+                    name,
+                    "the codec cannot decode the body's serialization",
+                ));
             }
             let value = match edit {
                 // A map has one value per name, so an add is a set.
@@ -113,7 +116,7 @@ impl<'m, 's> Rewrite<'m, 's> {
         let sought = !entries.changes.is_empty();
         if sought && !self.message.head.end {
             return Err(fail(Refused(
-                "the attachments are not here yet: it is streamed",
+                "its attachments have not arrived yet, because it is streamed",
             )));
         }
         let method_at = if self.message.head.kind == Kind::Response {
@@ -124,7 +127,10 @@ impl<'m, 's> Rewrite<'m, 's> {
             if let Some((name, _)) = self.method
                 && request::is_generic(&fields, format, wire)
             {
-                return Err(refused(name, "a generic call names it in an argument"));
+                return Err(refused(
+                    name,
+                    "the method of a generic call is in an argument",
+                ));
             }
             if sought {
                 let passed = request::skip_arguments(&fields, &mut reader, wire);
@@ -199,7 +205,7 @@ impl<'m> Entries<'m> {
     fn plan(&mut self, entry: &RawEntry) -> Result<(), Refused> {
         if self.gap && entry.is_structured() {
             return Err(Refused(
-                "it holds a structured value that later ones may refer to",
+                "it has a structured value, and later values may refer to it",
             ));
         }
         let name = self.format.text(self.wire, &entry.key);
@@ -256,7 +262,7 @@ impl<'m> Entries<'m> {
         if let Some((name, Some(_))) = self.changes.get(change) {
             self.format
                 .put_text(name.as_bytes(), out)
-                .ok_or_else(|| refused(name, "the name is no text"))?;
+                .ok_or_else(|| refused(name, "the name is not valid text"))?;
             self.put_value(change, out)?;
         }
         Ok(())
@@ -275,12 +281,12 @@ impl<'m> Entries<'m> {
 /// Skips a response up to its attachments, if it may have some.
 fn pass_response(reader: &mut Reader<'_, '_>, wire: &[u8]) -> Result<(), Refused> {
     if Header::read(wire).is_none_or(|header| header.status != header::OK) {
-        return Err(Refused("a response that is no result has no attachments"));
+        return Err(Refused("only a response with a result has attachments"));
     }
     let outcome = response::outcome(reader)?;
     if !outcome.has_attachments {
         return Err(Refused(
-            "its caller speaks a version of Dubbo that knows no attachments of responses",
+            "the caller's version of Dubbo has no attachments in responses",
         ));
     }
     if outcome.has_value {

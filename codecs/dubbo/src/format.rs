@@ -317,7 +317,7 @@ impl<'b, 's> Reader<'b, 's> {
                 )
             );
         } else if tag != self.format.map().0 {
-            return Err(Bad::Invalid("the attachments are no map"));
+            return Err(Bad::Invalid("the attachments are not a map"));
         }
         Ok(Form::Map)
     }

@@ -26,15 +26,15 @@ pub(crate) struct Fields {
 
 /// Reads the fields before the arguments.
 pub(crate) fn fields(reader: &mut Reader<'_, '_>) -> Result<Fields, Bad> {
-    let dubbo = reader.text("the Dubbo version is no string")?;
-    let path = reader.text("the path is no string")?;
-    let version = reader.text("the service version is no string")?;
+    let dubbo = reader.text("the Dubbo version is not a string")?;
+    let path = reader.text("the path is not a string")?;
+    let version = reader.text("the service version is not a string")?;
     let start = reader.at();
-    let method = reader.text("the method is no string")?;
+    let method = reader.text("the method is not a string")?;
     let method_at = start..reader.at();
     // Dubbox (and dubbo2.js for it) writes a count of parameters here, or -1.
     reader.integer()?;
-    let types = reader.text("the parameter types are no string")?;
+    let types = reader.text("the parameter types are not a string")?;
     Ok(Fields {
         dubbo,
         path,

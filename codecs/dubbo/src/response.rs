@@ -22,7 +22,7 @@ pub(crate) struct Outcome {
 /// Reads the first value.
 pub(crate) fn outcome(reader: &mut Reader<'_, '_>) -> Result<Outcome, Bad> {
     let kind = reader.integer()?;
-    let kind = kind.ok_or(Bad::Invalid("the kind of the result is no integer"))?;
+    let kind = kind.ok_or(Bad::Invalid("the kind of the result is not an integer"))?;
     Outcome::of(kind).ok_or(Bad::Invalid("the result is of an unknown kind"))
 }
 

@@ -78,7 +78,9 @@ impl Broken {
             },
             Self::Nul => Violation::Invalid("a NUL byte in an inline command"),
             Self::StrangerCount => Violation::Invalid("too many arguments before authentication"),
-            Self::StrangerBulk => Violation::Invalid("too large an argument before authentication"),
+            Self::StrangerBulk => {
+                Violation::Invalid("an argument is too large before authentication")
+            }
             Self::TooLarge { length, limit } => Violation::TooLarge { length, limit },
         }
     }

@@ -376,7 +376,7 @@ impl Codec for Client {
                 self.sent += 1;
                 Ok(())
             }
-            _ => Err(spec::unsupported("that to a server")),
+            _ => Err(spec::unsupported("this message to a server")),
         }
     }
 

@@ -235,7 +235,7 @@ const fn lower(bytes: u64) -> u64 {
 
 #[expect(
     clippy::indexing_slicing,
-    reason = "runs at compile time, where a mistake does not compile"
+    reason = "runs at compile time: a mistake is a compile error"
 )]
 const fn folded() -> [Folded; COMMANDS.len()] {
     let mut folded = [Folded::of(b""); COMMANDS.len()];
@@ -250,7 +250,7 @@ const fn folded() -> [Folded; COMMANDS.len()] {
 #[expect(
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
-    reason = "runs at compile time, where a mistake does not compile"
+    reason = "runs at compile time: a mistake is a compile error"
 )]
 const fn index() -> [u16; SLOTS] {
     let mut index = [0; SLOTS];

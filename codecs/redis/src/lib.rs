@@ -90,9 +90,9 @@ impl Protocol for Redis {
         let mut preamble = Vec::new();
         match username {
             _ if password.is_empty() => {
-                return Err("redis needs a password that is not empty".into());
+                return Err("redis needs a non-empty password".into());
             }
-            Some("") => return Err("redis needs a username that is not empty, or none".into()),
+            Some("") => return Err("redis needs a non-empty username, or none".into()),
             Some(user) => state::write(
                 &mut preamble,
                 &[b"AUTH", user.as_bytes(), password.as_bytes()],
@@ -104,10 +104,10 @@ impl Protocol for Redis {
 
     fn guarded(&self, username: Option<&str>, password: &str) -> Result<Arc<dyn Protocol>, String> {
         if password.is_empty() {
-            return Err("redis needs a password that is not empty".into());
+            return Err("redis needs a non-empty password".into());
         }
         if username == Some("") {
-            return Err("redis needs a username that is not empty, or none".into());
+            return Err("redis needs a non-empty username, or none".into());
         }
         let guard = Some(Arc::new(Guard::new(username, password)));
         Ok(Arc::new(Self {

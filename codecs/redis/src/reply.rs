@@ -121,7 +121,7 @@ impl Scan {
         };
         match kind {
             _ if kind != b';' && self.is_in_chunks() => Err(Violation::Invalid(
-                "something else than a chunk in a streamed string",
+                "a streamed string has an element that is not a chunk",
             )),
             b'+' | b'-' | b':' | b',' | b'#' | b'(' | b'_' => self.line(input, kind),
             b'$' | b'=' | b'!' | b';' | b'*' | b'~' | b'>' | b'%' | b'|' => {
@@ -134,7 +134,9 @@ impl Scan {
                         self.at += 3;
                         Ok(self.close())
                     }
-                    Some(_) => Err(Violation::Invalid("the end of a streamed reply is no line")),
+                    Some(_) => Err(Violation::Invalid(
+                        "the end of a streamed reply is not a line",
+                    )),
                 }
             }
             _ => Err(Violation::magic(
@@ -225,7 +227,7 @@ impl Scan {
         } else {
             match line(input, self.at + 1) {
                 Line::Short => return Ok(Element::Short(0)),
-                Line::Bad => return Err(Violation::Invalid("a length or count is no number")),
+                Line::Bad => return Err(Violation::Invalid("a length or count is not a number")),
                 Line::Number(number, next) => (number, next),
             }
         };
@@ -243,7 +245,7 @@ impl Scan {
         let chunks = self.is_in_chunks();
         if (kind == b';' && !chunks) || (streamed && matches!(kind, b'=' | b'!' | b';' | b'|')) {
             return Err(Violation::Invalid(
-                "a chunk outside of a streamed string, or no way to stream",
+                "a chunk outside a streamed string, or an invalid streamed type",
             ));
         }
         self.starts(kind);
@@ -277,9 +279,7 @@ impl Scan {
     fn opens(&mut self, behind: u64, number: u64, each: u64) -> Result<Element, Violation> {
         let inside = number.checked_mul(each);
         let left = inside.and_then(|inside| behind.checked_add(inside));
-        self.left = left.ok_or(Violation::Invalid(
-            "a reply of more elements than can be counted",
-        ))?;
+        self.left = left.ok_or(Violation::Invalid("a reply has too many elements to count"))?;
         Ok(if self.left == 0 {
             Element::Closed
         } else {

@@ -35,7 +35,7 @@ pub(crate) fn put_edited(message: &Message<'_>, out: &mut Output) -> Result<(), 
             Edit::Add(name, _) | Edit::Remove(name) if &**name == "key" => {
                 return Err(spec::refused(
                     edit,
-                    "a key can be set, but neither added nor removed",
+                    "a key can be set, but not added or removed",
                 ));
             }
             _ => return Err(spec::refused(edit, "only `key` can be changed")),
@@ -44,7 +44,7 @@ pub(crate) fn put_edited(message: &Message<'_>, out: &mut Output) -> Result<(), 
             (Kind::Request | Kind::OneWay, layout::KEY_ONE) => continue,
             (Kind::Request | Kind::OneWay, layout::KEY_NONE) => "the command has no key",
             (Kind::Request | Kind::OneWay, _) => "the command has several keys",
-            _ => "it is no request",
+            _ => "it is not a request",
         };
         return Err(spec::refused(edit, why));
     }

@@ -321,7 +321,7 @@ impl Codec for Server {
     fn synthesize(&mut self, say: LocalMessage<'_>, out: &mut Output) -> Result<(), Unsupported> {
         let outcome = match say {
             LocalMessage::Failure { to, .. } if words::is_one_way(to) => {
-                return Err(spec::unsupported("anything to a one-way request"));
+                return Err(spec::unsupported("a reply to a one-way request"));
             }
             LocalMessage::Failure { to, reason, text } => {
                 words::failure(reason, text, to, out);
@@ -329,7 +329,7 @@ impl Codec for Server {
                 Outcome::Failed
             }
             LocalMessage::CodecReply { to } => {
-                let unknown = spec::unsupported("an answer to another's request");
+                let unknown = spec::unsupported("a reply that the codec did not decide");
                 let local = Local::of(to.bits).ok_or(unknown)?;
                 words::own(local, to, out);
                 if local.is_error() {
@@ -342,7 +342,7 @@ impl Codec for Server {
                 return Err(spec::unsupported("a request to a client"));
             }
             LocalMessage::Pong { .. } => return Err(spec::unsupported("a pong")),
-            LocalMessage::GoAway => return Err(spec::unsupported("that it goes away")),
+            LocalMessage::GoAway => return Err(spec::unsupported("a shutdown notice")),
         };
         self.passing = None;
         self.ties.reply(None);

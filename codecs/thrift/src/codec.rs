@@ -219,7 +219,7 @@ impl ThriftCodec {
         scanner.start(envelope.encoding, start, self.limits.depth);
         match scanner.advance(bytes)? {
             Progress::Done(end) if end == bytes.len() => Ok(()),
-            Progress::Done(_) => Err(Violation::Invalid("the frame goes on behind its message")),
+            Progress::Done(_) => Err(Violation::Invalid("the frame continues after its message")),
             Progress::More(_) => Err(Violation::Invalid("the frame ends inside its message")),
         }
     }

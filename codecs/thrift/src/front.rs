@@ -186,7 +186,7 @@ impl Front {
         }
         let envelope = envelope::read(bytes, at)?;
         if u32::from(envelope.encoding.header_id()) != header.protocol {
-            let what = "the payload is not of the protocol that its header names";
+            let what = "the payload does not have the protocol of its header";
             return Err(Violation::Invalid(what).into());
         }
         self.found(bytes, &envelope);

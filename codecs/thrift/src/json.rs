@@ -8,7 +8,7 @@ use crate::dialect::Encoding;
 use crate::envelope::{Envelope, MAX_NAME, bad_version, message_type};
 use crate::scan::Progress;
 
-const NOT_JSON: Violation = Violation::Invalid("not JSON as Thrift writes it");
+const NOT_JSON: Violation = Violation::Invalid("not Thrift JSON");
 
 /// Reads `[1,"name",type,seqid,` at `at` (`TJSONProtocol`). White space between tokens is allowed.
 pub(crate) fn envelope(bytes: &[u8], at: usize) -> Result<Envelope, Stop> {

@@ -22,7 +22,7 @@ pub(crate) fn call(
         return Err(reply::unsupported("a call without a method"));
     }
     if name.len() > MAX_NAME || name == FINAGLE_UPGRADE {
-        return Err(reply::unsupported("a call of that name"));
+        return Err(reply::unsupported("a call with this name"));
     }
     let seqid = id as i32;
     let put = |name: &[u8], out: &mut Output| {

@@ -24,7 +24,7 @@ pub(crate) fn say(say: LocalMessage<'_>, out: &mut Output) -> Result<(), Unsuppo
         LocalMessage::Ping { .. } => Err(unsupported("a ping")),
         LocalMessage::Probe { .. } => Err(unsupported("a call to a client")),
         LocalMessage::Pong { .. } => Err(unsupported("a pong")),
-        LocalMessage::GoAway => Err(unsupported("that it is leaving")),
+        LocalMessage::GoAway => Err(unsupported("a shutdown notice")),
     }
 }
 
@@ -55,7 +55,7 @@ fn exception(
 ) -> Result<(), Unsupported> {
     let (dialect, one_way, seqid, inner) = front::remembered(to);
     if one_way {
-        return Err(unsupported("anything about a one-way call"));
+        return Err(unsupported("a reply to a one-way call"));
     }
     let name = to.name.as_slice();
     let ids = (seqid, inner);

@@ -38,14 +38,14 @@ impl Edited<'_> {
         let first = message.edits().first().map_or("", Edit::name);
         let (section, entries) = self.editable()?;
         if self.checksum.is_some() && !message.head.end {
-            return Err(refusal.edit(first, "its checksum comes after it, in another piece"));
+            return Err(refusal.edit(first, "its checksum is in a later piece"));
         }
         let (start, end) = (
             noted(&message.layout, note::START),
             noted(&message.layout, note::END),
         );
         let (Some(before), Some(behind)) = (wire.get(..start), wire.get(end..)) else {
-            return Err(refusal.edit(first, "the message is not of this protocol"));
+            return Err(refusal.edit(first, "the message has another protocol"));
         };
         scratch.block.clear();
         scratch
@@ -118,7 +118,7 @@ impl Edited<'_> {
                     .map(|section| (section, *entries))
                     .ok_or_else(|| refusal.edit(first, "there are no entries"))
             }
-            _ => Err(refusal.edit(first, "such messages carry no entries")),
+            _ => Err(refusal.edit(first, "such messages have no entries")),
         }
     }
 

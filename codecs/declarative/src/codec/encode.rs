@@ -24,7 +24,7 @@ impl Described {
         let at = noted(&message.layout, note::VARIANT);
         let refusal = Refusal { plan };
         let Some(variant) = plan.variants.get(at) else {
-            return Err(refusal.edit("id", "the message is not of this protocol"));
+            return Err(refusal.edit("id", "the message has another protocol"));
         };
         let id = changed_id(plan, variant, message)?;
         if plan.line.is_some() {

@@ -32,13 +32,13 @@ pub(crate) fn say(
         ),
         LocalMessage::Pong { to } => (&plan.pong, "a pong", Some(to), to.id, None),
         LocalMessage::Ping { id } => (&plan.ping, "a ping", None, Some(id), None),
-        LocalMessage::GoAway => (&plan.go_away, "that it goes away", None, Some(0), None),
-        LocalMessage::Probe { .. } => return Err(refuse("a call of its own")),
-        LocalMessage::CodecReply { .. } => return Err(refuse("an answer of its own")),
+        LocalMessage::GoAway => (&plan.go_away, "a shutdown notice", None, Some(0), None),
+        LocalMessage::Probe { .. } => return Err(refuse("a probe")),
+        LocalMessage::CodecReply { .. } => return Err(refuse("a codec reply")),
     };
     let asked = to.map(|to| usize::try_from(to.bits & (ONE_WAY - 1)).unwrap_or(usize::MAX));
     if to.is_some_and(|to| to.bits & ONE_WAY != 0) {
-        return Err(refuse("anything to a one-way request"));
+        return Err(refuse("a reply to a one-way request"));
     }
     let serves = |template: &&Template| match asked.or(spoken) {
         Some(at) => template.serves.get(at).copied().unwrap_or(false),

@@ -23,8 +23,7 @@ impl<'d> Compiler<'d> {
             };
             if let Some((other, _)) = fields.iter().find(|(_, other)| overlap(other, &compiled)) {
                 let problem = format!("it overlaps with the field `{other}`");
-                let remedy =
-                    "move one of them, or give both of them a `mask` that the other does not touch";
+                let remedy = "move one of them, or give both of them a `mask` without common bits";
                 self.problems.add(path, place(field), problem, remedy);
             }
             fields.insert(name, compiled);
@@ -95,7 +94,7 @@ impl<'d> Compiler<'d> {
         let (Some(at), Some(size)) = (field.offset, field.size) else {
             let remedy = "give both `offset` and `size`, in bytes";
             self.problems
-                .add(path, place(field), "its place is not told", remedy);
+                .add(path, place(field), "its position is missing", remedy);
             return None;
         };
         if field.word.is_some() || field.rest {
@@ -103,7 +102,7 @@ impl<'d> Compiler<'d> {
             self.problems.add(
                 path,
                 place(field),
-                "there are words in delimited messages only",
+                "only delimited messages have words",
                 remedy,
             );
         }
@@ -125,7 +124,7 @@ impl<'d> Compiler<'d> {
                 format!("{path}.offset"),
                 at,
                 format!(
-                    "it ends at byte {}, outside of the header of {header} bytes",
+                    "it ends at byte {}, outside the header of {header} bytes",
                     at + size
                 ),
                 "correct it, or `headerLength`",
@@ -152,7 +151,7 @@ impl<'d> Compiler<'d> {
         let low = mask.checked_shr(mask.trailing_zeros()).unwrap_or(0);
         let whole = low != 0 && (low & low.wrapping_add(1)) == 0;
         if !whole || field.mask.is_some_and(|mask| mask > all_bits(size)) {
-            let problem = format!("it must be a run of bits within {size} bytes");
+            let problem = format!("it must be consecutive bits within {size} bytes");
             let value = format!("{:#x}", field.mask.unwrap_or(0));
             self.problems.add(
                 format!("{path}.mask"),

@@ -130,7 +130,7 @@ impl Compiler<'_> {
                 self.problems.add(
                     format!("variants[{at}].name"),
                     name,
-                    "no rule of `kinds` is for it",
+                    "no rule of `kinds` matches it",
                     remedy,
                 );
             }

@@ -41,7 +41,7 @@ impl Compiler<'_> {
                 .take(at)
                 .any(|other| other.name == attribute.name)
             {
-                let problem = "there are two of that name";
+                let problem = "the name is used twice";
                 self.problems.add(
                     format!("{path}.name"),
                     &attribute.name,
@@ -136,7 +136,7 @@ impl Compiler<'_> {
             }
             (None, None, false) => {
                 if self.all.open.is_none() {
-                    let remedy = "describe `open`, which tells where the entries are";
+                    let remedy = "describe `open`, which gives the position of the entries";
                     self.problems.add(
                         format!("{path}.entry"),
                         &attribute.name,
@@ -155,7 +155,7 @@ impl Compiler<'_> {
                     .collect()
             }
             _ => {
-                let problem = "one of `field`, `section` and `entry` tells where it is";
+                let problem = "one of `field`, `section` and `entry` must give its position";
                 self.problems
                     .add(path, &attribute.name, problem, "give exactly one");
                 Vec::new()
@@ -235,7 +235,8 @@ impl Compiler<'_> {
                 }
             }
             _ => {
-                let problem = "`section` (or `fromWord` in delimited messages) tells where it is";
+                let problem =
+                    "`section` (or `fromWord` in delimited messages) must give its position";
                 self.problems
                     .add("open", &open.prefix, problem, "give exactly one");
             }
@@ -321,7 +322,7 @@ impl Compiler<'_> {
             }
         }
         if all.attributes.is_empty() && all.operation.is_none() {
-            let problem = "nothing can be routed on";
+            let problem = "there is no attribute for routing";
             self.problems.add(
                 "attributes",
                 "[]",

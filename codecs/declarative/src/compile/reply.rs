@@ -302,12 +302,12 @@ impl Compiler<'_> {
             .rposition(Option::is_some)
             .map_or(0, |last| last + 1);
         if count == 0 || words.iter().take(count).any(Option::is_none) {
-            let problem = format!("of its {count} words one is missing");
+            let problem = format!("one of its {count} words is missing");
             self.problems.add(
                 path,
                 &template.variant,
                 problem,
-                "give every word up to the last by `set`, `copy` or `text`",
+                "set every word up to the last with `set`, `copy` or `text`",
             );
             return None;
         }

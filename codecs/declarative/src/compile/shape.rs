@@ -87,7 +87,7 @@ impl<'d> Compiler<'d> {
             ("trailer", variant.trailer.is_some()),
         ];
         for (name, _) in fields.into_iter().filter(|(_, there)| *there) {
-            let problem = "a delimited message has none";
+            let problem = "a delimited message does not have it";
             self.problems.add(
                 format!("{path}.{name}"),
                 "given",
@@ -132,7 +132,7 @@ impl<'d> Compiler<'d> {
             let end = pattern.offset as usize + length;
             if end > header.min(MAX_PATTERN_END) {
                 let problem = format!(
-                    "it ends at byte {end}, outside of the header of {header} bytes or past {MAX_PATTERN_END}"
+                    "it ends at byte {end}, outside the header of {header} bytes or past {MAX_PATTERN_END}"
                 );
                 self.problems.add(
                     format!("{path}.offset"),
@@ -234,7 +234,7 @@ impl<'d> Compiler<'d> {
                 self.problems.add(
                     path,
                     "?",
-                    "one of `sum` and `total` tells the length",
+                    "one of `sum` and `total` must give the length",
                     "give exactly one",
                 );
                 Length::Header
@@ -265,7 +265,7 @@ impl<'d> Compiler<'d> {
             },
             (None, Some(Checksum::Crc32)) => Ending::Crc32(self.prefix(4, None)),
             _ => {
-                let problem = "one of `bytes` and `checksum` tells what it is";
+                let problem = "one of `bytes` and `checksum` must be set";
                 self.problems
                     .add(format!("{path}.trailer"), "?", problem, "give exactly one");
                 return None;
@@ -306,7 +306,7 @@ impl<'d> Compiler<'d> {
     ) -> Box<[Section]> {
         if sections.len() > MAX_SECTIONS {
             let problem = format!("there are more than {MAX_SECTIONS}");
-            let remedy = "leave out those at the end: what is not described is payload";
+            let remedy = "leave out the last ones: undescribed bytes are payload";
             self.problems
                 .add(format!("{path}.sections"), sections.len(), problem, remedy);
         }
@@ -318,7 +318,7 @@ impl<'d> Compiler<'d> {
                 .take(n)
                 .any(|other| other.name == section.name)
             {
-                let problem = "there are two of that name";
+                let problem = "the name is used twice";
                 self.problems
                     .add(format!("{path}.name"), &section.name, problem, "rename one");
             }
@@ -340,7 +340,7 @@ impl<'d> Compiler<'d> {
                 (None, None) if counted => Extent::Counted,
                 (None, None) if n + 1 == sections.len() => Extent::Rest,
                 (None, None) => {
-                    let problem = "nothing tells where it ends, and it is not the last";
+                    let problem = "its end is not defined, and it is not the last";
                     self.problems.add(
                         &path,
                         &section.name,
@@ -350,7 +350,7 @@ impl<'d> Compiler<'d> {
                     Extent::Rest
                 }
                 (Some(_), Some(_)) => {
-                    let problem = "both `length` and `prefix` tell its length";
+                    let problem = "both `length` and `prefix` give its length";
                     self.problems
                         .add(&path, &section.name, problem, "leave out one");
                     Extent::Rest

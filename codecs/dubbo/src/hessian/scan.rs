@@ -150,7 +150,7 @@ fn define(cursor: &mut Cursor<'_>, scratch: &mut Scratch) -> Result<(), Bad> {
 fn name(cursor: &mut Cursor<'_>) -> Result<(), Bad> {
     match leaf(cursor)? {
         Some(Value::Text(Text::Plain(_) | Text::Coded(_))) => Ok(()),
-        _ => Err(Bad::Invalid("a name in a class definition is no string")),
+        _ => Err(Bad::Invalid("a name in a class definition is not a string")),
     }
 }
 
@@ -166,7 +166,7 @@ fn count(cursor: &mut Cursor<'_>) -> Result<u32, Bad> {
         Some(Value::Int(number)) => {
             u32::try_from(number).map_err(|_| Bad::Invalid("a count is negative or out of range"))
         }
-        _ => Err(Bad::Invalid("a count is no integer")),
+        _ => Err(Bad::Invalid("a count is not an integer")),
     }
 }
 
@@ -189,7 +189,7 @@ fn skip_binary(cursor: &mut Cursor<'_>) -> Result<(), Bad> {
             0x20..=0x2f => (tag - 0x20, 0),
             0x34..=0x37 => (tag - 0x34, 1),
             b'A' | b'B' => (0, 2),
-            _ => return Err(Bad::Invalid("a chunk of bytes does not start like one")),
+            _ => return Err(Bad::Invalid("a chunk of bytes has an invalid start")),
         };
         let length = cursor.compact(i64::from(high), more)?;
         cursor.take(usize::try_from(length).unwrap_or(0))?;

@@ -163,7 +163,7 @@ fn chunk_head(cursor: &mut Cursor<'_>) -> Result<(usize, bool), Bad> {
         0x30..=0x33 => (tag - 0x30, 1, true),
         b'S' => (0, 2, true),
         b'R' => (0, 2, false),
-        _ => return Err(Bad::Invalid("a chunk of a string does not start like one")),
+        _ => return Err(Bad::Invalid("a chunk of a string has an invalid start")),
     };
     let units = cursor.compact(i64::from(high), more)?;
     Ok((usize::try_from(units).unwrap_or(0), last))
@@ -187,9 +187,8 @@ fn pass(cursor: &mut Cursor<'_>, units: usize) -> Result<bool, Bad> {
     let mut clean = true;
     let mut left = units;
     while left > 0 {
-        let (length, width) = width_of(cursor.peek()?).ok_or(Bad::Invalid(
-            "a character of a string does not start like one",
-        ))?;
+        let (length, width) = width_of(cursor.peek()?)
+            .ok_or(Bad::Invalid("a character of a string has an invalid start"))?;
         let bytes = cursor.take(length)?;
         clean &= !matches!(bytes, [0xed, 0xa0..=0xbf, _]);
         left = left.checked_sub(width).ok_or(Bad::Invalid(

@@ -143,7 +143,7 @@ fn skip_symbol(cursor: &mut Cursor<'_>) -> Result<(), Bad> {
 fn integer(cursor: &mut Cursor<'_>) -> Result<i64, Bad> {
     match leaf(cursor)? {
         Some(Value::Int(number)) => Ok(number),
-        _ => Err(Bad::Invalid("JSONB wants an integer here")),
+        _ => Err(Bad::Invalid("a JSONB integer is missing here")),
     }
 }
 
@@ -165,7 +165,7 @@ fn skip_opaque(tag: u8, cursor: &mut Cursor<'_>) -> Result<(), Bad> {
         BINARY | 0xbb => (length(cursor)?, 0),
         // decimal: a scale, then a number
         0xb9 => (0, 1),
-        _ => return Err(Bad::Invalid("a JSONB tag that starts no value")),
+        _ => return Err(Bad::Invalid("a JSONB tag that cannot start a value")),
     };
     cursor.take(bytes)?;
     for _ in 0..integers {

@@ -125,7 +125,7 @@ fn parts<'b>(cursor: &mut Cursor<'b>) -> Result<(u8, &'b [u8]), Bad> {
     let count = match tag {
         SHORT..=SHORT_MAX => usize::from(tag - SHORT),
         LATIN1..=GB18030 => length(cursor)?,
-        _ => return Err(Bad::Invalid("a JSONB string does not start like one")),
+        _ => return Err(Bad::Invalid("a JSONB string has an invalid start")),
     };
     Ok((tag, cursor.take(count)?))
 }

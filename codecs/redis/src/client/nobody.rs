@@ -33,7 +33,7 @@ impl Client {
             self.session = Session::default();
         }
         if refused {
-            let what = "the server refused what brings the connection into its session (AUTH, HELLO, SELECT, CLIENT)";
+            let what = "the server refused a command of the session's preamble (AUTH, HELLO, SELECT, CLIENT)";
             return Err(DecodeError::lost(Violation::Invalid(what)));
         }
         Ok(Decoded::Skip(wire.len()))
@@ -54,13 +54,13 @@ impl Client {
     ) -> Result<Decoded<'b>, DecodeError> {
         let must = self.added.pop_front().is_some_and(|added| added.must);
         if must && kind == b'-' {
-            let what = "an error to MULTI, when the transaction was on its way";
+            let what = "MULTI failed after the transaction was sent";
             return Err(DecodeError::lost(Violation::Invalid(what)));
         }
         if whole {
             return Ok(Decoded::Skip(wire.len()));
         }
-        let what = "more than a line was answered to what has one";
+        let what = "a reply has more than one line, but its command returns one";
         Err(DecodeError::lost(Violation::Invalid(what)))
     }
 

@@ -292,7 +292,7 @@ mod tests {
         let mut front = [Span::default(); FRONT];
         for (place, argument) in front.iter_mut().zip(read.walk()) {
             let crate::args::Argument::Wire(span) = argument else {
-                panic!("an argument of an array is not built");
+                panic!("an argument of an array is always literal");
             };
             *place = span;
         }
