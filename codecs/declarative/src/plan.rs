@@ -186,11 +186,11 @@ pub(crate) struct Section {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Extent {
-    /// This header field has its size in bytes.
+    /// The header field with its size in bytes.
     Field(Number),
-    /// A number before it has its size (`at` 0).
+    /// The number before it, with its size (`at` 0).
     Prefix(Number),
-    /// It ends with the last of its counted entries.
+    /// The section ends with the last of its counted entries.
     Counted,
     /// All remaining bytes.
     Rest,

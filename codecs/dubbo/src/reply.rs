@@ -38,7 +38,7 @@ pub(crate) fn receipt(header: Header, heartbeat: &[u8]) -> ReplyContext {
 
 /// Appends a response with a status other than 20. Its body is one string.
 ///
-/// It has the request's serialization if the codec can decode it. Otherwise it has Hessian2, which
+/// The body has the request's serialization if the codec can decode it, otherwise Hessian2, which
 /// every Dubbo client has: a client selects its reader by the id in the response's flags.
 pub(crate) fn failure(to: &ReplyContext, reason: Reason, text: &str, out: &mut Output) {
     let (serialization, format) = format_of(to);

@@ -58,11 +58,11 @@ pub(crate) enum Act {
     Plain,
     /// No effect. Its options decide if it is idempotent.
     Set,
-    /// It may block the connection.
+    /// May block the connection.
     Block,
-    /// It may block the connection, and depends on earlier writes of the connection.
+    /// May block the connection, and depends on earlier writes of the connection.
     Wait,
-    /// It may block the connection, if it has the option `BLOCK`.
+    /// May block the connection, if the command has the option `BLOCK`.
     BlockOption,
     /// No effect. Its reply has a cursor that only this server understands.
     Scan,
@@ -72,12 +72,12 @@ pub(crate) enum Act {
     Load,
     /// No effect, but every server must get it.
     Every,
-    /// It ends the server if it succeeds. Other clients on a shared connection would lose it.
+    /// Ends the server on success. Other clients on a shared connection would lose it.
     Alone,
-    /// It changes the connection in a way that cannot be replayed, or reads the state of this connection.
+    /// Changes the connection in a way that cannot be replayed, or reads the state of this connection.
     /// The client keeps the connection.
     Own,
-    /// It switches replies off and on.
+    /// Switches replies off and on.
     Reply,
     Hello,
     Auth,
@@ -88,13 +88,13 @@ pub(crate) enum Act {
     SetInfo,
     NoEvict,
     NoTouch,
-    /// It returns the connection's own number.
+    /// Returns the connection's own number.
     Id,
-    /// It returns information about the connection, in a line that starts with its number.
+    /// Returns information about the connection, in a line that starts with its number.
     Info,
-    /// It reads state that only a kept connection can have.
+    /// Reads state that only a kept connection can have.
     Ask,
-    /// It changes the connection, unless the argument is `OFF`.
+    /// Changes the connection, unless the argument is `OFF`.
     Tracking,
     Multi,
     Exec,
@@ -107,7 +107,7 @@ pub(crate) enum Act {
     Asking,
     Reset,
     Quit,
-    /// It makes no sense through a proxy (replication).
+    /// Refused: the command makes no sense through a proxy (replication).
     Refuse,
 }
 

@@ -25,7 +25,7 @@ use crate::ties::{Outcome, Ties};
 use crate::words::{self, Local};
 
 pub(crate) struct Server {
-    /// The maximum size of a request, of a buffered one, and of one buffered by choice. All in bytes.
+    /// The maximum size in bytes of a request, of a buffered one, and of one that is always buffered.
     request: usize,
     frame: usize,
     hold: usize,

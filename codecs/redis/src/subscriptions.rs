@@ -140,7 +140,7 @@ impl Subscriptions {
         }
     }
 
-    /// Updates the counts. A confirmation counts channels and patterns together, but shards alone.
+    /// Updates the counts. A confirmation counts channels and patterns together, and shards separately.
     fn recount(&mut self, family: Family, subscribe: bool, count: u32) {
         let (mine, others) = match family {
             Family::Channel => (&mut self.channels, self.patterns),

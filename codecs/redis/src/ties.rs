@@ -27,11 +27,11 @@ pub(crate) struct Ruling {
     pub(crate) bind: Bind,
     pub(crate) local: Option<Local>,
     pub(crate) close: bool,
-    /// It must not be sent to another connection, and not again.
+    /// The request must not be sent to another connection, and must not be retried.
     pub(crate) tied: bool,
     /// The held `MULTI` is sent before it.
     pub(crate) opens: bool,
-    /// It ends a transaction that must not be executed.
+    /// The request ends a transaction that must not be executed.
     pub(crate) aborts: bool,
 }
 

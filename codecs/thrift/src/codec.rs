@@ -123,7 +123,7 @@ impl ThriftCodec {
         let (front, bytes) = match self.front(input, total, want) {
             Ok(read) => read,
             Err(Stop::Short(need)) => return Ok(Decoded::Incomplete(need)),
-            // This length comes before unreadable bytes, so it is not a length.
+            // Unreadable bytes follow, so the first four bytes are not a length.
             Err(Stop::Bad(_)) if total > self.limits.frame => {
                 return Err(DecodeError::lost(self.too_large(total)));
             }

@@ -91,7 +91,7 @@ struct Walk {
 
 /// The kind of a value that was read.
 enum Value {
-    /// This many bytes from here.
+    /// The number of bytes from here.
     Bytes(usize),
     Struct,
     Values {

@@ -1,4 +1,4 @@
-//! Inspects the first bytes of a connection: whether it is Thrift, and whether its messages have
+//! Detects from the first bytes of a connection if it is Thrift, and if its messages have
 //! frames.
 
 use meltemi_frame::{Detect, Violation};

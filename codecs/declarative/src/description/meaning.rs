@@ -49,7 +49,7 @@ pub enum KindName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SafetyName {
-    /// It changes no data.
+    /// The request changes no data.
     Read,
     /// A repeated request has the same effect as one.
     Idempotent,

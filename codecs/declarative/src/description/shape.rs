@@ -109,7 +109,7 @@ pub struct Field {
     /// Its byte order. Default: the description's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub byte_order: Option<ByteOrder>,
-    /// It is in two's complement.
+    /// The number is in two's complement.
     #[serde(default)]
     pub signed: bool,
     /// The bits of the field, shifted down to the lowest bit. Several fields can share bytes.
@@ -181,10 +181,10 @@ pub struct Section {
     /// The size of the number before it that counts its bytes: 1, 2, 4 or 8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<u32>,
-    /// It contains names and values.
+    /// The section contains names and values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entries: Option<Entries>,
-    /// It exists only if these fields have these values.
+    /// The part exists only if these fields have these values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub when: BTreeMap<String, Values>,
 }
@@ -215,7 +215,7 @@ pub struct Trailer {
     /// A checksum of all bytes before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum: Option<Checksum>,
-    /// It exists only if these fields have these values.
+    /// The part exists only if these fields have these values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub when: BTreeMap<String, Values>,
 }

@@ -210,7 +210,7 @@ impl Server {
     }
 }
 
-/// Records the servers that a request concerns, if any single one is not enough.
+/// Records the servers that a request concerns, unless any single server is enough.
 fn note_reach(message: &mut Message<'_>, command: &'static Command, args: &Args<'_>) {
     match command.act {
         Act::Scan => return cursor::note(message, command, args),

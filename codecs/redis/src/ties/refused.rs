@@ -10,14 +10,14 @@ use crate::words::Local;
 /// The place of the client's `MULTI`, if the proxy replied to it.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Opening {
-    /// There is none, or the server has it.
+    /// There is no `MULTI`, or the server has it.
     #[default]
     Nothing,
-    /// It is held until a command decides which server it is for.
+    /// The `MULTI` is held until a command decides its server.
     Kept,
-    /// It is sent before the request with this number.
+    /// The `MULTI` is sent before the request with this number.
     Before(u64),
-    /// That request was refused: the server gets no part of the transaction.
+    /// The request after it was refused: the server gets no part of the transaction.
     Lost,
 }
 
