@@ -21,9 +21,7 @@ pub struct WatchOptions {
 
 impl Default for WatchOptions {
     fn default() -> Self {
-        Self {
-            thorough: 20,
-        }
+        Self { thorough: 20 }
     }
 }
 

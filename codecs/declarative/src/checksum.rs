@@ -1,19 +1,20 @@
-//! CRC-32, and how it changes when a part of a message does, without reading the rest.
+//! CRC-32, and its change when a part of a message changes, without reading the rest.
 //!
-//! A rewritten id needs a new checksum, or real servers drop the message. It is derived from the old
-//! one, not computed afresh: that costs nothing per byte of the body, works while the body is still
-//! on its way, and a message that was damaged before it came here stays recognizably damaged.
+//! A rewritten id needs a new checksum, or real servers drop the message. The new checksum is
+//! derived from the old one, and not computed from all bytes. That costs no time per byte of the
+//! body, works while the body is still arriving, and keeps a damaged message recognisable as
+//! damaged.
 
 use crc32fast::Hasher;
 
-/// The checksum of `bytes`.
+/// Returns the checksum of `bytes`.
 pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     crc32fast::hash(bytes)
 }
 
-/// By how much (exclusive or) the checksum of a message changes when its beginning `old` becomes
-/// `new`, with `behind` unchanged bytes after it. For parts of equal length, what stands before
-/// them does not matter.
+/// Returns the difference (exclusive or) of a message's checksum when its beginning `old` becomes
+/// `new`, with `behind` unchanged bytes after it. If both parts have the same length, the bytes
+/// before them do not matter.
 ///
 /// CRC is linear: crc(a ‖ b) = shift(crc(a), |b|) ⊕ crc(b), so crc(a′ ‖ b) differs from it by
 /// shift(crc(a) ⊕ crc(a′), |b|).

@@ -1,4 +1,5 @@
-//! One side of one connection of a described protocol: state, and the verbs by kind of framing.
+//! One side of one connection of a described protocol: its state, and the codec functions per kind
+//! of framing.
 
 mod attributes;
 mod content;
@@ -27,35 +28,35 @@ pub(crate) struct Described {
     plan: Arc<Plan>,
     side: Side,
     limits: Limits,
-    /// What of a large message is still to come.
+    /// The part of a large message that is still due.
     rest: Option<Rest>,
-    /// How much of an unfinished line has no end in it.
+    /// The number of bytes of an incomplete line that contain no delimiter.
     scanned: usize,
-    /// The variant of the last message that went through: what is said unasked is said in its manner.
+    /// The variant of the last message. The proxy's own unsolicited messages use it.
     spoken: Option<usize>,
     scratch: edit::Scratch,
 }
 
-/// The rest of a message that comes in pieces.
+/// The rest of a message that arrives in pieces.
 #[derive(Clone, Copy, Debug)]
 struct Rest {
     left: u64,
     id: Option<i64>,
     variant: usize,
-    /// The bytes of the checksum at its end; they stay in one piece.
+    /// The bytes of the checksum at its end. They are never split.
     checksum: usize,
-    /// How many bytes lie between the id and the checksum.
+    /// The number of bytes between the id and the checksum.
     behind_id: u64,
 }
 
-/// What `layout` says, in its places.
+/// The positions of the notes in `layout`.
 mod note {
     /// The variant.
     pub(super) const VARIANT: usize = 0;
-    /// Where the entries (in a delimited message: the id's word) start and end.
+    /// The start and the end of the entries (in a delimited message, of the id's word).
     pub(super) const START: usize = 1;
     pub(super) const END: usize = 2;
-    /// The length of the whole message (of a piece: the bytes behind the id), low and high half.
+    /// The length of the whole message (of a piece: the bytes after the id), low and high half.
     pub(super) const LOW: usize = 3;
     pub(super) const HIGH: usize = 4;
     /// The size of the checksum at the end of the message.
@@ -138,10 +139,10 @@ impl Codec for Described {
     }
 }
 
-/// Set in a receipt's bits for what must never be answered.
+/// Set in a receipt's bits if the message must never get a reply.
 const ONE_WAY: u64 = 1 << 32;
 
-/// What is kept of a request: its variant, and the bytes that replies copy fields from.
+/// Returns the receipt of a request: its variant, and the bytes from which replies copy fields.
 fn receipt(plan: &Plan, variant: usize, kind: Kind, id: Option<i64>, wire: &[u8]) -> ReplyContext {
     let mut receipt = ReplyContext::new(id);
     receipt.bits = variant as u64;
@@ -154,7 +155,7 @@ fn receipt(plan: &Plan, variant: usize, kind: Kind, id: Option<i64>, wire: &[u8]
     receipt
 }
 
-/// What was found out of a message when something is wrong with it: enough to answer it.
+/// The known properties of an invalid message: enough to reply to it.
 #[derive(Clone, Copy)]
 struct Known<'a> {
     plan: &'a Plan,
@@ -193,18 +194,18 @@ impl Known<'_> {
     }
 }
 
-/// What no rule knows, or what the wrong side has sent.
+/// Returns the violation for a message that matches no rule, or that the wrong side sent.
 fn not_expected(side: Side, kind: Option<Kind>) -> Violation {
     match kind {
         Some(kind) => Violation::WrongSide {
             kind: kind.name(),
             from: side.peer(),
         },
-        None => Violation::Invalid("no rule of the description tells what this message is for"),
+        None => Violation::Invalid("no rule of the description matches this message"),
     }
 }
 
-/// The head of a message, as far as its fields tell it.
+/// Returns the head of a message, from its fields.
 fn head_of(variant: &Variant, rule: &Rule, view: View<'_>) -> Head {
     let id = variant.id.and_then(|field| field.number(view));
     let mut head = Head::new(rule.kind, id);

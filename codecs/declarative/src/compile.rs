@@ -1,6 +1,6 @@
-//! From a description to a plan: checks everything that can be known at load, all in one go.
+//! Compiles a description to a plan. Reports every problem that can be found at load, all at once.
 //!
-//! It reads no bytes from the wire. Each part of the language is compiled in a file of its own.
+//! It must not read bytes from the wire. Each part of the language is compiled in its own file.
 
 mod content;
 mod fields;
@@ -67,12 +67,8 @@ impl<'d> Compiler<'d> {
                 .any(|other| other.name == variant.name)
             {
                 let path = format!("variants[{at}].name");
-                self.problems.add(
-                    path,
-                    &variant.name,
-                    "there are two of that name",
-                    "rename one",
-                );
+                self.problems
+                    .add(path, &variant.name, "the name is used twice", "rename one");
             }
             let fields = self.fields_of(at, variant);
             self.fields.push(fields);
@@ -162,12 +158,12 @@ impl<'d> Compiler<'d> {
         let bits = ids
             .map(|field| match field {
                 Field::Number(number) => number.bits(),
-                // Every peer that reads decimal words reads at least 31 bits.
+                // Every peer that reads decimal words supports at least 31 bits.
                 Field::Word { .. } | Field::Text { .. } => 31,
             })
             .min();
         if let (Some(bits @ ..8), Some(name)) = (bits, &all.id) {
-            let what = format!("it has {bits} bits, too few to tell requests apart");
+            let what = format!("it has {bits} bits, too few for unique ids");
             self.problems
                 .add("id", name, what, "use a field of 8 bits or more, or no id");
         }
@@ -176,7 +172,7 @@ impl<'d> Compiler<'d> {
             self.problems.add(
                 "replyOrder",
                 "any",
-                "without an id, replies can only be told apart by their order",
+                "without an id, replies can only be matched by their order",
                 "name the field with the id in `id`, or leave this out",
             );
         }
@@ -197,7 +193,7 @@ impl<'d> Compiler<'d> {
                 "sharing",
                 "pipelined",
                 "replies may come in any order",
-                "use multiplexed, or say `replyOrder: requests`",
+                "use multiplexed, or set `replyOrder: requests`",
             );
         }
         let correlation = match bits {
@@ -207,7 +203,7 @@ impl<'d> Compiler<'d> {
         (correlation, sharing)
     }
 
-    /// The field of that name in any variant; a problem if no variant has it.
+    /// Returns `true` if any variant has a field with this name. Otherwise reports a problem.
     fn known_field(&mut self, path: &str, name: &str) -> bool {
         let known = self.fields.iter().any(|fields| fields.contains_key(name));
         if !known {
@@ -225,7 +221,7 @@ impl<'d> Compiler<'d> {
     }
 }
 
-/// The side whose codec reads what this one sends.
+/// Returns the side whose codec reads the messages of this sender.
 const fn reader(from: From) -> Side {
     match from {
         From::Client => Side::Server,

@@ -1,4 +1,4 @@
-//! Blocks of names and values, each with its length in front: walking them, finding, editing.
+//! Blocks of names and values, each with its length before it: walks, finds and edits them.
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -7,7 +7,7 @@ use meltemi_frame::{Edit, Entry, Span, Walk};
 
 use crate::number::{Form, Number, all_bits};
 
-/// How the lengths of a block are written.
+/// The format of the lengths in a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Format {
     pub key: u8,
@@ -15,7 +15,7 @@ pub(crate) struct Format {
     pub little: bool,
 }
 
-/// One entry: the spans of its name and value, and where the next one starts.
+/// One entry: the spans of its name and value, and the start of the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
     pub name: Span,
@@ -24,17 +24,17 @@ pub(crate) struct Found {
 }
 
 impl Format {
-    /// A text of a 1, 2 or 4 byte length at `at`: where it starts and ends.
+    /// Reads a text with a length of 1, 2 or 4 bytes at `at`. Returns its start and end.
     fn text(self, size: u8, wire: &[u8], at: usize, end: usize) -> Option<(usize, usize)> {
         let size = usize::from(size);
         let start = at.checked_add(size).filter(|start| *start <= end)?;
         let bytes = wire.get(at..start)?;
         let length = match (bytes.first_chunk(), self.little) {
-            // Every entry is read for every message: the common form goes without the general number.
+            // Every entry of every message is read: the common form has a fast path.
             (Some(four), false) if size == 4 => i64::from(u32::from_be_bytes(*four)),
             _ => self.number(0, size).read(bytes)?,
         };
-        // A 4-byte length of -1 is null where it is written by Java (SOFABolt's header map).
+        // A 4-byte length of -1 is null if Java wrote it (SOFABolt's header map).
         let length = if size == 4 && length == i64::from(u32::MAX) {
             0
         } else {
@@ -57,7 +57,7 @@ impl Format {
         }
     }
 
-    /// The entry at `at` in a block that ends at `end`; `None` if it is not one.
+    /// Reads the entry at `at` in a block that ends at `end`. `None` if it is invalid.
     pub(crate) fn entry(self, wire: &[u8], at: usize, end: usize) -> Option<Found> {
         let (name_start, name_end) = self.text(self.key, wire, at, end)?;
         let (value_start, value_end) = self.text(self.value, wire, name_end, end)?;
@@ -77,7 +77,7 @@ impl Format {
     }
 
     const fn room(size: u8, text: &[u8]) -> bool {
-        // The highest 4-byte lengths are negative to many peers.
+        // Many peers read the highest 4-byte lengths as negative numbers.
         let max = if size == 4 {
             i32::MAX as u64
         } else {
@@ -86,8 +86,8 @@ impl Format {
         text.len() as u64 <= max
     }
 
-    /// Writes the block `old` with one change to `new`: a set value takes the place of the first
-    /// that it replaces. `Ok(false)` if `old` cannot be read to its end.
+    /// Writes the block `old` with one change to `new`: a set value replaces the first entry with
+    /// its name. `Ok(false)` if `old` cannot be read to its end.
     pub(crate) fn edit(
         self,
         old: &[u8],
@@ -127,7 +127,7 @@ impl Format {
         Ok(true)
     }
 
-    /// How many entries a sound block has.
+    /// Returns the number of entries in a valid block.
     pub(crate) fn count(self, block: &[u8]) -> usize {
         let (mut at, mut count) = (0, 0);
         while at < block.len() {
@@ -140,8 +140,8 @@ impl Format {
         count
     }
 
-    /// The same walk as a plain function, as [`meltemi_frame::Open::Walk`] wants it. `None` for sizes
-    /// that the language does not have.
+    /// Returns the same walk as a plain function, for [`meltemi_frame::Open::Walk`]. `None` for
+    /// sizes that the language does not have.
     pub(crate) fn walk(self) -> Option<Walk> {
         macro_rules! walks {
             ($($key:literal $value:literal)*) => {
@@ -156,7 +156,7 @@ impl Format {
     }
 }
 
-/// A name or value that its length field cannot tell.
+/// A name or value that is too long for its length field.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooLong;
 

@@ -1,14 +1,15 @@
-//! A text field of the object at the front of a Hessian 2 stream, by the name of the field.
+//! Finds a text field by its name, in the object at the front of a Hessian 2 stream.
 //!
-//! Servers that are called by an object in the content act on what it says, not on the message's header.
-//! Both forms are read: that of the draft, which sofa-hessian writes, and that of the final specification.
-//! Only texts and nulls may stand in front of the field. Of anything else nothing is known.
+//! A server that is called through an object in the content uses the object, and not the header of
+//! the message. Two forms are supported: that of the draft, which sofa-hessian writes, and that of
+//! the final specification. Only texts and nulls may come before the field. With other values the
+//! result is unknown.
 
-/// How many fields a class may have.
+/// The maximum number of fields of a class.
 const MAX_FIELDS: i64 = 64;
 
-/// Where the text of `field` lies, in an object of this class at the front of `bytes`. `None`: it cannot
-/// be read, the field is null, or a server may find another text.
+/// Returns the range of the text of `field`, in an object of this class at the front of `bytes`.
+/// `None` if it cannot be read, if the field is null, or if a server may find another text.
 pub(crate) fn text_field(bytes: &[u8], class: &[u8], field: &[u8]) -> Option<(usize, usize)> {
     let mut reader = Reader { bytes, at: 0 };
     let draft = match reader.byte()? {
@@ -59,7 +60,7 @@ impl Reader<'_> {
         Some((start, end))
     }
 
-    /// Small integers, as the numbers of fields and of classes are.
+    /// Reads a small integer, such as the number of fields or of a class.
     fn int(&mut self) -> Option<i64> {
         let first = i64::from(self.byte()?);
         match first {
@@ -69,7 +70,8 @@ impl Reader<'_> {
         }
     }
 
-    /// A text in one piece (`Some(Some(_))`), or null (`Some(None)`). The length counts characters.
+    /// Reads a text in one piece (`Some(Some(_))`), or null (`Some(None)`). The length counts
+    /// characters.
     fn text(&mut self) -> Option<Option<(usize, usize)>> {
         let length = match self.byte()? {
             b'N' => return Some(None),
@@ -91,8 +93,8 @@ impl Reader<'_> {
         Some(Some((start, self.at)))
     }
 
-    /// Reads the names of the fields. Returns how many stand in front of the one of that name, which must be
-    /// there once.
+    /// Reads the names of the fields. Returns the number of fields before the wanted one. It must
+    /// occur exactly once.
     fn fields(&mut self, wanted: &[u8]) -> Option<usize> {
         let count = self.int().filter(|count| *count <= MAX_FIELDS)?;
         let mut found = None;
@@ -111,7 +113,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// As sofa-hessian 3.5.5 writes it: service `Orders:1.0`, method `secret`.
+    /// Written by sofa-hessian 3.5.5: service `Orders:1.0`, method `secret`.
     const DRAFT: &[u8] = b"O\x91X\x93\x0dtargetAppName\x0amethodName\x17targetServiceUniqueName\
         o\x90\x03app\x06secret\x0aOrders:1.0N";
     const FINAL: &[u8] = b"C\x01X\x93\x0dtargetAppName\x0amethodName\x17targetServiceUniqueName\
@@ -142,7 +144,8 @@ mod tests {
     #[test]
     fn what_a_server_may_read_otherwise_is_not_found() {
         let cases: [&[u8]; 6] = [
-            // The field twice; a map, a reference, a text in pieces in front of it; another class first.
+            // The field occurs twice; a map, a reference, or a text in pieces comes before it;
+            // another class comes first.
             b"O\x91X\x92\x01m\x01mo\x90\x01a\x01b",
             b"O\x91X\x92\x01a\x01mo\x90Mz\x01b",
             b"O\x91X\x92\x01a\x01mo\x90R\x90\x01b",

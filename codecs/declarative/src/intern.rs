@@ -1,11 +1,14 @@
-//! Texts that live as long as the process: names that frames' errors carry as `&'static str`.
+//! Texts that live as long as the process: names that errors of the frame crate carry as `&'static
+//! str`.
 //!
-//! Each distinct text is kept once, so that reloading a description again and again costs nothing.
+//! Each distinct text is stored once, so that repeated reloads of a description need no more
+//! memory.
 
 use std::collections::BTreeSet;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-/// The one lasting copy of `text`. For texts of descriptions only, never for bytes from the wire.
+/// Returns the one static copy of `text`. Only for texts of descriptions, never for bytes from the
+/// wire.
 pub(crate) fn intern(text: &str) -> &'static str {
     static TEXTS: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -19,13 +22,14 @@ pub(crate) fn intern(text: &str) -> &'static str {
 
 const WIDTH: usize = 4;
 
-/// The decimal text of a small number, without allocation: most codes, flags and statuses.
+/// Returns the decimal text of a small number without an allocation: most codes, flags and
+/// statuses.
 pub(crate) fn decimal(number: i64) -> Option<&'static str> {
     static TABLE: LazyLock<String> = LazyLock::new(|| {
         (0..10_000).fold(
             String::with_capacity(WIDTH * 10_000),
             |mut table, number| {
-                // Writing to a String cannot fail.
+                // Writing to a `String` cannot fail.
                 let _ = std::fmt::Write::write_fmt(&mut table, format_args!("{number:<WIDTH$}"));
                 table
             },

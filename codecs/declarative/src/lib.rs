@@ -1,9 +1,9 @@
-//! A codec from a description: a private protocol in YAML, no code.
+//! A codec from a description: a private protocol in YAML, without code.
 //!
-//! A [`Description`](description::Description) tells where a protocol's bytes are;
-//! [`Declarative`] is the protocol made from it, equal to a hand-written codec in everything that
-//! the router sees. Two are shipped: [`bolt`] (SOFABolt) and [`quill`] (an example of a company's
-//! own). The language is in the README.
+//! A [`Description`](description::Description) defines the positions of a protocol's data.
+//! [`Declarative`] is the protocol made from it. For the router it is equal to a hand-written
+//! codec. Two descriptions are included: [`bolt`] (SOFABolt) and [`quill`] (an example of a private
+//! protocol). The README documents the language.
 
 mod checksum;
 mod codec;
@@ -22,18 +22,18 @@ mod words;
 pub use problem::{DescriptionError, DescriptionErrors};
 pub use protocol::Declarative;
 
-/// SOFABolt, versions 1 and 2, as its Java library speaks it.
+/// SOFABolt, versions 1 and 2, as its Java library implements it.
 ///
 /// # Errors
-/// None: the description is a part of this crate, and a test holds that it is valid.
+/// None: the description is a part of this crate, and a test checks that it is valid.
 pub fn bolt() -> Result<Declarative, DescriptionErrors> {
     Declarative::from_yaml(include_str!("../protocols/bolt.yaml"))
 }
 
-/// Quill: an invented, but realistic protocol of a company's own, described as an example.
+/// Quill: an invented, but realistic private protocol, described as an example.
 ///
 /// # Errors
-/// None: the description is a part of this crate, and a test holds that it is valid.
+/// None: the description is a part of this crate, and a test checks that it is valid.
 pub fn quill() -> Result<Declarative, DescriptionErrors> {
     Declarative::from_yaml(include_str!("../protocols/quill.yaml"))
 }

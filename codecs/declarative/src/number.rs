@@ -1,14 +1,15 @@
-//! A number at a fixed place of a message: binary or decimal, of any size and order, or some bits.
+//! A number at a fixed position of a message: binary or decimal, of any size and byte order, or a
+//! bit field.
 
-/// Where a number lies and how it is written.
+/// The position and the format of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Number {
     pub at: usize,
-    /// Bytes: 1 to 8 in binary, 1 to 18 as digits.
+    /// The size in bytes: 1 to 8 in binary, 1 to 18 as digits.
     pub size: usize,
     pub form: Form,
     pub signed: bool,
-    /// The bits of a binary number that are the value; all of its bytes if there is no mask.
+    /// The bits of a binary number that are the value. Without a mask, all of its bits.
     pub mask: u64,
 }
 
@@ -22,7 +23,7 @@ pub(crate) enum Form {
 /// The largest number of decimal digits that always fits into 63 bits.
 pub(crate) const MAX_DIGITS: usize = 18;
 
-/// All bits of a binary number of so many bytes.
+/// Returns a mask of all bits of a binary number of this size in bytes.
 pub(crate) const fn all_bits(size: usize) -> u64 {
     if size >= 8 {
         u64::MAX
@@ -51,10 +52,11 @@ impl Number {
         self.mask.trailing_zeros()
     }
 
-    /// How many bits the value has.
+    /// Returns the number of bits of the value.
     pub(crate) fn bits(&self) -> u8 {
         match self.form {
-            // Whole bits that every number of so many digits can hold: 3.32 per digit.
+            // The bits that every number with this many digits can store: 3.32 per digit, rounded
+            // down.
             Form::Digits => u8::try_from(self.size * 332 / 100).unwrap_or(59),
             Form::Big | Form::Little => {
                 u8::try_from(64 - (self.mask >> self.shift()).leading_zeros()).unwrap_or(64)
@@ -62,7 +64,7 @@ impl Number {
         }
     }
 
-    /// The largest value that can be written and read back, as a length or a count.
+    /// Returns the largest value that can be written and read back as a length or a count.
     pub(crate) fn max(&self) -> u64 {
         match self.form {
             Form::Digits => 10u64.saturating_pow(u32::try_from(self.size).unwrap_or(0)) - 1,
@@ -73,7 +75,8 @@ impl Number {
         }
     }
 
-    /// Whether the value comes back as it was written (or with the same bits, for unsigned ones).
+    /// Returns `true` if the value is read back as it was written (or with the same bits, for
+    /// unsigned values).
     pub(crate) fn fits(&self, value: i64) -> bool {
         if value >= 0 {
             return value.cast_unsigned() <= self.max() || (!self.signed && self.max() == u64::MAX);
@@ -85,7 +88,7 @@ impl Number {
         }
     }
 
-    /// The value; `None` if the bytes are not there or are not digits.
+    /// Returns the value. `None` if the bytes are missing or are not digits.
     pub(crate) fn read(&self, wire: &[u8]) -> Option<i64> {
         let bytes = wire.get(self.at..self.end())?;
         if self.form == Form::Digits {
@@ -99,8 +102,8 @@ impl Number {
         })
     }
 
-    /// Writes the value over the bytes in place; bits outside of the mask stay. Bits that do not
-    /// fit are lost: [`Number::fits`] tells beforehand.
+    /// Writes the value over the bytes in place. Bits outside the mask stay. Bits that do not fit
+    /// are lost: check [`Number::fits`] first.
     pub(crate) fn write(&self, wire: &mut [u8], value: i64) {
         let Some(bytes) = wire.get_mut(self.at..self.at + self.size) else {
             return;
@@ -144,7 +147,7 @@ fn sign_extend(value: u64, bits: u8) -> i64 {
     (value << unused).cast_signed() >> unused
 }
 
-/// A decimal number in ASCII, of at most [`MAX_DIGITS`] digits.
+/// Parses a decimal number in ASCII, of at most [`MAX_DIGITS`] digits.
 pub(crate) fn digits(bytes: &[u8]) -> Option<i64> {
     if bytes.is_empty() || bytes.len() > MAX_DIGITS {
         return None;

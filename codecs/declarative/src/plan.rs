@@ -1,6 +1,7 @@
-//! A description compiled: what decoding needs, as offsets and tables. No names are looked up here.
+//! A compiled description: offsets and tables for decoding. It contains no names to look up.
 //!
-//! Made by `compile` alone, which has checked everything; reading it cannot fail, only miss.
+//! Only `compile` creates it, after all checks. A read from it cannot fail; it can only find no
+//! value.
 
 mod field;
 
@@ -11,9 +12,9 @@ use crate::number::Number;
 
 pub(crate) use field::{Field, Test, View, all_pass};
 
-/// How many sections behind the header can be told apart.
+/// The maximum number of sections after the header.
 pub(crate) const MAX_SECTIONS: usize = 8;
-/// How many words of a delimited message can be told apart.
+/// The maximum number of words of a delimited message.
 pub(crate) const MAX_WORDS: usize = 16;
 
 /// A whole protocol.
@@ -28,7 +29,8 @@ pub(crate) struct Plan {
     pub ping: Box<[Template]>,
     pub pong: Box<[Template]>,
     pub go_away: Box<[Template]>,
-    /// How many bytes from the front of a request a receipt must keep, for replies that copy.
+    /// The number of bytes at the front of a request that a receipt must store, for replies that
+    /// copy fields.
     pub keep: usize,
 }
 
@@ -48,7 +50,7 @@ pub(crate) struct Variant {
     pub detect: Box<[Pattern]>,
     pub header: usize,
     pub rules: Box<[Rule]>,
-    /// How many bytes the rules look at.
+    /// The number of bytes that the rules inspect.
     pub rules_end: usize,
     pub length: Length,
     pub trailer: Option<Trailer>,
@@ -57,22 +59,22 @@ pub(crate) struct Variant {
     pub timeout: Option<(Field, u64)>,
     pub status: Option<StatusTable>,
     pub sections: Box<[Section]>,
-    /// How many of the sections must be located to know the attributes.
+    /// The number of sections that must be located for the attributes.
     pub needed: usize,
-    /// The attributes lie at the front: what is behind them may come later, in pieces.
+    /// The attributes are at the front: the bytes after them may arrive later, in pieces.
     pub streams: bool,
     pub keys: Box<[Key]>,
     pub open: Option<Open>,
 }
 
-/// Bytes at a fixed place: any of the alternatives.
+/// Bytes at a fixed position: any of the alternatives.
 #[derive(Debug)]
 pub(crate) struct Pattern {
     pub at: usize,
     pub any: Box<[Box<[u8]>]>,
 }
 
-/// What some first bytes tell.
+/// The result of a match on the first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fit {
     Yes,
@@ -101,7 +103,7 @@ impl Pattern {
     }
 }
 
-/// Whether all patterns fit; mismatches are told as early as the bytes allow.
+/// Matches all patterns. Returns a mismatch as early as the bytes allow.
 pub(crate) fn fits<'p>(patterns: impl Iterator<Item = &'p Pattern>, input: &[u8]) -> Fit {
     let mut need = None;
     for pattern in patterns {
@@ -114,7 +116,7 @@ pub(crate) fn fits<'p>(patterns: impl Iterator<Item = &'p Pattern>, input: &[u8]
     need.map_or(Fit::Yes, Fit::Need)
 }
 
-/// What a message is for, if its fields have these values.
+/// The kind of a message, if its fields have these values.
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub side: Option<Side>,
@@ -123,17 +125,17 @@ pub(crate) struct Rule {
     pub safety: Safety,
 }
 
-/// How long a message is.
+/// The length of a message.
 #[derive(Debug)]
 pub(crate) enum Length {
-    /// As long as its header.
+    /// The length of its header.
     Header,
-    /// The base and these fields.
+    /// The base plus these fields.
     Sum {
         fields: Box<[(Number, &'static str)]>,
         base: i64,
     },
-    /// The field and the base; the trailer comes on top if it is not counted.
+    /// The field plus the base, plus the trailer if it is not counted.
     Total {
         field: Number,
         name: &'static str,
@@ -142,7 +144,7 @@ pub(crate) enum Length {
     },
 }
 
-/// What ends a message.
+/// The end of a message.
 #[derive(Debug)]
 pub(crate) struct Trailer {
     pub when: Box<[Test]>,
@@ -165,7 +167,7 @@ impl Ending {
     }
 }
 
-/// How a response went.
+/// The result of a response.
 #[derive(Debug)]
 pub(crate) struct StatusTable {
     pub ok: Test,
@@ -173,7 +175,7 @@ pub(crate) struct StatusTable {
     pub otherwise: Fault,
 }
 
-/// A part of what lies behind the header.
+/// A part of the bytes after the header.
 #[derive(Debug)]
 pub(crate) struct Section {
     pub name: &'static str,
@@ -184,17 +186,17 @@ pub(crate) struct Section {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Extent {
-    /// This header field tells how many bytes it has.
+    /// The header field with its size in bytes.
     Field(Number),
-    /// A number in front of it does (`at` 0).
+    /// The number before it, with its size (`at` 0).
     Prefix(Number),
-    /// It ends with the last of its counted entries.
+    /// The section ends with the last of its counted entries.
     Counted,
-    /// All that is left.
+    /// All remaining bytes.
     Rest,
 }
 
-/// Names and values, behind their number if there is one (`at` 0).
+/// Names and values, after their number if there is one (`at` 0).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entries {
     pub format: Format,
@@ -209,21 +211,21 @@ pub(crate) struct Key {
     pub requests: bool,
     pub responses: bool,
     pub source: Source,
-    /// Where the server looks instead.
+    /// The position where the server reads it instead.
     pub content: Option<Content>,
 }
 
-/// A text in the object that the content is, which a server believes more than the entry in the header.
+/// A text in the object of the content. A server uses it instead of the entry in the header.
 #[derive(Debug)]
 pub(crate) struct Content {
     pub section: usize,
-    /// The section that names the class; of messages of other classes nothing is known.
+    /// The section that names the class. For messages of other classes the value is unknown.
     pub class_section: Option<usize>,
     pub class: Box<[u8]>,
     pub field: Box<[u8]>,
     /// The content is an object in Hessian 2.
     pub when: Box<[Test]>,
-    /// The server takes the entry.
+    /// The server uses the entry.
     pub entry_when: Option<Box<[Test]>>,
 }
 
@@ -234,7 +236,7 @@ pub(crate) enum Source {
         words: Box<[(Test, &'static str)]>,
     },
     Section(usize),
-    /// The open entry of the first of these names that is there.
+    /// The open entry with the first of these names that exists.
     Entry(Box<[Box<[u8]>]>),
 }
 
@@ -254,32 +256,32 @@ pub(crate) enum Open {
     },
 }
 
-/// A message that the mesh makes.
+/// A message that the proxy creates.
 #[derive(Debug)]
 pub(crate) struct Template {
     pub variant: usize,
-    /// By variant of what it answers.
+    /// By variant of the message to reply to.
     pub serves: Box<[bool]>,
     /// The header with magic and fixed values (empty for delimited messages).
     pub base: Box<[u8]>,
     /// The words of a delimited message.
     pub words: Box<[Word]>,
-    /// Own field, and the field of what is answered, by its variant.
+    /// Own field, and the field of the message to reply to, by its variant.
     pub copies: Box<[Copied]>,
     /// The status field's value for each reason.
     pub reasons: Option<(Number, Box<[i64]>)>,
-    /// The section that takes the text.
+    /// The section for the text.
     pub text: Option<usize>,
 }
 
-/// A field that is copied from the message that is answered: there it is another one for each variant.
+/// A field that is copied from the message to reply to. It has another position in each variant.
 #[derive(Debug)]
 pub(crate) struct Copied {
     pub own: Number,
     pub from: Box<[Option<Number>]>,
 }
 
-/// One word of a delimited message that the mesh makes.
+/// One word of a delimited message that the proxy creates.
 #[derive(Debug)]
 pub(crate) enum Word {
     Fixed(Box<[u8]>),
@@ -289,7 +291,7 @@ pub(crate) enum Word {
     Text,
 }
 
-/// The place of a reason in the tables of a [`Template`]: its place in [`Reason::ALL`].
+/// Returns the index of a reason in the tables of a [`Template`]: its index in [`Reason::ALL`].
 pub(crate) fn reason_at(reason: Reason) -> usize {
     Reason::ALL
         .iter()
@@ -298,8 +300,8 @@ pub(crate) fn reason_at(reason: Reason) -> usize {
 }
 
 impl Variant {
-    /// What the message is for. `Err` names what it would be if another side had sent it, or
-    /// nothing if no rule knows it.
+    /// Returns the rule for a message. `Err` has the kind that the message would have from another
+    /// side, or `None` if no rule matches.
     pub(crate) fn kind(&self, side: Side, view: View<'_>) -> Result<&Rule, Option<Kind>> {
         let mut other = None;
         for rule in self.rules.iter().filter(|rule| all_pass(&rule.tests, view)) {
@@ -322,7 +324,7 @@ impl Variant {
             .map_or(0, |trailer| trailer.what.size())
     }
 
-    /// The length of the whole message whose header is there.
+    /// Returns the length of the whole message. Its header must be complete.
     pub(crate) fn total(&self, wire: &[u8]) -> Result<u64, Violation> {
         let view = View::of(wire);
         let trailer = i64::try_from(self.trailer_length(view)).unwrap_or(0);
@@ -373,7 +375,7 @@ fn length_of(number: Number, name: &'static str, wire: &[u8]) -> Result<i64, Vio
     }
 }
 
-/// Whether the peer of this side sends such messages.
+/// Returns `true` if the peer of this side sends such messages.
 const fn sends(side: Side, kind: Kind) -> bool {
     match kind {
         Kind::Request | Kind::OneWay => matches!(side, Side::Server),

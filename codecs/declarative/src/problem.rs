@@ -1,4 +1,4 @@
-//! What is wrong with a description: every mistake, with its field, its value and a remedy.
+//! The mistakes in a description, each with its field, its value and a remedy.
 
 use std::fmt;
 
@@ -9,20 +9,20 @@ use std::fmt;
 pub struct DescriptionError {
     /// The field, as a path from the description: `variants[0].fields.id.offset`.
     pub path: String,
-    /// Its value, as far as it has one.
+    /// Its value, if it has one.
     pub value: String,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: String,
-    /// What to do about it.
+    /// The remedy.
     pub remedy: String,
 }
 
-/// Every mistake in a description; never empty.
+/// All mistakes in a description. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct DescriptionErrors(Vec<DescriptionError>);
 
 impl DescriptionErrors {
-    /// The only mistake: the data does not have the shape of a description.
+    /// Returns the only mistake: the data does not have the shape of a description.
     pub(crate) fn shape(path: &str, problem: &dyn fmt::Display) -> Self {
         Self(vec![DescriptionError {
             path: path.into(),
@@ -32,7 +32,7 @@ impl DescriptionErrors {
         }])
     }
 
-    /// The mistakes, in the order of the description.
+    /// Returns the mistakes, in the order of the description.
     pub fn as_slice(&self) -> &[DescriptionError] {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! A description as a protocol: what it says of itself, how it is detected, and its proof at load.
+//! A description as a protocol: its specification, its detection, and its check at load.
 
 use std::sync::Arc;
 
@@ -20,10 +20,10 @@ pub struct Declarative {
 }
 
 impl Declarative {
-    /// Compiles a description, and proves that what it makes the mesh say is understood.
+    /// Compiles a description, and checks that the codec can decode the proxy's own messages.
     ///
     /// # Errors
-    /// Every mistake of the description, in one go.
+    /// Fails with all mistakes of the description at once.
     pub fn new(description: &Description) -> Result<Self, DescriptionErrors> {
         let plan = compile(description)?;
         let protocol = Self {
@@ -33,28 +33,30 @@ impl Declarative {
         Ok(protocol)
     }
 
-    /// The same from data, as in the field `spec.declarative` of a resource.
+    /// Does the same from JSON, as in the field `spec.declarative` of a resource.
     ///
     /// # Errors
-    /// It has not the shape of a description (that first mistake), or its mistakes, in one go.
+    /// Fails with the first mistake if the data does not have the shape of a description. Otherwise
+    /// fails with all its mistakes at once.
     pub fn from_json_value(value: &serde_json::Value) -> Result<Self, DescriptionErrors> {
         let description: Description = serde_path_to_error::deserialize(value)
             .map_err(|error| DescriptionErrors::shape(&error.path().to_string(), error.inner()))?;
         Self::new(&description)
     }
 
-    /// The same from a YAML document.
+    /// Does the same from a YAML document.
     ///
     /// # Errors
-    /// It is not YAML of the shape of a description (that first mistake), or its mistakes, in one go.
+    /// Fails with the first mistake if the data is not YAML in the shape of a description.
+    /// Otherwise fails with all its mistakes at once.
     pub fn from_yaml(text: &str) -> Result<Self, DescriptionErrors> {
         let description: Description =
             serde_saphyr::from_str(text).map_err(|error| DescriptionErrors::shape("", &error))?;
         Self::new(&description)
     }
 
-    /// Every template is said and heard: a failure must reach the client as a failed response with
-    /// the request's id, a ping and a pong must be that.
+    /// Encodes every template and decodes the result. A failure must reach the client as a failed
+    /// response with the request's id. A ping and a pong must decode as such.
     fn prove(&self) -> Result<(), DescriptionErrors> {
         let mut problems = Problems::default();
         let plan = &*self.plan;
@@ -126,7 +128,8 @@ impl Declarative {
         problems.finish()
     }
 
-    /// What this side hears when the other says something, having spoken that variant before.
+    /// Returns the message that this side decodes from one that the other side encodes, after a
+    /// message of that variant.
     fn heard(
         &self,
         listener: Side,
@@ -150,10 +153,10 @@ impl Declarative {
     }
 }
 
-/// An id that no two bytes of are alike, in 7 bits, so that every field of an id holds it.
+/// An id whose bytes all differ. It has 7 bits, so that every id field can store it.
 const ID: i64 = 0x53;
 
-/// The variants that a template answers, as far as they can be a request or a ping.
+/// Returns the variants that a template serves and that can be a request or a ping.
 fn served<'p>(
     plan: &'p Plan,
     template: &'p Template,
@@ -173,7 +176,7 @@ fn served<'p>(
         })
 }
 
-/// The receipt of a request of this variant whose other bytes are not known.
+/// Returns the receipt of a request of this variant. Its other bytes are unknown.
 fn example(at: usize, variant: &Variant, line: Option<&Line>) -> ReplyContext {
     let mut header = vec![0; variant.header];
     for pattern in &variant.magic {
@@ -187,7 +190,7 @@ fn example(at: usize, variant: &Variant, line: Option<&Line>) -> ReplyContext {
     let mut receipt = ReplyContext::new(variant.id.map(|_| ID));
     receipt.bits = at as u64;
     receipt.name = match line {
-        // Words that are text and digits alike.
+        // Words that are both text and digits.
         Some(line) => SmallBytes::new(&[b'1', line.separator].repeat(MAX_WORDS)),
         None => SmallBytes::new(&header),
     };
@@ -209,9 +212,8 @@ fn check(
         Err(what) => what,
     };
     if problems.is_empty() {
-        let problem = format!("it must be understood as {wanted}, but it is: {heard}");
-        let remedy =
-            "`set` the fields that the rules of `kinds` look at, and give `status.reasons`";
+        let problem = format!("it must decode as {wanted}, but it is: {heard}");
+        let remedy = "`set` the fields that the rules of `kinds` use, and give `status.reasons`";
         problems.add(path, "template", problem, remedy);
     }
 }
@@ -252,11 +254,11 @@ impl Protocol for Declarative {
     }
 }
 
-/// How long a first line may be for its words to be recognized.
+/// The maximum length of a first line in detection.
 const MAX_LINE: usize = 256;
 
-/// The bytes of a variant, then the kind, which must be one that clients send. Without any bytes of its
-/// own a protocol cannot be told from others.
+/// Matches the bytes of a variant, then the kind, which clients must be able to send. A protocol
+/// without bytes of its own cannot be separated from others.
 fn detect(variant: &Variant, prefix: &[u8]) -> Fit {
     if variant.magic.is_empty() && variant.detect.is_empty() {
         return Fit::No;

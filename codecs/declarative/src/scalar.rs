@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 /// A number or a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scalar {
-    /// A number. Unsigned 64-bit fields take the value with the same bits.
+    /// A number. Unsigned 64-bit fields get the value with the same bits.
     Number(i64),
     /// A text.
     Text(String),
@@ -43,7 +43,7 @@ pub struct Values(pub Vec<Scalar>);
 pub struct Texts(pub Vec<String>);
 
 impl Texts {
-    /// Whether there is none.
+    /// Returns `true` if there is none.
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -63,7 +63,7 @@ impl Visitor<'_> for ScalarVisitor {
     }
 
     fn visit_u64<E: de::Error>(self, value: u64) -> Result<Scalar, E> {
-        // The same bits: fields compare and write bits, so that every 64-bit value can be named.
+        // The same bits: fields compare and write bits, so that every 64-bit value can be written.
         Ok(Scalar::Number(value.cast_signed()))
     }
 
@@ -78,7 +78,7 @@ impl<'de> Deserialize<'de> for Scalar {
     }
 }
 
-/// A list, or one thing that a list is made of.
+/// Accepts a list, or one item of it.
 struct ListVisitor<T>(std::marker::PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
@@ -123,7 +123,7 @@ impl<'de> Deserialize<'de> for Texts {
     }
 }
 
-/// The bytes that a hexadecimal text names: `"da bb"`, `"dabb"`, `"0xdabb"`.
+/// Parses a hexadecimal text: `"da bb"`, `"dabb"`, `"0xdabb"`.
 pub(crate) fn hex(text: &str) -> Option<Vec<u8>> {
     let text = text.strip_prefix("0x").unwrap_or(text);
     let mut bytes = Vec::with_capacity(text.len() / 2);

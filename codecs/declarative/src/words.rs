@@ -1,4 +1,4 @@
-//! Delimited messages: finding the words, and `name=value` pairs among them.
+//! Delimited messages: finds the words, and `name=value` pairs among them.
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -19,7 +19,7 @@ impl Words {
         self.spans.get(..self.count).unwrap_or_default()
     }
 
-    /// Splits `line`, the front of a message. Blanks and tabs in a row are one separator.
+    /// Splits `line`, the front of a message. Several blanks and tabs in a row are one separator.
     pub(crate) fn of(line: &[u8], separator: u8) -> Self {
         let mut words = Self {
             spans: [Span::default(); MAX_WORDS],
@@ -56,8 +56,8 @@ const fn is_blank(separator: u8) -> bool {
     matches!(separator, b' ' | b'\t')
 }
 
-/// A walk over the `name=value` words of a region; words without `=` have an empty value. `None` for
-/// separators that the language does not have for it.
+/// Returns a walk over the `name=value` words of a region. Words without `=` have an empty value.
+/// `None` for separators that the language does not allow for it.
 pub(crate) fn walk(separator: u8) -> Option<Walk> {
     Some(match separator {
         b' ' => pairs::<b' '>,

@@ -1,4 +1,4 @@
-//! The map of attachments at the end of a body: where it lies, and its entries as attributes.
+//! The attachment map at the end of a body: its position, and its entries as attributes.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -11,21 +11,21 @@ use crate::cursor::{Bad, Cursor, Text, Value};
 use crate::format::{Form, Format, RawEntry, Reader};
 use crate::walk;
 
-/// Where the attachments lie in a message.
+/// The position of the attachments in a message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) form: Form,
-    /// Where the field starts.
+    /// The start of the field.
     pub(crate) start: usize,
-    /// Where the first entry starts.
+    /// The start of the first entry.
     pub(crate) first: usize,
-    /// Where the end mark stands.
+    /// The position of the end mark.
     pub(crate) close: usize,
-    /// Where the field ends.
+    /// The end of the field.
     pub(crate) end: usize,
 }
 
-/// Reads the attachments, which are the last field, and shows each entry to `each`.
+/// Reads the attachments, which are the last field. Passes each entry to `each`.
 pub(crate) fn read<E: From<Bad>>(
     reader: &mut Reader<'_, '_>,
     limits: &Limits,
@@ -57,19 +57,19 @@ pub(crate) fn read<E: From<Bad>>(
     Ok(place)
 }
 
-/// What of the attachments a message head or a slot wants to know. The last of several entries counts, as in
-/// a map.
+/// The attachments that a message head or a slot needs. The last entry of a name counts, as in a
+/// map.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// How long the caller waits.
+    /// The caller's timeout.
     pub(crate) timeout: Option<Duration>,
     pub(crate) path: Option<Value>,
     pub(crate) version: Option<Value>,
     pub(crate) group: Option<Value>,
     pub(crate) dubbo: Option<Value>,
-    /// The call may be of a stub: then a provider leaves its port out of what it looks up.
+    /// `true` if the call may be of a stub. Then a provider looks up the service without its port.
     pub(crate) stub: bool,
-    /// A reader may see other entries than these.
+    /// `true` if another reader may get other entries.
     pub(crate) unsure: bool,
 }
 
@@ -96,11 +96,11 @@ impl Found {
     }
 }
 
-/// An entry that cannot be left on the wire; `None`: a value without a text.
+/// An entry that must be copied from the wire; `None` if its value has no text.
 type Listed = (Vec<u8>, Option<Vec<u8>>);
 
-/// Reads the attachments and leaves them open in `attributes`; what the caller wants to know is found on
-/// the way.
+/// Reads the attachments and makes them available in `attributes` on demand. Collects the entries
+/// that the caller needs in the same pass.
 pub(crate) fn publish(
     reader: &mut Reader<'_, '_>,
     wire: &[u8],
@@ -125,7 +125,7 @@ pub(crate) fn publish(
             }
         }
         let name = format.text(wire, &entry.key);
-        // A key that is no string names nothing, unless it is one in a form that is not read.
+        // A key that is not a string is not a name. It may be one if its form is not decoded.
         found.unsure |= matches!(entry.key, Value::Hidden | Value::Structured)
             || entry.value == Value::Hidden
             || [&entry.key, &entry.value].map(|value| exact(format, wire, value)) != [true; 2];
@@ -164,15 +164,15 @@ pub(crate) fn publish(
     Ok(Some(found))
 }
 
-/// Which names there were, roughly: a name that is not in it is new.
+/// A bloom filter of names: a name that is not in it is new.
 #[derive(Default)]
 struct Names([u64; 8]);
 
 impl Names {
-    /// Adds a name; returns `true` if it may have been there.
+    /// Adds a name. Returns `true` if it may already be present.
     #[inline]
     fn again(&mut self, name: &[u8]) -> bool {
-        // Its ends and its length tell most names apart.
+        // The ends and the length differ for most names.
         let ends = if let (Some(front), Some(back)) = (name.first_chunk(), name.last_chunk()) {
             u64::from_le_bytes(*front) ^ u64::from_le_bytes(*back).rotate_left(29)
         } else if let (Some(front), Some(back)) = (name.first_chunk(), name.last_chunk()) {
@@ -193,12 +193,12 @@ impl Names {
     }
 }
 
-/// Returns `true` if an entry of that name is in the region, whose entries have no parts.
+/// Returns `true` if the region has an entry with this name. Its entries have no parts.
 fn is_in(format: Format, wire: &[u8], region: Span, name: &[u8]) -> bool {
     walk_all(format, wire, region, |key, _| *key != *name).is_break()
 }
 
-/// The last entry of each name, as a map keeps it.
+/// Returns the last entry of each name, as a map does.
 fn effective(list: Vec<Listed>) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut seen = HashSet::new();
     let mut last: Vec<_> = list
@@ -211,7 +211,7 @@ fn effective(list: Vec<Listed>) -> Vec<(Vec<u8>, Vec<u8>)> {
     last
 }
 
-/// Returns `true` if a value is the same text to every reader.
+/// Returns `true` if every reader gets the same text for a value.
 pub(crate) fn exact(format: Format, wire: &[u8], value: &Value) -> bool {
     let Value::Text(Text::Coded(range)) = value else {
         return true;
@@ -220,7 +220,7 @@ pub(crate) fn exact(format: Format, wire: &[u8], value: &Value) -> bool {
         .is_some_and(|value| format.is_exact(value))
 }
 
-/// Puts a string of the wire into a slot.
+/// Sets a slot to a string of the wire.
 pub(crate) fn set(
     attributes: &mut Attributes,
     key: KeyId,
@@ -238,7 +238,7 @@ pub(crate) fn set(
     }
 }
 
-/// The entries that were walked before one came that a walk without tables cannot pass.
+/// Returns the entries before the first one that a walk without tables cannot pass.
 fn listing(format: Format, wire: &[u8], region: Span) -> Vec<Listed> {
     let mut list = Vec::new();
     let _ = walk_all(format, wire, region, |name, value| {
@@ -248,7 +248,8 @@ fn listing(format: Format, wire: &[u8], region: Span) -> Vec<Listed> {
     list
 }
 
-/// Shows all entries with a name, also those whose value has no text, while `visit` returns `true`.
+/// Visits all entries with a name while `visit` returns `true`. This includes entries whose value
+/// has no text.
 fn walk_all(
     format: Format,
     wire: &[u8],
@@ -279,7 +280,7 @@ fn timeout(format: Format, wire: &[u8], value: &Value) -> Option<Duration> {
     (millis > 0).then(|| Duration::from_millis(millis))
 }
 
-/// The number that a text is.
+/// Parses a text as a number.
 fn digits(text: &[u8]) -> Option<u64> {
     let text = text.strip_prefix(b"+").unwrap_or(text);
     if text.is_empty() {

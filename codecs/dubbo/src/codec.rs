@@ -1,5 +1,5 @@
-//! One side of one connection: framing, and which message is what. Bodies are read by `request`,
-//! `response` and `event`.
+//! One side of one connection: the framing, and the kind of each message. It must not read bodies:
+//! `request`, `response` and `event` do.
 
 use meltemi_frame::{
     Codec, DecodeError, Decoded, EncodeError, Head, Interest, Kind, Limits, LocalMessage, Message,
@@ -21,14 +21,15 @@ use crate::response;
 /// The name of the protocol in errors.
 pub(crate) const NAME: &str = "dubbo";
 
-/// The least that is held of a large message before its head is told. Smaller ones come whole.
+/// The minimum number of bytes buffered before the head of a large message is returned. Smaller
+/// messages are buffered completely.
 const FRONT: usize = 1 << 10;
 
 pub(crate) struct DubboCodec {
     side: Side,
     limits: Limits,
     scratch: Scratch,
-    /// What is left of a large message whose head has been told: its id and its bytes.
+    /// The id of a large message whose head was returned, and the number of its bytes still due.
     rest: Option<(i64, usize)>,
 }
 
@@ -42,7 +43,7 @@ impl DubboCodec {
         }
     }
 
-    /// A further piece of a large message: whatever is there.
+    /// Returns the next piece of a large message: all bytes that have arrived.
     fn piece<'b>(&mut self, id: i64, left: usize, input: &'b [u8]) -> Decoded<'b> {
         let Some((wire, _)) = input.split_at_checked(left.min(input.len())) else {
             return Decoded::Incomplete(1);
@@ -57,7 +58,7 @@ impl DubboCodec {
         Decoded::Message(Message::new(head, wire), wire.len())
     }
 
-    /// Checks what the header alone tells; gives the length of the message.
+    /// Validates the header alone. Returns the length of the message.
     fn extent(&self, header: Header) -> Result<usize, DecodeError> {
         let lost = |violation| DecodeError::Connection {
             violation,
@@ -70,7 +71,7 @@ impl DubboCodec {
             })
         })?;
         let length = body.saturating_add(LENGTH);
-        // Responses of any size stream through; everything else must fit.
+        // Responses of any size stream through. All other messages must fit.
         let streams = self.side == Side::Client && !header.is_event() && !header.is_request();
         if length > self.limits.frame && !streams {
             return Err(lost(Violation::TooLarge {
@@ -81,7 +82,8 @@ impl DubboCodec {
         Ok(length)
     }
 
-    /// Whose request, or the answer to which, the message behind `header` is, if it is refused.
+    /// Returns the receipt for a refused message: of the request itself, or of the request that the
+    /// response answers.
     fn answer(&self, header: Header) -> Option<Box<ReplyContext>> {
         let told = match self.side {
             Side::Server => header.is_request() && header.is_two_way(),
@@ -90,8 +92,8 @@ impl DubboCodec {
         (told && !header.is_event()).then(|| Box::new(reply::receipt(header, &[])))
     }
 
-    /// The message in `wire`, which holds it whole or, if `whole` is not set, its front alone. What is
-    /// wrong with it is told by `refuse`.
+    /// Decodes the message in `wire`. It is complete if `whole` is set, otherwise only its front.
+    /// `refuse` converts its errors.
     #[inline]
     fn message<'b, E>(
         &mut self,
@@ -120,7 +122,7 @@ impl DubboCodec {
         self.make(header, wire, kind, (whole, want), refuse)
     }
 
-    /// The message, whatever is in it.
+    /// Builds the message, with any body.
     #[inline(never)]
     pub(crate) fn make<'b, E>(
         &mut self,
@@ -141,7 +143,7 @@ impl DubboCodec {
         decoded
     }
 
-    /// Reads the body, as deep as `want`.
+    /// Reads the body, as far as `want` requires.
     fn fill(
         &mut self,
         header: Header,
@@ -174,7 +176,7 @@ impl DubboCodec {
             let outcome = response::outcome(&mut reader)?;
             response::publish(outcome, message);
             if whole && want >= Interest::Headers {
-                // A reply too deep to walk is still the caller's: it goes without attachments.
+                // A reply that nests too deeply still goes to the caller, without attachments.
                 match response::publish_rest(outcome, &mut reader, limits, message) {
                     Ok(()) | Err(Bad::Depth | Bad::Entries) => {}
                     Err(bad) => return Err(bad),
@@ -222,7 +224,7 @@ impl Codec for DubboCodec {
         };
         let length = self.extent(header)?;
 
-        // A call from a server (a callback argument) and its answer come whole.
+        // A call from a server (a callback argument) and its reply are buffered completely.
         let backwards = header.is_request() == (self.side == Side::Client);
         let holds = if want >= Interest::Headers || header.is_event() || backwards {
             self.limits.frame.max(self.limits.hold)
@@ -239,7 +241,8 @@ impl Codec for DubboCodec {
                     self.rest = Some((header.id, length.saturating_sub(front)));
                     return Ok(front_of);
                 }
-                // The fields before the arguments are that large: then the message is held.
+                // The fields before the arguments are larger than the front: the message is
+                // buffered.
                 Err(Bad::End) if length <= self.limits.frame => {}
                 Err(bad) => return Err(self.refused(bad, header, length)),
             }
@@ -271,12 +274,12 @@ impl Codec for DubboCodec {
         };
         match say {
             LocalMessage::Failure { to, .. } if to.bits & reply::NO_ANSWER != 0 => {
-                return Err(cannot("anything to a caller that does not wait"));
+                return Err(cannot("a reply to a one-way request"));
             }
             LocalMessage::Failure { to, reason, text } => reply::failure(to, reason, text, out),
-            LocalMessage::CodecReply { .. } => return Err(cannot("an answer of its own")),
+            LocalMessage::CodecReply { .. } => return Err(cannot("a codec reply")),
             LocalMessage::Ping { id } => reply::ping(id, out),
-            LocalMessage::Probe { .. } => return Err(cannot("a call of its own")),
+            LocalMessage::Probe { .. } => return Err(cannot("a probe")),
             LocalMessage::Pong { to } => reply::pong(to, out),
             LocalMessage::GoAway => reply::goaway(out),
         }
@@ -306,7 +309,7 @@ impl DubboCodec {
     }
 }
 
-/// Appends a message whose id is another.
+/// Appends a message with another id.
 pub(crate) fn put_with_id(wire: &[u8], id: i64, out: &mut Output) {
     let (Some(front), Some(rest)) = (wire.get(..header::ID_AT), wire.get(header::ID_AT + 8..))
     else {

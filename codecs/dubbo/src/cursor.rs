@@ -1,28 +1,29 @@
-//! A bounds-checked position in the bytes of one message, and what values can be found there.
-//! It knows neither Hessian2 nor JSONB.
+//! A bounds-checked position in the bytes of one message, and the types of values. It must not
+//! depend on Hessian2 or JSONB.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use meltemi_frame::{Limits, Violation};
 
-/// Why a value could not be read.
+/// The reason why a value could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bad {
-    /// The bytes end within the value.
+    /// The bytes end inside the value.
     End,
-    /// Values nest deeper than the limit.
+    /// The values nest deeper than the limit.
     Depth,
-    /// More metadata entries than the limit.
+    /// There are more metadata entries than the limit.
     Entries,
-    /// It is a form that servers may read and this codec does not.
+    /// A form that servers may read, but this codec does not.
     Unread,
     /// The specification forbids it.
     Invalid(&'static str),
 }
 
 impl Bad {
-    /// The same for a caller: within a body whose length is known, an early end is a violation.
+    /// Converts the error for a caller. The length of the body is known, so an early end is a
+    /// violation.
     pub(crate) fn violation(self, limits: &Limits) -> Violation {
         match self {
             Self::End => Violation::Invalid("the body ends within a value"),
@@ -32,7 +33,7 @@ impl Bad {
             Self::Entries => Violation::Entries {
                 limit: limits.entries,
             },
-            Self::Unread => Violation::Invalid("a form of a value that is not read"),
+            Self::Unread => Violation::Invalid("a value has a form that the codec cannot decode"),
             Self::Invalid(what) => Violation::Invalid(what),
         }
     }
@@ -41,44 +42,44 @@ impl Bad {
 /// A string on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Text {
-    /// No string, but a null.
+    /// A null instead of a string.
     Null,
     /// These bytes are the text.
     Plain(Range<usize>),
-    /// The value lies here, but its text must be rebuilt (chunks, another character encoding).
+    /// The range of the value. Its text must be rebuilt (chunks, another character encoding).
     Coded(Range<usize>),
-    /// A string in an encoding that is not read.
+    /// A string in an encoding that is not decoded.
     Hidden,
 }
 
-/// A value, told apart as far as routing needs it.
+/// A value, with the types that routing needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Value {
     /// A string or a null.
     Text(Text),
     /// An integer of any width.
     Int(i64),
-    /// A truth value.
+    /// A boolean.
     Bool(bool),
     /// Another value without parts: a double, a date, bytes.
     Opaque,
-    /// What may be a string to its reader, in a form that is not read.
+    /// A value that may be a string to its reader, in a form that is not decoded.
     Hidden,
-    /// A value with parts, or one that refers to another.
+    /// A value with parts, or a reference to another value.
     Structured,
 }
 
-/// What every walk needs and nobody should allocate twice.
+/// Reusable buffers for every walk.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    /// What is open around the position.
+    /// The open values around the position.
     pub(crate) open: Vec<Open>,
-    /// Hessian2: the field count of each class definition of the body so far.
+    /// Hessian2: the field count of each class definition in the body up to now.
     pub(crate) classes: Vec<u32>,
 }
 
 impl Scratch {
-    /// Forgets the last body. A rare large one must not keep its memory for ever.
+    /// Clears the state of the last body. Frees the memory of a rare large one.
     pub(crate) fn reset(&mut self) {
         self.open.clear();
         self.classes.clear();
@@ -89,15 +90,15 @@ impl Scratch {
 /// A list, map or object that is not complete yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Open {
-    /// This many values are left.
+    /// The number of values left.
     Left(u32),
     /// Values up to the end mark.
     Listed,
-    /// Keys and values up to the end mark; set while a key, not a value, is read.
+    /// Keys and values up to the end mark. `true` while a key is read, not a value.
     Pairs(bool),
 }
 
-/// A position in the bytes of one message. Offsets count from the message's first byte.
+/// A position in the bytes of one message. Offsets count from the first byte of the message.
 #[derive(Clone, Debug)]
 pub(crate) struct Cursor<'b> {
     pub(crate) bytes: &'b [u8],
@@ -126,7 +127,7 @@ impl<'b> Cursor<'b> {
         Ok(bytes)
     }
 
-    /// A big-endian two's complement integer of `count` (at most eight) bytes.
+    /// Reads a big-endian two's complement integer of `count` (at most eight) bytes.
     pub(crate) fn signed(&mut self, count: usize) -> Result<i64, Bad> {
         let bytes = self.take(count)?;
         let negative = bytes.first().is_some_and(|byte| byte & 0x80 != 0);
@@ -136,7 +137,8 @@ impl<'b> Cursor<'b> {
             .fold(start, |sum: i64, byte| (sum << 8) | i64::from(*byte)))
     }
 
-    /// `high` followed by `count` unsigned bytes: the compact integers of both serializations.
+    /// Returns `high` followed by `count` unsigned bytes: the compact integers of both
+    /// serializations.
     pub(crate) fn compact(&mut self, high: i64, count: usize) -> Result<i64, Bad> {
         let bytes = self.take(count)?;
         Ok(bytes
@@ -144,14 +146,14 @@ impl<'b> Cursor<'b> {
             .fold(high, |sum: i64, byte| (sum << 8) | i64::from(*byte)))
     }
 
-    /// How many bytes are left.
+    /// Returns the number of bytes left.
     pub(crate) const fn left(&self) -> usize {
         self.bytes.len().saturating_sub(self.at)
     }
 }
 
-/// Merges surrogate pairs that were written as two three-byte sequences (CESU-8) into proper
-/// UTF-8. A lone surrogate stays as it is (WTF-8), so that nothing is lost.
+/// Converts CESU-8 to UTF-8: merges surrogate pairs that were written as two three-byte sequences.
+/// A lone surrogate stays unchanged (WTF-8), so that no data is lost.
 pub(crate) fn from_cesu8(bytes: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
@@ -185,7 +187,7 @@ pub(crate) fn from_cesu8(bytes: &[u8]) -> Vec<u8> {
     text
 }
 
-/// A value as routing text, if it has one.
+/// Returns the routing text of a value, if it has one.
 pub(crate) fn as_text<'b>(
     wire: &'b [u8],
     value: &Value,

@@ -1,8 +1,10 @@
-//! Edits: another method, other attachments (of requests, and of responses that have some). Everything else leaves byte for byte as it came.
+//! Edits: another method, or other attachments (of requests, and of responses that have some). All
+//! other bytes stay the same.
 //!
-//! Attachments are rewritten entry by entry: what stays is copied as it stands, what is new is a
-//! string. Strings are in none of Hessian2's tables, so adding one shifts no reference; taking
-//! a structured value away would, and is refused where something behind it could notice.
+//! Attachments are rewritten entry by entry: an unchanged entry is copied, a new one is written as
+//! a string. Strings are not in the reference tables of Hessian2, so an added string shifts no
+//! reference. The removal of a structured value would shift references. It is refused if a later
+//! value could depend on them.
 
 use std::ops::Range;
 
@@ -17,20 +19,20 @@ use crate::protocol::ATTACHMENT;
 use crate::request;
 use crate::response;
 
-/// What is left of all edits of one name: the value, or none.
+/// The combined result of all edits of one name: the value, or none.
 type Change<'m> = (&'m str, Option<&'m [u8]>);
 
-/// Why a message cannot take an edit.
+/// The reason why a message cannot be edited.
 #[derive(Clone, Copy)]
 struct Refused(&'static str);
 
 impl From<Bad> for Refused {
     fn from(_: Bad) -> Self {
-        Self("its body cannot be read up to the attachments")
+        Self("its body cannot be decoded up to the attachments")
     }
 }
 
-/// Appends an edited message. On an error `out` is as it was.
+/// Appends an edited message. Leaves `out` unchanged on an error.
 pub(crate) fn encode(
     message: &Message<'_>,
     scratch: &mut Scratch,
@@ -45,7 +47,7 @@ pub(crate) fn encode(
     result
 }
 
-/// One message and what becomes of it.
+/// One message and its edits.
 struct Rewrite<'m, 's> {
     message: &'m Message<'m>,
     scratch: &'s mut Scratch,
@@ -69,13 +71,16 @@ impl<'m, 's> Rewrite<'m, 's> {
             let name = edit.name();
             let response = message.head.kind == Kind::Response;
             if !response && !matches!(message.head.kind, Kind::Request | Kind::OneWay) {
-                return Err(refused(name, "it is no message of an application"));
+                return Err(refused(name, "it is not a message of an application"));
             }
             if format.is_none() {
-                return Err(refused(name, "the body's serialization is not read"));
+                return Err(refused(
+                    name,
+                    "the codec cannot decode the body's serialization",
+                ));
             }
             let value = match edit {
-                // A map has one value per name, so adding is setting.
+                // A map has one value per name, so an add is a set.
                 Edit::Set(_, value) | Edit::Add(_, value) => Some(&**value),
                 Edit::Remove(_) => None,
             };
@@ -102,7 +107,7 @@ impl<'m, 's> Rewrite<'m, 's> {
     fn write(mut self, out: &mut Output) -> Result<(), EncodeError> {
         let (wire, format) = (self.message.wire(), self.format);
         let part = |range: Range<usize>| wire.get(range).unwrap_or_default();
-        // Any of the edits stands for all of them where the body itself is in the way.
+        // If the body itself prevents the edits, the error names the first one.
         let name = self.message.edits().first().map_or("", Edit::name);
         let fail = |Refused(why)| refused(name, why);
 
@@ -111,7 +116,7 @@ impl<'m, 's> Rewrite<'m, 's> {
         let sought = !entries.changes.is_empty();
         if sought && !self.message.head.end {
             return Err(fail(Refused(
-                "the attachments are not here yet: it is streamed",
+                "its attachments have not arrived yet, because it is streamed",
             )));
         }
         let method_at = if self.message.head.kind == Kind::Response {
@@ -122,7 +127,10 @@ impl<'m, 's> Rewrite<'m, 's> {
             if let Some((name, _)) = self.method
                 && request::is_generic(&fields, format, wire)
             {
-                return Err(refused(name, "a generic call names it in an argument"));
+                return Err(refused(
+                    name,
+                    "the method of a generic call is in an argument",
+                ));
             }
             if sought {
                 let passed = request::skip_arguments(&fields, &mut reader, wire);
@@ -156,7 +164,7 @@ impl<'m, 's> Rewrite<'m, 's> {
             at = place.end;
         }
         out.put(part(at..wire.len()));
-        // The rest of a streamed message follows as it is, so only the difference is known here.
+        // The rest of a streamed message follows unchanged, so only the difference is known here.
         let grown = (out.len() - start) as i64 - wire.len() as i64;
         let body = i32::try_from(old + grown).map_err(|_| EncodeError::TooLarge {
             protocol: NAME,
@@ -172,12 +180,12 @@ struct Entries<'m> {
     format: Format,
     wire: &'m [u8],
     changes: Vec<Change<'m>>,
-    /// What becomes of the old entries, in order: the bytes that stay, and the change that
-    /// gives the value behind them.
+    /// The result for each old entry, in order: the bytes to copy, and the change that replaces the
+    /// value after them.
     kept: Vec<(Range<usize>, Option<usize>)>,
-    /// Which changes have found their entry.
+    /// `true` for each change that has replaced an entry.
     placed: Vec<bool>,
-    /// A structured value was dropped.
+    /// `true` if a structured value was removed.
     gap: bool,
 }
 
@@ -193,11 +201,11 @@ impl<'m> Entries<'m> {
         }
     }
 
-    /// Decides what becomes of an old entry.
+    /// Decides the result for an old entry.
     fn plan(&mut self, entry: &RawEntry) -> Result<(), Refused> {
         if self.gap && entry.is_structured() {
             return Err(Refused(
-                "it holds a structured value that later ones may refer to",
+                "it has a structured value, and later values may refer to it",
             ));
         }
         let name = self.format.text(self.wire, &entry.key);
@@ -213,7 +221,7 @@ impl<'m> Entries<'m> {
         let placed = self.placed.get_mut(change);
         let again = placed.map(|placed| std::mem::replace(placed, true));
         let value = self.changes.get(change).and_then(|(_, value)| *value);
-        // A name that comes twice is one value to every reader of a map.
+        // For every reader of a map, a repeated name has one value.
         if value.is_some() && again == Some(false) {
             self.kept.push((entry.start..entry.middle, Some(change)));
         }
@@ -225,7 +233,7 @@ impl<'m> Entries<'m> {
         let (open, close) = self.format.map();
         let part = |range: Range<usize>| self.wire.get(range).unwrap_or_default();
         if place.form == Form::Map {
-            // A frame's length stands before the map, and is written anew.
+            // The length of a frame comes before the map, and is rewritten.
             let head = if self.format == Format::Fastjson2 {
                 4
             } else {
@@ -254,7 +262,7 @@ impl<'m> Entries<'m> {
         if let Some((name, Some(_))) = self.changes.get(change) {
             self.format
                 .put_text(name.as_bytes(), out)
-                .ok_or_else(|| refused(name, "the name is no text"))?;
+                .ok_or_else(|| refused(name, "the name is not valid text"))?;
             self.put_value(change, out)?;
         }
         Ok(())
@@ -270,15 +278,15 @@ impl<'m> Entries<'m> {
     }
 }
 
-/// Passes over a response up to its attachments, if it may have some.
+/// Skips a response up to its attachments, if it may have some.
 fn pass_response(reader: &mut Reader<'_, '_>, wire: &[u8]) -> Result<(), Refused> {
     if Header::read(wire).is_none_or(|header| header.status != header::OK) {
-        return Err(Refused("a response that is no result has no attachments"));
+        return Err(Refused("only a response with a result has attachments"));
     }
     let outcome = response::outcome(reader)?;
     if !outcome.has_attachments {
         return Err(Refused(
-            "its caller speaks a version of Dubbo that knows no attachments of responses",
+            "the caller's version of Dubbo has no attachments in responses",
         ));
     }
     if outcome.has_value {
@@ -287,7 +295,7 @@ fn pass_response(reader: &mut Reader<'_, '_>, wire: &[u8]) -> Result<(), Refused
     Ok(())
 }
 
-/// The attachment that an attribute is, if it is one that can be edited.
+/// Returns the name of the attachment for an attribute, if it can be edited.
 fn attachment_of(name: &str, response: bool) -> Option<&str> {
     if let Some(rest) = name.strip_prefix(ATTACHMENT) {
         return Some(rest).filter(|rest| !rest.is_empty());

@@ -1,5 +1,5 @@
-//! Events: heartbeats, and the notice of a server that it is leaving (`HeaderExchangeHandler`,
-//! `Request.READONLY_EVENT` of Dubbo 3.3).
+//! Events: heartbeats, and the read-only event of a server that shuts down
+//! (`HeaderExchangeHandler`, `Request.READONLY_EVENT` of Dubbo 3.3).
 
 use meltemi_frame::Kind;
 
@@ -7,10 +7,11 @@ use crate::cursor::{Bad, Scratch, Text, Value};
 use crate::format::{Format, Reader};
 use crate::header::{Header, LENGTH};
 
-/// What an event is for.
+/// Returns the kind of an event.
 ///
-/// A null that asks for an answer is a heartbeat. Named events are never answered, whatever
-/// their flags say: `R` (read-only) asks for no further requests, others mean nothing to a proxy.
+/// A null that requests a reply is a heartbeat. Named events never get a reply, whatever their
+/// flags: `R` (read-only) means that the sender accepts no further requests. A proxy ignores all
+/// others.
 pub(crate) fn kind(
     header: Header,
     wire: &[u8],

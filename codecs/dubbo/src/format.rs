@@ -1,5 +1,5 @@
-//! The two serializations whose bodies are read, behind one reader of fields and attachments.
-//! It knows the order of nothing: what a body consists of is told by `request` and `response`.
+//! The two serializations whose bodies are decoded, behind one reader of fields and attachments. It must not
+//! depend on the order of the fields: `request` and `response` define it.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use meltemi_frame::{Limits, Output};
 use crate::cursor::{Bad, Cursor, Scratch, Text, Value, as_text};
 use crate::{hessian, jsonb};
 
-/// A serialization whose bodies are read.
+/// A serialization whose bodies are decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     Hessian2,
@@ -17,7 +17,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// The format with that id in the header's flags.
+    /// Returns the format with this id in the header's flags.
     pub(crate) const fn of(serialization: u8) -> Option<Self> {
         match serialization {
             2 => Some(Self::Hessian2),
@@ -26,7 +26,7 @@ impl Format {
         }
     }
 
-    /// Turns a string value into its text.
+    /// Returns the function that converts a string value to its text.
     pub(crate) fn rebuild(self) -> fn(&[u8]) -> Vec<u8> {
         match self {
             Self::Hessian2 => hessian::rebuild,
@@ -34,7 +34,7 @@ impl Format {
         }
     }
 
-    /// Returns `true` if the string value `bytes` is the same text to every reader.
+    /// Returns `true` if every reader gets the same text for the string value `bytes`.
     pub(crate) fn is_exact(self, bytes: &[u8]) -> bool {
         match self {
             Self::Hessian2 => hessian::is_exact(bytes),
@@ -42,12 +42,12 @@ impl Format {
         }
     }
 
-    /// The routing text of a value, if it has one.
+    /// Returns the routing text of a value, if it has one.
     pub(crate) fn text<'b>(self, wire: &'b [u8], value: &Value) -> Option<Cow<'b, [u8]>> {
         as_text(wire, value, self.rebuild())
     }
 
-    /// Appends a string within a value (a map's key, say). `None` if `text` is no text.
+    /// Appends a string inside a value (for example a map key). `None` if `text` is not valid text.
     pub(crate) fn put_text(self, text: &[u8], out: &mut Output) -> Option<()> {
         match self {
             Self::Hessian2 => hessian::put_text(text, out),
@@ -55,7 +55,7 @@ impl Format {
         }
     }
 
-    /// Appends a field of a body: a string, or a null. `None` if `text` is no text.
+    /// Appends a field of a body: a string, or a null. `None` if `text` is not valid text.
     pub(crate) fn put_field(self, text: Option<&[u8]>, out: &mut Output) -> Option<()> {
         self.framed(out, |out| match text {
             Some(text) => self.put_text(text, out),
@@ -66,7 +66,7 @@ impl Format {
         })
     }
 
-    /// Appends what `inner` appends, in the frame that the serialization puts around a field.
+    /// Appends the output of `inner`, in the frame of a field in this serialization.
     pub(crate) fn framed<R>(self, out: &mut Output, inner: impl FnOnce(&mut Output) -> R) -> R {
         if self == Self::Hessian2 {
             return inner(out);
@@ -78,7 +78,7 @@ impl Format {
         result
     }
 
-    /// The tag of a null.
+    /// Returns the tag of a null.
     pub(crate) const fn null(self) -> u8 {
         match self {
             Self::Hessian2 => hessian::NULL,
@@ -86,7 +86,7 @@ impl Format {
         }
     }
 
-    /// The tag that opens a map, and the one that closes it.
+    /// Returns the tags that open and close a map.
     pub(crate) const fn map(self) -> (u8, u8) {
         match self {
             Self::Hessian2 => (hessian::MAP, hessian::END),
@@ -102,20 +102,20 @@ impl Format {
     }
 }
 
-/// How a list of strings begins.
+/// The first element of a list of strings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FirstOfList {
-    /// It is null.
+    /// The list is null.
     Null,
-    /// It is empty.
+    /// The list is empty.
     Empty,
-    /// It begins with this string.
+    /// The list starts with this string.
     Text(Range<usize>),
-    /// It is a list whose strings are not looked at.
+    /// The strings of this list are not decoded.
     Other,
 }
 
-/// What stands where attachments are expected.
+/// The form of the attachments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     /// The body has ended.
@@ -131,16 +131,16 @@ pub(crate) enum Form {
 pub(crate) struct RawEntry {
     pub(crate) key: Value,
     pub(crate) value: Value,
-    /// Where the key starts.
+    /// The start of the key.
     pub(crate) start: usize,
-    /// Where the value starts.
+    /// The start of the value.
     pub(crate) middle: usize,
-    /// Where the value ends.
+    /// The end of the value.
     pub(crate) end: usize,
 }
 
 impl RawEntry {
-    /// Whether a part of the entry can refer, or be referred to.
+    /// Returns `true` if a part of the entry can be a reference, or the target of one.
     pub(crate) fn is_structured(&self) -> bool {
         let walked = |value: &Value| !matches!(value, Value::Structured | Value::Hidden);
         !(walked(&self.key) && walked(&self.value))
@@ -154,12 +154,12 @@ pub(crate) struct Reader<'b, 's> {
     cursor: Cursor<'b>,
     scratch: &'s mut Scratch,
     depth: usize,
-    /// The map that was opened is of a class that may keep other entries than a hash map.
+    /// The open map has a class that may keep other entries than a hash map.
     pub(crate) odd_map: bool,
 }
 
 impl<'b, 's> Reader<'b, 's> {
-    /// A reader of the body that starts at `at` of the message `wire`.
+    /// Returns a reader of the body that starts at `at` in the message `wire`.
     pub(crate) fn new(
         format: Format,
         wire: &'b [u8],
@@ -177,20 +177,20 @@ impl<'b, 's> Reader<'b, 's> {
         }
     }
 
-    /// Where the next value starts.
+    /// Returns the start of the next value.
     pub(crate) const fn at(&self) -> usize {
         self.cursor.at
     }
 
-    /// Whether the body ends here.
+    /// Returns `true` if the body ends here.
     pub(crate) const fn is_over(&self) -> bool {
         self.cursor.left() == 0
     }
 
-    /// Reads a field that holds a string or a null.
+    /// Reads a field that is a string or a null.
     #[inline]
     pub(crate) fn text(&mut self, what: &'static str) -> Result<Text, Bad> {
-        // The common case, without the detour over values.
+        // A fast path for the common case.
         if self.format == Format::Hessian2
             && let Some(text) = hessian::plain(&mut self.cursor)
         {
@@ -203,17 +203,17 @@ impl<'b, 's> Reader<'b, 's> {
     fn any_text(&mut self, what: &'static str) -> Result<Text, Bad> {
         match self.field()? {
             Some(Value::Text(text)) => Ok(text),
-            // A string in an encoding that is not read is there, but not known.
+            // There is a string, but its encoding is not decoded.
             Some(Value::Hidden) => Ok(Text::Hidden),
             _ => Err(Bad::Invalid(what)),
         }
     }
 
-    /// Reads a field that holds an integer, if the next one does.
+    /// Reads the next field if it is an integer.
     pub(crate) fn integer(&mut self) -> Result<Option<i64>, Bad> {
         if self.format == Format::Hessian2 {
             match self.cursor.peek()? {
-                // Strings stand here more often than numbers, and numbers are small.
+                // Strings are more common here than numbers, and numbers are small.
                 0x00..=0x1f | 0x30..=0x33 => return Ok(None),
                 small @ 0x80..=0xbf => {
                     self.cursor.at += 1;
@@ -230,7 +230,7 @@ impl<'b, 's> Reader<'b, 's> {
         Ok(None)
     }
 
-    /// Reads a field without parts. `None`, and nothing read, if it has parts.
+    /// Reads a field without parts. `None` if it has parts; then the position does not change.
     pub(crate) fn field(&mut self) -> Result<Option<Value>, Bad> {
         if self.format == Format::Hessian2 {
             return hessian::leaf(&mut self.cursor);
@@ -246,8 +246,8 @@ impl<'b, 's> Reader<'b, 's> {
         Ok(value)
     }
 
-    /// The list of strings in the field at the cursor, without moving: whether it is null, or else its first string.
-    /// `None` if it is anything else.
+    /// Returns the start of the list of strings in the next field, without moving. `None` if there is no
+    /// such list.
     pub(crate) fn first_of_list(&self) -> Option<FirstOfList> {
         let mut cursor = self.cursor.clone();
         if self.format == Format::Fastjson2 {
@@ -272,7 +272,7 @@ impl<'b, 's> Reader<'b, 's> {
         }
     }
 
-    /// Passes over a field.
+    /// Skips a field.
     pub(crate) fn skip(&mut self) -> Result<(), Bad> {
         match self.format {
             Format::Hessian2 => hessian::skip(&mut self.cursor, self.scratch, self.depth),
@@ -280,19 +280,19 @@ impl<'b, 's> Reader<'b, 's> {
         }
     }
 
-    /// Opens the map in the next field, if there is one: its entries are read with [`Self::entry`].
+    /// Opens the map in the next field, if there is one. [`Self::entry`] reads its entries.
     pub(crate) fn open_map(&mut self) -> Result<Form, Bad> {
         if self.is_over() {
             return Ok(Form::Missing);
         }
         if self.format == Format::Fastjson2 {
-            // The frame's end is the map's: entries must stay within it.
+            // The frame ends with the map: entries must not exceed it.
             let frame = frame(&mut self.cursor)?;
             self.cursor.bytes = self.cursor.bytes.get(..frame.end).ok_or(Bad::End)?;
             self.cursor.at = frame.start;
         }
         let tag = self.cursor.byte()?;
-        // Java makes a map of a reference and of an object, too.
+        // Java also converts a reference and an object to a map.
         let unread = match self.format {
             Format::Hessian2 => matches!(tag, b'C' | b'O' | b'Q' | 0x60..=0x6f),
             Format::Fastjson2 => matches!(tag, 0x92 | 0x93),
@@ -317,21 +317,21 @@ impl<'b, 's> Reader<'b, 's> {
                 )
             );
         } else if tag != self.format.map().0 {
-            return Err(Bad::Invalid("the attachments are no map"));
+            return Err(Bad::Invalid("the attachments are not a map"));
         }
         Ok(Form::Map)
     }
 
-    /// Where the field ends whose map has been read to its end mark.
+    /// Returns the end of the field whose map was read to its end mark.
     pub(crate) const fn map_end(&self) -> usize {
         match self.format {
             Format::Hessian2 => self.cursor.at,
-            // Whatever stands behind the map in its frame belongs to the field.
+            // All bytes after the map in its frame belong to the field.
             Format::Fastjson2 => self.cursor.bytes.len(),
         }
     }
 
-    /// The next entry of the map, or `None` behind its end mark.
+    /// Reads the next entry of the map. `None` after its end mark.
     #[inline]
     pub(crate) fn entry(&mut self) -> Result<Option<RawEntry>, Bad> {
         if self.format == Format::Hessian2
@@ -342,7 +342,7 @@ impl<'b, 's> Reader<'b, 's> {
         self.any_entry()
     }
 
-    /// The next entry, if it is two short ASCII strings of Hessian2, as most are; else nothing is read.
+    /// Reads the next entry if it is two short ASCII strings of Hessian2. `None` otherwise, without moving.
     #[inline]
     fn plain_entry(&mut self) -> Option<RawEntry> {
         let start = self.cursor.at;
@@ -380,12 +380,12 @@ impl<'b, 's> Reader<'b, 's> {
         }))
     }
 
-    /// A value within a map, whatever it is.
+    /// Reads any value inside a map.
     fn value(&mut self) -> Result<Value, Bad> {
         if let Some(value) = self.format.leaf(&mut self.cursor)? {
             return Ok(value);
         }
-        // The map around it counts as the first level.
+        // The map around it is the first level.
         let depth = self.depth.saturating_sub(1);
         match self.format {
             Format::Hessian2 => hessian::skip(&mut self.cursor, self.scratch, depth)?,
@@ -401,7 +401,7 @@ impl<'b, 's> Reader<'b, 's> {
     }
 }
 
-/// Passes over a fastjson2 field; where its JSONB lies.
+/// Skips a fastjson2 field. Returns the range of its JSONB.
 fn frame(cursor: &mut Cursor<'_>) -> Result<Range<usize>, Bad> {
     let length = usize::try_from(cursor.signed(4)?)
         .map_err(|_| Bad::Invalid("the length of a field is negative"))?;

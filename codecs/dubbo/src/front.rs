@@ -1,8 +1,9 @@
-//! The fields in front of bodies whose serialization is not read: most of them write these strings plainly.
-//! What stands behind, and with it whatever attachments override, is undetermined.
+//! The fields at the front of bodies whose serialization is not decoded. Most serializations write
+//! these strings plainly. The bytes after them are undetermined, and so are the attributes that
+//! attachments override.
 //!
-//! A string that is not short ASCII in its writer's own form ends what is read. Forms as written by the
-//! `ObjectOutput`s of Dubbo 2.7.
+//! Reading stops at a string that is not short ASCII in the serialization's own form. The forms are
+//! those of the `ObjectOutput`s of Dubbo 2.7.
 
 use std::ops::Range;
 
@@ -13,18 +14,18 @@ use crate::hessian;
 use crate::protocol::key;
 use crate::service;
 
-/// How a serialization writes a string.
+/// The form of a string in a serialization.
 #[derive(Clone, Copy)]
 enum Form {
-    /// `java.io.ObjectOutputStream`; with a count of characters before, or without.
+    /// `java.io.ObjectOutputStream`, with or without a character count before the string.
     Java { counted: bool },
-    /// The last character has its high bit set; lengths for others.
+    /// The last character has its high bit set. Other strings have a length.
     Kryo,
     /// A length of one byte.
     Fst,
     /// A length of four bytes.
     Protostuff,
-    /// A length in zigzag.
+    /// A zigzag length.
     Avro,
     /// A tag with the length.
     Msgpack,
@@ -50,7 +51,7 @@ impl Form {
         })
     }
 
-    /// The next string: where it lies, and whether its last byte is marked.
+    /// Reads the next string. Returns its range, and `true` if its last byte is marked.
     fn next(self, cursor: &mut Cursor<'_>) -> Option<(Range<usize>, bool)> {
         let length = match self {
             Self::Hessian => return hessian::plain(cursor).map(|text| (text, false)),
@@ -84,7 +85,7 @@ impl Form {
     }
 }
 
-/// Gives a request the attributes that its front shows.
+/// Sets the attributes of a request that its front contains.
 pub(crate) fn publish(serialization: u8, wire: &[u8], at: usize, attributes: &mut Attributes) {
     let mut generic = true;
     let mut read = Form::of(serialization).and_then(|form| Some((form, open(form, wire, at)?)));
@@ -122,13 +123,14 @@ pub(crate) fn publish(serialization: u8, wire: &[u8], at: usize, attributes: &mu
     service::hide(attributes, generic);
 }
 
-/// Where the first string starts, and where strings may end.
+/// Returns the start of the first string. The cursor ends where strings may end.
 fn open(form: Form, wire: &[u8], at: usize) -> Option<Cursor<'_>> {
     let mut cursor = Cursor::new(wire, at);
     if !matches!(form, Form::Java { .. }) {
         return Some(cursor);
     }
-    // The head of the stream, then a block of data. A block that ends within the fields ends what is read.
+    // The stream header, then a block of data. Reading stops at a block that ends inside the
+    // fields.
     let head = cursor.take(4).ok()?;
     let length = match cursor.byte().ok()? {
         0x77 => cursor.compact(0, 1).ok()?,

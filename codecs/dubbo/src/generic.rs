@@ -1,7 +1,8 @@
-//! The method that a generic call names, as `GenericFilter` finds it: the first argument, trimmed.
+//! The method of a generic call, found as `GenericFilter` does: the first argument, trimmed.
 //!
-//! Dubbo 2.7 remembers methods under their name and their parameter types in one string, `secretjava.lang.String`,
-//! so that a client may cut it elsewhere. Where that is possible the method is undetermined.
+//! Dubbo 2.7 stores a method under its name and its parameter types in one string,
+//! `secretjava.lang.String`. A client may split that string at another position. If that is
+//! possible the method is undetermined.
 
 use meltemi_frame::{Attributes, Span};
 
@@ -16,7 +17,7 @@ const PRIMITIVES: [&[u8]; 9] = [
     b"int", b"long", b"boolean", b"byte", b"char", b"short", b"float", b"double", b"void",
 ];
 
-/// Gives the message the method.
+/// Sets the method of the message.
 pub(crate) fn publish(
     arguments: &Arguments,
     format: Format,
@@ -60,8 +61,8 @@ pub(crate) fn publish(
     }
 }
 
-/// Returns `true` for a type that no part of a method's name can stand before: of Java's packages or of the
-/// interface's own, a primitive, an array.
+/// Returns `true` for a type that cannot start with a part of a method name: a type in Java's
+/// packages or in the interface's own, a primitive, or an array.
 fn is_plain_type(class: &[u8], interface: Option<&[u8]>) -> bool {
     let first = root(class);
     let packaged = first.len() < class.len();
@@ -70,7 +71,7 @@ fn is_plain_type(class: &[u8], interface: Option<&[u8]>) -> bool {
         || (packaged && (matches!(first, b"java" | b"javax") || Some(first) == interface))
 }
 
-/// The first part of a class's name, up to the first dot.
+/// Returns the first part of a class name, up to the first dot.
 fn root(class: &[u8]) -> &[u8] {
     class.split(|byte| *byte == b'.').next().unwrap_or_default()
 }
@@ -79,7 +80,7 @@ const fn is_part_of_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..)
 }
 
-/// The text as Java trims it: without spaces and controls at its ends.
+/// Trims the text as Java does: without spaces and control characters at its ends.
 fn trimmed(text: &[u8]) -> &[u8] {
     let start = text
         .iter()

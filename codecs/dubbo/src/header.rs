@@ -1,27 +1,27 @@
-//! The sixteen bytes before every body, and the numbers in them (`ExchangeCodec`,
-//! `Constants` and `Response` of Dubbo 3.3).
+//! The 16 bytes before every body, and their constants (`ExchangeCodec`, `Constants` and `Response`
+//! of Dubbo 3.3).
 
 use meltemi_frame::{Fault, Status};
 
-/// The length of the header, in bytes.
+/// The length of the header in bytes.
 pub(crate) const LENGTH: usize = 16;
 /// The first two bytes of every message.
 pub(crate) const MAGIC: [u8; 2] = [0xda, 0xbb];
-/// Where the id lies: eight bytes.
+/// The position of the id: eight bytes.
 pub(crate) const ID_AT: usize = 4;
-/// Where the length of the body lies: four bytes, up to the end of the header.
+/// The position of the body length: four bytes, the last of the header.
 pub(crate) const BODY_AT: usize = 12;
 
 /// A request, not a response.
 pub(crate) const REQUEST: u8 = 0x80;
-/// A request that is answered.
+/// A request that gets a reply.
 pub(crate) const TWO_WAY: u8 = 0x40;
 /// A message of the connection, not of an application.
 pub(crate) const EVENT: u8 = 0x20;
-/// The bits of the serialization's id.
+/// The bits of the serialization id.
 pub(crate) const SERIALIZATION: u8 = 0x1f;
 
-/// A header as it stands.
+/// A header, not interpreted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) flags: u8,
@@ -31,7 +31,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// Reads the header at the front of `bytes`, whose magic has been checked.
+    /// Reads the header at the front of `bytes`. The caller has checked the magic.
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let (front, rest) = bytes.split_first_chunk::<ID_AT>()?;
         let (id, rest) = rest.split_first_chunk::<8>()?;
@@ -86,7 +86,8 @@ impl Header {
     }
 }
 
-/// The name of a serialization, as `serialization=` in a Dubbo URL wants it. The rest by number.
+/// Returns the name of a serialization for `serialization=` in a Dubbo URL. Others have only a
+/// number.
 pub(crate) const fn serialization_name(id: u8) -> Option<&'static str> {
     Some(match id {
         2 => "hessian2",
@@ -120,7 +121,7 @@ pub(crate) const SERVICE_ERROR: u8 = 70;
 pub(crate) const SERVER_ERROR: u8 = 80;
 pub(crate) const THREADPOOL_EXHAUSTED: u8 = 100;
 
-/// A status as text, for those that Dubbo defines.
+/// Returns the text of a status that Dubbo defines.
 pub(crate) const fn status_text(status: u8) -> Option<&'static str> {
     Some(match status {
         0 => "0",
@@ -140,7 +141,7 @@ pub(crate) const fn status_text(status: u8) -> Option<&'static str> {
     })
 }
 
-/// What a status says of the call. For [`OK`] the body has the last word.
+/// Returns the result of the call for a status. For [`OK`] the body decides.
 pub(crate) const fn outcome(status: u8) -> Status {
     Status::Failed(match status {
         OK => return Status::Ok,

@@ -1,8 +1,8 @@
 //! Dubbo 2.x: the binary protocol of Dubbo 2.6, 2.7 and 3.x (not Triple, which is gRPC).
 //!
-//! Routing metadata is read from Hessian2 and fastjson2 bodies; arguments are skipped, never
-//! built. Bodies of any other serialization are forwarded and routed on what the header tells.
-//! See the crate's README for keys, edits, local replies and known limits.
+//! Routing metadata is read from Hessian2 and fastjson2 bodies. Arguments are skipped, never built.
+//! Bodies of any other serialization are forwarded, and routed by their header. The README of the
+//! crate lists keys, edits, local replies and known limits.
 
 mod attachments;
 mod codec;

@@ -1,6 +1,7 @@
-//! The common messages in Hessian2, where nothing but their front is asked for: requests whose fields before
-//! the arguments are short ASCII strings, and responses of status 20. What is told here, `codec` would
-//! tell the same of; but it makes a message first and fills it then, and so has to move it.
+//! The fast path for common Hessian2 messages when only their front is needed: requests whose
+//! fields before the arguments are short ASCII strings, and responses of status 20. It returns the
+//! same messages as `codec`. But `codec` creates a message first and fills it later, and so has to
+//! move it.
 
 use std::ops::Range;
 
@@ -25,7 +26,7 @@ pub(crate) enum Front {
     Response(Outcome),
 }
 
-/// The front of the body, if it is as most are.
+/// Returns the front of the body if it has the common form.
 #[inline]
 pub(crate) fn front(header: Header, wire: &[u8]) -> Option<Front> {
     if header.is_event() || Format::of(header.serialization()) != Some(Format::Hessian2) {
@@ -35,7 +36,7 @@ pub(crate) fn front(header: Header, wire: &[u8]) -> Option<Front> {
         if header.status != header::OK {
             return None;
         }
-        // An int of one byte. Outcomes have no others.
+        // An int of one byte. Outcomes have no other form.
         let kind = wire.get(LENGTH)?.checked_sub(0x90)?;
         return Outcome::of(i64::from(kind)).map(Front::Response);
     }
@@ -49,12 +50,12 @@ pub(crate) fn front(header: Header, wire: &[u8]) -> Option<Front> {
         path: next()?,
         version: next()?,
         method: next()?,
-        // A count of parameters, where one stands, is no string.
+        // If there is a count of parameters, it is not a string.
         types: next()?,
     })
 }
 
-/// The message of such a front. It is made last, when everything is known, so that it is not moved.
+/// Builds the message of such a front. This is the last step, so that the message is not moved.
 #[inline(never)]
 pub(crate) fn message<'b, E>(
     front: &Front,
@@ -103,7 +104,7 @@ mod tests {
     use crate::codec::DubboCodec;
     use crate::cursor::Bad;
 
-    /// Every sample, whole and cut, and with every byte changed.
+    /// Tests every sample, complete and truncated, and with every byte changed.
     #[test]
     fn plain_messages_are_told_as_any() {
         let mut plain = 0;
@@ -138,7 +139,7 @@ mod tests {
         assert!(plain > 30, "{plain}");
     }
 
-    /// Whether the message is plain.
+    /// Returns `true` if the message is plain.
     fn check(wire: &[u8]) -> bool {
         let Some(header) = Header::read(wire) else {
             return false;

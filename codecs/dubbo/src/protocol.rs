@@ -1,4 +1,4 @@
-//! What Dubbo says of itself: keys, edits, replies, detection.
+//! Dubbo's description of itself: keys, edits, replies, detection.
 
 use meltemi_frame::{
     Codec, Correlation, Detect, Interest, KeySpec, Limits, OpenKeys, Protocol, Session, Side, Spec,
@@ -26,7 +26,7 @@ pub(crate) mod key {
     pub(crate) const RESULT: KeyId = KeyId(10);
 }
 
-/// What stands before an attachment's name where the name alone means something else.
+/// The prefix of an attachment name, for names that alone have another meaning.
 pub(crate) const ATTACHMENT: &str = "attachment.";
 
 /// The Dubbo 2.x protocol, as spoken by Dubbo 2.6, 2.7 and 3.x.
@@ -48,7 +48,7 @@ pub struct Dubbo {
 }
 
 impl Dubbo {
-    /// The protocol.
+    /// Returns the protocol.
     pub fn new() -> Self {
         Self { spec: spec() }
     }
@@ -82,12 +82,12 @@ impl Protocol for Dubbo {
     }
 }
 
-/// When the service that is meant cannot be determined.
+/// The cases in which the service cannot be determined.
 const SERVICE: &str = "the body is neither hessian2 nor fastjson2, arguments are too deep, attachments are too many \
     or in a form that is not read, or the path or the group contain `/` or `:`";
-/// When a field before the arguments cannot be determined.
+/// The cases in which a field before the arguments cannot be determined.
 const FRONT: &str = "the serialization does not write it plainly, or its encoding is not read";
-/// When attachments cannot be determined.
+/// The cases in which attachments cannot be determined.
 const OPEN: &str = "the body is neither hessian2 nor fastjson2, arguments are too deep, or attachments are too many \
     or in a form that is not read";
 

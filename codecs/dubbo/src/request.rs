@@ -20,21 +20,21 @@ pub(crate) struct Fields {
     pub(crate) version: Text,
     pub(crate) method: Text,
     types: Text,
-    /// Where the field with the method's name lies.
+    /// The range of the field with the method name.
     pub(crate) method_at: Range<usize>,
 }
 
 /// Reads the fields before the arguments.
 pub(crate) fn fields(reader: &mut Reader<'_, '_>) -> Result<Fields, Bad> {
-    let dubbo = reader.text("the Dubbo version is no string")?;
-    let path = reader.text("the path is no string")?;
-    let version = reader.text("the service version is no string")?;
+    let dubbo = reader.text("the Dubbo version is not a string")?;
+    let path = reader.text("the path is not a string")?;
+    let version = reader.text("the service version is not a string")?;
     let start = reader.at();
-    let method = reader.text("the method is no string")?;
+    let method = reader.text("the method is not a string")?;
     let method_at = start..reader.at();
-    // Dubbox (and dubbo2.js for it) puts a count of parameters here, or -1.
+    // Dubbox (and dubbo2.js for it) writes a count of parameters here, or -1.
     reader.integer()?;
-    let types = reader.text("the parameter types are no string")?;
+    let types = reader.text("the parameter types are not a string")?;
     Ok(Fields {
         dubbo,
         path,
@@ -45,7 +45,7 @@ pub(crate) fn fields(reader: &mut Reader<'_, '_>) -> Result<Fields, Bad> {
     })
 }
 
-/// Gives the message the attributes that the fields hold.
+/// Sets the attributes of the message that the fields contain.
 pub(crate) fn publish(fields: &Fields, reader: &Reader<'_, '_>, message: &mut Message<'_>) {
     let (format, wire) = (reader.format, message.wire());
     for (key, text) in [
@@ -67,16 +67,16 @@ pub(crate) fn publish(fields: &Fields, reader: &Reader<'_, '_>, message: &mut Me
     }
 }
 
-/// What of the arguments a generic call needs.
+/// The arguments that a generic call needs.
 #[derive(Debug, Default)]
 pub(crate) struct Arguments {
     /// The first one, if it has no parts.
     pub(crate) first: Option<Value>,
-    /// How the second one begins, if it is a list.
+    /// The first element of the second one, if it is a list.
     pub(crate) types: Option<FirstOfList>,
 }
 
-/// Passes over the arguments.
+/// Skips the arguments.
 pub(crate) fn skip_arguments(
     fields: &Fields,
     reader: &mut Reader<'_, '_>,
@@ -103,8 +103,8 @@ pub(crate) fn skip_arguments(
     Ok(arguments)
 }
 
-/// Walks the arguments, and gives the message the attributes that lie behind them. What is too deep, too much or
-/// not read is the provider's to refuse: its attributes are undetermined.
+/// Walks the arguments, and sets the attributes that come after them. If a body is too deep, too
+/// large or not decodable, the provider must refuse it: its attributes are undetermined.
 pub(crate) fn publish_rest(
     fields: &Fields,
     reader: &mut Reader<'_, '_>,
@@ -132,7 +132,7 @@ fn walk_rest(
     let (format, wire) = (reader.format, message.wire());
     let arguments = skip_arguments(fields, reader, wire)?;
     let found = attachments::publish(reader, wire, limits, &mut message.attributes)?;
-    // Every Dubbo server refuses a body that ends here (2.7 and 3.3 answer 40).
+    // Every Dubbo server refuses a body that ends here (2.7 and 3.3 reply with status 40).
     let found = found.ok_or(Bad::Invalid("the body ends before the attachments"))?;
     message.head.timeout = found.timeout;
     service::publish(fields, &found, format, wire, &mut message.attributes);
@@ -142,14 +142,14 @@ fn walk_rest(
     Ok(())
 }
 
-/// Whether the call is generic: then the method that is meant is the first argument.
+/// Returns `true` if the call is generic: its first argument is the real method.
 pub(crate) fn is_generic(fields: &Fields, format: Format, wire: &[u8]) -> bool {
     let method = format.text(wire, &Value::Text(fields.method.clone()));
     matches!(method.as_deref(), Some(b"$invoke" | b"$invokeAsync"))
 }
 
-/// How many parameters a descriptor has (`Ljava/lang/String;[I` has two), if it is one (JVM
-/// specification § 4.3.2).
+/// Returns the number of parameters of a descriptor (`Ljava/lang/String;[I` has two), if it is
+/// valid (JVM specification § 4.3.2).
 fn argument_count(types: &[u8]) -> Option<usize> {
     let mut rest = types;
     let mut count = 0;

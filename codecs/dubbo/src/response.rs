@@ -1,4 +1,4 @@
-//! The body of a response with status 20: a kind, a value, perhaps attachments
+//! The body of a response with status 20: a kind, a value, and optional attachments
 //! (`DubboCodec.decodeBody` and `DecodeableRpcResult` of Dubbo 3.3).
 
 use meltemi_frame::{Fault, Limits, Message, Status};
@@ -8,26 +8,26 @@ use crate::cursor::Bad;
 use crate::format::Reader;
 use crate::protocol::key;
 
-/// What the body of a response holds, by its first value.
+/// The contents of a response body, from its first value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
     /// The name in configuration.
     pub(crate) name: &'static str,
     /// A value or an exception follows.
     pub(crate) has_value: bool,
-    /// Attachments are the last value. A server sends them to requests that say 2.0.2 only.
+    /// Attachments are the last value. A server sends them only if the request has version 2.0.2.
     pub(crate) has_attachments: bool,
 }
 
 /// Reads the first value.
 pub(crate) fn outcome(reader: &mut Reader<'_, '_>) -> Result<Outcome, Bad> {
     let kind = reader.integer()?;
-    let kind = kind.ok_or(Bad::Invalid("the kind of the result is no integer"))?;
+    let kind = kind.ok_or(Bad::Invalid("the kind of the result is not an integer"))?;
     Outcome::of(kind).ok_or(Bad::Invalid("the result is of an unknown kind"))
 }
 
 impl Outcome {
-    /// What a first value of that number says.
+    /// Returns the outcome for a first value with this number.
     pub(crate) const fn of(kind: i64) -> Option<Self> {
         let (name, has_value) = match kind {
             0 | 3 => ("exception", true),
@@ -42,7 +42,7 @@ impl Outcome {
         })
     }
 
-    /// How the call went.
+    /// Returns the result of the call.
     pub(crate) fn status(self) -> Status {
         match self.name {
             "exception" => Status::Failed(Fault::Application),
@@ -51,13 +51,13 @@ impl Outcome {
     }
 }
 
-/// Gives the message the attributes that the first value holds.
+/// Sets the attributes of the message that the first value contains.
 pub(crate) fn publish(outcome: Outcome, message: &mut Message<'_>) {
     message.attributes.set_static(key::RESULT, outcome.name);
     message.head.status = outcome.status();
 }
 
-/// Walks the value, and gives the message the attributes that lie behind it.
+/// Walks the value, and sets the attributes that come after it.
 pub(crate) fn publish_rest(
     outcome: Outcome,
     reader: &mut Reader<'_, '_>,

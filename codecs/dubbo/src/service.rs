@@ -1,6 +1,6 @@
-//! Which service a provider looks up. The attachments `path`, `version` and `group` override the fields of the
-//! body; out of the three the provider makes one key, `group/path:version` (`DubboProtocol.getInvoker` and
-//! `serviceKey` of Dubbo 2.7 and 3.3).
+//! The service that a provider looks up. The attachments `path`, `version` and `group` override the
+//! fields of the body. The provider builds one key from the three, `group/path:version`
+//! (`DubboProtocol.getInvoker` and `serviceKey` of Dubbo 2.7 and 3.3).
 
 use meltemi_frame::{Attributes, Span};
 
@@ -10,10 +10,10 @@ use crate::format::Format;
 use crate::protocol::key;
 use crate::request::Fields;
 
-/// What Dubbo takes for no version.
+/// The version that Dubbo treats as no version.
 const NO_VERSION: &str = "0.0.0";
 
-/// Gives the message the service that the provider looks up.
+/// Sets the service that the provider looks up.
 pub(crate) fn publish(
     fields: &Fields,
     found: &Found,
@@ -73,10 +73,11 @@ pub(crate) fn publish(
     }
 }
 
-/// Marks what one key of a provider may stand for: `a/b` is the path `b` in the group `a`, or the path `a/b`. A
-/// group counts as one, though a provider may have a context path of the same name.
+/// Marks the attributes if one key of a provider is ambiguous: `a/b` is the path `b` in the group
+/// `a`, or the path `a/b`. With a group only the path is undetermined: a provider may have a context
+/// path with the name of the group.
 fn ambiguous(path: &[u8], group: &[u8], attributes: &mut Attributes) {
-    // Both in one pass, without an early end: paths are short.
+    // Finds both in one pass without an early exit: paths are short.
     let (slash, colon) = path.iter().fold((false, false), |(slash, colon), byte| {
         (slash | (*byte == b'/'), colon | (*byte == b':'))
     });
@@ -98,7 +99,7 @@ fn hide_path(attributes: &mut Attributes) {
     attributes.set_undetermined(key::PATH);
 }
 
-/// Marks all that attachments decide. What is set stays as the best guess.
+/// Marks all attributes that attachments can change. Values already set stay as the best guess.
 pub(crate) fn hide(attributes: &mut Attributes, generic: bool) {
     hide_path(attributes);
     attributes.set_undetermined(key::VERSION);

@@ -7,7 +7,7 @@ use meltemi_frame::{Entry, Span, Walk};
 use crate::cursor::Cursor;
 use crate::format::Format;
 
-/// How the entries of such a map are walked.
+/// Returns the function that walks the entries of such a map.
 pub(crate) fn of(format: Format) -> Walk {
     match format {
         Format::Hessian2 => walk_hessian,

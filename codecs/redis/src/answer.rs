@@ -1,9 +1,9 @@
-//! What a reply says: its type, its error and where that points. It knows single frames, and no
-//! connections.
+//! Reads the type and the error of a reply, and the address that a redirect names. It must not
+//! depend on connections: it sees single frames.
 
 use meltemi_frame::{Fault, Redirect, Span, Status};
 
-/// `+1339518083.107412 [0 127.0.0.1:60866] "keys" "*"`
+/// Returns `true` for a line of `MONITOR`: `+1339518083.107412 [0 127.0.0.1:60866] "keys" "*"`
 pub(crate) fn is_monitored(line: &[u8]) -> bool {
     let text = line.get(1..).unwrap_or_default();
     let digits = text
@@ -32,10 +32,10 @@ pub(crate) fn type_name(kind: u8, proper: &[u8]) -> &'static str {
     }
 }
 
-/// The code of an error that stands at `at`, and what it says.
+/// Returns the code of the error at `at`, and its status.
 pub(crate) fn failure(wire: &[u8], at: usize) -> (Span, Status) {
     let text = wire.get(at + 1..).unwrap_or_default();
-    // A blob error has its length on a line of its own.
+    // The length of a blob error is on its own line.
     let skip = match wire.get(at) {
         Some(b'!') => memchr::memchr(b'\n', text).map_or(text.len(), |end| end + 1),
         _ => 0,
@@ -64,8 +64,8 @@ pub(crate) fn failure(wire: &[u8], at: usize) -> (Span, Status) {
     (Span::new(start, start + end), status)
 }
 
-/// Where `host:port` stands in `MOVED 3999 host:port`. A host that the server does not know (`?`) is,
-/// like none at all, the same host.
+/// Returns the position of `host:port` in `MOVED 3999 host:port`. An empty host, or `?` (the server
+/// does not know it), means the same host.
 fn address(text: &[u8]) -> Option<(usize, usize)> {
     let line = text.get(..memchr::memchr(b'\r', text)?)?;
     let slot = memchr::memchr(b' ', line)? + 1;

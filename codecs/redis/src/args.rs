@@ -1,5 +1,5 @@
-//! The arguments of one request, by position, wherever the bytes come from: an array of bulk
-//! strings or an inline command. It knows no commands.
+//! The arguments of one request by position. They come from an array of bulk strings or from an
+//! inline command. It must not depend on commands.
 
 use std::borrow::Cow;
 
@@ -8,22 +8,22 @@ use meltemi_frame::Span;
 use crate::inline::{self, Piece};
 use crate::number::{Line, line};
 
-/// How many arguments are remembered by their place. The others are found by walking.
+/// The number of arguments whose positions are stored. The others are found by walking the request.
 pub(crate) const FRONT: usize = 4;
 
-/// The arguments of a request that has been scanned. Of a large one only the front may be there.
+/// The arguments of a scanned request. Only the front of a large request may be present.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Args<'b> {
     wire: &'b [u8],
-    /// How many arguments the request has, the command's name counted.
+    /// The number of arguments, including the command name.
     count: usize,
     front: [Span; FRONT],
-    /// How many of `front` are filled.
+    /// The number of entries used in `front`.
     known: usize,
 }
 
 impl<'b> Args<'b> {
-    /// The arguments of a request whose first ones lie at `front`.
+    /// Returns the arguments of a request whose first arguments are at `front`.
     #[inline]
     pub(crate) fn scanned(wire: &'b [u8], count: usize, front: [Span; FRONT], seen: usize) -> Self {
         Self {
@@ -34,7 +34,7 @@ impl<'b> Args<'b> {
         }
     }
 
-    /// The arguments of a request that was scanned before, or of an inline line.
+    /// Returns the arguments of a request that was scanned before, or of an inline command.
     pub(crate) fn read(wire: &'b [u8]) -> Self {
         let count = match (wire.first(), line(wire, 1)) {
             (Some(b'*'), Line::Number(count, _)) => usize::try_from(count).unwrap_or(0),
@@ -49,24 +49,24 @@ impl<'b> Args<'b> {
         }
     }
 
-    /// Where one argument lies, if it is among those that are remembered.
+    /// Returns the position of one argument, if it is stored.
     #[inline]
     pub(crate) fn known(&self, position: usize) -> Option<Span> {
         let span = self.front.get(position)?;
         (position < self.known).then_some(*span)
     }
 
-    /// How many there are, the command's name counted.
+    /// Returns the number of arguments, including the command name.
     pub(crate) const fn count(&self) -> usize {
         self.count
     }
 
-    /// The bytes that they lie in.
+    /// Returns the bytes that contain the arguments.
     pub(crate) const fn wire(&self) -> &'b [u8] {
         self.wire
     }
 
-    /// One argument; `None` if the request has not so many, or it is not here yet.
+    /// Returns one argument. `None` if the request does not have it, or if it has not arrived yet.
     #[inline]
     pub(crate) fn at(&self, position: usize) -> Option<Argument<'b>> {
         if position < self.known {
@@ -80,19 +80,19 @@ impl<'b> Args<'b> {
         self.walk().nth(position)
     }
 
-    /// The bytes of one argument.
+    /// Returns the bytes of one argument.
     #[inline]
     pub(crate) fn bytes(&self, position: usize) -> Option<Cow<'b, [u8]>> {
         self.at(position)?.bytes(self.wire)
     }
 
-    /// Whether that argument is this word, in any case.
+    /// Returns `true` if the argument equals this word. Case is ignored.
     pub(crate) fn is(&self, position: usize, word: &str) -> bool {
         self.bytes(position)
             .is_some_and(|bytes| bytes.eq_ignore_ascii_case(word.as_bytes()))
     }
 
-    /// All of them in order.
+    /// Returns an iterator over all arguments in order.
     pub(crate) fn walk(&self) -> Walk<'b> {
         Walk::new(self.wire)
     }
@@ -101,9 +101,9 @@ impl<'b> Args<'b> {
 /// One argument.
 #[derive(Debug)]
 pub(crate) enum Argument<'b> {
-    /// It lies in the wire bytes.
+    /// The argument is a part of the wire bytes.
     Wire(Span),
-    /// It had to be unescaped.
+    /// The argument had to be unescaped.
     Built(Cow<'b, [u8]>),
 }
 
@@ -116,11 +116,12 @@ impl<'b> Argument<'b> {
     }
 }
 
-/// Walks arguments in wire order; it stops at what is not there or cannot be read.
+/// Iterates over the arguments in wire order. It stops at the first argument that is missing or
+/// invalid.
 pub(crate) struct Walk<'b> {
     wire: &'b [u8],
     at: usize,
-    /// Arguments left; `None` for an inline command.
+    /// The number of arguments left; `None` for an inline command.
     left: Option<i64>,
 }
 

@@ -1,11 +1,14 @@
-//! What breaks the framing of a request, and what Redis says of it before it closes. It knows no bytes.
+//! The framing errors of requests, and the error text that Redis sends for each before it closes.
+//! It must not depend on wire bytes.
 
 use meltemi_frame::Violation;
 
-/// An inline command longer than this is refused (`PROTO_INLINE_MAX_SIZE`).
+/// The maximum length of an inline command in bytes (`PROTO_INLINE_MAX_SIZE`). A longer one is
+/// refused.
 pub(crate) const INLINE_MAX: usize = 64 << 10;
 
-/// What breaks the framing of a request; [`Broken::text`] is what Redis says before it closes.
+/// A framing error of a request. [`Broken::text`] is the error text that Redis sends before it
+/// closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Broken {
     Count(i64),
@@ -21,7 +24,7 @@ pub(crate) enum Broken {
 }
 
 impl Broken {
-    /// A number that fits a receipt.
+    /// Returns a code that fits in a receipt.
     pub(crate) const fn code(self) -> u64 {
         match self {
             Self::Count(_) => 1,
@@ -37,7 +40,8 @@ impl Broken {
         }
     }
 
-    /// What Redis says, by the code; the byte that was found instead of `$` is the second value.
+    /// Returns the error text that Redis sends for a code. The second value is the byte found
+    /// instead of `$`.
     pub(crate) const fn text(code: u64) -> Option<(&'static str, Option<u8>)> {
         let text = match code & 0xff {
             1 => "invalid multibulk length",
@@ -74,7 +78,9 @@ impl Broken {
             },
             Self::Nul => Violation::Invalid("a NUL byte in an inline command"),
             Self::StrangerCount => Violation::Invalid("too many arguments before authentication"),
-            Self::StrangerBulk => Violation::Invalid("too large an argument before authentication"),
+            Self::StrangerBulk => {
+                Violation::Invalid("an argument is too large before authentication")
+            }
             Self::TooLarge { length, limit } => Violation::TooLarge { length, limit },
         }
     }

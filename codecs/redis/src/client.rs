@@ -1,5 +1,5 @@
-//! The side that talks to servers: writes requests, reads replies, and tells replies from what the
-//! server says unasked. It knows neither clients nor routes.
+//! The upstream side: writes requests, reads replies, and separates replies from messages that the
+//! server pushes. It must not depend on clients or routes.
 
 mod loads;
 mod nobody;
@@ -28,26 +28,27 @@ use nobody::Added;
 pub(crate) struct Client {
     limits: Limits,
     scan: Scan,
-    /// How much of the input is looked at before a large reply is passed through.
+    /// The number of input bytes to inspect before a large reply is passed through.
     window: usize,
-    /// A large reply is passing through.
+    /// `true` while a large reply passes through.
     passing: bool,
-    /// Replies to the session's preamble that are still to come, and the session until they are there.
+    /// The number of replies to the session's preamble that are still due, and the session until
+    /// then.
     preamble: u32,
     session: Session,
     resp3: bool,
-    /// Requests that are answered, as they were written.
+    /// The number of written requests that get a reply.
     sent: u64,
-    /// Replies that began.
+    /// The number of replies that have begun.
     answered: u64,
-    /// Which replies are nobody's, because the request was added here.
+    /// Requests added here. Their replies go to no client.
     added: VecDeque<Added>,
     subscriptions: Subscriptions,
     monitor: bool,
     scripts: Arc<Scripts>,
-    /// Made with the first script.
+    /// Created with the first script.
     loads: Option<Box<Loads>>,
-    /// Every whole reply answers the request that is next: see [`Client::is_plain`].
+    /// `true` if every whole reply answers the next request: see [`Client::is_plain`].
     plain: bool,
 }
 
@@ -72,8 +73,9 @@ impl Client {
         }
     }
 
-    /// Returns `true` if nothing on the connection needs a look at its replies. [`Client::plain`] remembers
-    /// the answer: whatever may make it false clears the flag, and a reply that was looked at sets it again.
+    /// Returns `true` if no state of the connection depends on its replies. [`Client::plain`]
+    /// caches the result: every change that may make it false clears the flag, and the next
+    /// inspected reply sets it again.
     fn is_plain(&self) -> bool {
         self.preamble == 0
             && !self.passing
@@ -83,7 +85,7 @@ impl Client {
             && !self.subscriptions.is_active()
     }
 
-    /// The reply at the front of the input, whatever it is.
+    /// Decodes the reply at the front of the input, of any type.
     #[inline(never)]
     fn any<'b>(&mut self, input: &'b [u8], want: Interest) -> Result<Decoded<'b>, DecodeError> {
         if self.passing {
@@ -109,7 +111,7 @@ impl Client {
                 self.within(need)?;
                 return Ok(Decoded::Incomplete(need));
             }
-            // Not before it is known what the reply is.
+            // The type of the reply must be known first.
             if self.scan.proper().is_some() && self.scan.at() > 0 {
                 return self.scanned(view.get(..self.scan.at()).unwrap_or_default(), false);
             }
@@ -121,13 +123,13 @@ impl Client {
         }
     }
 
-    /// The same, with the scripts that all connections share.
+    /// Returns the same client with the scripts that all connections share.
     pub(crate) fn with_scripts(mut self, scripts: &Arc<Scripts>) -> Self {
         self.scripts = Arc::clone(scripts);
         self
     }
 
-    /// A further piece of a large reply.
+    /// Decodes the next piece of a large reply.
     fn piece<'b>(&mut self, input: &'b [u8]) -> Result<Decoded<'b>, DecodeError> {
         let step = self
             .scan
@@ -155,7 +157,7 @@ impl Client {
         Ok(Decoded::Message(Message::new(head, wire), length))
     }
 
-    /// What must be held may not be larger than the limit.
+    /// Fails if a reply that must be buffered exceeds the limit.
     fn within(&self, length: usize) -> Result<(), DecodeError> {
         let limit = self.limits.frame;
         if length <= limit {
@@ -167,7 +169,7 @@ impl Client {
         }))
     }
 
-    /// A reply that was scanned, whole or its front.
+    /// Decodes a scanned reply, whole or its front.
     fn scanned<'b>(&mut self, wire: &'b [u8], whole: bool) -> Result<Decoded<'b>, DecodeError> {
         let (kind, at) = self.scan.proper().unwrap_or_default();
         if whole {
@@ -179,7 +181,7 @@ impl Client {
         self.reply(wire, kind, at, whole)
     }
 
-    /// A reply, whole or its front, which is of the type `kind` and stands at `at`.
+    /// Decodes a reply, whole or its front. Its type is `kind` and it starts at `at`.
     fn reply<'b>(
         &mut self,
         wire: &'b [u8],
@@ -218,7 +220,7 @@ impl Client {
         message(head, wire, kind, at)
     }
 
-    /// Whether a frame answers a request.
+    /// Decides if a frame answers a request.
     fn kind(&mut self, kind: u8, proper: &[u8]) -> Kind {
         if kind != b'>' && !self.monitor && !self.subscriptions.is_active() {
             return Kind::Response;
@@ -240,7 +242,8 @@ impl Client {
         }
         let frame = match kind {
             b'>' => word(proper),
-            // RESP2 pushes arrays, on a connection where no command is answered by one like that.
+            // RESP2 pushes arrays. On such a connection no command has an array like this as its
+            // reply.
             b'*' if !self.resp3 => word(proper),
             _ => None,
         };
@@ -270,7 +273,7 @@ impl Client {
         Kind::Push
     }
 
-    /// Follows what goes out.
+    /// Updates the state for an outgoing message.
     fn follow(&mut self, message: &Message<'_>) {
         let number = match message.head.kind {
             Kind::Request => {
@@ -295,7 +298,7 @@ impl Client {
     }
 }
 
-/// The message of a reply that [`quick::reply`] found: the same as [`message`] makes of it.
+/// Returns the message of a reply that [`quick::reply`] found. It equals the result of [`message`].
 #[inline(never)]
 fn success(wire: &[u8], kind: u8) -> Result<Decoded<'_>, DecodeError> {
     let name = match kind {
@@ -310,7 +313,7 @@ fn success(wire: &[u8], kind: u8) -> Result<Decoded<'_>, DecodeError> {
     Ok(Decoded::Message(message, wire.len()))
 }
 
-/// The message of a reply. It is made last, when everything is known, so that it is not moved.
+/// Builds the message of a reply. This is the last step, so that the message is not moved.
 #[inline(never)]
 fn message(mut head: Head, wire: &[u8], kind: u8, at: usize) -> Result<Decoded<'_>, DecodeError> {
     let proper = wire.get(at..).unwrap_or_default();
@@ -373,7 +376,7 @@ impl Codec for Client {
                 self.sent += 1;
                 Ok(())
             }
-            _ => Err(spec::unsupported("that to a server")),
+            _ => Err(spec::unsupported("this message to a server")),
         }
     }
 

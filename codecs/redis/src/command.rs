@@ -1,5 +1,5 @@
-//! What is known of a command, and how it is found by its name in any case. It must not know bytes
-//! beyond the name.
+//! The properties of a command, and the lookup by name. Case is ignored. It must not depend on any bytes
+//! except the name.
 
 use meltemi_frame::Safety;
 
@@ -10,74 +10,74 @@ use crate::table::COMMANDS;
 /// A command, or a subcommand of a container command (`CLIENT SETNAME`).
 #[derive(Debug)]
 pub(crate) struct Command {
-    /// In lower case; of a subcommand its own name alone.
+    /// The name in lower case. A subcommand has only its own name.
     pub(crate) name: &'static str,
-    /// One word of what it is for.
+    /// The category, as one word.
     pub(crate) category: &'static str,
-    /// Where its keys stand.
+    /// The positions of its keys.
     pub(crate) keys: Keys,
-    /// What a retry may assume, before its options are looked at.
+    /// The retry safety, before its options are read.
     pub(crate) safety: Safety,
-    /// What it does to its connection.
+    /// The effect on its connection.
     pub(crate) act: Act,
     /// The subcommands of a container.
     pub(crate) subs: &'static [Self],
 }
 
-/// Where keys stand among the arguments. The command's own name is argument 0.
+/// The positions of keys among the arguments. The command name is argument 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keys {
-    /// Nowhere.
+    /// No keys.
     None,
     /// First, last (negative: from the end), step.
     Range(i8, i8, i8),
-    /// As many as the argument at this place says, right behind it, in this step.
+    /// The argument at this position is the count. The keys follow it directly, with this step.
     Count(u8, u8),
-    /// As many as argument 2 says, right behind it, and whatever else the script touches.
+    /// Argument 2 is the count. The keys follow it directly. The script may access other keys.
     Script,
-    /// The destination at 1, and as many as argument 2 says.
+    /// The destination is at 1. Argument 2 is the count of the other keys.
     Into,
-    /// The first half of what follows `STREAMS`.
+    /// The first half of the arguments after `STREAMS`.
     Streams,
-    /// At 1, behind `STORE`, and what the patterns of `BY` and `GET` name.
+    /// At 1, after `STORE`, and the keys that match the patterns of `BY` and `GET`.
     Sort,
-    /// At 1, and what the patterns of `BY` and `GET` name.
+    /// At 1, and the keys that match the patterns of `BY` and `GET`.
     SortRo,
-    /// At 1, and behind `STORE` or `STOREDIST` among the options, which start here.
+    /// At 1, and after `STORE` or `STOREDIST` among the options, which start here.
     GeoRadius(u8),
-    /// At 3, or if that is empty all that follow `KEYS`.
+    /// At 3. If argument 3 is empty, all arguments after `KEYS`.
     Migrate,
-    /// Not where they could be found.
+    /// The positions cannot be determined.
     Hidden,
 }
 
-/// What a command does to the connection that it runs on.
+/// The effect of a command on its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
-    /// Nothing.
+    /// No effect.
     Plain,
-    /// Nothing; its options decide whether it is idempotent.
+    /// No effect. Its options decide if it is idempotent.
     Set,
-    /// It may keep the connection waiting.
+    /// May block the connection.
     Block,
-    /// So may it, for what the connection wrote before.
+    /// May block the connection, and depends on earlier writes of the connection.
     Wait,
-    /// So may it, if it has the option `BLOCK`.
+    /// May block the connection, if the command has the option `BLOCK`.
     BlockOption,
-    /// Nothing. Its answer holds a cursor that other servers do not understand.
+    /// No effect. Its reply has a cursor that only this server understands.
     Scan,
-    /// Nothing. It calls a script by its name, which the server may not have.
+    /// No effect. It calls a script by its digest, and the server may not have the script.
     EvalSha,
-    /// Nothing, but every server needs it. One that cannot be reached is left out.
+    /// No effect, but every server must get it. An unreachable server is skipped.
     Load,
-    /// Nothing, but every server needs it.
+    /// No effect, but every server must get it.
     Every,
-    /// It ends the server, if it succeeds: whoever shared the connection would lose it.
+    /// Ends the server on success. Other clients on a shared connection would lose it.
     Alone,
-    /// It makes the connection different in a way that cannot be replayed, or asks about this very
-    /// connection: the client keeps it.
+    /// Changes the connection in a way that cannot be replayed, or reads the state of this connection.
+    /// The client keeps the connection.
     Own,
-    /// It switches replies off and on.
+    /// Switches replies off and on.
     Reply,
     Hello,
     Auth,
@@ -88,13 +88,13 @@ pub(crate) enum Act {
     SetInfo,
     NoEvict,
     NoTouch,
-    /// It asks for the connection's own number.
+    /// Returns the connection's own number.
     Id,
-    /// It asks about the connection, in a line that starts with its number.
+    /// Returns information about the connection, in a line that starts with its number.
     Info,
-    /// It asks about what only a connection that the client keeps could have.
+    /// Reads state that only a kept connection can have.
     Ask,
-    /// It makes the connection different, unless it is `OFF`.
+    /// Changes the connection, unless the argument is `OFF`.
     Tracking,
     Multi,
     Exec,
@@ -107,7 +107,7 @@ pub(crate) enum Act {
     Asking,
     Reset,
     Quit,
-    /// It makes no sense through a proxy (replication).
+    /// Refused: the command makes no sense through a proxy (replication).
     Refuse,
 }
 
@@ -129,7 +129,7 @@ pub(crate) const fn row(
     }
 }
 
-/// The command of that name, in any case.
+/// Returns the command with this name. Case is ignored.
 pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
     indexed(name).or_else(|| modules::find(name))
 }
@@ -142,7 +142,7 @@ fn indexed(name: &[u8]) -> Option<&'static Command> {
         let at = usize::from(*INDEX.get(slot % SLOTS)?).checked_sub(1)?;
         if *FOLDED.get(at)? == name_folded {
             let command = COMMANDS.get(at)?;
-            // Of a longer name the middle was left out.
+            // The middle of a longer name is not stored.
             return (name.len() <= Folded::WHOLE
                 || command.name.as_bytes().eq_ignore_ascii_case(name))
             .then_some(command);
@@ -152,7 +152,7 @@ fn indexed(name: &[u8]) -> Option<&'static Command> {
 }
 
 impl Command {
-    /// The subcommand of that name, in any case.
+    /// Returns the subcommand with this name. Case is ignored.
     pub(crate) fn sub(&self, name: &[u8]) -> Option<&'static Command> {
         self.subs
             .iter()
@@ -160,7 +160,7 @@ impl Command {
     }
 }
 
-/// Sparse enough (a quarter full) that most names are found at once, and every search ends.
+/// The table is a quarter full: most names are found at once, and every search ends.
 const SLOTS: usize = 1024;
 
 /// Open addressing: the position in `COMMANDS` plus one, 0 for an empty slot.
@@ -169,8 +169,8 @@ static INDEX: [u16; SLOTS] = index();
 /// The names in the order of `COMMANDS`.
 static FOLDED: [Folded; COMMANDS.len()] = folded();
 
-/// A name in lower case as numbers that are compared at once: its first and last bytes, which of short
-/// names overlap, and its length.
+/// A name in lower case as numbers, to compare fast: its length, and its first and last bytes, which may
+/// overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Folded {
     front: u64,
@@ -179,8 +179,8 @@ struct Folded {
 }
 
 impl Folded {
-    /// Names of up to so many bytes are kept whole. No longer one in the table is the same as another
-    /// in what is kept of it.
+    /// Names up to this length in bytes are stored whole. Longer names in the table differ in the stored
+    /// part.
     const WHOLE: usize = 16;
 
     #[inline]
@@ -199,7 +199,7 @@ impl Folded {
         }
     }
 
-    /// A name of less than eight bytes.
+    /// Packs a name of less than eight bytes.
     #[inline]
     const fn short(name: &[u8]) -> u64 {
         if let (Some(front), Some(back)) = (name.first_chunk(), name.last_chunk()) {
@@ -213,7 +213,7 @@ impl Folded {
         }
     }
 
-    /// Multiplied by the golden ratio; the upper bits depend on all others.
+    /// Multiplies by the golden ratio. The upper bits of the result depend on all other bits.
     #[inline]
     const fn hash(&self) -> usize {
         let mixed = self.front ^ self.back.rotate_left(23) ^ self.length as u64;
@@ -221,12 +221,12 @@ impl Folded {
     }
 }
 
-/// Eight bytes of ASCII in lower case; other bytes as they are.
+/// Converts eight bytes of ASCII to lower case. Other bytes stay the same.
 #[inline]
 const fn lower(bytes: u64) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;
     let low = bytes & (0x7f * EACH);
-    // The highest bit of every byte tells: at least `A`, and past `Z`.
+    // The highest bit of every byte is the result: at least `A`, and past `Z`.
     let from = low + (0x80 - b'A' as u64) * EACH;
     let past = low + (0x7f - b'Z' as u64) * EACH;
     let upper = from & !past & !bytes & (0x80 * EACH);
@@ -235,7 +235,7 @@ const fn lower(bytes: u64) -> u64 {
 
 #[expect(
     clippy::indexing_slicing,
-    reason = "runs at compile time, where a mistake does not compile"
+    reason = "runs at compile time: a mistake is a compile error"
 )]
 const fn folded() -> [Folded; COMMANDS.len()] {
     let mut folded = [Folded::of(b""); COMMANDS.len()];
@@ -250,7 +250,7 @@ const fn folded() -> [Folded; COMMANDS.len()] {
 #[expect(
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
-    reason = "runs at compile time, where a mistake does not compile"
+    reason = "runs at compile time: a mistake is a compile error"
 )]
 const fn index() -> [u16; SLOTS] {
     let mut index = [0; SLOTS];
@@ -312,7 +312,7 @@ mod tests {
         }
     }
 
-    /// Names that differ from those in the table in one byte, or are cut, in either case.
+    /// Names that differ from those in the table in one byte, or are truncated, in both cases.
     #[test]
     fn names_are_found_as_if_each_were_compared() {
         let compared = |name: &[u8]| {

@@ -1,6 +1,6 @@
-//! The cursors of `SCAN` and its like. A cursor means something only to the server that gave it, so where
-//! there are several servers, the proxy puts the mark of the server into the lowest 16 bits. It knows
-//! single requests and replies, and no connections.
+//! The cursors of `SCAN` and similar commands. A cursor is valid only on the server that returned
+//! it. With several servers the proxy writes the mark of the server into the lowest 16 bits. It
+//! must not depend on connections: it sees single requests and replies.
 
 use std::borrow::Cow;
 
@@ -11,35 +11,35 @@ use crate::command::{Command, Keys};
 use crate::layout;
 use crate::number::{Line, line};
 
-/// The bits of a cursor that are the mark. The lowest, because some clients read a cursor as a floating-point
-/// number, which holds 53 bits.
+/// The number of cursor bits that hold the mark. They are the lowest bits, because some clients
+/// read a cursor as a floating-point number, which holds 53 bits.
 const MARK: u32 = 16;
 
-/// A cursor of a server that is too large to be marked. The client gets it in the place of the cursor.
+/// The cursor of the server is too large for a mark. The client gets this error instead.
 const NO_ROOM: &[u8] =
     b"-ERR the cursor of this server is too large for a proxy with several servers\r\n";
 
-/// Notes where the cursor of a request stands, and which server gave it.
+/// Records the position of the cursor in a request, and the server that returned it.
 pub(crate) fn note(message: &mut Message<'_>, command: &Command, args: &Args<'_>) {
     let place = if command.keys == Keys::None { 1 } else { 2 };
     message.layout[layout::NOTE] = layout::SCAN;
     message.layout[layout::CHANNELS] = place;
     let cursor = args.bytes(place as usize);
     message.head.reach = match cursor.and_then(|text| number(&text)) {
-        // The server refuses what is no number.
+        // The server refuses an invalid number.
         None | Some(0) => Reach::Begins,
         Some(cursor) => Reach::Continues(mark(cursor)),
     };
 }
 
-/// The mark in a cursor.
+/// Returns the mark in a cursor.
 fn mark(cursor: u64) -> Option<Mark> {
     let lowest = cursor & u64::from(u16::MAX);
     u16::try_from(lowest).ok().and_then(Mark::new)
 }
 
-/// The cursor of a request without its mark: the place among the arguments, and what to write there. `None`:
-/// there is none, or it leaves as it came.
+/// Returns the argument position of the cursor and its value without the mark. `None` if there is
+/// no cursor, or if it needs no change.
 pub(crate) fn unmarked(message: &Message<'_>, args: &Args<'_>) -> Option<(usize, Vec<u8>)> {
     message.mark()?;
     if message.layout[layout::NOTE] != layout::SCAN {
@@ -50,7 +50,7 @@ pub(crate) fn unmarked(message: &Message<'_>, args: &Args<'_>) -> Option<(usize,
     Some((place, (cursor >> MARK).to_string().into_bytes()))
 }
 
-/// Writes the front of a reply, or all of it, with the mark in its cursor. The cursor 0 ends the scan, and has
+/// Writes a reply, or its front, with the mark in its cursor. The cursor 0 ends the scan, and gets
 /// no mark.
 pub(crate) fn put_reply(wire: &[u8], mark: Mark, out: &mut Output) {
     let Some((start, end, cursor)) = cursor_of(wire) else {
@@ -69,7 +69,7 @@ pub(crate) fn put_reply(wire: &[u8], mark: Mark, out: &mut Output) {
     out.put(wire.get(end..).unwrap_or_default());
 }
 
-/// Where the cursor of a reply starts and ends as a bulk string, and the cursor.
+/// Returns the start and the end of the cursor's bulk string in a reply, and the cursor.
 fn cursor_of(wire: &[u8]) -> Option<(usize, usize, u64)> {
     const START: usize = 4;
     if wire.get(..=START)? != b"*2\r\n$" {
@@ -83,7 +83,7 @@ fn cursor_of(wire: &[u8]) -> Option<(usize, usize, u64)> {
     (wire.get(end..end.checked_add(2)?)? == b"\r\n").then_some((START, end + 2, cursor))
 }
 
-/// A cursor as Redis writes it.
+/// Parses a cursor in the format that Redis writes.
 fn number(text: &[u8]) -> Option<u64> {
     let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     let text = digits.then(|| String::from_utf8_lossy(text))?;
@@ -102,7 +102,7 @@ mod tests {
         Mark::new(number).unwrap()
     }
 
-    /// What the server gets of a request, and which endpoints it concerns.
+    /// Returns the bytes that the server gets for a request, and the endpoints that it concerns.
     fn sent(request: &[u8], mark: Option<u16>) -> (Reach, String) {
         let (limits, session) = (Limits::default(), Session::default());
         let mut server = Server::new(&limits, &session, None);

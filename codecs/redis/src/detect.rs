@@ -1,11 +1,12 @@
-//! Whether a client speaks Redis, from its first bytes. It knows names of commands alone.
+//! Detects the Redis protocol from the first bytes of a client. It must depend only on command
+//! names.
 
 use meltemi_frame::Detect;
 
 use crate::command::find;
 use crate::table::COMMANDS;
 
-/// The longest name that is waited for.
+/// The longest name that detection waits for.
 const NAME_MAX: usize = 20;
 
 pub(crate) fn detect(prefix: &[u8]) -> Detect {
@@ -17,7 +18,7 @@ pub(crate) fn detect(prefix: &[u8]) -> Detect {
     }
 }
 
-/// An inline command: a known name, then a space or the end of the line.
+/// Detects an inline command: a known name, then a space or the end of the line.
 fn inline(prefix: &[u8]) -> Detect {
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let length = prefix.iter().take_while(|byte| is_name(byte)).count();
@@ -41,7 +42,7 @@ fn inline(prefix: &[u8]) -> Detect {
         }
         [b'\r' | b'\n', ..] if find(name).is_some() => Detect::Yes,
         [b' ', rest @ ..] if find(name).is_some() => match rest {
-            // `GET /` is a web client's.
+            // `GET /` comes from a web client.
             [] if name == b"GET" => Detect::Need(length + 2),
             [b'/', ..] if name == b"GET" => Detect::No,
             _ => Detect::Yes,

@@ -4,7 +4,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::state::Credentials;
 
-/// Who may come in.
+/// The user and the password that clients must give.
 pub(crate) struct Guard {
     user: Option<Vec<u8>>,
     password: Vec<u8>,
@@ -18,8 +18,8 @@ impl Guard {
         }
     }
 
-    /// Whether these are the ones. As in Redis, `AUTH password` means the user `default`: where
-    /// another user is configured, a password alone does not do.
+    /// Returns `true` if the credentials are right. As in Redis, `AUTH password` means the user `default`: if
+    /// another user is configured, a password alone is not enough.
     pub(crate) fn admits(&self, given: &Credentials) -> bool {
         let wanted = self.user.as_deref().unwrap_or(b"default");
         let user = given.user();

@@ -1,5 +1,5 @@
-//! Inline commands: arguments between spaces, quoted as Redis quotes them (`sdssplitargs`). It knows
-//! one line, and no commands.
+//! Inline commands: arguments separated by spaces, quoted as in Redis (`sdssplitargs`). It must not
+//! depend on commands: it sees one line.
 
 use std::borrow::Cow;
 
@@ -8,27 +8,28 @@ use meltemi_frame::Span;
 /// One argument of an inline command.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Piece<'b> {
-    /// It stands in the line as it is meant.
+    /// The argument is a literal part of the line.
     Plain(Span),
-    /// It was quoted with escapes inside, or quoted in the middle.
+    /// The argument has escapes inside quotes, or quotes in the middle.
     Built(Cow<'b, [u8]>),
 }
 
-/// The line has a quote that never closes, or something right behind a closing one.
+/// The line has a quote that is not closed, or a character directly after a closing quote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unbalanced;
 
-/// What `isspace` says in C.
+/// Returns the same result as `isspace` in C.
 const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
-/// What ends an argument outside of quotes: fewer than `isspace`, in Redis too.
+/// Returns `true` for a byte that ends an unquoted argument. These are fewer bytes than in
+/// `isspace`, as in Redis.
 const fn is_end(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// Reads the argument at or behind `at`; tells it and where it ended. `None` at the end of the line.
+/// Reads the argument at or after `at`. Returns it and its end. `None` at the end of the line.
 pub(crate) fn next(wire: &[u8], at: usize) -> Result<Option<(Piece<'_>, usize)>, Unbalanced> {
     let mut start = at;
     while wire.get(start).is_some_and(|byte| is_space(*byte)) {
@@ -49,12 +50,12 @@ pub(crate) fn next(wire: &[u8], at: usize) -> Result<Option<(Piece<'_>, usize)>,
     Ok(Some((Piece::Plain(Span::new(start, end)), end)))
 }
 
-/// An argument with a quote in it.
+/// Reads an argument that has a quote.
 fn quoted(wire: &[u8], start: usize) -> Result<(Piece<'_>, usize), Unbalanced> {
     let mut value = Vec::new();
     let mut at = start;
     let mut quote = None;
-    // The span of the contents, as long as they stand in one piece and as they are meant.
+    // The span of the contents, while they are one literal piece.
     let mut plain = None;
     loop {
         let byte = wire.get(at).copied();
@@ -68,7 +69,7 @@ fn quoted(wire: &[u8], start: usize) -> Result<(Piece<'_>, usize), Unbalanced> {
             (None, Some(byte)) => value.push(byte),
             (Some(_), None) => return Err(Unbalanced),
             (Some(open), Some(byte)) if byte == open => {
-                // A closing quote must be followed by a space or nothing at all.
+                // A closing quote must be followed by a space or by the end of the line.
                 if wire.get(at + 1).is_some_and(|byte| !is_space(*byte)) {
                     return Err(Unbalanced);
                 }
@@ -93,8 +94,8 @@ fn quoted(wire: &[u8], start: usize) -> Result<(Piece<'_>, usize), Unbalanced> {
     Ok((Piece::Built(Cow::Owned(value)), at))
 }
 
-/// What a backslash and the bytes behind it mean, and how many of those it takes. Within single
-/// quotes only `\'` means something.
+/// Returns the byte that an escape stands for, and the number of bytes it uses after the backslash.
+/// In single quotes only `\'` is an escape.
 fn escape(behind: &[u8], quote: u8) -> (u8, usize) {
     let hex = |byte: u8| {
         char::from(byte)

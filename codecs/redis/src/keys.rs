@@ -1,5 +1,5 @@
-//! Where the keys of a request stand, by the command's key specification. It knows arguments, and
-//! nothing of connections.
+//! Finds the keys of a request from the key specification of its command. It must not depend on
+//! connections: it sees arguments.
 
 mod options;
 mod plan;
@@ -18,18 +18,18 @@ pub(crate) use plan::Plan;
 /// The name of the many-valued attribute.
 pub(crate) const KEYS: &str = "keys";
 
-/// Whether there is one key, and it stands behind the name: true of most commands.
+/// Returns `true` if the command has one key directly after its name. Most commands do.
 pub(crate) fn is_behind_name(command: Option<&'static Command>) -> bool {
     command.is_some_and(|command| command.keys == Keys::Range(1, 1, 1))
 }
 
-/// What is known of a request's command.
+/// Returns the key positions of a request.
 pub(crate) fn of(args: &Args<'_>, command: Option<&'static Command>) -> Plan {
     match command {
-        // A command that the table does not have is one of a module or of a later version. Most of these have
-        // their key at 1.
+        // A command that is not in the table belongs to a module or to a later version. Most of
+        // these have their key at 1.
         None => Plan::one(1, args.count()).or_open(true),
-        // Of a container whose subcommand is not known, nothing is known.
+        // The subcommand of a container is unknown: its keys are unknown too.
         Some(command) if !command.subs.is_empty() && args.count() > 1 => Plan::OPEN,
         Some(command) => plan(command.keys, args),
     }
@@ -67,8 +67,8 @@ fn plan(keys: Keys, args: &Args<'_>) -> Plan {
     }
 }
 
-/// As many keys as the argument at `at` says, right behind it. A number that Redis 7 does not read, but another
-/// server might, is read leniently, and not trusted.
+/// Reads the number of keys from the argument at `at`; the keys follow it directly. If Redis 7 does
+/// not accept the number, but another server might, it is parsed leniently and the plan stays open.
 fn counted(args: &Args<'_>, at: usize, step: usize) -> Plan {
     let count = args.count();
     let Some(text) = args.bytes(at) else {
@@ -82,8 +82,8 @@ fn counted(args: &Args<'_>, at: usize, step: usize) -> Plan {
     Plan::range(at + 1, end, step, count).or_open(strict.is_none() || end > count)
 }
 
-/// How many arguments must be there before every key is: `Some` at once for those commands whose
-/// keys stand in front of large values, `None` if the whole request is needed.
+/// Returns the number of arguments that must be present before every key is. `Some` at once for
+/// commands whose keys come before large values. `None` if the whole request is needed.
 pub(crate) fn needed(
     command: Option<&'static Command>,
     args: &Args<'_>,
@@ -108,7 +108,7 @@ pub(crate) fn needed(
     Some((reach + 1).min(args.count()))
 }
 
-/// Shows every key as an entry `keys`.
+/// Visits every key as an entry `keys`.
 pub(crate) fn walk<'b>(
     wire: &'b [u8],
     region: Span,
@@ -134,7 +134,7 @@ pub(crate) fn walk<'b>(
     }
 }
 
-/// The command of a request: the subcommand where it is a known one of a container.
+/// Returns the command of a request. For a container it is the subcommand, if known.
 pub(crate) fn resolve(args: &Args<'_>) -> Option<&'static Command> {
     let command = args.bytes(0).and_then(|name| find(&name))?;
     if command.subs.is_empty() || args.count() < 2 {

@@ -1,5 +1,6 @@
-//! The notes in [`Message::layout`](meltemi_frame::Message) that the server side leaves for the client
-//! side: places, and what a command will do to the connection. It knows no bytes.
+//! The notes in [`Message::layout`](meltemi_frame::Message) that the server side writes for the
+//! client side: positions, and the effect of a command on its connection. It must not depend on
+//! bytes.
 
 use meltemi_frame::{Layout, Span};
 
@@ -8,21 +9,21 @@ use crate::command::Act;
 use crate::subscriptions::Family;
 use crate::words::Local;
 
-/// What the command does that the client side must follow.
+/// The effect of the command that the client side must handle.
 pub(crate) const NOTE: usize = 0;
-/// The codec's own answer.
+/// The codec's own reply.
 pub(crate) const LOCAL: usize = 1;
-/// How many channels a command of the subscribe family names.
+/// The number of channels in a command of the subscribe family.
 pub(crate) const CHANNELS: usize = 2;
-/// How many keys there are: [`KEY_NONE`], [`KEY_ONE`] or [`KEY_MANY`].
+/// The number of keys: [`KEY_NONE`], [`KEY_ONE`] or [`KEY_MANY`].
 pub(crate) const KEYS: usize = 3;
-/// Where the key starts and ends, both 0 if it is not on the wire as it is meant.
+/// The start and the end of the key. Both are 0 if the key is not literally on the wire.
 pub(crate) const KEY_START: usize = 4;
 pub(crate) const KEY_END: usize = 5;
-/// Which argument the key is.
+/// The argument position of the key.
 pub(crate) const KEY_AT: usize = 6;
 
-/// 1: the `MULTI` that was kept goes before it.
+/// 1 if the held `MULTI` is sent before it.
 pub(crate) const OPENS: usize = 7;
 
 pub(crate) const KEY_NONE: u32 = 0;
@@ -34,15 +35,16 @@ pub(crate) const MONITOR: u32 = 1;
 pub(crate) const HELLO_STRIPPED: u32 = 2;
 /// A `HELLO` whose options must be put in order.
 pub(crate) const HELLO_ORDERED: u32 = 3;
-/// A `WAIT` that begins on a connection of its own: the same that waits for nothing goes before it.
+/// A `WAIT` on a connection that the client just got: a `WAIT` that does not block is sent before
+/// it.
 pub(crate) const WAIT: u32 = 4;
-/// An `EXEC` of a transaction of which a command was refused: it is discarded instead.
+/// An `EXEC` of a transaction with a refused command: it is discarded instead.
 pub(crate) const ABORT: u32 = 5;
-/// A `SCAN` or one of its like. [`CHANNELS`] is the place of the cursor among the arguments.
+/// A `SCAN` or a similar command. [`CHANNELS`] is the argument position of the cursor.
 pub(crate) const SCAN: u32 = 6;
-/// A call of a script by its name, or a command that changes which scripts there are.
+/// A call of a script by its digest, or a command that changes the set of scripts.
 pub(crate) const LOADS: u32 = 7;
-/// Commands of the subscribe family have notes from here on.
+/// Notes of the subscribe family start here.
 const SUBSCRIBE: u32 = 8;
 
 pub(crate) fn note_command(layout: &mut Layout, act: Act, args: &Args<'_>) {
@@ -64,7 +66,7 @@ pub(crate) fn note_command(layout: &mut Layout, act: Act, args: &Args<'_>) {
     layout[CHANNELS] = u32::try_from(args.count().saturating_sub(1)).unwrap_or(u32::MAX);
 }
 
-/// The family, and whether it subscribes.
+/// Returns the family, and `true` if the command subscribes.
 pub(crate) const fn subscription(layout: &Layout) -> Option<(Family, bool)> {
     let Some(note) = layout[NOTE].checked_sub(SUBSCRIBE) else {
         return None;

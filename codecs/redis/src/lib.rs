@@ -1,5 +1,5 @@
-//! Redis for Meltemi: RESP2, RESP3 and inline commands, with every command of Redis 7, its keys, and
-//! what it does to the connection that it runs on. See the README for what is read and promised.
+//! Redis for Meltemi: RESP2, RESP3 and inline commands, with every command of Redis 7, its keys,
+//! and its effect on the connection. The README lists the supported features and guarantees.
 
 mod answer;
 mod args;
@@ -43,7 +43,7 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Redis whose servers forward credentials like anything else.
+    /// Returns Redis with a server side that forwards credentials like any other request.
     pub fn new() -> Self {
         Self {
             spec: spec::spec(),
@@ -59,7 +59,7 @@ impl Default for Redis {
     }
 }
 
-/// Says nothing of the credentials.
+/// Does not print the credentials.
 impl std::fmt::Debug for Redis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Redis")
@@ -90,9 +90,9 @@ impl Protocol for Redis {
         let mut preamble = Vec::new();
         match username {
             _ if password.is_empty() => {
-                return Err("redis needs a password that is not empty".into());
+                return Err("redis needs a non-empty password".into());
             }
-            Some("") => return Err("redis needs a username that is not empty, or none".into()),
+            Some("") => return Err("redis needs a non-empty username, or none".into()),
             Some(user) => state::write(
                 &mut preamble,
                 &[b"AUTH", user.as_bytes(), password.as_bytes()],
@@ -104,16 +104,17 @@ impl Protocol for Redis {
 
     fn guarded(&self, username: Option<&str>, password: &str) -> Result<Arc<dyn Protocol>, String> {
         if password.is_empty() {
-            return Err("redis needs a password that is not empty".into());
+            return Err("redis needs a non-empty password".into());
         }
         if username == Some("") {
-            return Err("redis needs a username that is not empty, or none".into());
+            return Err("redis needs a non-empty username, or none".into());
         }
         let guard = Some(Arc::new(Guard::new(username, password)));
         Ok(Arc::new(Self {
             spec: self.spec.clone(),
             guard,
-            // Who may load scripts is the server's to decide; what they are called says what they are.
+            // The server decides which clients may load scripts. Sharing is safe, because a digest
+            // identifies the text.
             scripts: Arc::clone(&self.scripts),
         }))
     }

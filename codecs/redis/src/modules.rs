@@ -1,10 +1,10 @@
-//! The commands of the modules that Redis ships (JSON, time series, probabilistic types), whose keys their
-//! documentation states. It knows names, categories and where keys stand.
+//! The commands of the modules that Redis ships (JSON, time series, probabilistic types). Their
+//! documentation states their keys. It contains names, categories and key positions only.
 
 use super::command::{Act, Command, Keys, row};
 use meltemi_frame::Safety::{Read, Unknown};
 
-/// The command of that name, in any case.
+/// Returns the command with this name. Case is ignored.
 #[cold]
 pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
     if !name.contains(&b'.') {
@@ -16,8 +16,8 @@ pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
     MODULES.get(at)
 }
 
-/// Commands in alphabetical order. `FT.SEARCH` and what else works on an index is not among them: its keys are
-/// all that the index covers.
+/// Commands in alphabetical order. `FT.SEARCH` and other index commands are missing: their keys are
+/// all keys that the index covers.
 #[rustfmt::skip]
 static MODULES: &[Command] = &[
     row("bf.add", "write", Keys::Range(1, 1, 1), Unknown, Act::Plain, &[]),

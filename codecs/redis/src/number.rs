@@ -1,27 +1,28 @@
-//! The decimal numbers of RESP headers, as strict as Redis reads them. It knows no types.
+//! The decimal numbers of RESP headers, parsed as strictly as Redis parses them. It must not depend
+//! on types.
 
-/// What stands where a number and a line end are due.
+/// The result of reading a number and its line end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Line {
-    /// The number, and where the next line starts.
+    /// The number, and the start of the next line.
     Number(i64, usize),
-    /// The line has not ended yet.
+    /// The line end has not arrived yet.
     Short,
-    /// It is no number.
+    /// The line is not a number.
     Bad,
 }
 
-/// More digits than any length has; fewer than an `i64` holds.
+/// More digits than any length has, and fewer than an `i64` holds.
 const DIGITS: usize = 18;
 
-/// Reads a number and `\r\n` at `at`. It looks at 21 bytes at most, so that asking again when more
-/// bytes have come costs nothing.
+/// Reads a number and `\r\n` at `at`. It reads at most 21 bytes, so a repeated call with more input
+/// is cheap.
 #[inline]
 pub(crate) fn line(input: &[u8], at: usize) -> Line {
     let Some(rest) = input.get(at..) else {
         return Line::Short;
     };
-    // Most have one digit or two; what these could be read as, they are.
+    // Most numbers have one or two digits. This fast path returns the same as the general one.
     match rest {
         [one @ b'0'..=b'9', b'\r', b'\n', ..] => Line::Number(i64::from(one - b'0'), at + 3),
         [ten @ b'1'..=b'9', one @ b'0'..=b'9', b'\r', b'\n', ..] => {
@@ -31,7 +32,7 @@ pub(crate) fn line(input: &[u8], at: usize) -> Line {
     }
 }
 
-/// Reads a number of any length and `\r\n` at the front of `rest`, which stands at `at`.
+/// Reads a number of any length and `\r\n` at the front of `rest`, which starts at `at`.
 #[inline(never)]
 pub(crate) fn any(mut rest: &[u8], at: usize) -> Line {
     let mut sign = 1;
@@ -43,7 +44,7 @@ pub(crate) fn any(mut rest: &[u8], at: usize) -> Line {
     for (count, byte) in rest.iter().enumerate() {
         match byte {
             b'0'..=b'9' if count < DIGITS => value = value * 10 + i64::from(byte - b'0'),
-            // Redis takes neither "", "-0" nor "007": what two parsers could read differently
+            // Redis refuses "", "-0" and "007". A number that two parsers could read differently
             // must not pass.
             b'\r' if count == 0 || (rest.first() == Some(&b'0') && (count > 1 || sign < 0)) => {
                 return Line::Bad;
@@ -62,7 +63,7 @@ pub(crate) fn any(mut rest: &[u8], at: usize) -> Line {
     Line::Short
 }
 
-/// A whole argument as a number, as strict.
+/// Parses a whole argument as a number, with the same strictness.
 pub(crate) fn whole(text: &[u8]) -> Option<i64> {
     let (sign, digits) = match text {
         [b'-', digits @ ..] => (-1, digits),
@@ -79,7 +80,7 @@ pub(crate) fn whole(text: &[u8]) -> Option<i64> {
     strict.then_some(value * sign)
 }
 
-/// The number at the front of an argument, as servers read it that are not strict (C's `strtoll`).
+/// Parses the number at the front of an argument, as lenient servers do (C's `strtoll`).
 pub(crate) fn lenient(text: &[u8]) -> Option<usize> {
     let text = text.trim_ascii_start();
     let digits = text.strip_prefix(b"+").unwrap_or(text);
@@ -116,7 +117,7 @@ mod tests {
         assert_eq!(line(b"1\r\n", 9), Line::Short);
     }
 
-    /// Short numbers are read at one look, and are what they are.
+    /// The fast path for short numbers returns the same as the general path.
     #[test]
     fn short_numbers_are_read_as_any() {
         let bytes = *b"01289-\r\n:";

@@ -1,17 +1,17 @@
-//! The common messages, told at one look: requests that are short arrays, and replies that are one
-//! string, number or `+OK`, all there. Whatever else there is, `request` and `reply` find out from the
-//! front; of what is told here they would say the same.
+//! The fast path for common, complete messages: requests that are short arrays, and replies that
+//! are one string, number or `+OK`. `request` and `reply` handle all other messages. They return
+//! the same result for the messages that are accepted here.
 
 use meltemi_frame::Span;
 
 use crate::args::{Args, FRONT};
 use crate::number::{self, Line, line};
 
-/// Larger messages are not common, and looking twice at them would cost.
+/// Larger messages are rare, and scanning them twice would cost time.
 const LARGE: usize = 64 << 10;
 
-/// The request at the front of `input`, if it is an array of one to nine arguments and within
-/// the limit `frame`.
+/// Returns the request at the front of `input`, if it is an array of one to nine arguments and
+/// within the limit `frame`.
 #[inline]
 pub(crate) fn request(input: &[u8], frame: usize) -> Option<Args<'_>> {
     let input = input.get(..LARGE.min(frame)).unwrap_or(input);
@@ -31,7 +31,7 @@ pub(crate) fn request(input: &[u8], frame: usize) -> Option<Args<'_>> {
     Some(Args::scanned(input.get(..at)?, count, front, count))
 }
 
-/// The reply at the front of `input`: its type byte, and its length.
+/// Returns the type byte and the length of the reply at the front of `input`.
 #[inline]
 pub(crate) fn reply(input: &[u8]) -> Option<(u8, usize)> {
     match input {
@@ -46,7 +46,7 @@ pub(crate) fn reply(input: &[u8]) -> Option<(u8, usize)> {
     }
 }
 
-/// Where the contents of the bulk string at `at` start and end, if it is whole.
+/// Returns the start and the end of the contents of the bulk string at `at`, if it is complete.
 #[inline(always)]
 fn string(input: &[u8], at: usize) -> Option<(usize, usize)> {
     let (length, start) = match input.get(at..)? {
@@ -56,7 +56,7 @@ fn string(input: &[u8], at: usize) -> Option<(usize, usize)> {
             at + 5,
         ),
         [b'$', number @ ..] => match number::any(number, at + 1) {
-            // What is longer than the input is not whole.
+            // A string longer than the input is not complete.
             Line::Number(length, start) => (
                 usize::try_from(length)
                     .ok()
@@ -79,7 +79,7 @@ mod tests {
     use crate::request::Bounds;
     use crate::{reply as replies, request as requests};
 
-    /// Bytes that are a message, or nearly.
+    /// Generates bytes that are a message, or nearly one.
     fn messages() -> impl Strategy<Value = Vec<u8>> {
         let word = prop::sample::select(vec![
             "*1\r\n",
@@ -174,7 +174,7 @@ mod tests {
         }
     }
 
-    /// Whatever the length, and only when all of it is there.
+    /// Truncates at every length: the fast path accepts a message only when it is complete.
     #[test]
     fn common_messages_are_told_at_one_look() {
         for length in (0..1030).chain([9_999, 60_000]) {

@@ -1,39 +1,41 @@
-//! The framing of what servers send: where one reply of RESP2 or RESP3 ends, found incrementally.
-//! Elements are counted: how deep they nest takes neither stack nor memory, and has no bound. It knows
-//! types, and neither commands nor connections.
+//! The framing of replies: finds the end of one RESP2 or RESP3 reply incrementally. Elements are
+//! only counted, so the nesting depth uses neither stack nor memory, and has no limit. It must not
+//! depend on commands or connections.
 
 use meltemi_frame::Violation;
 
 use crate::number::{Line, line};
 
-/// A line that is longer is passed on before its end is there, in bytes.
+/// In bytes. A longer line is passed on before its end has arrived.
 const LONG_LINE: usize = 16 << 10;
 
-/// How far a reply is scanned. The positions count from the front of the input.
+/// The scan position in a reply. Positions count from the front of the input.
 #[derive(Debug)]
 pub(crate) struct Scan {
     at: usize,
-    /// Elements that are to come in the innermost streamed aggregate, or in the reply: an aggregate is
-    /// one element less and as many more as it has. 0 where the next element is one of the stream itself.
+    /// The number of elements still due in the innermost streamed aggregate, or in the reply. An
+    /// aggregate counts as one element less, plus its own elements. 0 if the next element belongs
+    /// to the stream itself.
     left: u64,
-    /// The streamed aggregates that enclose the next element. It keeps its memory from reply to reply.
+    /// The streamed aggregates around the next element. The memory is reused for the next reply.
     streams: Vec<Stream>,
-    /// A long line was passed on so far.
+    /// `true` if a part of a long line was passed on.
     in_line: bool,
-    /// How much of a string is to come, its line end not counted.
+    /// The number of string bytes still due, without the line end.
     open: Option<u64>,
-    /// A line that has not ended was searched up to here.
+    /// An incomplete line was searched up to this position.
     searched: usize,
-    /// The type byte of the reply proper, and where it stands: behind its attributes.
+    /// The type byte of the reply and its position, after any attributes.
     proper: Option<(u8, usize)>,
 }
 
-/// An aggregate without a count, which servers may send and Redis does not.
+/// An aggregate without a count. Servers may send it, but Redis does not.
 #[derive(Clone, Copy, Debug)]
 struct Stream {
-    /// Chunks of a string until an empty one; else elements until a line of `.`.
+    /// `true` for the chunks of a string, which end with an empty chunk. Otherwise elements, which
+    /// end with a line `.`.
     chunks: bool,
-    /// Elements that are to come behind it.
+    /// The number of elements due after it.
     outside: u64,
 }
 
@@ -51,32 +53,32 @@ impl Default for Scan {
     }
 }
 
-/// What a scan found.
+/// The result of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// The reply takes so many bytes.
+    /// The length of the complete reply in bytes.
     Whole(usize),
-    /// So many bytes bring the scan further.
+    /// The scan needs this number of bytes to continue.
     Short(usize),
 }
 
 impl Scan {
-    /// Everything before was scanned and may be passed on.
+    /// Returns the scan position. All bytes before it may be passed on.
     pub(crate) const fn at(&self) -> usize {
         self.at
     }
 
-    /// Whether nothing is known of the reply yet.
+    /// Returns `true` if no byte of the reply was scanned.
     pub(crate) const fn is_new(&self) -> bool {
         self.at == 0 && self.searched == 0
     }
 
-    /// The type byte of the reply proper, and where it stands.
+    /// Returns the type byte of the reply and its position.
     pub(crate) const fn proper(&self) -> Option<(u8, usize)> {
         self.proper
     }
 
-    /// Forgets the reply; keeps the memory.
+    /// Resets the scan for the next reply. Keeps the memory.
     pub(crate) fn clear(&mut self) {
         self.streams.clear();
         let streams = std::mem::take(&mut self.streams);
@@ -86,13 +88,13 @@ impl Scan {
         };
     }
 
-    /// The bytes before [`Scan::at`] were taken from the input.
+    /// Moves the positions after the bytes before [`Scan::at`] were removed from the input.
     pub(crate) const fn rebase(&mut self) {
         self.searched = self.searched.saturating_sub(self.at);
         self.at = 0;
     }
 
-    /// Scans on. `depth`: how deep streamed aggregates may nest.
+    /// Continues the scan. `depth` is the maximum nesting of streamed aggregates.
     pub(crate) fn scan(&mut self, input: &[u8], depth: usize) -> Result<Step, Violation> {
         loop {
             let done = match self.element(input, depth)? {
@@ -119,7 +121,7 @@ impl Scan {
         };
         match kind {
             _ if kind != b';' && self.is_in_chunks() => Err(Violation::Invalid(
-                "something else than a chunk in a streamed string",
+                "a streamed string has an element that is not a chunk",
             )),
             b'+' | b'-' | b':' | b',' | b'#' | b'(' | b'_' => self.line(input, kind),
             b'$' | b'=' | b'!' | b';' | b'*' | b'~' | b'>' | b'%' | b'|' => {
@@ -132,7 +134,9 @@ impl Scan {
                         self.at += 3;
                         Ok(self.close())
                     }
-                    Some(_) => Err(Violation::Invalid("the end of a streamed reply is no line")),
+                    Some(_) => Err(Violation::Invalid(
+                        "the end of a streamed reply is not a line",
+                    )),
                 }
             }
             _ => Err(Violation::magic(
@@ -142,7 +146,7 @@ impl Scan {
         }
     }
 
-    /// The contents of a string, of which so many bytes are to come.
+    /// Scans the contents of a string. `left` is the number of bytes still due.
     fn contents(&mut self, input: &[u8], left: u64) -> Result<Element, Violation> {
         let have = input.len().saturating_sub(self.at);
         let take = usize::try_from(left).unwrap_or(usize::MAX).min(have);
@@ -166,7 +170,7 @@ impl Scan {
         }
     }
 
-    /// A reply of one line.
+    /// Scans a reply of one line.
     fn line(&mut self, input: &[u8], kind: u8) -> Result<Element, Violation> {
         let from = self.searched.max(self.at);
         let Some(found) = memchr::memchr(b'\n', input.get(from..).unwrap_or_default()) else {
@@ -184,12 +188,12 @@ impl Scan {
         Ok(Element::Ended)
     }
 
-    /// A reply of one line, whose front was passed on.
+    /// Scans a reply of one line whose front was passed on.
     fn long_line(&mut self, input: &[u8]) -> Result<Element, Violation> {
         let from = self.searched.max(self.at);
         let Some(found) = memchr::memchr(b'\n', input.get(from..).unwrap_or_default()) else {
             self.searched = input.len();
-            // A CR stays with its LF.
+            // A CR is kept together with its LF.
             self.at = self
                 .at
                 .max(input.len() - usize::from(input.ends_with(b"\r")));
@@ -201,7 +205,7 @@ impl Scan {
         Ok(Element::Ended)
     }
 
-    /// Whether the LF at `end` has a CR before it.
+    /// Fails if there is no CR before the LF at `end`.
     fn line_ends(&self, input: &[u8], end: usize) -> Result<(), Violation> {
         let before = end.checked_sub(1).filter(|before| *before >= self.at);
         if before.and_then(|before| input.get(before)) == Some(&b'\r') {
@@ -210,7 +214,8 @@ impl Scan {
         Err(Violation::Invalid("a line does not end with CRLF"))
     }
 
-    /// A string or an aggregate: a length or count, and what it says behind it.
+    /// Scans the header of a string or an aggregate: its length or count, and the bytes that
+    /// follow.
     fn header(&mut self, input: &[u8], kind: u8, depth: usize) -> Result<Element, Violation> {
         let streamed = input.get(self.at + 1) == Some(&b'?');
         let (number, next) = if streamed {
@@ -222,7 +227,7 @@ impl Scan {
         } else {
             match line(input, self.at + 1) {
                 Line::Short => return Ok(Element::Short(0)),
-                Line::Bad => return Err(Violation::Invalid("a length or count is no number")),
+                Line::Bad => return Err(Violation::Invalid("a length or count is not a number")),
                 Line::Number(number, next) => (number, next),
             }
         };
@@ -240,7 +245,7 @@ impl Scan {
         let chunks = self.is_in_chunks();
         if (kind == b';' && !chunks) || (streamed && matches!(kind, b'=' | b'!' | b';' | b'|')) {
             return Err(Violation::Invalid(
-                "a chunk outside of a streamed string, or no way to stream",
+                "a chunk outside a streamed string, or an invalid streamed type",
             ));
         }
         self.starts(kind);
@@ -262,20 +267,19 @@ impl Scan {
                 self.left = 0;
                 Ok(Element::Opened)
             }
-            // An attribute is no element: what it belongs to follows it.
+            // An attribute is not an element. The element that it describes follows.
             b'|' => self.opens(self.left, number, 2),
             b'%' => self.opens(self.left.saturating_sub(1), number, 2),
             _ => self.opens(self.left.saturating_sub(1), number, 1),
         }
     }
 
-    /// An aggregate of so many elements; `behind` are to come after it.
+    /// Starts an aggregate with this number of elements. `behind` is the number of elements due
+    /// after it.
     fn opens(&mut self, behind: u64, number: u64, each: u64) -> Result<Element, Violation> {
         let inside = number.checked_mul(each);
         let left = inside.and_then(|inside| behind.checked_add(inside));
-        self.left = left.ok_or(Violation::Invalid(
-            "a reply of more elements than can be counted",
-        ))?;
+        self.left = left.ok_or(Violation::Invalid("a reply has too many elements to count"))?;
         Ok(if self.left == 0 {
             Element::Closed
         } else {
@@ -283,7 +287,7 @@ impl Scan {
         })
     }
 
-    /// A streamed aggregate ended.
+    /// Ends a streamed aggregate.
     fn close(&mut self) -> Element {
         let ended = self.streams.pop();
         self.left = ended.map_or(0, |ended| ended.outside);
@@ -304,7 +308,7 @@ impl Scan {
         }
     }
 
-    /// An element ended. Tells whether the reply did.
+    /// Ends an element. Returns `true` if the reply ends too.
     const fn ended(&mut self) -> bool {
         self.left = self.left.saturating_sub(1);
         self.is_whole()
@@ -317,10 +321,10 @@ impl Scan {
 
 enum Element {
     Short(usize),
-    /// A header was read; what it announces follows.
+    /// A header was read. Its contents follow.
     Opened,
     Ended,
-    /// It ended and is counted already.
+    /// The element has ended and is already counted.
     Closed,
 }
 

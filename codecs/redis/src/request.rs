@@ -1,5 +1,5 @@
-//! The framing of requests: where one ends, found incrementally. It knows arrays of bulk strings and
-//! lines, and neither commands nor connections.
+//! The framing of requests: finds the end of a request incrementally. It must not depend on
+//! commands or connections: it sees arrays of bulk strings, and lines.
 
 use meltemi_frame::Span;
 
@@ -8,56 +8,57 @@ use crate::broken::{Broken, INLINE_MAX};
 use crate::inline;
 use crate::number::{Line, line};
 
-/// A bulk string longer than this is refused (`proto-max-bulk-len`).
+/// The maximum length of a bulk string (`proto-max-bulk-len`). A longer one is refused.
 const BULK_MAX: i64 = 512 << 20;
-/// A request that is larger is refused, as a server's buffer of a client is (`client-query-buffer-limit`).
+/// The maximum size of a request. It equals the size of a server's buffer for one client
+/// (`client-query-buffer-limit`).
 pub(crate) const REQUEST_MAX: usize = 1 << 30;
-/// What Redis lets clients do that have not authenticated themselves.
+/// The limits of Redis for clients that have not authenticated.
 const STRANGER_COUNT: i64 = 10;
 const STRANGER_BULK: i64 = 16 << 10;
 
-/// How far a request is scanned.
+/// The scan position in a request.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
-    /// Everything before is scanned; 0 at the start.
+    /// All bytes before it are scanned; 0 at the start.
     at: usize,
     count: usize,
     pub(crate) seen: usize,
     pub(crate) front: [Span; FRONT],
 }
 
-/// What a scan found.
+/// The result of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// The request takes so many bytes.
+    /// The length of the complete request in bytes.
     Whole(usize),
-    /// So many bytes bring the scan further.
+    /// The scan needs this number of bytes to continue.
     Short(usize),
-    /// Bytes that are no request (`*0`, an empty line).
+    /// Bytes that are not a request (`*0`, an empty line).
     Blank(usize),
 }
 
-/// What a connection's requests must keep to.
+/// The limits for the requests of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// The largest request, in bytes.
+    /// The maximum size of a request in bytes.
     pub(crate) request: usize,
-    /// The client has not authenticated itself.
+    /// The client has not authenticated.
     pub(crate) stranger: bool,
 }
 
 impl Scan {
-    /// How many arguments the request has.
+    /// Returns the number of arguments.
     pub(crate) const fn count(&self) -> usize {
         self.count
     }
 
-    /// Whether nothing is known of the request yet.
+    /// Returns `true` if no byte of the request was scanned.
     pub(crate) const fn is_new(&self) -> bool {
         self.at == 0
     }
 
-    /// Scans on in a request that is an array.
+    /// Continues the scan of a request that is an array.
     pub(crate) fn array(&mut self, input: &[u8], bounds: Bounds) -> Result<Step, Broken> {
         if self.at == 0 {
             match line(input, 1) {
@@ -95,12 +96,12 @@ impl Scan {
         Ok(Step::Whole(self.at))
     }
 
-    /// Scans on in an inline command. The arguments are found by walking the line.
+    /// Continues the scan of an inline command. The arguments are found later by walking the line.
     pub(crate) fn line(&mut self, input: &[u8]) -> Result<Step, Broken> {
         let behind = input.get(self.at..).unwrap_or_default();
         let length = match memchr::memchr2(b'\n', 0, behind) {
-            // Redis looks for the line end as in a C string, and would wait for ever behind a NUL:
-            // with everybody else's requests on a shared connection.
+            // Redis searches the line end as in a C string: after a NUL it would wait forever, and
+            // block the requests of all other clients on a shared connection.
             Some(at) if behind.get(at) == Some(&0) => return Err(Broken::Nul),
             Some(at) => self.at + at + 1,
             None => {
@@ -127,7 +128,7 @@ impl Scan {
         })
     }
 
-    /// Leaves the request here: what is known of it up to `cut`, to pass the rest through.
+    /// Ends the scan with the bytes up to `cut`. The rest of the request is passed through.
     pub(crate) fn cut(
         &self,
         input: &[u8],
@@ -140,7 +141,8 @@ impl Scan {
             total: 0,
         };
         let (end, open) = match bulk(input, self.at, bounds)? {
-            // Never between an argument and its line end: that is checked when it is there.
+            // Never cut between an argument and its line end: the line end is checked when it
+            // arrives.
             Bulk::At(start, end) if start <= cut => (cut.min(end), Some(end - cut.min(end))),
             _ => (self.at, None),
         };
@@ -158,16 +160,17 @@ impl Scan {
 /// The part of a large request that is passed through.
 #[derive(Debug)]
 pub(crate) struct Rest {
-    /// Arguments that have not ended.
+    /// The number of arguments that have not ended.
     left: usize,
-    /// How much of the current one is to come; `None` before its header.
+    /// The number of bytes still due for the current argument; `None` before its header.
     open: Option<usize>,
-    /// Bytes of this request so far.
+    /// The bytes of this request up to now.
     total: usize,
 }
 
 impl Rest {
-    /// How many bytes of `input` belong to the request, and whether it ends with them.
+    /// Returns the number of bytes of `input` that belong to the request, and `true` if the request
+    /// ends with them.
     pub(crate) fn take(&mut self, input: &[u8], bounds: Bounds) -> Result<(usize, bool), Broken> {
         let mut at = 0;
         while self.left > 0 {
@@ -212,11 +215,11 @@ impl Rest {
 
 enum Bulk {
     Short,
-    /// Where the contents start and end.
+    /// The start and the end of the contents.
     At(usize, usize),
 }
 
-/// The header of an argument at `at`.
+/// Reads the header of an argument at `at`.
 fn bulk(input: &[u8], at: usize, bounds: Bounds) -> Result<Bulk, Broken> {
     match input.get(at) {
         None => return Ok(Bulk::Short),
@@ -230,7 +233,7 @@ fn bulk(input: &[u8], at: usize, bounds: Bounds) -> Result<Bulk, Broken> {
         Line::Number(length, _) if bounds.stranger && length > STRANGER_BULK => {
             Err(Broken::StrangerBulk)
         }
-        // Within 512 MiB, as was just seen.
+        // At most 512 MiB: checked above.
         Line::Number(length, start) => Ok(Bulk::At(
             start,
             start + usize::try_from(length).unwrap_or(0),
@@ -238,7 +241,7 @@ fn bulk(input: &[u8], at: usize, bounds: Bounds) -> Result<Bulk, Broken> {
     }
 }
 
-/// The number of arguments, if a request of so many can be within the limit at all.
+/// Returns the number of arguments, if a request with that number can be within the limit.
 fn count_within(count: i64, bounds: Bounds) -> Result<usize, Broken> {
     if count > i64::from(i32::MAX) {
         return Err(Broken::Count(count));
@@ -246,7 +249,7 @@ fn count_within(count: i64, bounds: Bounds) -> Result<usize, Broken> {
     if bounds.stranger && count > STRANGER_COUNT {
         return Err(Broken::StrangerCount);
     }
-    // An argument takes six bytes at least: `$0\r\n\r\n`.
+    // An argument needs at least six bytes: `$0\r\n\r\n`.
     let least = count.unsigned_abs().saturating_mul(6);
     if least > bounds.request as u64 {
         return Err(Broken::TooLarge {

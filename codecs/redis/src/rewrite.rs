@@ -1,5 +1,5 @@
-//! Requests that leave otherwise than they came: with another key, or without credentials. It knows
-//! the notes of `layout`, and no connections.
+//! Requests that change on their way: another key, another cursor, or no credentials. It must not
+//! depend on connections: it sees the notes of `layout`.
 
 use std::borrow::Cow;
 
@@ -11,10 +11,11 @@ use crate::layout;
 use crate::spec;
 use crate::state::{Hello, write};
 
-/// A `HELLO` with its options in order, and without credentials that were not for the upstream.
+/// Writes a `HELLO` with its options in order, and without credentials that were not for the
+/// upstream.
 pub(crate) fn put_hello(message: &Message<'_>, out: &mut Output) {
     let Ok(Some(mut hello)) = Hello::read(&Args::read(message.wire())) else {
-        // It was read before, in decode.
+        // Decode has already parsed it.
         return out.put(message.wire());
     };
     if message.layout[layout::NOTE] == layout::HELLO_STRIPPED {
@@ -25,7 +26,7 @@ pub(crate) fn put_hello(message: &Message<'_>, out: &mut Output) {
     out.put(&bytes);
 }
 
-/// The request with another key, or with its cursor as the server wrote it.
+/// Writes the request with another key, or with its cursor as the server wrote it.
 pub(crate) fn put_edited(message: &Message<'_>, out: &mut Output) -> Result<(), EncodeError> {
     let mut key = None;
     for edit in message.edits() {
@@ -34,7 +35,7 @@ pub(crate) fn put_edited(message: &Message<'_>, out: &mut Output) -> Result<(), 
             Edit::Add(name, _) | Edit::Remove(name) if &**name == "key" => {
                 return Err(spec::refused(
                     edit,
-                    "a key can be set, but neither added nor removed",
+                    "a key can be set, but not added or removed",
                 ));
             }
             _ => return Err(spec::refused(edit, "only `key` can be changed")),
@@ -43,7 +44,7 @@ pub(crate) fn put_edited(message: &Message<'_>, out: &mut Output) -> Result<(), 
             (Kind::Request | Kind::OneWay, layout::KEY_ONE) => continue,
             (Kind::Request | Kind::OneWay, layout::KEY_NONE) => "the command has no key",
             (Kind::Request | Kind::OneWay, _) => "the command has several keys",
-            _ => "it is no request",
+            _ => "it is not a request",
         };
         return Err(spec::refused(edit, why));
     }
@@ -54,7 +55,8 @@ pub(crate) fn put_edited(message: &Message<'_>, out: &mut Output) -> Result<(), 
         (None, None) => {}
         (Some(key), None) if message.wire().first() == Some(&b'*') => put_key(message, key, out),
         (key, cursor) => {
-            // An inline command cannot say everything without quotes: it leaves as an array.
+            // An inline command cannot represent every key without quotes: the request is sent as
+            // an array.
             let key_at = message.layout[layout::KEY_AT] as usize;
             let words: Vec<Cow<'_, [u8]>> = args
                 .walk()
@@ -74,14 +76,14 @@ pub(crate) fn put_edited(message: &Message<'_>, out: &mut Output) -> Result<(), 
     Ok(())
 }
 
-/// An array with another key.
+/// Writes an array with another key.
 fn put_key(message: &Message<'_>, key: &[u8], out: &mut Output) {
     let wire = message.wire();
     let (start, end) = (
         message.layout[layout::KEY_START] as usize,
         message.layout[layout::KEY_END] as usize,
     );
-    // `$length\r\n`: the length was read strictly, so that its digits are known.
+    // `$length\r\n`: the length was parsed strictly, so its number of digits is known.
     let header = end.saturating_sub(start).to_string().len() + 3;
     out.put(wire.get(..start.saturating_sub(header)).unwrap_or_default());
     put_bulk(key, out);

@@ -1,17 +1,19 @@
-//! Scripts that clients have loaded through this program, so that they can be loaded again on a server that
-//! does not have them: one that is new, or has started again. It knows no connections.
+//! Scripts that clients have loaded through the proxy. The proxy loads them again on a server that
+//! does not have them because it is new or has restarted. It must not depend on connections.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// The name of a script: the SHA-1 digest of its text, as 40 digits in lower case. The server makes it.
+/// The digest that names a script: the SHA-1 of its text, as 40 hex digits in lower case. The
+/// server computes it.
 pub(crate) type Digest = [u8; 40];
 
-/// How many scripts are remembered, and how many bytes they may have together. The oldest are forgotten first.
+/// The maximum number of stored scripts, and their maximum total size in bytes. The oldest are
+/// dropped first.
 const SCRIPTS: usize = 1024;
 const BYTES: usize = 8 << 20;
 
-/// A digest in any case.
+/// Parses a digest. Case is ignored.
 pub(crate) fn digest(text: &[u8]) -> Option<Digest> {
     let mut digest: Digest = text.try_into().ok()?;
     digest.make_ascii_lowercase();
@@ -31,7 +33,7 @@ struct Shelf {
 }
 
 impl Scripts {
-    /// A script that a server has loaded.
+    /// Stores a script that a server has loaded.
     pub(crate) fn keep(&self, digest: Digest, text: &Arc<[u8]>) {
         if text.len() > BYTES {
             return;
@@ -50,13 +52,13 @@ impl Scripts {
         }
     }
 
-    /// The text of a script, if it is remembered.
+    /// Returns the text of a script, if it is stored.
     pub(crate) fn find(&self, digest: &Digest) -> Option<Arc<[u8]>> {
         let shelf = self.0.read().unwrap_or_else(PoisonError::into_inner);
         shelf.texts.get(digest).cloned()
     }
 
-    /// Forgets all scripts.
+    /// Removes all scripts.
     pub(crate) fn forget(&self) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Shelf::default();
     }

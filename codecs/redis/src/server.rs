@@ -1,5 +1,5 @@
-//! The side that clients talk to: reads requests, writes replies, and keeps what ties the client. It
-//! knows neither routes nor upstreams.
+//! The client side: reads requests, writes replies, and stores the state that ties a client to its upstream
+//! connection. It must not depend on routes or upstreams.
 
 mod ask;
 
@@ -25,25 +25,24 @@ use crate::ties::{Outcome, Ties};
 use crate::words::{self, Local};
 
 pub(crate) struct Server {
-    /// The largest request; the largest that is held; and up to how many bytes one is held, in bytes.
+    /// The maximum size in bytes of a request, of a buffered one, and of one that is always buffered.
     request: usize,
     frame: usize,
     hold: usize,
     guard: Option<Arc<Guard>>,
-    /// The client may come in.
+    /// The proxy has admitted the client.
     admitted: bool,
-    /// The server asks for credentials that the client has not given.
+    /// The server requires credentials that the client has not sent.
     stranger: bool,
     scan: Scan,
-    /// How much of the input is looked at, so that a large request is cut at the same place
-    /// however it comes.
+    /// The number of bytes to inspect. A large request is cut at the same position however it arrives.
     window: usize,
-    /// The large request that is passing through.
+    /// The large request that passes through.
     rest: Option<Box<Rest>>,
     ties: Ties,
-    /// How the reply that is passing through went.
+    /// The outcome of the reply that passes through.
     passing: Option<Outcome>,
-    /// A reply that is whole and no error changes nothing here: see [`Server::is_calm`].
+    /// `true` if a complete reply without an error changes no state here: see [`Server::is_calm`].
     calm: bool,
 }
 
@@ -65,8 +64,8 @@ impl Server {
         }
     }
 
-    /// Returns `true` if nothing depends on the next reply. [`Server::calm`] remembers the answer: every
-    /// request that is not plain clears the flag, and a reply that was looked at sets it again.
+    /// Returns `true` if no state depends on the next reply. [`Server::calm`] caches the result: every
+    /// request that is not plain clears the flag, and the next inspected reply sets it again.
     fn is_calm(&self) -> bool {
         !self.stranger && self.passing.is_none() && self.ties.is_calm()
     }
@@ -124,7 +123,7 @@ impl Server {
         }
     }
 
-    /// What must be held may not be larger than the limit.
+    /// Fails if a request that must be buffered exceeds the limit.
     fn holds(&self, length: usize) -> Result<(), DecodeError> {
         if length <= self.frame {
             return Ok(());
@@ -135,13 +134,13 @@ impl Server {
         }))
     }
 
-    /// Makes ready for the next request; gives back what was found of this one.
+    /// Resets the scan for the next request. Returns the scan of this one.
     fn next(&mut self) -> Scan {
         self.window = self.hold;
         std::mem::take(&mut self.scan)
     }
 
-    /// Whether everything that matters of a large request is here. `None`: it is held whole.
+    /// Returns `true` if all needed parts of a large request are present. `None`: it must be buffered whole.
     fn passes(&self, view: &[u8]) -> Option<bool> {
         let scan = &self.scan;
         if self.bounds().stranger {
@@ -173,7 +172,7 @@ impl Server {
         self.request(&args, false)
     }
 
-    /// A further piece of a large request.
+    /// Decodes the next piece of a large request.
     fn piece<'b>(
         &mut self,
         input: &'b [u8],
@@ -218,8 +217,8 @@ impl Server {
         }
     }
 
-    /// Learns from a reply whether the server knows the client: only one that was given credentials, or asks
-    /// for none, answers well.
+    /// Learns from a reply if the server accepts the client: the reply succeeds only if the client has
+    /// authenticated, or if the server requires no credentials.
     fn recognise(&mut self, message: &Message<'_>) {
         let head = &message.head;
         match head.status {
@@ -231,7 +230,7 @@ impl Server {
         }
     }
 
-    /// Writes what the client gets for a message, whatever it is.
+    /// Writes the bytes that the client gets for a message of any kind.
     #[inline(never)]
     fn put(&mut self, message: &Message<'_>, out: &mut Output) -> Result<(), EncodeError> {
         if message.id_changed() {
@@ -250,7 +249,7 @@ impl Server {
         Ok(())
     }
 
-    /// Follows what goes out. `quiet`: nothing ties the client.
+    /// Updates the state for an outgoing message. `quiet` is `true` if the client has no ties.
     fn follow(&mut self, message: &Message<'_>, quiet: bool) {
         let head = &message.head;
         if self.stranger || head.status != Status::Ok {
@@ -291,7 +290,7 @@ impl Server {
     }
 }
 
-/// Returns `true` if the message is a whole reply that is no error, and goes out as it came.
+/// Returns `true` if the message is a complete reply without an error, and is sent unchanged.
 #[inline]
 fn is_success(message: &Message<'_>) -> bool {
     let head = &message.head;
@@ -322,7 +321,7 @@ impl Codec for Server {
     fn synthesize(&mut self, say: LocalMessage<'_>, out: &mut Output) -> Result<(), Unsupported> {
         let outcome = match say {
             LocalMessage::Failure { to, .. } if words::is_one_way(to) => {
-                return Err(spec::unsupported("anything to a one-way request"));
+                return Err(spec::unsupported("a reply to a one-way request"));
             }
             LocalMessage::Failure { to, reason, text } => {
                 words::failure(reason, text, to, out);
@@ -330,7 +329,7 @@ impl Codec for Server {
                 Outcome::Failed
             }
             LocalMessage::CodecReply { to } => {
-                let unknown = spec::unsupported("an answer to another's request");
+                let unknown = spec::unsupported("a reply that the codec did not decide");
                 let local = Local::of(to.bits).ok_or(unknown)?;
                 words::own(local, to, out);
                 if local.is_error() {
@@ -343,7 +342,7 @@ impl Codec for Server {
                 return Err(spec::unsupported("a request to a client"));
             }
             LocalMessage::Pong { .. } => return Err(spec::unsupported("a pong")),
-            LocalMessage::GoAway => return Err(spec::unsupported("that it goes away")),
+            LocalMessage::GoAway => return Err(spec::unsupported("a shutdown notice")),
         };
         self.passing = None;
         self.ties.reply(None);
@@ -393,7 +392,7 @@ impl Codec for Server {
     }
 }
 
-/// Framing is lost, and the client is told so in its turn.
+/// The framing is lost. The client gets the error in the order of its requests.
 fn lost(broken: Broken) -> DecodeError {
     DecodeError::Connection {
         violation: broken.violation(),

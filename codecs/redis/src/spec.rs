@@ -1,4 +1,5 @@
-//! What the protocol says of itself: keys, edits, replies. It must not know how any of it is done.
+//! The protocol's description of itself: keys, edits, replies. It must not depend on the
+//! implementation.
 
 use meltemi_frame::{
     Correlation, Edit, EncodeError, KeyId, KeySpec, Reason, Sharing, Spec, System, Unsupported,
@@ -13,11 +14,11 @@ pub(crate) const CATEGORY: KeyId = KeyId(3);
 pub(crate) const TYPE: KeyId = KeyId(4);
 pub(crate) const ERROR: KeyId = KeyId(5);
 
-/// When the keys of a request are not known.
+/// The cases in which the keys of a request are unknown.
 const BLIND: &str = "scripts, SORT with BY or GET, DEBUG, TS.MGET and its like, commands and options that the codec \
                      does not know, malformed counts of keys";
 
-/// How Redis itself writes a subcommand in its lists, which is not how a request has it.
+/// Redis writes a subcommand this way in its lists. A request has another form.
 const NEVER: &[(&str, &str)] = &[("|", SUBCOMMANDS), (" ", SUBCOMMANDS)];
 const SUBCOMMANDS: &str =
     "the subcommand is an attribute of its own: `command` is config and `subcommand` is set";

@@ -1,5 +1,6 @@
-//! What a connection is: protocol version, user, database, names. It knows how a client changes that,
-//! and how a fresh connection is brought there; it must not know when a change holds.
+//! The state of a connection: protocol version, user, database, names. It covers the changes that a
+//! client makes and how a fresh connection gets the same state. It must not decide when a change
+//! takes effect.
 
 mod change;
 
@@ -12,20 +13,20 @@ pub(crate) use change::{BadHello, Change, Credentials, Hello, change, credential
 
 type Bytes = Box<[u8]>;
 
-/// What can be replayed of a connection: what was done, as whom, in that order. A user may be allowed
-/// what the next one is not, so that what a user did is replayed as that user.
+/// The replayable state of a connection: the changes in order, and the user who made each. Another
+/// user may have fewer permissions, so each change is replayed as the same user.
 #[derive(Clone, Default)]
 pub(crate) struct State {
     pub(crate) resp3: bool,
     users: Vec<AsUser>,
 }
 
-/// What was done as one user and holds still.
+/// The changes that one user made and that are still in effect.
 #[derive(Clone, Default)]
 struct AsUser {
     /// `None`: the user of a fresh connection.
     login: Option<Login>,
-    /// RESP3 was chosen here.
+    /// RESP3 was chosen by this user.
     resp3: bool,
     database: Option<u32>,
     name: Option<Name>,
@@ -45,7 +46,7 @@ struct Login {
 #[derive(Clone)]
 struct Name {
     bytes: Bytes,
-    /// `HELLO` sets a name for users that may not use `CLIENT`.
+    /// `HELLO` sets a name even for users that may not use `CLIENT`.
     by_hello: bool,
 }
 
@@ -55,7 +56,7 @@ impl AsUser {
         login.map_or(b"default", |login| login.credentials.user())
     }
 
-    /// Nothing that was done as this user holds any more.
+    /// Returns `true` if no change of this user is still in effect.
     const fn is_idle(&self) -> bool {
         self.database.is_none()
             && self.name.is_none()
@@ -64,7 +65,7 @@ impl AsUser {
             && !(self.resp3 || self.no_evict || self.no_touch || self.read_only)
     }
 
-    /// Takes over what the same user did before. Nothing is set in both.
+    /// Adds the earlier changes of the same user. No change is set in both.
     fn absorb(&mut self, before: Self) {
         self.resp3 |= before.resp3;
         self.database = self.database.or(before.database);
@@ -76,8 +77,8 @@ impl AsUser {
         self.read_only |= before.read_only;
     }
 
-    /// Appends the commands. What is only for show may fail: the client itself may not have been
-    /// allowed more, and misses nothing.
+    /// Appends the commands. Cosmetic commands may fail: the client itself may not have had the
+    /// permission, and loses nothing.
     fn write(&self, resp3: bool, script: &mut Script) {
         let version: &[u8] = if resp3 { b"3" } else { b"2" };
         let mut hello: Vec<&[u8]> = vec![b"HELLO", version];
@@ -125,7 +126,7 @@ impl AsUser {
     }
 }
 
-/// Commands, and which of them may fail.
+/// Commands, and a mark for each that may fail.
 #[derive(Default)]
 struct Script {
     out: Vec<u8>,
@@ -146,7 +147,7 @@ impl Script {
 }
 
 impl State {
-    /// The state that a session's preamble leads to.
+    /// Returns the state that a session's preamble leads to.
     pub(crate) fn of(session: &Session) -> Self {
         let mut state = Self::default();
         let mut rest = session.preamble();
@@ -197,7 +198,7 @@ impl State {
         }
     }
 
-    /// What `RESET` leaves of it: the library behind the connection is still the same.
+    /// Returns the state after `RESET`. The library name of the connection stays.
     pub(crate) fn reset(&self, initial: &Session) -> Self {
         let mut state = Self::of(initial);
         for user in &self.users {
@@ -218,7 +219,7 @@ impl State {
         });
     }
 
-    /// Changes what the current user did; `set` is also called to take it back from the others.
+    /// Sets a change of the current user. `set` is also called to remove it from the other users.
     fn put(&mut self, set: impl Fn(&mut AsUser, bool)) {
         if self.users.is_empty() {
             self.users.push(AsUser::default());
@@ -230,8 +231,8 @@ impl State {
         self.tidy();
     }
 
-    /// Somebody authenticated himself. Whoever did so before has these credentials now: others may be
-    /// out of date.
+    /// Handles an authentication. All earlier logins of the same user get these credentials: the
+    /// old ones may be out of date.
     fn log_in(&mut self, credentials: Credentials, by_hello: bool) {
         let login = Login {
             credentials,
@@ -250,8 +251,8 @@ impl State {
         self.tidy();
     }
 
-    /// Leaves out users of whom nothing is left, and joins what one user did. There is at most one user
-    /// for each thing that can be set, and the current one.
+    /// Removes users without changes, and merges the changes of each user. At most one user is left
+    /// per setting, plus the current one.
     fn tidy(&mut self) {
         let mut users = std::mem::take(&mut self.users).into_iter().peekable();
         while let Some(mut user) = users.next() {
@@ -265,8 +266,8 @@ impl State {
         }
     }
 
-    /// The session that a fresh connection must be brought into. What one user did has one order for all
-    /// clients, so that the same state is the same session.
+    /// Returns the session that a fresh connection must get. The changes of one user have the same
+    /// order for all clients, so that the same state is the same session.
     pub(crate) fn session(&self) -> Session {
         let mut script = Script::default();
         for user in &self.users {

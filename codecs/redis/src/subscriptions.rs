@@ -1,12 +1,13 @@
-//! Which confirmations a connection still owes, and how many subscriptions it has. Both sides keep
-//! one: the server side to know when a client is free again, the client side to tell the first
-//! confirmation of a command, which is its response, from what the server pushes.
+//! The confirmations that a connection still expects, and the number of its subscriptions. Both
+//! sides have one. The server side uses it to decide when a client is unbound again. The client
+//! side uses it to separate the first confirmation of a command, which is its response, from pushed
+//! messages.
 
 use std::collections::VecDeque;
 
 use crate::number::{Line, line};
 
-/// What is subscribed to.
+/// The kind of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
     Channel,
@@ -14,19 +15,19 @@ pub(crate) enum Family {
     Shard,
 }
 
-/// A command that was sent and whose confirmations are not all there.
+/// A command that was sent and still expects confirmations.
 #[derive(Debug)]
 struct Asked {
     family: Family,
     subscribe: bool,
-    /// Its number among the requests that are answered; `None` if it is not (`CLIENT REPLY OFF`).
+    /// Its number among the requests that get a reply; `None` if it gets none (`CLIENT REPLY OFF`).
     number: Option<u64>,
-    /// Confirmations that are still due; 0 for "of all that there are" until the first comes.
+    /// The number of confirmations due. 0 for "all subscriptions" until the first one arrives.
     left: u32,
     begun: bool,
 }
 
-/// What one frame from the server means.
+/// The meaning of one frame from the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Word {
     Confirmed {
@@ -34,7 +35,7 @@ pub(crate) enum Word {
         subscribe: bool,
         count: u32,
     },
-    /// A message, or something else that nobody asked for.
+    /// A message, or another frame without a request.
     Message,
 }
 
@@ -47,12 +48,12 @@ pub(crate) struct Subscriptions {
 }
 
 impl Subscriptions {
-    /// Whether anything is subscribed to, or may be soon.
+    /// Returns `true` if there is a subscription, or may be one soon.
     pub(crate) fn is_active(&self) -> bool {
         !self.asked.is_empty() || (self.channels | self.patterns | self.shards) != 0
     }
 
-    /// A command of the family went by with so many channels.
+    /// Records a command of the family with this number of channels.
     pub(crate) fn ask(
         &mut self,
         family: Family,
@@ -69,15 +70,15 @@ impl Subscriptions {
         });
     }
 
-    /// The request of this number was answered by something else than a confirmation (an error).
+    /// The request with this number got another reply than a confirmation (an error).
     pub(crate) fn answered(&mut self, number: u64) {
         if self.is_due(number) {
             self.asked.pop_front();
         }
     }
 
-    /// The request of this number waits in a transaction. Its confirmations come with the reply to
-    /// `EXEC`: the first within it, the others, though nobody would think so, behind it.
+    /// The request with this number is queued in a transaction. Its confirmations come with the
+    /// reply to `EXEC`: the first one inside it, and the others, unexpectedly, after it.
     pub(crate) fn queued(&mut self, number: u64) {
         if self.is_due(number)
             && let Some(front) = self.asked.front_mut()
@@ -86,15 +87,15 @@ impl Subscriptions {
         }
     }
 
-    /// Whether the request of this number is the oldest whose confirmations are due.
+    /// Returns `true` if the request with this number is the oldest one that expects confirmations.
     fn is_due(&self, number: u64) -> bool {
         self.asked
             .front()
             .is_some_and(|front| front.number == Some(number) && !front.begun)
     }
 
-    /// A confirmation came. Tells whether it is the response to the request of the number `next`:
-    /// the first one to its command.
+    /// Handles a confirmation. Returns `true` if it is the response to the request `next`: the
+    /// first confirmation of its command.
     pub(crate) fn confirm(
         &mut self,
         family: Family,
@@ -107,7 +108,7 @@ impl Subscriptions {
         let Some(front) = self.asked.front_mut() else {
             return false;
         };
-        // Not asked for: a slot that moved away unsubscribes on its own.
+        // Not requested: the server unsubscribes a slot that moved away.
         if front.family != family || front.subscribe != subscribe {
             return false;
         }
@@ -124,7 +125,7 @@ impl Subscriptions {
         responds
     }
 
-    /// The connection was reset after the request of this number: only what was asked since is left.
+    /// The connection was reset after the request with this number. Keeps only later commands.
     pub(crate) fn reset(&mut self, number: u64) {
         (self.channels, self.patterns, self.shards) = (0, 0, 0);
         self.asked
@@ -139,7 +140,7 @@ impl Subscriptions {
         }
     }
 
-    /// The count in a confirmation is that of channels and patterns together; of shards alone.
+    /// Updates the counts. A confirmation counts channels and patterns together, and shards separately.
     fn recount(&mut self, family: Family, subscribe: bool, count: u32) {
         let (mine, others) = match family {
             Family::Channel => (&mut self.channels, self.patterns),
@@ -153,13 +154,13 @@ impl Subscriptions {
             now.min(*mine)
         };
         if count == 0 && family != Family::Shard {
-            // The one count that leaves no doubt.
+            // Only this count is not ambiguous.
             (self.channels, self.patterns) = (0, 0);
         }
     }
 }
 
-/// Reads a frame as what a server sends to subscribers. `None`: it is none of these.
+/// Parses a frame that a server sends to subscribers. `None` if it is another frame.
 pub(crate) fn word(wire: &[u8]) -> Option<Word> {
     let Line::Number(items, at) = line(wire, 1) else {
         return None;
@@ -174,8 +175,8 @@ pub(crate) fn word(wire: &[u8]) -> Option<Word> {
         b"sunsubscribe" => (Family::Shard, false),
         b"message" | b"smessage" if items == 3 => return Some(Word::Message),
         b"pmessage" if items == 4 => return Some(Word::Message),
-        // RESP2 clients redirect invalidations to a subscribed connection: they come as a
-        // message of the channel `__redis__:invalidate`.
+        // RESP2 clients redirect invalidations to a subscribed connection. They arrive as messages
+        // of the channel `__redis__:invalidate`.
         _ => return None,
     };
     let (_, at) = bulk(wire, at)?;
@@ -192,7 +193,7 @@ pub(crate) fn word(wire: &[u8]) -> Option<Word> {
     }
 }
 
-/// A bulk string at `at`, null included, and where the next element starts.
+/// Reads a bulk string at `at`, which may be null. Returns it and the start of the next element.
 fn bulk(wire: &[u8], at: usize) -> Option<(Option<&[u8]>, usize)> {
     if wire.get(at..at + 3) == Some(b"_\r\n") {
         return Some((None, at + 3));

@@ -1,5 +1,5 @@
-//! What the attributes of a request are, and what a retry may assume of it. It knows single requests,
-//! and no connections.
+//! The attributes of a request, and its retry safety. It must not depend on connections: it sees
+//! single requests.
 
 use meltemi_frame::{KeyId, Message, Open, Safety, Span};
 
@@ -9,7 +9,7 @@ use crate::keys;
 use crate::layout;
 use crate::spec;
 
-/// Sets an attribute to a name that is not known, in lower case.
+/// Sets an attribute to an unknown name, in lower case.
 pub(crate) fn set_lower<'b>(message: &mut Message<'b>, key: KeyId, name: Option<Argument<'b>>) {
     match name {
         Some(Argument::Wire(span)) => {
@@ -63,12 +63,13 @@ pub(crate) fn set_key<'b>(
     });
 }
 
-/// What a retry may assume of a command with these options.
+/// Returns the retry safety of a command with these options.
 pub(crate) fn safety(command: &Command, args: &Args<'_>, whole: bool) -> Safety {
     if command.act != Act::Set || args.count() <= 3 {
         return command.safety;
     }
-    // `NX` and `GET` tell what was there before: the second time it is something else.
+    // The reply with `NX` or `GET` depends on the earlier value: a second attempt returns another
+    // reply.
     let tells = |at| args.is(at, "nx") || args.is(at, "get");
     if !whole || args.count() > 8 || (3..args.count()).any(tells) {
         return Safety::Unknown;

@@ -1,6 +1,6 @@
-//! What ties a client to one upstream connection, and what its session is. Requests are looked at
-//! twice: when they are read (`ask`, here), and when their reply goes out (`told`), because only
-//! then a change holds. It knows commands and outcomes, and no bytes.
+//! The ties of a client to one upstream connection, and its session. A request is handled twice:
+//! when it is read (`ask`, here), and when its reply is sent (`told`), because a change takes
+//! effect only then. It must not depend on bytes: it sees commands and outcomes.
 
 mod bind;
 mod number;
@@ -20,18 +20,18 @@ use crate::words::Local;
 use number::ClientNumber;
 use refused::Opening;
 
-/// What becomes of a request.
+/// The decision for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ruling {
     pub(crate) kind: Kind,
     pub(crate) bind: Bind,
     pub(crate) local: Option<Local>,
     pub(crate) close: bool,
-    /// It must not be sent to any other connection, nor again.
+    /// The request must not be sent to another connection, and must not be retried.
     pub(crate) tied: bool,
-    /// The `MULTI` that was kept goes before it.
+    /// The held `MULTI` is sent before it.
     pub(crate) opens: bool,
-    /// It ends a transaction that is not to be carried out.
+    /// The request ends a transaction that must not be executed.
     pub(crate) aborts: bool,
 }
 
@@ -56,18 +56,18 @@ impl Ruling {
     }
 }
 
-/// How a reply went.
+/// The outcome of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Ok,
     Failed,
-    /// A null: of `EXEC`, that nothing was done.
+    /// A null reply. For `EXEC` it means that the transaction was not executed.
     Null,
-    /// `+QUEUED`: nothing has happened yet.
+    /// `+QUEUED`: not executed yet.
     Queued,
 }
 
-/// What holds when the reply to a request says so.
+/// The state that takes effect if the reply confirms the request.
 enum Effect {
     Multi,
     Exec {
@@ -81,24 +81,24 @@ enum Effect {
     Keep,
     Change(Change),
     Reset,
-    /// The reply is, or starts with, the number of an upstream connection.
+    /// The reply is the number of an upstream connection, or starts with it.
     Number,
-    /// The transaction was discarded in the place of `EXEC`.
+    /// The transaction was discarded instead of executed by `EXEC`.
     Abort,
 }
 
-/// As the client's next request will find things, if all goes well that is under way.
+/// The expected state for the client's next request, if all open requests succeed.
 #[derive(Default)]
 struct View {
     multi: bool,
-    /// The transaction changes what its connection is: its outcome is not followed.
+    /// The transaction changes the state of its connection. Its outcome is not tracked.
     dirty: bool,
     asking: bool,
     mute: Mute,
     opening: Opening,
     /// A command of the transaction was refused.
     spoiled: bool,
-    /// Some of the transaction may be on its way without the one that was refused.
+    /// A part of the transaction may already be sent without the refused command.
     torn: bool,
 }
 
@@ -110,7 +110,7 @@ enum Mute {
     All,
 }
 
-/// As replies have told.
+/// The state that replies have confirmed.
 #[derive(Default)]
 struct Held {
     multi: bool,
@@ -121,16 +121,17 @@ struct Held {
 }
 
 pub(crate) struct Ties {
-    /// Requests that are answered, counted as they are read.
+    /// The number of requests read that get a reply.
     asked: u64,
-    /// Replies, counted as they end.
+    /// The number of replies that have ended.
     answered: u64,
     pending: VecDeque<(u64, Effect)>,
     view: View,
     held: Held,
-    /// Made with the first subscription.
+    /// Created with the first subscription.
     subscriptions: Option<Box<Subscriptions>>,
-    /// Made with the first change; `None`: a fresh connection's. Most clients change nothing.
+    /// Created with the first change; `None` is the state of a fresh connection. Most clients
+    /// change no state.
     state: Option<Box<State>>,
     session: Session,
     initial: Session,
@@ -157,13 +158,13 @@ impl Ties {
         self.session.clone()
     }
 
-    /// Whether the client must keep its upstream connection.
+    /// Returns `true` if the client must keep its upstream connection.
     pub(crate) fn pinned(&self) -> bool {
         let held = &self.held;
         held.multi || held.watch || held.asking || held.kept || self.is_subscribed() || self.pins()
     }
 
-    /// Whether the client has a connection of its own, or will have.
+    /// Returns `true` if the client has a connection of its own, or will get one.
     fn is_kept(&self) -> bool {
         let keeps = |(_, effect): &(u64, Effect)| matches!(effect, Effect::Keep);
         self.held.kept || self.pending.iter().any(keeps)
@@ -183,7 +184,8 @@ impl Ties {
         })
     }
 
-    /// Counts a request that does nothing to its connection. Tells whether that is all there is to it.
+    /// Counts a request without an effect on its connection. Returns `true` if no other handling is
+    /// needed.
     pub(crate) fn ask_plain(&mut self) -> bool {
         let view = &self.view;
         let calm = !view.multi && !view.asking && view.mute == Mute::No;
@@ -191,13 +193,13 @@ impl Ties {
         calm
     }
 
-    /// Counts a request that the codec answers itself, whatever it would do.
+    /// Counts a request that the codec answers itself, whatever its command.
     pub(crate) fn ask_local(&mut self, local: Local) -> Ruling {
         self.asked += 1;
         Ruling::local(local)
     }
 
-    /// Counts any request, and tells what becomes of it.
+    /// Counts any request, and decides how it is handled.
     pub(crate) fn ask(&mut self, command: Option<&'static Command>, args: &Args<'_>) -> Ruling {
         let act = command.map_or(Act::Plain, |command| command.act);
         match act {
@@ -249,9 +251,9 @@ impl Ties {
         }
     }
 
-    /// Whether the request takes no reply; follows `CLIENT REPLY`.
+    /// Returns `true` if the request gets no reply. Applies `CLIENT REPLY`.
     fn is_muted(&mut self, act: Act, args: &Args<'_>) -> bool {
-        // A subscriber of RESP2 may do little else; the server refuses this.
+        // A RESP2 subscriber may send only a few commands. The server refuses this one.
         let resp3 = self.state.as_ref().is_some_and(|state| state.resp3);
         let refused = self.is_subscribed() && !resp3;
         if act == Act::Reply && args.count() == 3 && !refused {
@@ -278,7 +280,7 @@ impl Ties {
         }
     }
 
-    /// The credentials of the newest request are the proxy's own: upstream they change nothing.
+    /// The credentials of the newest request are for the proxy. They change no upstream state.
     pub(crate) fn strip_credentials(&mut self) {
         if let Some((_, Effect::Change(Change::Hello(hello)))) = self.pending.back_mut() {
             hello.auth = None;

@@ -1,11 +1,12 @@
-//! What the proxy itself says to a client, in Redis's words. It decides nothing.
+//! The texts that the proxy itself sends to a client, in Redis's wording. It must not make
+//! decisions.
 
 use meltemi_frame::{Output, Reason, ReplyContext};
 
 use crate::broken::Broken;
 use crate::state::BadHello;
 
-/// An answer that the codec gives itself.
+/// A reply that the codec generates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Local {
     Ok = 1,
@@ -44,7 +45,7 @@ impl Local {
         Self::ExecAbort,
     ];
 
-    /// Whether it tells of a failure.
+    /// Returns `true` if it is an error.
     pub(crate) const fn is_error(self) -> bool {
         !matches!(self, Self::Ok | Self::Reset | Self::Queued)
     }
@@ -82,7 +83,7 @@ impl Local {
     }
 }
 
-/// What Redis says where a command of the transaction was refused.
+/// The error of Redis for a transaction with a refused command.
 pub(crate) const EXEC_ABORT: &str = "-EXECABORT Transaction discarded because of previous errors.";
 
 impl From<BadHello> for Local {
@@ -96,15 +97,15 @@ impl From<BadHello> for Local {
     }
 }
 
-/// The request takes no answer.
+/// The request gets no reply.
 const ONE_WAY: u64 = 1 << 32;
 
-/// What to remember of a request that is answered by the codec, or not at all.
+/// Returns the receipt bits of a request that the codec answers itself, or that gets no reply.
 pub(crate) fn bits(local: u32, one_way: bool) -> u64 {
     u64::from(local & 0xff) | if one_way { ONE_WAY } else { 0 }
 }
 
-/// What to remember of a request that breaks the framing.
+/// Returns the receipt of a request with a framing error.
 pub(crate) fn broken(broken: Broken) -> ReplyContext {
     ReplyContext {
         bits: broken.code() << 8,
@@ -112,12 +113,12 @@ pub(crate) fn broken(broken: Broken) -> ReplyContext {
     }
 }
 
-/// Whether the request takes no answer.
+/// Returns `true` if the request gets no reply.
 pub(crate) const fn is_one_way(receipt: &ReplyContext) -> bool {
     receipt.bits & ONE_WAY != 0
 }
 
-/// Says the codec's own answer.
+/// Writes the codec's own reply.
 pub(crate) fn own(local: Local, receipt: &ReplyContext, out: &mut Output) {
     out.put(local.text().as_bytes());
     if local == Local::Refused {
@@ -126,12 +127,12 @@ pub(crate) fn own(local: Local, receipt: &ReplyContext, out: &mut Output) {
     out.put(b"\r\n");
 }
 
-/// The longest text of a failure, in bytes.
+/// The maximum length of an error text in bytes.
 const TEXT_MAX: usize = 200;
 
-/// Says that a request failed. The codes are chosen for what real clients do with them: none of those
-/// that some take as "the same again" (`LOADING`, `TRYAGAIN`, `CLUSTERDOWN`, `BUSY`) or "elsewhere"
-/// (`MOVED`, `READONLY`): whether to try again is the router's to decide, and it has.
+/// Writes the error for a failed request. Some clients retry after `LOADING`, `TRYAGAIN`,
+/// `CLUSTERDOWN` or `BUSY`, and go to another server after `MOVED` or `READONLY`. None of these
+/// codes is used: the router decides about retries, and has already done so.
 pub(crate) fn failure(reason: Reason, text: &str, receipt: &ReplyContext, out: &mut Output) {
     if let Some((text, found)) = Broken::text((receipt.bits >> 8) & 0xffff) {
         out.put(b"-ERR Protocol error: ");
@@ -164,7 +165,7 @@ pub(crate) fn failure(reason: Reason, text: &str, receipt: &ReplyContext, out: &
     out.put(b"\r\n");
 }
 
-/// Puts text without what would end the line, or worse.
+/// Writes a text without the bytes that would end the line.
 fn put_line(text: &[u8], out: &mut Output) {
     for part in text.chunk_by(|a, b| a.is_ascii_control() == b.is_ascii_control()) {
         if part.first().is_some_and(u8::is_ascii_control) {

@@ -1,5 +1,5 @@
-//! One side of one connection: where messages start and end, and what is presented whole or in
-//! pieces. What the bytes of a message say is told by the other modules.
+//! One side of one connection: the start and the end of messages, and which of them are returned
+//! whole or in pieces. It must not interpret the bytes of a message: the other modules do.
 
 mod one_way;
 mod unframed;
@@ -17,16 +17,16 @@ use crate::inflate::Inflater;
 use crate::scan::{Progress, Scanner};
 use crate::{plain, present, probe, reply, rewrite, sniff};
 
-/// What stands at the front of the input.
+/// The kind of the bytes at the front of the input.
 #[derive(Clone, Copy, Debug)]
 enum At {
     Message,
-    /// What is left of a message whose end is known.
+    /// The rest of a message whose end is known.
     Rest {
         left: usize,
         id: Option<i64>,
     },
-    /// What is left of an unframed message that the scanner is inside of.
+    /// The rest of an unframed message. The scanner is inside it.
     Scan {
         sent: usize,
         id: Option<i64>,
@@ -37,26 +37,26 @@ pub(crate) struct ThriftCodec {
     side: Side,
     limits: Limits,
     at: At,
-    /// Whether messages have frames. A server learns it from the first message, a client from what
-    /// it sends or, if it sent nothing, from the first reply.
+    /// `true` if messages have frames. A server learns it from the first message. A client learns
+    /// it from its own messages or, if it has sent none, from the first reply.
     framed: Option<bool>,
-    /// Made with the first message that has to be walked.
+    /// Created with the first message that must be walked.
     scanner: Option<Box<Scanner>>,
-    /// The scanner is inside of the unframed message at the front of the input.
+    /// The scanner is inside the unframed message at the front of the input.
     scanning: bool,
     inflater: Inflater,
-    /// The client's dialect. Servers that tell dialects do so once per connection, so that no
-    /// upstream connection may carry two.
+    /// The client's dialect. Servers detect the dialect once per connection, so an upstream
+    /// connection must never carry two.
     session: Session,
     spoken: Option<u32>,
-    /// The dialect of what is said to a server first.
+    /// The dialect of the proxy's own first message to a server.
     probe: Dialect,
-    /// The sequence id of one-way calls on this connection, once there was one.
+    /// The sequence id of one-way calls on this connection, after the first one.
     one_way: Option<i32>,
 }
 
 impl ThriftCodec {
-    /// `spoken`: the dialect of the session, as [`Session::dialect`] takes it.
+    /// `spoken` is the dialect of the session, in the form of [`Session::dialect`].
     pub(crate) fn new(side: Side, limits: &Limits, spoken: u32) -> Self {
         Self {
             side,
@@ -83,7 +83,7 @@ impl ThriftCodec {
         }
     }
 
-    /// Up to this many bytes a message is presented whole.
+    /// Returns the maximum size in bytes of a message that is returned whole.
     fn hold(&self, want: Interest) -> usize {
         match want {
             Interest::Body => self.limits.frame,
@@ -102,7 +102,8 @@ impl ThriftCodec {
         }
     }
 
-    /// The message at the front of the input, if it is whole and as most framed ones are.
+    /// Returns the message at the front of the input, if it is complete and has the common framed
+    /// form.
     #[inline]
     fn plain<'b>(&self, input: &'b [u8], want: Interest) -> Option<(&'b [u8], Envelope)> {
         let total = sniff::frame_size(*input.first_chunk::<4>()?).ok()?;
@@ -122,7 +123,7 @@ impl ThriftCodec {
         let (front, bytes) = match self.front(input, total, want) {
             Ok(read) => read,
             Err(Stop::Short(need)) => return Ok(Decoded::Incomplete(need)),
-            // A length like that before nothing that can be read is no length.
+            // Unreadable bytes follow, so the first four bytes are not a length.
             Err(Stop::Bad(_)) if total > self.limits.frame => {
                 return Err(DecodeError::lost(self.too_large(total)));
             }
@@ -146,7 +147,7 @@ impl ThriftCodec {
         if let Some(violation) = flaw {
             let answer = match self.side {
                 Side::Server => front.answer(bytes),
-                // A response, as its side was right.
+                // A response, because its side was correct.
                 Side::Client => Some(Box::new(ReplyContext::new(Some(i64::from(front.seqid()))))),
             };
             return Err(DecodeError::Message {
@@ -165,14 +166,14 @@ impl ThriftCodec {
         self.present(&front, bytes, size == total)
     }
 
-    /// The front of the message in a frame of `total` bytes, and the piece that is presented.
+    /// Returns the front of the message in a frame of `total` bytes, and the piece to return.
     fn front<'b>(
         &mut self,
         input: &'b [u8],
         total: usize,
         want: Interest,
     ) -> Result<(Front, &'b [u8]), Stop> {
-        // Of a request that is refused no more is waited for than the answer needs.
+        // For a refused request, only the bytes that the reply needs are awaited.
         let whole = if self.refuses(total) {
             1
         } else {
@@ -184,8 +185,8 @@ impl ThriftCodec {
             match Front::framed(bytes, total, want, &self.limits, &mut self.inflater) {
                 Ok(front) => return Ok((front, bytes)),
                 Err(Stop::Short(need)) if size < total && size < self.limits.frame => {
-                    // In JSON a name does not tell its length: every step is larger than the last,
-                    // so that the work stays linear.
+                    // In JSON a name has no length. Every step is larger than the last, so that the
+                    // work stays linear.
                     size = need.max(size.saturating_add(size / 2)).min(total);
                 }
                 Err(Stop::Short(_)) if size < total => {
@@ -200,8 +201,9 @@ impl ThriftCodec {
         }
     }
 
-    /// Walks the struct of a framed message that is held whole, and inflated if it is compressed. Nothing may stand behind it: a
-    /// server would take it for another message, one that was never routed.
+    /// Walks the struct of a framed message that is buffered whole, and inflated if it is
+    /// compressed. Fails if bytes follow the struct: a server would read them as another message,
+    /// which was never routed.
     fn body(&mut self, bytes: &[u8], front: &Front) -> Result<(), Violation> {
         let whole = front.inflated.as_ref().and_then(|one| one.whole.as_ref());
         let (bytes, envelope, first) = match (&front.envelope, whole) {
@@ -217,12 +219,12 @@ impl ThriftCodec {
         scanner.start(envelope.encoding, start, self.limits.depth);
         match scanner.advance(bytes)? {
             Progress::Done(end) if end == bytes.len() => Ok(()),
-            Progress::Done(_) => Err(Violation::Invalid("the frame goes on behind its message")),
+            Progress::Done(_) => Err(Violation::Invalid("the frame continues after its message")),
             Progress::More(_) => Err(Violation::Invalid("the frame ends inside its message")),
         }
     }
 
-    /// The message of a front, or its first piece.
+    /// Returns the message of a front, or its first piece.
     #[inline]
     fn present<'b>(
         &mut self,
@@ -238,7 +240,7 @@ impl ThriftCodec {
         present::message(front, bytes, self.side, end)
     }
 
-    /// A further piece of the message of this id.
+    /// Returns the next piece of the message with this id.
     fn data<'b>(&self, piece: &'b [u8], id: Option<i64>, end: bool) -> Decoded<'b> {
         if self.is_unasked(id) {
             return Decoded::Skip(piece.len());
@@ -262,7 +264,7 @@ impl ThriftCodec {
     }
 }
 
-/// The session of connections that speak a dialect: its bits, past 0, which is any dialect.
+/// Returns the session of connections with this dialect: its bits plus one. 0 is any dialect.
 pub(crate) fn session(dialect: Dialect) -> Session {
     Session::dialect(dialect.bits() + 1)
 }
@@ -320,7 +322,7 @@ impl Codec for ThriftCodec {
             rewrite::message(message, out)?;
         }
         if self.side == Side::Client && matches!(head, Kind::Request | Kind::OneWay) {
-            // Connections serve one client after the other, so the last one counts.
+            // A connection serves one client after the other, so the last message decides.
             self.framed = Some(present::transport(message) != Transport::Unframed);
         }
         Ok(())

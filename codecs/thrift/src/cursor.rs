@@ -1,14 +1,15 @@
-//! Reads numbers at a position of a message, and tells how many bytes are missing. It knows sizes
-//! and varints, and nothing of what they mean.
+//! Reads numbers at a position of a message, and reports how many bytes are missing. It must not
+//! depend on the meaning of the numbers.
 
 use meltemi_frame::Violation;
 
-/// Why reading stopped.
+/// The reason why reading stopped.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// The bytes end too early: at least this many are needed from the front of the message.
+    /// The bytes end too early. At least this many are needed, counted from the front of the
+    /// message.
     Short(usize),
-    /// The bytes are wrong.
+    /// The bytes are invalid.
     Bad(Violation),
 }
 
@@ -18,7 +19,7 @@ impl From<Violation> for Stop {
     }
 }
 
-/// A position in a message. Offsets count from the message's first byte.
+/// A position in a message. Offsets count from the first byte of the message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor<'b> {
     bytes: &'b [u8],
@@ -34,7 +35,7 @@ impl<'b> Cursor<'b> {
         self.at
     }
 
-    /// Whether there is nothing behind the position.
+    /// Returns `true` if there are no bytes after the position.
     pub(crate) const fn is_done(&self) -> bool {
         self.at >= self.bytes.len()
     }
@@ -46,7 +47,7 @@ impl<'b> Cursor<'b> {
             .ok_or(Stop::Short(self.at.saturating_add(1)))
     }
 
-    /// Steps over `count` bytes and tells them.
+    /// Skips `count` bytes and returns them.
     pub(crate) fn take(&mut self, count: usize) -> Result<&'b [u8], Stop> {
         let end = self.at.saturating_add(count);
         let taken = self.bytes.get(self.at..end).ok_or(Stop::Short(end))?;
@@ -71,7 +72,7 @@ impl<'b> Cursor<'b> {
         self.array().map(i32::from_be_bytes)
     }
 
-    /// An unsigned LEB128 number of at most 32 bits.
+    /// Reads an unsigned LEB128 number of at most 32 bits.
     pub(crate) fn varint32(&mut self, field: &'static str) -> Result<u32, Stop> {
         let start = self.at;
         let mut value = 0u64;
@@ -86,7 +87,7 @@ impl<'b> Cursor<'b> {
         Err(too_wide(field, value))
     }
 
-    /// A byte string whose length is a 32-bit varint, which may not be over `most`.
+    /// Reads a byte string with a 32-bit varint length of at most `most`.
     pub(crate) fn varint_bytes(
         &mut self,
         field: &'static str,
@@ -96,7 +97,7 @@ impl<'b> Cursor<'b> {
         self.span(i64::from(length), field, most)
     }
 
-    /// Steps over `length` bytes and tells where they lie.
+    /// Skips `length` bytes and returns their range.
     pub(crate) fn span(
         &mut self,
         length: i64,
@@ -123,12 +124,12 @@ fn too_wide(field: &'static str, value: u64) -> Stop {
     })
 }
 
-/// The zigzag form of compact integers, read back.
+/// Decodes the zigzag form of compact integers.
 pub(crate) const fn unzigzag(value: u32) -> i32 {
     (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
 }
 
-/// A few bytes on the stack: a number that is about to be written.
+/// A few bytes on the stack: a number to write.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Digits {
     bytes: [u8; 11],
@@ -143,7 +144,7 @@ impl Digits {
         }
     }
 
-    /// `value` as an unsigned LEB128 number.
+    /// Encodes `value` as an unsigned LEB128 number.
     pub(crate) fn varint(mut value: u32) -> Self {
         let mut digits = Self::default();
         while value >= 0x80 {
@@ -154,7 +155,7 @@ impl Digits {
         digits
     }
 
-    /// `value` in decimal.
+    /// Encodes `value` in decimal.
     pub(crate) fn decimal(value: i32) -> Self {
         let mut reversed = Self::default();
         let mut rest = value.unsigned_abs();
@@ -175,7 +176,7 @@ impl Digits {
         digits
     }
 
-    /// These four bytes.
+    /// Returns these four bytes.
     pub(crate) fn word(word: [u8; 4]) -> Self {
         let mut digits = Self::default();
         for byte in word {

@@ -1,12 +1,12 @@
-//! The dialects of Thrift: how messages are delimited, how they are written, what they are for.
-//! Names and numbers only; nothing here reads a message.
+//! The dialects of Thrift: transports, encodings and message types. It contains only names and
+//! numbers, and must not read messages.
 
-/// How messages are delimited on a connection.
+/// The framing of messages on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
     /// A 32-bit length before each message.
     Framed,
-    /// Nothing: a message ends where its outermost struct does ("buffered").
+    /// None: a message ends with its outermost struct ("buffered").
     Unframed,
     /// Framed, with a block of headers (Apache and fbthrift `THeader`).
     Header,
@@ -26,7 +26,7 @@ impl Transport {
         }
     }
 
-    /// Whether its messages carry headers.
+    /// Returns `true` if its messages have headers.
     pub(crate) const fn has_headers(self) -> bool {
         matches!(self, Self::Header | Self::TtHeader)
     }
@@ -41,12 +41,12 @@ impl Transport {
     }
 }
 
-/// How messages are written.
+/// The encoding of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
-    /// Binary with a version word, as everybody writes since 2009.
+    /// Binary with a version word. All writers use it since 2009.
     Strict,
-    /// Binary without one.
+    /// Binary without a version word.
     Lax,
     /// Compact.
     Compact,
@@ -66,7 +66,8 @@ impl Encoding {
         }
     }
 
-    /// The protocol id of `THeader` (`HeaderFormat.md`); `TTHeader` uses the same for these.
+    /// Returns the protocol id of `THeader` (`HeaderFormat.md`). `TTHeader` uses the same ids for
+    /// these.
     pub(crate) const fn header_id(self) -> u8 {
         match self {
             Self::Strict | Self::Lax => 0,
@@ -85,7 +86,7 @@ impl Encoding {
     }
 }
 
-/// What a message is for (`thrift-rpc.md`, "Message exchange").
+/// The type of a message (`thrift-rpc.md`, "Message exchange").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MessageType {
     Call,
@@ -95,7 +96,7 @@ pub(crate) enum MessageType {
 }
 
 impl MessageType {
-    /// The type of that number on the wire.
+    /// Returns the type with this number on the wire.
     pub(crate) const fn from_wire(number: i64) -> Option<Self> {
         match number {
             1 => Some(Self::Call),
@@ -106,7 +107,7 @@ impl MessageType {
         }
     }
 
-    /// Its number on the wire.
+    /// Returns the number on the wire.
     pub(crate) const fn number(self) -> u8 {
         match self {
             Self::Call => 1,
@@ -130,14 +131,14 @@ impl MessageType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Dialect {
     pub(crate) transport: Transport,
-    /// As far as it is known: what a reply is to be written in.
+    /// The encoding for a reply, as far as it is known.
     pub(crate) encoding: Encoding,
-    /// `TTHeader` only: the payload has a frame length of its own.
+    /// `TTHeader` only: the payload has its own frame length.
     pub(crate) framed_payload: bool,
 }
 
 impl Dialect {
-    /// What is spoken where nobody says otherwise: most servers read it.
+    /// The default dialect: most servers can read it.
     pub(crate) const ORDINARY: Self = Self {
         transport: Transport::Framed,
         encoding: Encoding::Strict,
@@ -145,7 +146,7 @@ impl Dialect {
     };
 
     const FRAMED_PAYLOAD: u32 = 1 << 4;
-    /// How many bits [`Dialect::bits`] uses.
+    /// The number of bits that [`Dialect::bits`] uses.
     pub(crate) const BITS: u32 = 5;
 
     pub(crate) const fn bits(self) -> u32 {
@@ -157,7 +158,8 @@ impl Dialect {
         self.transport as u32 | (self.encoding as u32) << 2 | framed
     }
 
-    /// The dialect of that name: a transport, an encoding, or both with a dash between them.
+    /// Returns the dialect with this name: a transport, an encoding, or both with a dash between
+    /// them.
     pub(crate) fn named(name: &str) -> Option<Self> {
         let (mut transport, mut encoding) = (None, None);
         for word in name.split('-') {

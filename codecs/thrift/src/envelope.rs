@@ -1,5 +1,5 @@
-//! The front of a message, in any encoding: its type, sequence id and name. What stands behind it,
-//! and what stands before it on the wire, is not looked at.
+//! The front of a message in any encoding: its type, sequence id and name. It must not read the
+//! bytes after the front, or the bytes before the message.
 
 use meltemi_frame::Violation;
 
@@ -7,41 +7,41 @@ use crate::cursor::{Cursor, Digits, Stop};
 use crate::dialect::{Encoding, MessageType};
 use crate::json;
 
-/// The longest name that is accepted, in bytes. The specifications set no limit; a name is held even
-/// where the message streams through, so there has to be one.
+/// The maximum length of a name in bytes. The specifications have no limit. But a name is buffered
+/// even if the message streams through, so a limit is needed.
 pub(crate) const MAX_NAME: usize = 64 << 10;
 
 /// The first byte of a compact message (`thrift-compact-protocol.md`, "Message").
 pub(crate) const COMPACT_ID: u8 = 0x82;
 
-/// The front of a message. Offsets count from byte 0 of the bytes it was read from.
+/// The front of a message. Offsets count from byte 0 of the bytes that it was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Envelope {
     pub(crate) encoding: Encoding,
     pub(crate) kind: MessageType,
     pub(crate) seqid: i32,
-    /// Where the sequence id lies.
+    /// The range of the sequence id.
     pub(crate) seq: (usize, usize),
-    /// Where the name lies, as written (JSON: without its quotes, escapes left in).
+    /// The range of the name as written (in JSON without its quotes, but with its escapes).
     pub(crate) name: (usize, usize),
-    /// Where the struct starts.
+    /// The start of the struct.
     pub(crate) body: usize,
 }
 
-/// The encoding of a message that starts with `first`, if there is one.
+/// Returns the encoding of a message that starts with `first`, if there is one.
 pub(crate) const fn encoding_of(first: u8) -> Option<Encoding> {
     match first {
         COMPACT_ID => Some(Encoding::Compact),
         // The sign bit marks the version word (`thrift-binary-protocol.md`, "Message").
         0x80..=0xff => Some(Encoding::Strict),
         b'[' => Some(Encoding::Json),
-        // The length of a name; longer ones than `MAX_NAME` are no names.
+        // The length of a name. Names longer than `MAX_NAME` are refused.
         0 => Some(Encoding::Lax),
         _ => None,
     }
 }
 
-/// Reads the front of the message at `at`, in whatever encoding it is.
+/// Reads the front of the message at `at`, in any encoding.
 pub(crate) fn read(bytes: &[u8], at: usize) -> Result<Envelope, Stop> {
     let cursor = Cursor::new(bytes, at);
     match encoding_of(cursor.peek()?) {
@@ -56,7 +56,7 @@ pub(crate) fn read(bytes: &[u8], at: usize) -> Result<Envelope, Stop> {
     }
 }
 
-/// The message type of that number.
+/// Returns the message type with this number.
 pub(crate) fn message_type(number: i64) -> Result<MessageType, Stop> {
     MessageType::from_wire(number).ok_or(Stop::Bad(Violation::Length {
         field: "message type",
@@ -64,7 +64,7 @@ pub(crate) fn message_type(number: i64) -> Result<MessageType, Stop> {
     }))
 }
 
-/// A version that is not the one there is.
+/// Returns the error for an unknown version.
 pub(crate) const fn bad_version(value: i64) -> Stop {
     Stop::Bad(Violation::Length {
         field: "protocol version",
@@ -72,7 +72,7 @@ pub(crate) const fn bad_version(value: i64) -> Stop {
     })
 }
 
-/// `80 01 00 tt`, name, sequence id (`thrift-binary-protocol.md`, "Message").
+/// Reads `80 01 00 tt`, name, sequence id (`thrift-binary-protocol.md`, "Message").
 fn strict(mut cursor: Cursor<'_>) -> Result<Envelope, Stop> {
     let version = cursor.u16()?;
     if version != 0x8001 {
@@ -95,7 +95,7 @@ fn strict(mut cursor: Cursor<'_>) -> Result<Envelope, Stop> {
     })
 }
 
-/// Name, type, sequence id (`thrift-binary-protocol.md`, "older encoding").
+/// Reads name, type, sequence id (`thrift-binary-protocol.md`, "older encoding").
 fn lax(mut cursor: Cursor<'_>) -> Result<Envelope, Stop> {
     let length = cursor.i32()?;
     let name = cursor.span(i64::from(length), "length of the method name", MAX_NAME)?;
@@ -112,7 +112,8 @@ fn lax(mut cursor: Cursor<'_>) -> Result<Envelope, Stop> {
     })
 }
 
-/// `82`, type and version in a byte, sequence id, name (`thrift-compact-protocol.md`, "Message").
+/// Reads `82`, type and version in one byte, sequence id, name (`thrift-compact-protocol.md`,
+/// "Message").
 fn compact(mut cursor: Cursor<'_>) -> Result<Envelope, Stop> {
     cursor.u8()?;
     let mixed = cursor.u8()?;
@@ -134,7 +135,7 @@ fn compact(mut cursor: Cursor<'_>) -> Result<Envelope, Stop> {
     })
 }
 
-/// A sequence id as `encoding` writes it.
+/// Encodes a sequence id in `encoding`.
 pub(crate) fn seqid_digits(encoding: Encoding, seqid: i32) -> Digits {
     match encoding {
         Encoding::Strict | Encoding::Lax => Digits::word(seqid.to_be_bytes()),
@@ -143,10 +144,10 @@ pub(crate) fn seqid_digits(encoding: Encoding, seqid: i32) -> Digits {
     }
 }
 
-/// A service, if there is one, and a method: where they stand.
+/// The ranges of a service, if there is one, and of a method.
 pub(crate) type Split = (Option<(usize, usize)>, (usize, usize));
 
-/// Splits `Service:method`, as `TMultiplexedProtocol` writes names, at the first colon.
+/// Splits `Service:method`, the form of `TMultiplexedProtocol`, at the first colon.
 #[inline]
 pub(crate) fn split_name(bytes: &[u8], name: (usize, usize)) -> Split {
     let (start, end) = name;
@@ -157,21 +158,21 @@ pub(crate) fn split_name(bytes: &[u8], name: (usize, usize)) -> Split {
     }
 }
 
-/// Returns `true` if a name has one part that all servers read alike, as most names. It is one pass: this is on
-/// the path of every request.
+/// Returns `true` if a name has one part that all servers read in the same way, as most names do.
+/// It needs only one pass, because every request calls it.
 #[inline]
 pub(crate) fn is_simple(name: &[u8]) -> bool {
-    // Neither a colon, nor a zero, nor a byte that is not ASCII.
+    // No colon, no zero, and only ASCII.
     name.iter()
         .all(|byte| *byte != b':' && (1..0x80).contains(byte))
 }
 
-/// Returns `true` if the processors of all servers read the same service and method in this name.
+/// Returns `true` if the processors of all servers read the same service and method from this name.
 ///
-/// Servers differ where there is more than one colon or an empty part: Java, Python, Go and most others
-/// split at the first colon, Node takes the first two of all parts, and C++ drops empty parts, so that to it
-/// `:add` and `add:` are calls of the service without a name. A zero byte ends the name for servers in C,
-/// and bytes that are not UTF-8 are replaced by some servers and refused by others.
+/// Servers differ if there is more than one colon or an empty part. Java, Python, Go and most
+/// others split at the first colon. Node uses the first two of all parts. C++ drops empty parts: it
+/// reads `:add` and `add:` as calls of the service without a name. A zero byte ends the name for
+/// servers in C. Some servers replace bytes that are not UTF-8, and others refuse them.
 pub(crate) fn servers_agree(name: &[u8]) -> bool {
     let mut parts = name.split(|byte| *byte == b':');
     let whole = match (parts.next(), parts.next(), parts.next()) {

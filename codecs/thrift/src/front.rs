@@ -1,5 +1,5 @@
-//! Everything that routing needs of one message, in any transport and encoding: read from its
-//! front, without walking its struct. It knows nothing of sides, limits on size, or what comes next.
+//! The data that routing needs from one message, in any transport and encoding, read from its front
+//! without walking its struct. It must not depend on sides, size limits, or the next message.
 
 mod noted;
 
@@ -14,7 +14,7 @@ use crate::outcome::{self, Outcome};
 
 use noted::Noted;
 
-/// How many bytes of a compressed payload must be there before its front is inflated.
+/// The number of bytes of a compressed payload that must have arrived before its front is inflated.
 const ENOUGH_ZIPPED: usize = 4 << 10;
 
 /// The front of one message. Offsets count from byte 0 of the message.
@@ -22,31 +22,32 @@ const ENOUGH_ZIPPED: usize = 4 << 10;
 pub(crate) struct Front {
     pub(crate) dialect: Dialect,
     pub(crate) header: Option<Header>,
-    /// `None` where the payload cannot be read in place.
+    /// `None` if the payload cannot be read in place.
     pub(crate) envelope: Option<Envelope>,
-    /// What the message is for; `None` where nothing tells.
+    /// The message type; `None` if it is unknown.
     pub(crate) kind: Option<MessageType>,
-    /// What was read of a compressed payload.
+    /// The data read from a compressed payload.
     pub(crate) inflated: Option<Box<Inflated>>,
-    /// The payload was read as a server reads it. Otherwise method, service and type are guesses.
+    /// `true` if the payload was read as a server reads it. Otherwise method, service and type are
+    /// guesses.
     pub(crate) payload_sure: bool,
-    /// No entries of the header block are hidden from this codec.
+    /// `true` if the codec can read all entries of the header block.
     pub(crate) entries_sure: bool,
     pub(crate) outcome: Outcome,
     pub(crate) noted: Noted,
-    /// The entries of the header block were walked, and are in order.
+    /// `true` if the entries of the header block were walked and are valid.
     pub(crate) entries_checked: bool,
-    /// What is wrong with a message that can be answered all the same.
+    /// The violation in a message that can still get a reply.
     pub(crate) flaw: Option<Violation>,
 }
 
-/// What was read of a compressed payload. It is boxed: few messages have one, and the front of every message
-/// that has a header is moved.
+/// The data read from a compressed payload. It is boxed because few messages have one, and the
+/// front of every message with a header is moved.
 #[derive(Debug)]
 pub(crate) struct Inflated {
-    /// The name as written, which does not lie in the message's bytes.
+    /// The name as written. It is not in the bytes of the message.
     pub(crate) name: Vec<u8>,
-    /// The whole payload, if the body is to be walked and it is not too large.
+    /// The whole payload, if the body must be walked and is not too large.
     pub(crate) whole: Option<(Vec<u8>, Envelope)>,
 }
 
@@ -60,10 +61,10 @@ impl Inflated {
     }
 }
 
-/// Set in the bits of a receipt whose request is never answered.
+/// Set in the bits of a receipt whose request never gets a reply.
 const ONE_WAY: u32 = 1 << Dialect::BITS;
 
-/// What the bits of a message say of whether there is anything to answer.
+/// Returns the bit for a message type that gets no reply.
 pub(crate) const fn one_way(kind: MessageType) -> u32 {
     match kind {
         MessageType::Call => 0,
@@ -72,7 +73,7 @@ pub(crate) const fn one_way(kind: MessageType) -> u32 {
 }
 
 impl Front {
-    /// Reads the message in a frame of `total` bytes, of which `bytes` is the front.
+    /// Reads the message in a frame of `total` bytes. `bytes` is the front of the frame.
     pub(crate) fn framed(
         bytes: &[u8],
         total: usize,
@@ -95,7 +96,7 @@ impl Front {
         }
     }
 
-    /// The message whose front is `envelope`, without any header.
+    /// Returns the message with the front `envelope` and without a header.
     pub(crate) fn bare(bytes: &[u8], envelope: Envelope, transport: Transport) -> Self {
         Self {
             dialect: Dialect {
@@ -126,7 +127,7 @@ impl Front {
     ) -> Result<Self, Stop> {
         let header = header::read(bytes, total, transport)?;
         let mut noted = Noted::default();
-        // A TTHeader block is walked for the service, which is found nowhere else.
+        // A TTHeader block is walked for the service, which is stored only there.
         let checks = transport == Transport::TtHeader || want >= Interest::Headers;
         let (entries_sure, flaw) = if checks {
             let note = &mut |pair: &Pair<'_>| {
@@ -163,7 +164,7 @@ impl Front {
             header: Some(header),
         };
         match header.transform {
-            // Empty payloads and protocols of others are routed by their headers.
+            // Empty payloads and foreign protocols are routed by their headers.
             _ if header.end == total || header.protocol > 2 => {}
             Transform::None => front.payload(bytes, total, &header)?,
             Transform::Zlib => front.zipped(bytes, total, &header, (want, inflater))?,
@@ -176,8 +177,8 @@ impl Front {
         let mut at = header.end;
         if header.transport == Transport::TtHeader {
             let length = Cursor::new(bytes, at).i32()?;
-            // A name of that length would leave no room for what follows it, so this is no message
-            // of the lax encoding.
+            // A name of that length leaves no room for the fields after it, so this is not a
+            // message in the lax encoding.
             if usize::try_from(length).is_ok_and(|length| length == total.saturating_sub(at + 4)) {
                 self.dialect.framed_payload = true;
                 at += 4;
@@ -185,7 +186,7 @@ impl Front {
         }
         let envelope = envelope::read(bytes, at)?;
         if u32::from(envelope.encoding.header_id()) != header.protocol {
-            let what = "the payload is not of the protocol that its header names";
+            let what = "the payload does not have the protocol of its header";
             return Err(Violation::Invalid(what).into());
         }
         self.found(bytes, &envelope);
@@ -194,7 +195,8 @@ impl Front {
         Ok(())
     }
 
-    /// A payload that is not zlib, or not a message, stays unread: what the header says is enough.
+    /// Reads a compressed payload. If it is not zlib, or not a message, it stays unread: the header
+    /// is enough.
     fn zipped(
         &mut self,
         bytes: &[u8],
@@ -204,7 +206,7 @@ impl Front {
     ) -> Result<(), Stop> {
         if want == Interest::Body && bytes.len() == total {
             self.whole(bytes.get(header.end..).unwrap_or_default());
-            // TTHeader servers do not agree on what a transform is.
+            // TTHeader servers implement transforms differently.
             self.payload_sure &= header.transport == Transport::Header;
             if self.payload_sure {
                 return Ok(());
@@ -220,7 +222,7 @@ impl Front {
         Ok(())
     }
 
-    /// The message of a payload that is inflated to its end.
+    /// Reads the message of a payload that is inflated completely.
     fn whole(&mut self, payload: &[u8]) {
         let Some(bytes) = inflate::whole(payload) else {
             return;
@@ -245,7 +247,7 @@ impl Front {
         }
     }
 
-    /// The sequence id: that of the header, where there is one.
+    /// Returns the sequence id: that of the header, if there is one.
     pub(crate) fn seqid(&self) -> i32 {
         match (&self.header, &self.envelope) {
             (Some(header), _) => header.seqid,
@@ -254,20 +256,20 @@ impl Front {
         }
     }
 
-    /// The sequence id of the payload.
+    /// Returns the sequence id of the payload.
     pub(crate) fn inner_seqid(&self) -> i32 {
         self.envelope
             .as_ref()
             .map_or(self.seqid(), |envelope| envelope.seqid)
     }
 
-    /// The dialect, and whether there is anything to answer.
+    /// Returns the bits of the dialect, and the bit for a message that gets no reply.
     pub(crate) fn bits(&self) -> u32 {
         let one_way = self.kind.map_or(0, one_way);
         self.dialect.bits() | one_way
     }
 
-    /// Where the method's name lies: behind the service's, if the message is multiplexed.
+    /// Returns the range of the method name: after the service name, if the message is multiplexed.
     pub(crate) fn names(&self, bytes: &[u8]) -> Names {
         match &self.envelope {
             Some(envelope) if self.is_request() => {
@@ -277,7 +279,7 @@ impl Front {
                     method: Some(method),
                 }
             }
-            // Replies repeat the method's name without the service's.
+            // Replies repeat the method name without the service name.
             Some(envelope) => Names {
                 service: self.noted.service,
                 method: Some(envelope.name),
@@ -289,7 +291,7 @@ impl Front {
         }
     }
 
-    /// The method of a compressed payload, as written.
+    /// Returns the method of a compressed payload, as written.
     fn inflated_method(&self) -> Option<&[u8]> {
         let name = &*self.inflated.as_ref()?.name;
         if !self.is_request() {
@@ -299,7 +301,7 @@ impl Front {
         name.get(start..end)
     }
 
-    /// Where the payload starts.
+    /// Returns the start of the payload.
     pub(crate) fn start(&self) -> usize {
         match (&self.header, self.dialect.transport) {
             (Some(header), _) if self.dialect.framed_payload => header.end + 4,
@@ -316,7 +318,7 @@ impl Front {
         )
     }
 
-    /// Whom to answer, if anybody is owed an answer.
+    /// Returns the receipt, if the message must get a reply.
     pub(crate) fn answer(&self, bytes: &[u8]) -> Option<Box<ReplyContext>> {
         let known = self.kind == Some(MessageType::Call);
         known.then(|| {
@@ -330,15 +332,15 @@ impl Front {
     }
 }
 
-/// Where names lie in a message.
+/// The ranges of names in a message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Names {
     pub(crate) service: Option<(usize, usize)>,
     pub(crate) method: Option<(usize, usize)>,
 }
 
-/// What must be remembered to answer a request: in the upper half of the bits the payload's own
-/// sequence id, which may differ from the header's.
+/// Returns the receipt that is needed to reply to a request. The upper half of its bits is the
+/// payload's own sequence id, which may differ from the header's.
 pub(crate) fn receipt(seqid: i32, bits: u32, inner_seqid: i32, method: &[u8]) -> ReplyContext {
     ReplyContext {
         id: Some(i64::from(seqid)),
@@ -347,7 +349,8 @@ pub(crate) fn receipt(seqid: i32, bits: u32, inner_seqid: i32, method: &[u8]) ->
     }
 }
 
-/// What [`receipt`] remembered: dialect, whether there is nothing to answer, and both sequence ids.
+/// Returns the parts of a [`receipt`]: the dialect, `true` if no reply is due, and both sequence
+/// ids.
 pub(crate) fn remembered(receipt: &ReplyContext) -> (Dialect, bool, i32, i32) {
     let low = receipt.bits as u32;
     let dialect = Dialect::from_bits(low);

@@ -1,6 +1,6 @@
 //! The header block of `THeader` and `TTHeader`: its fixed front, and its entries as pairs. Both
-//! have one skeleton (`HeaderFormat.md`; TTHeader as volo-thrift and Kitex write it) and differ in
-//! magic and in how numbers and entries are written. What the payload says is not looked at.
+//! have the same structure (`HeaderFormat.md`; TTHeader as volo-thrift and Kitex write it). They
+//! differ in the magic, and in the encoding of numbers and entries. It must not read the payload.
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -10,22 +10,22 @@ use meltemi_frame::{Entry, Limits, Span, Violation};
 use crate::cursor::{Cursor, Stop};
 use crate::dialect::Transport;
 
-/// Where the magic stands in a frame.
+/// The position of the magic in a frame.
 pub(crate) const MAGIC_AT: usize = 4;
-/// Where the sequence id stands in a frame.
+/// The position of the sequence id in a frame.
 pub(crate) const SEQID_AT: usize = 8;
-/// Where the number of four-byte words of the block stands in a frame.
+/// The position of the block's length in a frame. The unit is four-byte words.
 pub(crate) const WORDS_AT: usize = 12;
-/// Where the block starts in a frame.
+/// The position of the block in a frame.
 pub(crate) const BLOCK_AT: usize = 14;
 
-/// What was done to the payload.
+/// The transforms of the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transform {
     None,
-    /// zlib and nothing else: the payload's front can be read.
+    /// Only zlib: the front of the payload can be read.
     Zlib,
-    /// zlib and more. The payload is not readable here, as with all that follow.
+    /// zlib and others. The payload cannot be read here, as for all following variants.
     ZlibAndMore,
     Hmac,
     Snappy,
@@ -67,13 +67,13 @@ pub(crate) struct Header {
     /// The protocol id: 0 binary, 1 JSON, 2 compact.
     pub(crate) protocol: u32,
     pub(crate) transform: Transform,
-    /// Where the entries start.
+    /// The start of the entries.
     pub(crate) entries: usize,
-    /// Where the block ends and the payload starts.
+    /// The end of the block and the start of the payload.
     pub(crate) end: usize,
 }
 
-/// The transport whose magic these two bytes are.
+/// Returns the transport with this magic.
 pub(crate) const fn transport_of(magic: [u8; 2]) -> Option<Transport> {
     match magic {
         [0x0f, 0xff] => Some(Transport::Header),
@@ -82,7 +82,7 @@ pub(crate) const fn transport_of(magic: [u8; 2]) -> Option<Transport> {
     }
 }
 
-/// Reads the front of the block in a frame of `total` bytes, of which `bytes` is the front.
+/// Reads the front of the block in a frame of `total` bytes. `bytes` is the front of the frame.
 pub(crate) fn read(bytes: &[u8], total: usize, transport: Transport) -> Result<Header, Stop> {
     let mut cursor = Cursor::new(bytes, SEQID_AT);
     let seqid = cursor.i32()?;
@@ -94,7 +94,7 @@ pub(crate) fn read(bytes: &[u8], total: usize, transport: Transport) -> Result<H
             value: i64::from(words) * 4,
         }));
     }
-    // The whole block is held, even where only its front is read: the encoder may rewrite it.
+    // The whole block is buffered, even if only its front is read: the encoder may rewrite it.
     let block = bytes.get(..end).ok_or(Stop::Short(end))?;
     let mut cursor = Cursor::new(block, BLOCK_AT);
     let (protocol, transform) = front(&mut cursor, transport).map_err(inside)?;
@@ -108,7 +108,7 @@ pub(crate) fn read(bytes: &[u8], total: usize, transport: Transport) -> Result<H
     })
 }
 
-/// Protocol id and transforms.
+/// Reads the protocol id and the transforms.
 fn front(cursor: &mut Cursor<'_>, transport: Transport) -> Result<(u32, Transform), Stop> {
     let number = |cursor: &mut Cursor<'_>| match transport {
         Transport::TtHeader => cursor.u8().map(u32::from),
@@ -128,7 +128,7 @@ fn front(cursor: &mut Cursor<'_>, transport: Transport) -> Result<(u32, Transfor
     Ok((protocol, transform))
 }
 
-/// Inside of a block that is held whole, to end too early is to be wrong.
+/// Converts a stop inside a block that is buffered whole: an early end is a violation.
 fn inside(stop: Stop) -> Violation {
     match stop {
         Stop::Bad(violation) => violation,
@@ -136,7 +136,7 @@ fn inside(stop: Stop) -> Violation {
     }
 }
 
-/// What an entry is named by.
+/// The name of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Name<'b> {
     Text(&'b [u8]),
@@ -144,7 +144,7 @@ pub(crate) enum Name<'b> {
     Number(u16),
 }
 
-/// Blocks of entries, by their ids.
+/// The ids of the blocks of entries.
 pub(crate) const KEY_VALUE: u32 = 1;
 /// `TTHeader`: keys are numbers.
 pub(crate) const INT_KEY_VALUE: u32 = 0x10;
@@ -156,11 +156,11 @@ const PERSISTENT: u32 = 2;
 /// One entry of a header block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pair<'b> {
-    /// The block that it stands in.
+    /// The block that contains it.
     pub(crate) block: u32,
     pub(crate) name: Name<'b>,
     pub(crate) value: &'b [u8],
-    /// Where the value lies.
+    /// The position of the value.
     pub(crate) at: usize,
 }
 
@@ -171,12 +171,12 @@ pub(crate) struct Pairs<'b> {
     cursor: Cursor<'b>,
     block: u32,
     left: u32,
-    /// Where a block of an unknown kind, or the padding, starts.
+    /// The start of a block of an unknown kind, or of the padding.
     rest: Option<usize>,
 }
 
 impl<'b> Pairs<'b> {
-    /// The entries that lie in `entries..end` of a frame.
+    /// Returns the entries in `entries..end` of a frame.
     pub(crate) fn new(frame: &'b [u8], transport: Transport, entries: usize, end: usize) -> Self {
         Self {
             transport,
@@ -187,12 +187,12 @@ impl<'b> Pairs<'b> {
         }
     }
 
-    /// Where what is not understood starts; told when there are no more pairs.
+    /// Returns the start of the bytes that were not understood. Valid after the last pair.
     pub(crate) const fn rest(&self) -> Option<usize> {
         self.rest
     }
 
-    /// The next entry.
+    /// Returns the next entry.
     pub(crate) fn next(&mut self) -> Result<Option<Pair<'b>>, Violation> {
         self.step().map_err(inside)
     }
@@ -209,8 +209,7 @@ impl<'b> Pairs<'b> {
                 _ => self.block()?,
             };
             if self.block == 0 {
-                // Padding, or a kind of block that came later than this was written: readers stop
-                // here (`HeaderFormat.md`, "Info").
+                // Padding, or a newer kind of block: readers stop here (`HeaderFormat.md`, "Info").
                 self.rest = Some(start);
                 return Ok(None);
             }
@@ -282,8 +281,9 @@ impl<'b> Pairs<'b> {
     }
 }
 
-/// Checks that all entries can be read and are not too many, and shows them to `visit`. Returns `false` if a
-/// server may see others: entries that stay for the connection, or blocks of a kind that is not known here.
+/// Checks that all entries can be read and are not too many, and passes them to `visit`. Returns
+/// `false` if a server may see other entries: entries that stay for the connection, or blocks of an
+/// unknown kind.
 pub(crate) fn check<'b>(
     frame: &'b [u8],
     header: &Header,
@@ -302,7 +302,7 @@ pub(crate) fn check<'b>(
         sure &= pair.block != PERSISTENT || header.transport == Transport::TtHeader;
         visit(&pair);
     }
-    // What is left is padding: zeros.
+    // The rest is padding: zeros.
     let rest = pairs.rest().and_then(|rest| frame.get(rest..header.end));
     let padding = rest.is_none_or(|rest| rest.iter().all(|byte| *byte == 0));
     Ok(sure && padding)
@@ -317,7 +317,7 @@ pub(crate) fn walk<'b>(
     walk_pairs(wire, Transport::Header, region, visit);
 }
 
-/// [`meltemi_frame::Walk`] for `TTHeader`: numbers are named in decimal, the token has no name.
+/// [`meltemi_frame::Walk`] for `TTHeader`: numbers are named in decimal, and the token has no name.
 pub(crate) fn tt_walk<'b>(
     wire: &'b [u8],
     region: Span,
@@ -349,7 +349,7 @@ fn walk_pairs<'b>(
     }
 }
 
-/// The names of the numbers in use, so that walking them does not allocate.
+/// Returns the names of the common numbers, so that walking them does not allocate.
 fn decimal(number: u16) -> Cow<'static, [u8]> {
     const TWO_DIGITS: &[u8; 100] = b"00010203040506070809101112131415161718192021222324\
         25262728293031323334353637383940414243444546474849";
@@ -361,7 +361,7 @@ fn decimal(number: u16) -> Cow<'static, [u8]> {
     }
 }
 
-/// The number that a header's name stands for, if it is written as [`decimal`] writes it.
+/// Returns the number of a header's name, if it is written as [`decimal`] writes it.
 pub(crate) fn number(name: &[u8]) -> Option<u16> {
     let number = std::str::from_utf8(name).ok()?.parse().ok()?;
     (*decimal(number) == *name).then_some(number)

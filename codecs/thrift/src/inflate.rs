@@ -1,23 +1,24 @@
-//! The front of a zlib-compressed payload, in a bounded buffer that a connection keeps. It knows
-//! nothing of what the payload says.
+//! The front of a zlib-compressed payload, in a bounded buffer that a connection reuses. It must
+//! not depend on the contents of the payload.
 
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
 use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 
-/// As much of a payload as is ever inflated, in bytes: enough for the front of a message, and
-/// no matter what a bomb would grow to.
+/// The maximum number of inflated bytes of a front. It is enough for the front of a message, and
+/// limits a zip bomb.
 const FRONT: usize = 4 << 10;
 
-/// The largest payload that is inflated whole, in bytes. A payload that grows larger is not read to its end.
+/// The maximum size in bytes of a payload that is inflated whole. A larger payload is not read to
+/// its end.
 const WHOLE: usize = 1 << 20;
 
-/// The whole of what `payload` stands for. `None` if it is not a zlib stream with an end, or larger than
-/// a mebibyte. Bytes behind the end of the stream are ignored, as servers ignore them.
+/// Returns the whole inflated `payload`. `None` if it is not a zlib stream with an end, or larger
+/// than 1 MiB. Bytes after the end of the stream are ignored, as servers ignore them.
 pub(crate) fn whole(payload: &[u8]) -> Option<Vec<u8>> {
     decompress_to_vec_zlib_with_limit(payload, WHOLE).ok()
 }
 
-/// Inflates fronts of payloads. It owns no memory until it is used.
+/// Inflates the fronts of payloads. It owns no memory until it is used.
 #[derive(Default)]
 pub(crate) struct Inflater(Option<Box<State>>);
 
@@ -27,8 +28,8 @@ struct State {
 }
 
 impl Inflater {
-    /// The first bytes of what `payload` stands for; nothing if it is not zlib. Bytes that are
-    /// damaged further behind do not show.
+    /// Returns the first bytes of the inflated `payload`, or no bytes if it is not zlib. Damage
+    /// after these bytes is not detected.
     pub(crate) fn front(&mut self, payload: &[u8]) -> &[u8] {
         let state = self.0.get_or_insert_with(|| {
             Box::new(State {

@@ -1,5 +1,5 @@
-//! The JSON encoding: the front of a message, where it ends by its brackets, the fields of a flat
-//! struct, and strings. Values are not converted further than routing needs.
+//! The JSON encoding: the front of a message, its end by counting brackets, the fields of a flat
+//! struct, and strings. Values are converted only as far as routing needs them.
 
 use meltemi_frame::Violation;
 
@@ -8,7 +8,7 @@ use crate::dialect::Encoding;
 use crate::envelope::{Envelope, MAX_NAME, bad_version, message_type};
 use crate::scan::Progress;
 
-const NOT_JSON: Violation = Violation::Invalid("not JSON as Thrift writes it");
+const NOT_JSON: Violation = Violation::Invalid("not Thrift JSON");
 
 /// Reads `[1,"name",type,seqid,` at `at` (`TJSONProtocol`). White space between tokens is allowed.
 pub(crate) fn envelope(bytes: &[u8], at: usize) -> Result<Envelope, Stop> {
@@ -51,7 +51,7 @@ impl<'b> Tokens<'b> {
         Stop::Short(self.bytes.len().saturating_add(1))
     }
 
-    /// The next byte that is not white space; it is not stepped over.
+    /// Returns the next byte that is not white space, without skipping it.
     fn peek(&mut self) -> Result<u8, Stop> {
         loop {
             match self.bytes.get(self.at) {
@@ -70,12 +70,12 @@ impl<'b> Tokens<'b> {
         Ok(())
     }
 
-    /// An integer and where it lies. It is complete only when something else follows.
+    /// Reads an integer. Returns it and its range. It is complete only if another byte follows.
     fn integer(&mut self) -> Result<(i64, (usize, usize)), Stop> {
         self.peek()?;
         let start = self.at;
         let rest = self.bytes.get(start..).unwrap_or_default();
-        // An i64 has at most twenty characters.
+        // An i64 has at most 20 characters.
         let length = rest
             .iter()
             .take(21)
@@ -93,7 +93,7 @@ impl<'b> Tokens<'b> {
         Ok((value, (start, self.at)))
     }
 
-    /// A string of at most `most` bytes, and where it lies without its quotes.
+    /// Reads a string of at most `most` bytes. Returns its range without the quotes.
     fn string(&mut self, most: usize) -> Result<(usize, usize), Stop> {
         self.expect(b'"')?;
         let start = self.at;
@@ -116,14 +116,15 @@ impl<'b> Tokens<'b> {
         }
     }
 
-    /// Steps over a value of any kind.
+    /// Skips a value of any kind.
     fn skip(&mut self) -> Result<&'b [u8], Stop> {
         let first = self.peek()?;
         let start = self.at;
         match first {
             b'[' | b'{' => {
                 let mut brackets = Brackets::default();
-                // A depth of its own is not needed: the stack is as long as the bytes held at most.
+                // A separate depth limit is not needed: the stack is at most as long as the
+                // buffered bytes.
                 brackets.start(start, usize::MAX);
                 match brackets.advance(self.bytes)? {
                     Progress::Done(end) => self.at = end,
@@ -143,8 +144,8 @@ impl<'b> Tokens<'b> {
     }
 }
 
-/// Visits the fields of the struct at `at`: their ids, and their values as written
-/// (`{"i32":6}`), until `visit` says no.
+/// Visits the fields of the struct at `at`, until `visit` returns `false`: their ids, and their
+/// values as written (`{"i32":6}`).
 pub(crate) fn fields(
     bytes: &[u8],
     at: usize,
@@ -171,7 +172,7 @@ pub(crate) fn fields(
     }
 }
 
-/// The id of the first field of the struct at `at`, without stepping over its value.
+/// Returns the id of the first field of the struct at `at`, without skipping its value.
 pub(crate) fn first_field(bytes: &[u8], at: usize) -> Option<i64> {
     let mut tokens = Tokens { bytes, at };
     tokens.expect(b'{').ok()?;
@@ -182,7 +183,7 @@ pub(crate) fn first_field(bytes: &[u8], at: usize) -> Option<i64> {
         .ok()
 }
 
-/// The number in `{"i32":6}`.
+/// Returns the number in `{"i32":6}`.
 pub(crate) fn i32_value(value: &[u8]) -> Option<i32> {
     let mut tokens = Tokens {
         bytes: value,
@@ -195,7 +196,7 @@ pub(crate) fn i32_value(value: &[u8]) -> Option<i32> {
     i32::try_from(number).ok()
 }
 
-/// Finds the end of a JSON text by its brackets, in as many steps as the bytes take to come.
+/// Finds the end of a JSON text by its brackets. The scan continues as bytes arrive.
 #[derive(Debug, Default)]
 pub(crate) struct Brackets {
     at: usize,
@@ -206,7 +207,7 @@ pub(crate) struct Brackets {
 }
 
 impl Brackets {
-    /// Starts at `at`, where a bracket opens; brackets may nest `depth` deep.
+    /// Starts at `at`, at an opening bracket. `depth` is the maximum nesting of brackets.
     pub(crate) fn start(&mut self, at: usize, depth: usize) {
         self.at = at;
         self.depth = depth;
@@ -219,12 +220,12 @@ impl Brackets {
         self.at
     }
 
-    /// The caller dropped `count` bytes from the front.
+    /// Adjusts the positions after the caller removed `count` bytes from the front.
     pub(crate) const fn consumed(&mut self, count: usize) {
         self.at = self.at.saturating_sub(count);
     }
 
-    /// Goes on to the end of `bytes` or of the text.
+    /// Continues to the end of `bytes` or of the text.
     pub(crate) fn advance(&mut self, bytes: &[u8]) -> Result<Progress, Violation> {
         for byte in bytes.get(self.at..).unwrap_or_default() {
             self.at += 1;
@@ -237,7 +238,7 @@ impl Brackets {
                     if self.open.len() >= self.depth {
                         return Err(Violation::Depth { limit: self.depth });
                     }
-                    // `[` and `]`, `{` and `}` are two apart in ASCII.
+                    // The codes of `[` and `]`, and of `{` and `}`, differ by two in ASCII.
                     self.open.push(byte + 2);
                 }
                 b']' | b'}' => {
@@ -255,8 +256,8 @@ impl Brackets {
     }
 }
 
-/// The bytes of a string as it is written between quotes, and whether every server reads the same: bytes
-/// that are not UTF-8, unknown escapes and halves of a surrogate pair are replaced here.
+/// Decodes a string between quotes. Returns its bytes, and `true` if every server reads the same.
+/// Bytes that are not UTF-8, unknown escapes and halves of a surrogate pair are replaced here.
 pub(crate) fn unescape(raw: &[u8]) -> (Vec<u8>, bool) {
     let text = String::from_utf8_lossy(raw);
     let mut sure = matches!(text, std::borrow::Cow::Borrowed(_));
@@ -277,7 +278,7 @@ pub(crate) fn unescape(raw: &[u8]) -> (Vec<u8>, bool) {
             units.push(unit.unwrap_or(0xfffd));
             continue;
         }
-        // Surrogates come as two escapes in a row, so units are kept until something else follows.
+        // Surrogates are two escapes in a row, so units are collected until another byte follows.
         out.push_str(&decode(&units, &mut sure));
         units.clear();
         out.push(match escape {
@@ -297,7 +298,7 @@ pub(crate) fn unescape(raw: &[u8]) -> (Vec<u8>, bool) {
     (out.into_bytes(), sure)
 }
 
-/// `text` as it is written between quotes.
+/// Encodes `text` for use between quotes.
 pub(crate) fn escape(text: &str) -> String {
     use std::fmt::Write as _;
     let mut out = String::with_capacity(text.len());
@@ -306,7 +307,7 @@ pub(crate) fn escape(text: &str) -> String {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
             char if char < ' ' => {
-                // Writing to a String cannot fail.
+                // Writing to a `String` cannot fail.
                 let _ = write!(out, "\\u{:04x}", u32::from(char));
             }
             char => out.push(char),

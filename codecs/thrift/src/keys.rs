@@ -1,4 +1,4 @@
-//! What Thrift says of itself: its attributes, and how its messages are correlated.
+//! Thrift's description of itself: its attributes, and the correlation of its messages.
 
 use meltemi_frame::{
     Correlation, Interest, KeyId, KeySpec, OpenKeys, Reason, Sharing, Spec, System,
@@ -16,13 +16,13 @@ pub(crate) const EXCEPTION: KeyId = KeyId(7);
 /// The prefix of open metadata.
 pub(crate) const HEADER_PREFIX: &str = "header.";
 
-/// When service and method cannot be determined.
+/// The cases in which service and method cannot be determined.
 const UNREAD: &str = "servers split the name differently (`a::b`), or the payload is compressed by other means than \
     zlib, or to more than 1 MiB";
 
 pub(crate) fn spec() -> Spec {
     let request = KeySpec::request;
-    // Servers answer in order unless they are asynchronous, but repeat the sequence id.
+    // Servers reply in order, unless they are asynchronous. But they repeat the sequence id.
     let correlation = Correlation::InOrder { id_bits: Some(32) };
     Spec::new("thrift", "method", correlation)
         .sharing(Sharing::Exclusive)

@@ -1,7 +1,7 @@
 //! Thrift: framed, unframed, `THeader` and `TTHeader`; strict, lax and compact binary, and JSON.
 //!
-//! Each connection speaks the dialect of its first message; nothing is configured. Messages are
-//! routed on their fronts: a framed body is never walked, an unframed one only to find its end.
+//! The first message of a connection sets its dialect; it needs no configuration. Messages are
+//! routed by their fronts. A framed body is never walked, and an unframed one only to find its end.
 
 use meltemi_frame::{Codec, Detect, Limits, Protocol, Session, Side, Spec};
 
@@ -33,7 +33,7 @@ pub struct Thrift {
 }
 
 impl Thrift {
-    /// The protocol, under the name `thrift`.
+    /// Returns the protocol, with the name `thrift`.
     pub fn new() -> Self {
         Self { spec: keys::spec() }
     }
@@ -58,8 +58,9 @@ impl Protocol for Thrift {
         Box::new(codec::ThriftCodec::new(side, limits, session.dialect_id()))
     }
 
-    /// A transport, a dash and an encoding (`unframed-compact`), by the values of the attributes
-    /// `transport` and `protocol`. Of one alone the other is the ordinary: `framed`, or `binary`.
+    /// Parses a transport, a dash and an encoding (`unframed-compact`), with the values of the
+    /// attributes `transport` and `protocol`. If only one is given, the other has its default:
+    /// `framed`, or `binary`.
     fn dialect(&self, name: &str) -> Result<Session, String> {
         let dialect = dialect::Dialect::named(name).ok_or_else(|| {
             format!(

@@ -1,5 +1,5 @@
-//! How a reply went, read from the front of its struct: success, a declared exception, or a
-//! `TApplicationException` and its type. No value is kept.
+//! The outcome of a reply, read from the front of its struct: success, a declared exception, or a
+//! `TApplicationException` and its type. No value is stored.
 
 use meltemi_frame::{Fault, Status};
 
@@ -8,14 +8,14 @@ use crate::dialect::{Encoding, MessageType};
 use crate::envelope::Envelope;
 use crate::json;
 
-/// More fields than `TApplicationException` has in any library; further ones are not looked at.
+/// More fields than `TApplicationException` has in any library. Further fields are ignored.
 const MOST_FIELDS: usize = 8;
 
-/// How a reply went.
+/// The outcome of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) status: Status,
-    /// The name of what failed, if something did.
+    /// The name of the exception, if the call failed.
     pub(crate) exception: Option<&'static str>,
 }
 
@@ -33,12 +33,13 @@ impl Outcome {
     }
 }
 
-/// How the message went whose front is `envelope` and whose struct, or the front of it, lies in
-/// `bytes`. What is not there is taken for success of a reply, and for an exception of unknown type.
+/// Returns the outcome of the message with the front `envelope`. `bytes` contains its struct, or
+/// the front of it. If the deciding bytes are missing, a reply counts as a success, and an
+/// exception has an unknown type.
 pub(crate) fn read(bytes: &[u8], envelope: &Envelope) -> Outcome {
     match envelope.kind {
         MessageType::Reply => match first_field(bytes, envelope) {
-            // The result has field id 0, the exceptions that a method declares count from 1.
+            // The result has field id 0. The declared exceptions of a method count from 1.
             Some(id) if id > 0 => Outcome::failed(Fault::Application, "declared"),
             _ => Outcome::OK,
         },
@@ -47,7 +48,7 @@ pub(crate) fn read(bytes: &[u8], envelope: &Envelope) -> Outcome {
     }
 }
 
-/// The id of the first field of the struct, if it has one.
+/// Returns the id of the first field of the struct, if it has one.
 fn first_field(bytes: &[u8], envelope: &Envelope) -> Option<i64> {
     let mut cursor = Cursor::new(bytes, envelope.body);
     match envelope.encoding {
@@ -68,7 +69,7 @@ fn first_field(bytes: &[u8], envelope: &Envelope) -> Option<i64> {
     }
 }
 
-/// The type of a `TApplicationException` (`thrift-rpc.md`): its second field.
+/// Returns the type of a `TApplicationException` (`thrift-rpc.md`): its second field.
 fn exception_type(bytes: &[u8], envelope: &Envelope) -> Option<i32> {
     match envelope.encoding {
         Encoding::Strict | Encoding::Lax => binary_type(Cursor::new(bytes, envelope.body)),
@@ -135,7 +136,8 @@ fn compact_type(mut cursor: Cursor<'_>) -> Result<Option<i32>, Stop> {
     Ok(None)
 }
 
-/// Types of `TApplicationException` (apache `TApplicationException.h`; 11 and 12 fbthrift).
+/// Returns the outcome for a type of `TApplicationException` (apache `TApplicationException.h`; 11
+/// and 12 fbthrift).
 fn application_exception(kind: Option<i32>) -> Outcome {
     let (fault, name) = match kind {
         Some(1) => (Fault::NoRoute, "unknown_method"),
@@ -202,7 +204,8 @@ mod tests {
 
     #[test]
     fn an_exception_without_a_type_may_be_anything() {
-        // What the npm library 0.24 sends, of an unknown method and of an exception of the method's alike.
+        // The npm library 0.24 sends this for an unknown method, and for an exception of the
+        // method.
         let bytes = b"\x80\x01\x00\x03\x00\x00\x00\x04nope\x00\x00\x00\x07\x0b\x00\x01\x00\x00\x00\x15Unknown function nope\x00";
         assert_eq!(outcome(bytes), Outcome::failed(Fault::Server, "unknown"));
     }

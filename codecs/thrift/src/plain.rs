@@ -1,5 +1,5 @@
-//! Messages as most are: whole, framed, and in the strict binary encoding. They are read at one look, and the
-//! message is the same as [`crate::front`] and [`crate::present`] make of it.
+//! The fast path for common messages: complete, framed, and in the strict binary encoding. It
+//! returns the same message as [`crate::front`] and [`crate::present`].
 
 use meltemi_frame::{
     Attributes, DecodeError, Decoded, Head, KeyId, Kind, Layout, Message, Side, Span,
@@ -10,17 +10,19 @@ use crate::envelope::{self, Envelope, MAX_NAME};
 use crate::present::FINAGLE_UPGRADE;
 use crate::{front, keys, outcome};
 
-/// Where the name starts in a message that is framed and in the strict binary encoding.
+/// The start of the name in a framed message in the strict binary encoding.
 const NAME_AT: usize = 12;
 
 /// The dialect of such a message.
 pub(crate) const BITS: u32 = Dialect::ORDINARY.bits();
 
-/// The front of such a message, if it is on its right side. `None`: it is something else, or wrong.
+/// Returns the front of such a message, if it is on its correct side. `None` if it has another
+/// form, or is invalid.
 #[inline]
 pub(crate) fn envelope(wire: &[u8], side: Side) -> Option<Envelope> {
     let (front, rest) = wire.split_first_chunk::<NAME_AT>()?;
-    // The frame's length, version and type (the byte between them is unused), the name's length.
+    // The length of the frame, version and type (the byte between them is unused), the length of
+    // the name.
     let [_, _, _, _, 0x80, 0x01, _, number, l0, l1, l2, l3] = *front else {
         return None;
     };
@@ -49,7 +51,7 @@ pub(crate) fn envelope(wire: &[u8], side: Side) -> Option<Envelope> {
     })
 }
 
-/// The message of a request with such a front.
+/// Builds the message of a request with such a front.
 #[inline(never)]
 pub(crate) fn request<'b>(envelope: &Envelope, wire: &'b [u8]) -> Result<Decoded<'b>, DecodeError> {
     let text = wire.get(NAME_AT..envelope.name.1).unwrap_or_default();
@@ -59,7 +61,7 @@ pub(crate) fn request<'b>(envelope: &Envelope, wire: &'b [u8]) -> Result<Decoded
     parted(envelope, wire, text)
 }
 
-/// The message of a request whose name has parts, or is read differently by servers.
+/// Builds the message of a request whose name has parts, or is read differently by servers.
 #[inline(never)]
 fn parted<'b>(
     envelope: &Envelope,
@@ -80,7 +82,8 @@ fn parted<'b>(
     decoded
 }
 
-/// The message of a call of this method. It is made last, when everything is known, so that it is not moved.
+/// Builds the message of a call of this method. This is the last step, so that the message is not
+/// moved.
 #[inline(always)]
 fn call<'b>(
     envelope: &Envelope,
@@ -99,7 +102,7 @@ fn call<'b>(
     Ok(Decoded::Message(message, wire.len()))
 }
 
-/// The message of a reply with such a front.
+/// Builds the message of a reply with such a front.
 #[inline(never)]
 pub(crate) fn reply<'b>(envelope: &Envelope, wire: &'b [u8]) -> Result<Decoded<'b>, DecodeError> {
     let outcome = outcome::read(wire, envelope);
@@ -130,7 +133,7 @@ fn span((start, end): (usize, usize)) -> Span {
     Span::new(start, end)
 }
 
-/// What `present` notes: see [`crate::present`].
+/// Returns the notes that [`crate::present`] makes.
 #[inline]
 fn layout(envelope: &Envelope, name: Span) -> Layout {
     let seq = span(envelope.seq);

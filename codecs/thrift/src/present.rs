@@ -1,5 +1,5 @@
-//! Turns the front of a message into a [`Message`]: its head, its attributes, and the notes from
-//! which it is encoded and answered later. Attribute slots are those of [`crate::keys`].
+//! Converts the front of a message to a [`Message`]: its head, its attributes, and the notes for
+//! encoding it and for the reply. The attribute slots are those of [`crate::keys`].
 
 use meltemi_frame::{
     Attributes, DecodeError, Decoded, Head, Kind, Layout, Message, Open, ReplyContext, Side, Span,
@@ -11,22 +11,22 @@ use crate::envelope;
 use crate::front::{self, Front, Names};
 use crate::{header, json, keys};
 
-/// The first call of a Finagle client, which asks for another framing on this connection.
+/// The first call of a Finagle client. It requests another framing on this connection.
 pub(crate) const FINAGLE_UPGRADE: &[u8] = b"__can__finagle__trace__v3__";
 
 /// Positions in the layout of a message.
 mod note {
     pub(super) const BITS: usize = 0;
-    /// Where the payload's sequence id lies, if it can be read in place: two positions.
+    /// The range of the payload's sequence id, if it can be read in place: two positions.
     pub(super) const SEQ: usize = 1;
-    /// Where the entries of the header block start, and where the block ends.
+    /// The start of the header block's entries, and the end of the block.
     pub(super) const HEADER: usize = 3;
-    /// Where the method's name lies as written: two positions.
+    /// The range of the method name as written: two positions.
     pub(super) const NAME: usize = 5;
     pub(super) const INNER_SEQID: usize = 7;
 }
 
-/// Whether this side of a connection reads messages of this type.
+/// Fails if this side of a connection must not receive messages of this type.
 pub(crate) fn check_side(front: &Front, side: Side) -> Result<(), Violation> {
     let right = match side {
         Side::Server => front.kind.is_none() || front.is_request(),
@@ -41,8 +41,8 @@ pub(crate) fn check_side(front: &Front, side: Side) -> Result<(), Violation> {
     }
 }
 
-/// The message, or its first piece, that `wire` holds. It is filled where the caller finds it, so that it is
-/// not moved.
+/// Writes the message in `wire`, or its first piece, into the caller's place, so that it is not
+/// moved.
 #[inline(never)]
 pub(crate) fn message<'b>(
     front: &Front,
@@ -74,8 +74,9 @@ pub(crate) fn message<'b>(
     decoded
 }
 
-/// A Finagle client that is told "unknown method" goes on in plain Thrift. Its upgrade must not
-/// reach a server that would agree to it: that holds for one connection, and here many share one.
+/// Returns `true` for a Finagle upgrade. A Finagle client that gets "unknown method" continues in
+/// plain Thrift. The upgrade must not reach a server that would accept it: it applies to one
+/// connection, and here many clients share one.
 fn is_upgrade(message: &Message<'_>, front: &Front) -> bool {
     front.kind == Some(MessageType::Call)
         && front.dialect.transport == Transport::Framed
@@ -123,7 +124,7 @@ fn attributes(message: &mut Message<'_>, front: &Front, names: Names, side: Side
     }
 }
 
-/// Sets service and method. Returns `false` if servers differ in how they read them.
+/// Sets service and method. Returns `false` if servers read them differently.
 fn called(
     attributes: &mut Attributes,
     front: &Front,
@@ -143,7 +144,7 @@ fn called(
         }
     };
     let Some(name) = written.filter(|_| escaped || inflated.is_some()) else {
-        // The name lies in the message's bytes.
+        // The name is in the bytes of the message.
         let request = side == Side::Server && front.is_request();
         service_of(names.service.filter(|_| side == Side::Server));
         if let Some((start, end)) = names.method {
@@ -171,7 +172,7 @@ fn called(
     sure && envelope::servers_agree(&name)
 }
 
-/// Marks what a server may read differently.
+/// Marks the attributes that a server may read differently.
 fn doubts(attributes: &mut Attributes, front: &Front, name_sure: bool) {
     if !front.payload_sure || !name_sure {
         attributes.set_undetermined(keys::METHOD);
@@ -222,7 +223,7 @@ fn noted_span(message: &Message<'_>, at: usize) -> Option<(usize, usize)> {
     (span.1 != 0).then_some(span)
 }
 
-/// How the message is delimited.
+/// Returns the framing of the message.
 pub(crate) fn transport(message: &Message<'_>) -> Transport {
     dialect(message).transport
 }
@@ -231,18 +232,18 @@ pub(crate) fn dialect(message: &Message<'_>) -> Dialect {
     Dialect::from_bits(noted(message, note::BITS))
 }
 
-/// Where the payload's sequence id lies, if it can be read in place, and what it is.
+/// Returns the range and the value of the payload's sequence id, if it can be read in place.
 pub(crate) fn inner_seq(message: &Message<'_>) -> Option<((usize, usize), i32)> {
     let seqid = noted(message, note::INNER_SEQID).cast_signed();
     Some((noted_span(message, note::SEQ)?, seqid))
 }
 
-/// Where the entries of the header block start, and where the block ends.
+/// Returns the start of the header block's entries, and the end of the block.
 pub(crate) fn header_span(message: &Message<'_>) -> Option<(usize, usize)> {
     noted_span(message, note::HEADER)
 }
 
-/// What must be remembered of a request.
+/// Returns the receipt of a request.
 pub(crate) fn receipt(request: &Message<'_>) -> ReplyContext {
     let wire = request.wire();
     let name = match noted_span(request, note::NAME) {
@@ -252,7 +253,7 @@ pub(crate) fn receipt(request: &Message<'_>) -> ReplyContext {
     };
     let escaped;
     let name = match name {
-        // What was inflated is no longer escaped.
+        // An inflated name is already unescaped.
         Some(name)
             if noted_span(request, note::NAME).is_none()
                 && dialect(request).encoding == Encoding::Json =>

@@ -1,5 +1,5 @@
-//! A call without arguments, which asks a server whether its service answers, in the dialect that
-//! its connections speak.
+//! A call without arguments that checks if a server's service replies, in the dialect of its
+//! connections.
 
 use meltemi_frame::{Output, Unsupported};
 
@@ -8,8 +8,8 @@ use crate::envelope::{self, MAX_NAME};
 use crate::present::FINAGLE_UPGRADE;
 use crate::{json, reply, write};
 
-/// Appends a call of `operation`: the method's name, behind the service's and a colon where several
-/// services share a port.
+/// Appends a call of `operation`: the method name. If several services share a port, the service
+/// name and a colon come before it.
 pub(crate) fn call(
     dialect: Dialect,
     id: i64,
@@ -22,7 +22,7 @@ pub(crate) fn call(
         return Err(reply::unsupported("a call without a method"));
     }
     if name.len() > MAX_NAME || name == FINAGLE_UPGRADE {
-        return Err(reply::unsupported("a call of that name"));
+        return Err(reply::unsupported("a call with this name"));
     }
     let seqid = id as i32;
     let put = |name: &[u8], out: &mut Output| {
@@ -30,7 +30,7 @@ pub(crate) fn call(
         write::message(dialect, kind, name, (seqid, seqid), out, |out| {
             out.put(match dialect.encoding {
                 Encoding::Json => b"{}",
-                // The end of the struct is all that there is of it.
+                // The struct consists only of its end.
                 _ => b"\0",
             });
         });
@@ -63,7 +63,7 @@ mod tests {
         out.drain().to_vec()
     }
 
-    /// The session of a client that spoke like this.
+    /// Returns the session of a client that sent this call.
     fn session_of(call: &[u8]) -> Session {
         let mut server = codec(Side::Server);
         one(&mut *server, call, Interest::Route);
@@ -121,7 +121,7 @@ mod tests {
         let reply = b"\x80\x01\0\x02\0\0\0\x04ping\0\0\0\x07\0";
         let (message, _) = one(&mut *client, reply, Interest::Route);
         assert_eq!(message.head.status, Status::Ok);
-        // A frame where the connection has none.
+        // A frame on a connection without frames.
         assert!(client.decode(&frame(reply), Interest::Route).is_err());
     }
 
@@ -183,7 +183,8 @@ mod tests {
             encoding in prop::sample::select(vec!["binary", "lax", "compact", "json"]),
             id: i32,
         ) {
-            // A server takes the length of a name for that of a frame if what follows starts a message.
+            // A server takes the length of a name for that of a frame if the next bytes can start a
+            // message.
             let named = operation.starts_with(|first: char| first.is_ascii_alphabetic());
             prop_assume!(named || transport != "unframed" || encoding != "lax");
             let thrift = Thrift::new();

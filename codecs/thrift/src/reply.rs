@@ -1,5 +1,5 @@
-//! What the mesh itself says to a Thrift client: a `TApplicationException` in the caller's own
-//! transport and encoding, for the method and sequence id of the call.
+//! The proxy's own replies to a Thrift client: a `TApplicationException` in the caller's transport
+//! and encoding, for the method and sequence id of the call.
 
 use meltemi_frame::{LocalMessage, Output, Reason, ReplyContext, Unsupported};
 
@@ -7,7 +7,8 @@ use crate::cursor::Digits;
 use crate::dialect::{Encoding, MessageType};
 use crate::{front, json, write};
 
-/// Types of `TApplicationException` (apache `TApplicationException.h`). Older clients know no others.
+/// Types of `TApplicationException` (apache `TApplicationException.h`). Older clients know no
+/// others.
 const UNKNOWN_METHOD: i32 = 1;
 const INTERNAL_ERROR: i32 = 6;
 const PROTOCOL_ERROR: i32 = 7;
@@ -17,13 +18,13 @@ pub(crate) fn say(say: LocalMessage<'_>, out: &mut Output) -> Result<(), Unsuppo
         LocalMessage::Failure { to, reason, text } => {
             exception(to, exception_type(reason), text, out)
         }
-        // The only request that is answered here is Finagle's upgrade: an ordinary server does not
-        // know that method, and a client that is told so goes on in plain Thrift.
+        // The codec itself replies only to Finagle's upgrade. An ordinary server does not have that
+        // method, and a client that gets this error continues in plain Thrift.
         LocalMessage::CodecReply { to } => exception(to, UNKNOWN_METHOD, "unknown method", out),
         LocalMessage::Ping { .. } => Err(unsupported("a ping")),
         LocalMessage::Probe { .. } => Err(unsupported("a call to a client")),
         LocalMessage::Pong { .. } => Err(unsupported("a pong")),
-        LocalMessage::GoAway => Err(unsupported("that it is leaving")),
+        LocalMessage::GoAway => Err(unsupported("a shutdown notice")),
     }
 }
 
@@ -54,7 +55,7 @@ fn exception(
 ) -> Result<(), Unsupported> {
     let (dialect, one_way, seqid, inner) = front::remembered(to);
     if one_way {
-        return Err(unsupported("anything about a one-way call"));
+        return Err(unsupported("a reply to a one-way call"));
     }
     let name = to.name.as_slice();
     let ids = (seqid, inner);
@@ -73,7 +74,7 @@ fn exception(
     Ok(())
 }
 
-/// 1: string message, 2: i32 type, stop.
+/// Writes field 1: string message, field 2: i32 type, stop.
 fn binary(kind: i32, text: &str, out: &mut Output) {
     out.put(&[11, 0, 1]);
     out.put(&(text.len() as u32).to_be_bytes());
@@ -88,7 +89,7 @@ fn compact(kind: i32, text: &str, out: &mut Output) {
     out.put(Digits::varint(text.len() as u32).as_slice());
     out.put(text.as_bytes());
     out.put(&[0x15]);
-    // Types are small and positive, where zigzag is to double.
+    // Types are small and positive: their zigzag form is the double.
     out.put(Digits::varint(kind.cast_unsigned() << 1).as_slice());
     out.put(&[0]);
 }

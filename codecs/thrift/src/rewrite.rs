@@ -1,5 +1,5 @@
-//! Writes a message as it came, with another sequence id, or with other headers, and puts right
-//! every length that this changes. The body is never read.
+//! Writes a message unchanged, with another sequence id, or with other headers. Corrects every
+//! length that changes. It must not read the body.
 
 use meltemi_frame::{Edit, EncodeError, Kind, Message, Output};
 
@@ -10,23 +10,27 @@ use crate::header::{
 };
 use crate::{envelope, keys, present};
 
-/// Appends `message`. On an error nothing was written.
+/// Appends `message`. On an error no byte was written.
+#[inline]
 pub(crate) fn message(message: &Message<'_>, out: &mut Output) -> Result<(), EncodeError> {
-    let wire = message.wire();
     if message.is_unedited() || message.head.kind == Kind::Data {
-        out.put(wire);
+        out.put(message.wire());
         return Ok(());
     }
+    edited(message, out)
+}
+
+fn edited(message: &Message<'_>, out: &mut Output) -> Result<(), EncodeError> {
+    let wire = message.wire();
     let dialect = present::dialect(message);
     let id = message.id().filter(|_| message.id_changed());
-    // Ids have 32 bits; how the router counts the highest of them does not matter here.
+    // Ids have 32 bits. The sign of the router's number does not matter here.
     let id = id.map(|id| id as i32);
     let seq = id
         .zip(present::inner_seq(message))
         .map(|(id, (span, inner))| {
-            // With a header the id stands twice, and servers repeat the one or the other. Should a peer
-            // have written two different ones, they keep their distance, so that the way back
-            // restores both.
+            // With a header the message has two ids, and servers repeat one or the other. If a peer
+            // wrote two different ids, their difference is kept, so that the reply restores both.
             let moved = id.wrapping_sub(message.head.id.unwrap_or_default() as i32);
             let inner = inner.wrapping_add(moved);
             (span, envelope::seqid_digits(dialect.encoding, inner))
@@ -62,7 +66,7 @@ pub(crate) fn message(message: &Message<'_>, out: &mut Output) -> Result<(), Enc
         let mut end = present::header_span(message).map_or(BLOCK_AT, |(_, end)| end);
         if let Some(((start, old_end), block)) = &block {
             copy.up_to(WORDS_AT, out);
-            // `entries` has seen to it that the words fit.
+            // `entries` has checked that the number of words fits.
             let words = (start + block.len()).saturating_sub(BLOCK_AT) / 4;
             out.put(&(words as u16).to_be_bytes());
             copy.at = BLOCK_AT;
@@ -86,7 +90,7 @@ pub(crate) fn message(message: &Message<'_>, out: &mut Output) -> Result<(), Enc
     Ok(())
 }
 
-/// Copies stretches of the wire bytes, in order.
+/// Copies ranges of the wire bytes, in order.
 struct Copy<'b> {
     wire: &'b [u8],
     at: usize,
@@ -103,7 +107,7 @@ fn growth(old: (usize, usize), new: &[u8]) -> i64 {
     new.len() as i64 - old.1.saturating_sub(old.0) as i64
 }
 
-/// The 32-bit length that stands at `at`, after `growth`.
+/// Returns the 32-bit length at `at`, plus `growth`.
 fn grown(wire: &[u8], at: usize, growth: i64) -> Result<[u8; 4], EncodeError> {
     let old = wire.get(at..).and_then(|rest| rest.first_chunk::<4>());
     let old = i32::from_be_bytes(old.copied().unwrap_or_default());
@@ -127,14 +131,14 @@ const fn too_large(what: &'static str) -> EncodeError {
     }
 }
 
-/// One header, on its way out.
+/// One header to write.
 struct Item<'m> {
     block: u32,
     name: Name<'m>,
     value: &'m [u8],
 }
 
-/// The header block from its entries on, after `edits`, padded to whole words.
+/// Builds the header block from its entries on, after `edits`, padded to whole words.
 fn entries(
     wire: &[u8],
     transport: Transport,
@@ -166,7 +170,7 @@ fn entries(
         .get(pairs.rest().unwrap_or(end)..end)
         .unwrap_or_default();
     if rest.iter().any(|byte| *byte != 0) {
-        // A block of a kind that is not understood ends what can be: it stays last.
+        // Readers stop at a block of an unknown kind: it stays last.
         block.extend_from_slice(rest);
     }
     let before = start.saturating_sub(BLOCK_AT);

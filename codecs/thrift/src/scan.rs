@@ -1,5 +1,5 @@
-//! Finds the end of a struct in the binary and compact encodings, in as many steps as the bytes
-//! take to come, without recursion. It knows the grammar of values, and keeps none of them.
+//! Finds the end of a struct in the binary and compact encodings. The scan continues as bytes
+//! arrive, and is not recursive. It must not store values: it implements only their grammar.
 
 use meltemi_frame::Violation;
 
@@ -7,17 +7,17 @@ use crate::cursor::{Cursor, Stop};
 use crate::dialect::Encoding;
 use crate::json::Brackets;
 
-/// How far a scan came.
+/// The progress of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// It ends before this offset.
+    /// The end of the struct: the first offset after it.
     Done(usize),
-    /// The input must hold at least this many bytes before it is worth another call.
+    /// The input must have at least this many bytes before the next call.
     More(usize),
 }
 
-/// Finds the end of a message's struct, whatever its encoding. Offsets count from the front of the
-/// input, which [`Scanner::consumed`] moves.
+/// Finds the end of a message's struct in any encoding. Offsets count from the front of the input,
+/// which [`Scanner::consumed`] moves.
 #[derive(Debug, Default)]
 pub(crate) struct Scanner {
     json: bool,
@@ -26,11 +26,11 @@ pub(crate) struct Scanner {
 }
 
 impl Scanner {
-    /// Starts at `at`: the first byte of a struct, or the bracket that opens a JSON text.
+    /// Starts at `at`: the first byte of a struct, or the opening bracket of a JSON text.
     pub(crate) fn start(&mut self, encoding: Encoding, at: usize, depth: usize) {
         self.json = encoding == Encoding::Json;
         if self.json {
-            // A struct is `{"1":{"rec":{`, a list `{"lst":[`: two brackets a level, and the
+            // A struct is `{"1":{"rec":{`, a list `{"lst":[`: two brackets per level, and the
             // message's own.
             let brackets = depth.saturating_mul(2).saturating_add(2);
             self.brackets.start(at, brackets);
@@ -39,7 +39,8 @@ impl Scanner {
         }
     }
 
-    /// How far it came; it may be behind the end of the input, when a value's length is known.
+    /// Returns the scan position. It may be after the end of the input, if the length of a value is
+    /// known.
     pub(crate) const fn at(&self) -> usize {
         if self.json {
             self.brackets.at()
@@ -48,13 +49,13 @@ impl Scanner {
         }
     }
 
-    /// The caller dropped `count` bytes from the front.
+    /// Adjusts the positions after the caller removed `count` bytes from the front.
     pub(crate) const fn consumed(&mut self, count: usize) {
         self.brackets.consumed(count);
         self.walk.at = self.walk.at.saturating_sub(count);
     }
 
-    /// Goes on as far as `input` allows.
+    /// Continues as far as `input` allows.
     pub(crate) fn advance(&mut self, input: &[u8]) -> Result<Progress, Violation> {
         if self.json {
             return self.brackets.advance(input);
@@ -67,11 +68,11 @@ impl Scanner {
     }
 }
 
-/// What the walk is inside of.
+/// A value that the walk is inside.
 #[derive(Clone, Copy, Debug)]
 enum Level {
     Struct,
-    /// So many values, whose types take turns: key and value of a map, or twice the same.
+    /// A number of values with alternating types: key and value of a map, or twice the same type.
     Values {
         types: [u8; 2],
         left: u64,
@@ -84,13 +85,13 @@ struct Walk {
     at: usize,
     depth: usize,
     levels: Vec<Level>,
-    /// The type of a value that is to be read next.
+    /// The type of the next value to read.
     pending: Option<u8>,
 }
 
-/// What a value turned out to be.
+/// The kind of a value that was read.
 enum Value {
-    /// So many bytes from here.
+    /// The number of bytes from here.
     Bytes(usize),
     Struct,
     Values {
@@ -109,7 +110,8 @@ impl Walk {
         self.pending = None;
     }
 
-    /// The end of the struct. Everything up to `self.at` is done with, so it can be called again.
+    /// Finds the end of the struct. The bytes up to `self.at` are finished, so it can be called
+    /// again.
     fn advance(&mut self, input: &[u8]) -> Result<usize, Stop> {
         loop {
             if let Some(kind) = self.pending {
@@ -180,7 +182,7 @@ impl Walk {
 
 enum Field {
     Stop,
-    /// The header says it all (a compact boolean).
+    /// The header contains the value (a compact boolean).
     Empty,
     Of(u8),
 }
@@ -199,7 +201,7 @@ fn size(value: i32) -> Result<usize, Violation> {
     })
 }
 
-/// `count` values of these types, stepped over at once where their sizes are fixed.
+/// Returns `count` values of these types. They are skipped at once if their sizes are fixed.
 fn values(types: [u8; 2], fixed: [Option<usize>; 2], count: usize, map: bool) -> Value {
     if let [Some(key), Some(value)] = fixed {
         let each = if map { key.saturating_add(value) } else { key };
@@ -212,7 +214,7 @@ fn values(types: [u8; 2], fixed: [Option<usize>; 2], count: usize, map: bool) ->
     }
 }
 
-/// `thrift-binary-protocol.md`, "Struct".
+/// Reads a field (`thrift-binary-protocol.md`, "Struct").
 fn binary_field(cursor: &mut Cursor<'_>) -> Result<Field, Stop> {
     let kind = cursor.u8()?;
     if kind == 0 {
@@ -263,7 +265,7 @@ fn binary_value(cursor: &mut Cursor<'_>, kind: u8) -> Result<Value, Stop> {
 
 fn binary_values(types: [u8; 2], count: usize, map: bool) -> Result<Value, Stop> {
     if count == 0 {
-        // Writers put anything for the types of nothing.
+        // Writers use any types for an empty container.
         return Ok(Value::Bytes(0));
     }
     for kind in types {
@@ -272,7 +274,7 @@ fn binary_values(types: [u8; 2], count: usize, map: bool) -> Result<Value, Stop>
     Ok(values(types, types.map(binary_fixed), count, map))
 }
 
-/// `thrift-compact-protocol.md`, "Struct".
+/// Reads a field (`thrift-compact-protocol.md`, "Struct").
 fn compact_field(cursor: &mut Cursor<'_>) -> Result<Field, Stop> {
     let header = cursor.u8()?;
     if header == 0 {
@@ -309,7 +311,7 @@ fn compact_value(cursor: &mut Cursor<'_>, kind: u8) -> Result<Value, Stop> {
     }
     match kind {
         4..=6 => {
-            // An i64 takes at most ten bytes.
+            // An i64 has at most ten bytes.
             for _ in 0..10 {
                 if cursor.u8()? & 0x80 == 0 {
                     return Ok(Value::Bytes(0));

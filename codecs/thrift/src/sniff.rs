@@ -1,4 +1,5 @@
-//! The first bytes of a connection: does it speak Thrift at all, and do its messages have frames?
+//! Detects from the first bytes of a connection if it is Thrift, and if its messages have
+//! frames.
 
 use meltemi_frame::{Detect, Violation};
 
@@ -7,7 +8,7 @@ use crate::dialect::MessageType;
 use crate::envelope::{self, MAX_NAME};
 use crate::header;
 
-/// The bytes of a frame, its length included, of which these are the length.
+/// Returns the size of a frame in bytes, including its length field, for this length field.
 pub(crate) fn frame_size(length: [u8; 4]) -> Result<usize, Violation> {
     let length = i32::from_be_bytes(length);
     match usize::try_from(length) {
@@ -19,7 +20,7 @@ pub(crate) fn frame_size(length: [u8; 4]) -> Result<usize, Violation> {
     }
 }
 
-/// Whether the first message of a connection that is known to speak Thrift has a frame.
+/// Returns `true` if the first message of a Thrift connection has a frame.
 pub(crate) fn framed(input: &[u8]) -> Result<bool, Stop> {
     let mut cursor = Cursor::new(input, 0);
     if matches!(cursor.peek()?, 0x80 | envelope::COMPACT_ID | b'[') {
@@ -30,13 +31,13 @@ pub(crate) fn framed(input: &[u8]) -> Result<bool, Stop> {
     match cursor.peek()? {
         // A version, a magic number, JSON, or the high byte of a name's length.
         0x80..=0xff | 0x0f | 0x10 | b'[' | 0 => Ok(true),
-        // The first byte of a name whose length stands before it.
+        // The first byte of a name, after its length.
         byte if is_name(byte) && length as usize <= MAX_NAME => Ok(false),
         _ => Err(Violation::magic("thrift", input).into()),
     }
 }
 
-/// Whether a client that sent `prefix` first speaks Thrift.
+/// Detects the Thrift protocol from the first bytes of a client.
 pub(crate) fn detect(prefix: &[u8]) -> Detect {
     match looks_like_a_call(prefix) {
         Ok(()) => Detect::Yes,
@@ -45,8 +46,8 @@ pub(crate) fn detect(prefix: &[u8]) -> Detect {
     }
 }
 
-/// How many bytes of a name are looked at, and how long a name may be in a first message: random
-/// lengths in other protocols' headers are mostly longer.
+/// The number of name bytes to inspect, and the maximum length of a name in a first message. Random
+/// lengths in the headers of other protocols are mostly larger.
 const NAME_SEEN: usize = 16;
 const NAME_LENGTH: usize = 1 << 10;
 
@@ -62,8 +63,8 @@ fn looks_like_a_call(prefix: &[u8]) -> Result<(), Stop> {
         0x80 => strict(cursor, usize::MAX),
         envelope::COMPACT_ID => compact(cursor, usize::MAX),
         b'[' => json(cursor),
-        // A frame of less than 16 MiB, or the length of a name. Longer first messages are not
-        // recognised, so that text protocols are told apart by their first byte.
+        // A frame of less than 16 MiB, or the length of a name. Larger first messages are not
+        // recognised, so that the first byte separates text protocols.
         0 => {
             let length = usize::try_from(cursor.i32()?).map_err(|_| NO)?;
             only_if(length > 0)?;
@@ -81,8 +82,8 @@ fn looks_like_a_call(prefix: &[u8]) -> Result<(), Stop> {
     }
 }
 
-/// `80 01 00`, type, name. The binary protocol of memcached starts with `80 01` too, but has `08`
-/// where the high byte of the name's length stands here.
+/// Detects `80 01 00`, type, name. The binary protocol of memcached starts with `80 01` too, but
+/// has `08` in the position of the name length's high byte.
 fn strict(mut cursor: Cursor<'_>, length: usize) -> Result<(), Stop> {
     for expected in [0x80, 0x01, 0x00] {
         only_if(cursor.u8()? == expected)?;
@@ -93,8 +94,8 @@ fn strict(mut cursor: Cursor<'_>, length: usize) -> Result<(), Stop> {
         .and_then(|name| name_seen(&mut cursor, name))
 }
 
-/// Name, type. Kafka and ZooKeeper have other small numbers where the length of the name stands
-/// here, and no letters behind them.
+/// Detects name, type. Kafka and ZooKeeper have other small numbers in the position of the name
+/// length, and no letters after them.
 fn lax(mut cursor: Cursor<'_>, length: usize) -> Result<(), Stop> {
     let name = name_length(&mut cursor)?;
     only_if(name.saturating_add(10) <= length)?;
@@ -123,7 +124,7 @@ fn json(mut cursor: Cursor<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Tars has `10 01`, `10 02` or `10 03` where a `TTHeader` has `10 00`.
+/// Detects a header. Tars has `10 01`, `10 02` or `10 03` in the position of `TTHeader`'s `10 00`.
 fn headed(mut cursor: Cursor<'_>, length: usize) -> Result<(), Stop> {
     let magic = cursor.u16()?.to_be_bytes();
     only_if(header::transport_of(magic).is_some())?;
@@ -142,7 +143,8 @@ fn called(number: u8) -> Result<(), Stop> {
 }
 
 fn name_length(cursor: &mut Cursor<'_>) -> Result<usize, Stop> {
-    // The high bytes first, so that another protocol is not waited for.
+    // The high bytes are checked first, so that detection does not wait for more bytes of another
+    // protocol.
     only_if(cursor.peek()? == 0)?;
     let length = usize::try_from(cursor.i32()?).map_err(|_| NO)?;
     only_if((1..=NAME_LENGTH).contains(&length)).map(|()| length)
@@ -155,7 +157,7 @@ fn name_seen(cursor: &mut Cursor<'_>, length: usize) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Letters, digits and what joins them in the names of methods and services.
+/// Returns `true` for letters, digits and separators in the names of methods and services.
 const fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b':' | b'-' | b'/' | b'$')
 }
@@ -209,7 +211,7 @@ mod tests {
             b"\x00\x00\x00\x57\x10\x01\x2c\x3c",
             // MQTT: SUBSCRIBE with the remaining length of a compact call
             b"\x82\x21\x00\x01\x00\x00\x1c",
-            // a frame of nothing
+            // an empty frame
             b"\x00\x00\x00\x00\x00",
         ];
         for bytes in cases {

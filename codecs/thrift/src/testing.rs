@@ -1,4 +1,4 @@
-//! What the tests of several files share: messages, codecs, and a look at what comes out.
+//! Shared test helpers: messages, codecs, and functions that inspect the output.
 
 use meltemi_frame::{
     Codec, Decoded, Interest, Limits, Message, Output, Protocol as _, Session, Side,
@@ -14,7 +14,7 @@ pub(crate) fn frame(payload: &[u8]) -> Vec<u8> {
     [&(payload.len() as u32).to_be_bytes()[..], payload].concat()
 }
 
-/// An unframed call with a string of so many bytes.
+/// Returns an unframed call with a string of `length` bytes.
 pub(crate) fn big(length: usize) -> Vec<u8> {
     let front = b"\x80\x01\x00\x01\x00\x00\x00\x03put\x00\x00\x00\x07\x0b\x00\x01";
     [

@@ -1,13 +1,13 @@
-//! The front of a message that the mesh itself writes, and what frames it, in any dialect. What the
-//! message says is written by its caller.
+//! Writes the front and the frame of the proxy's own messages, in any dialect. The caller writes
+//! the contents.
 
 use meltemi_frame::Output;
 
 use crate::cursor::Digits;
 use crate::dialect::{Dialect, Encoding, MessageType, Transport};
 
-/// Appends a message whose name (in JSON: as it is written, with its escapes) and struct are
-/// given. Where the dialect has headers, `seqid` is theirs, and `inner` the payload's.
+/// Appends a message with this name (in JSON as written, with its escapes) and this struct. In
+/// dialects with headers `seqid` is the header's id, and `inner` the payload's.
 pub(crate) fn message(
     dialect: Dialect,
     kind: MessageType,
@@ -23,7 +23,7 @@ pub(crate) fn message(
             _ => [0x0f, 0xff],
         };
         out.put(&magic);
-        // No flags; one word of header: the protocol, no transforms, no entries.
+        // No flags. The header has one word: the protocol, no transforms, no entries.
         out.put(&[0, 0]);
         out.put(&seqid.to_be_bytes());
         out.put(&[0, 1, dialect.encoding.header_id(), 0, 0, 0]);

@@ -1,4 +1,4 @@
-//! Attributes of a message: spans where they lie on the wire, fixed words where they are numbers.
+//! Attributes of a message: spans on the wire, or static words for numbers.
 
 use meltemi_frame::{Attributes, Interest, Kind, Limits, MAX_KEYS, Message, Span, Violation};
 
@@ -6,7 +6,7 @@ use crate::entries::Format;
 use crate::intern::decimal;
 use crate::plan::{Field, Key, Source, Test, Variant, View};
 
-/// The attributes of such messages that are looked for at this depth.
+/// Returns the attributes of these messages at this depth of inspection.
 pub(super) fn wanted(variant: &Variant, kind: Kind, want: Interest) -> impl Iterator<Item = &Key> {
     let response = matches!(kind, Kind::Response | Kind::Push | Kind::Pong);
     variant.keys.iter().filter(move |key| {
@@ -65,9 +65,9 @@ fn set_field(
 
 /// Sets the attributes that are entries of the open metadata, in one walk over it.
 ///
-/// Entries that cannot be read end the walk: the message is routed on what is known, unless the
-/// whole of it is to be checked. What stands behind them is undetermined, and so is an attribute of which
-/// there are two values: servers take the first or the last.
+/// The walk ends at an invalid entry. The message is then routed by the entries before it, unless
+/// all of it must be checked. The attributes after that entry are undetermined. An attribute with
+/// two values is undetermined too: servers use the first or the last.
 pub(super) fn entries(
     message: &mut Message<'_>,
     variant: &Variant,
@@ -81,7 +81,7 @@ pub(super) fn entries(
     if want == Interest::Route && !wanted(variant, kind, want).any(named) {
         return Ok(());
     }
-    // The best place among its names that was found for each key, one past it.
+    // For each key, the index of the best of its names found up to now, plus one.
     let mut best = [0usize; MAX_KEYS];
     let wire = message.wire();
     let (mut at, end) = (region.start as usize, region.end as usize);

@@ -1,4 +1,5 @@
-//! Attributes that a server takes from the content: the entry in the header must say the same.
+//! Attributes that a server takes from the content: the entry in the header must have the same
+//! value.
 
 use meltemi_frame::{Interest, KeyId, Lookup, Message, Span};
 
@@ -6,17 +7,18 @@ use super::attributes::wanted;
 use crate::hessian;
 use crate::plan::{Content, Variant, View, all_pass};
 
-/// What the content says of an attribute.
+/// The value of an attribute in the content.
 enum Said {
-    /// The server does not look there.
+    /// The server does not read the content.
     Nothing,
-    /// The server looks there, and what it finds is not known.
+    /// The server reads the content, but the value is unknown here.
     Unknown,
     Text(Span),
 }
 
-/// Compares attributes with what the content says, where the whole message is looked at. An attribute that
-/// is not in the header is taken from the content. One that differs, or cannot be compared, is undetermined.
+/// Compares attributes with the content, if the whole message is inspected. An attribute that is
+/// not in the header is taken from the content. An attribute that differs, or cannot be compared,
+/// is undetermined.
 pub(super) fn compare(
     message: &mut Message<'_>,
     variant: &Variant,

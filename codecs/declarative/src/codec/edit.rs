@@ -1,4 +1,4 @@
-//! Edited entries: the block is written anew, and every length, count and checksum that tells of it.
+//! Edited entries: rewrites their block, and every length, count and checksum that depends on it.
 
 use meltemi_frame::{Edit, EncodeError, Kind, Message, Output};
 
@@ -9,7 +9,7 @@ use crate::entries::TooLong;
 use crate::number::Number;
 use crate::plan::{Entries, Extent, Length, Open, Plan, Section, Variant, View};
 
-/// Buffers, kept between messages.
+/// Buffers that are reused for every message.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     front: Vec<u8>,
@@ -38,14 +38,14 @@ impl Edited<'_> {
         let first = message.edits().first().map_or("", Edit::name);
         let (section, entries) = self.editable()?;
         if self.checksum.is_some() && !message.head.end {
-            return Err(refusal.edit(first, "its checksum comes after it, in another piece"));
+            return Err(refusal.edit(first, "its checksum is in a later piece"));
         }
         let (start, end) = (
             noted(&message.layout, note::START),
             noted(&message.layout, note::END),
         );
         let (Some(before), Some(behind)) = (wire.get(..start), wire.get(end..)) else {
-            return Err(refusal.edit(first, "the message is not of this protocol"));
+            return Err(refusal.edit(first, "the message has another protocol"));
         };
         scratch.block.clear();
         scratch
@@ -90,7 +90,8 @@ impl Edited<'_> {
         Ok(())
     }
 
-    /// The section with the entries, if this message carries them and they may all be edited.
+    /// Returns the section with the entries, if this message has them and all of them may be
+    /// edited.
     fn editable(&self) -> Result<(&Section, Entries), EncodeError> {
         let refusal = Refusal { plan: self.plan };
         let first = self.message.edits().first().map_or("", Edit::name);
@@ -117,11 +118,11 @@ impl Edited<'_> {
                     .map(|section| (section, *entries))
                     .ok_or_else(|| refusal.edit(first, "there are no entries"))
             }
-            _ => Err(refusal.edit(first, "such messages carry no entries")),
+            _ => Err(refusal.edit(first, "such messages have no entries")),
         }
     }
 
-    /// Writes what tells lengths and counts anew, all of which lies before the entries.
+    /// Rewrites the lengths and counts. All of them come before the entries.
     fn fix_lengths(
         &self,
         front: &mut [u8],

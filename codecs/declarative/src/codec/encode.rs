@@ -1,4 +1,5 @@
-//! Encoding: as it came, with another id, or with edited entries. Only what changed is written anew.
+//! Encoding: unchanged, with another id, or with edited entries. Only the changed bytes are
+//! rewritten.
 
 use meltemi_frame::{Edit, EncodeError, Kind, Message, Output};
 
@@ -23,7 +24,7 @@ impl Described {
         let at = noted(&message.layout, note::VARIANT);
         let refusal = Refusal { plan };
         let Some(variant) = plan.variants.get(at) else {
-            return Err(refusal.edit("id", "the message is not of this protocol"));
+            return Err(refusal.edit("id", "the message has another protocol"));
         };
         let id = changed_id(plan, variant, message)?;
         if plan.line.is_some() {
@@ -58,7 +59,7 @@ impl Described {
     }
 }
 
-/// Where the new id goes, if it is another than came.
+/// Returns the position of the new id, if it differs from the received one.
 fn changed_id(
     plan: &Plan,
     variant: &Variant,
@@ -108,7 +109,7 @@ impl Refusal<'_> {
     }
 }
 
-/// The bytes of the id's field with another id in it.
+/// Returns the bytes of the id's field with another id.
 fn id_bytes(number: Number, old: &[u8], id: i64, buffer: &mut [u8; MAX_DIGITS]) -> usize {
     let size = number.size.min(buffer.len());
     for (to, from) in buffer.iter_mut().zip(old) {
@@ -144,7 +145,8 @@ fn with_id(
     );
 }
 
-/// A piece of the payload. The last one has the checksum in it, which the id in the head is a part of.
+/// Writes a piece of the payload. The last piece contains the checksum, which also covers the id in
+/// the head.
 fn data(
     message: &Message<'_>,
     id: Option<(Number, i64)>,
@@ -156,7 +158,7 @@ fn data(
         let Some(((number, new), old)) = changed else {
             return 0;
         };
-        // Of the field's other bits nothing is known here; equal bits do not matter to the change.
+        // The other bits of the field are unknown here. Equal bits do not affect the difference.
         let bytes = |id: i64| {
             let mut bytes = [0; MAX_DIGITS];
             Number { at: 0, ..number }.write(&mut bytes, id);
@@ -170,7 +172,7 @@ fn data(
     put_behind(message.wire(), checksum, change, out);
 }
 
-/// The checksum at the end of this message.
+/// Returns the checksum at the end of this message.
 fn checksum_of(variant: &Variant, message: &Message<'_>) -> Option<Number> {
     match variant.trailer.as_ref()?.what {
         Ending::Crc32(number) if noted(&message.layout, note::CHECKSUM) == number.size => {
@@ -180,7 +182,7 @@ fn checksum_of(variant: &Variant, message: &Message<'_>) -> Option<Number> {
     }
 }
 
-/// The end of a message, whose checksum (if it has one) changes by so much.
+/// Writes the end of a message. Its checksum, if it has one, changes by this difference.
 pub(super) fn put_behind(
     bytes: &[u8],
     checksum: Option<Number>,
@@ -202,7 +204,7 @@ pub(super) fn put_behind(
     out.put(&new);
 }
 
-/// A delimited message with another id: its word is replaced, whatever its length.
+/// Writes a delimited message with another id: its word is replaced, whatever its length.
 fn line(
     plan: &Plan,
     message: &Message<'_>,

@@ -1,4 +1,4 @@
-//! Decoding of messages whose header tells their length.
+//! Decoding of messages with a length in their header.
 
 use meltemi_frame::{
     DecodeError, Decoded, Head, Interest, Kind, Limits, Message, Side, Span, Violation,
@@ -11,8 +11,8 @@ use super::{
 use crate::checksum::crc32;
 use crate::plan::{Ending, Fit, Open, Plan, Variant, View, all_pass, fits};
 
-/// The size of the pieces of a large message, in bytes. They are of one size whatever the network
-/// brings: a response that dribbles wakes its client once per piece, not once per segment.
+/// The size in bytes of the pieces of a large message. It does not depend on the network: for a
+/// slow response the client is woken once per piece, not once per segment.
 const PIECE: u64 = 16 << 10;
 
 impl Described {
@@ -90,9 +90,9 @@ impl Described {
         }
     }
 
-    /// The next piece of a large message.
+    /// Returns the next piece of a large message.
     pub(super) fn piece<'b>(&mut self, rest: Rest, input: &'b [u8]) -> Decoded<'b> {
-        // A checksum is rewritten in one go, so it is not cut.
+        // The checksum is rewritten in one step, so it must not be split.
         let body = rest.left.saturating_sub(rest.checksum as u64);
         let take = if rest.left <= PIECE {
             rest.left
@@ -123,7 +123,7 @@ enum Selected {
     None,
 }
 
-/// The variant of the bytes: one that the peer sends, else one that it should not.
+/// Returns the variant of the bytes: one that the peer may send, otherwise any.
 fn select(plan: &Plan, side: Side, input: &[u8]) -> Selected {
     for expected in [true, false] {
         for (at, variant) in plan.variants.iter().enumerate() {
@@ -140,7 +140,7 @@ fn select(plan: &Plan, side: Side, input: &[u8]) -> Selected {
     Selected::None
 }
 
-/// How much of a message is presented at once.
+/// The part of a message that is returned at once.
 enum Taken {
     Incomplete(usize),
     Front(usize, Sections),
@@ -195,7 +195,7 @@ impl Shape<'_, '_> {
         if total > max || (total > limit && !answer) {
             return Err(known.lost(too_large()));
         }
-        // A checksum is derived anew when entries are edited: what can be held for that, is.
+        // Edited entries need a new checksum: a message within the limit is buffered for that.
         let streams = flows
             && self.variant.streams
             && self.want < Interest::Body
@@ -231,7 +231,7 @@ impl Shape<'_, '_> {
         };
         match self.body().place(wire, looked, limits, &mut sections) {
             Ok(_) => Ok(Taken::Front(length, sections)),
-            // Cannot be for `Need`: everything is there.
+            // Cannot be `Need`: all bytes have arrived.
             Err(Cut::Need(_)) => {
                 Err(known.malformed(Violation::Invalid("a section is cut off"), total))
             }
@@ -302,8 +302,9 @@ impl Shape<'_, '_> {
         Ok(message)
     }
 
-    /// An end marker that is not there means that the length was not what it seemed. A wrong checksum costs
-    /// this message alone: a server that gets it closes the connection, which other clients may share.
+    /// Checks the trailer. A missing end marker means that the length was wrong. A wrong checksum
+    /// refuses only this message: a server that gets it closes the connection, which other clients
+    /// may share.
     fn check_trailer(&self, wire: &[u8], known: Known<'_>) -> Result<(), DecodeError> {
         let Some(trailer) = self
             .variant

@@ -49,7 +49,7 @@ impl Described {
     }
 }
 
-/// Where the delimiter ends, looked for from `from` on.
+/// Returns the end of the delimiter. The search starts at `from`.
 fn end_of(line: &Line, input: &[u8], from: usize) -> Option<usize> {
     let last = *line.end.last()?;
     let rest = input.get(from..)?;
@@ -60,7 +60,7 @@ fn end_of(line: &Line, input: &[u8], from: usize) -> Option<usize> {
     })
 }
 
-/// The message without its delimiter.
+/// Returns the message without its delimiter.
 pub(super) fn content<'b>(line: &Line, wire: &'b [u8]) -> &'b [u8] {
     let content = wire.strip_suffix(&*line.end).unwrap_or(wire);
     if *line.end == *b"\n" {
@@ -70,7 +70,7 @@ pub(super) fn content<'b>(line: &Line, wire: &'b [u8]) -> &'b [u8] {
     }
 }
 
-/// The variant that the peer of this side sends, else any.
+/// Returns the variant that the peer of this side sends, otherwise any.
 fn select(plan: &Plan, side: Side) -> Option<(usize, &plan::Variant)> {
     let mut variants = plan.variants.iter().enumerate();
     let fits = |variant: &plan::Variant| variant.side.is_none_or(|only| only == side);
@@ -136,8 +136,8 @@ fn decode_words<'b>(
     Ok(message)
 }
 
-/// Whether the first bytes of a client are a message of this protocol: the first line must be one
-/// that a rule with conditions knows.
+/// Returns `true` if the first bytes of a client are a message of this protocol: a rule with
+/// conditions must match the first line.
 pub(crate) fn known_line(plan: &Plan, line: &Line, prefix: &[u8]) -> Option<bool> {
     let end = end_of(line, prefix, 0)?;
     let wire = prefix.get(..end)?;

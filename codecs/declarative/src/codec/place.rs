@@ -1,29 +1,29 @@
-//! Where the sections behind a header lie.
+//! The positions of the sections after a header.
 
 use meltemi_frame::{Limits, Span, Violation};
 
 use crate::plan::{Entries, Extent, MAX_SECTIONS, Variant, View, all_pass};
 
-/// Where the sections are; `None`: not there, or not looked for.
+/// The positions of the sections. `None`: the section does not exist, or was not searched.
 pub(super) type Sections = [Option<Span>; MAX_SECTIONS];
 
-/// Why sections could not be placed.
+/// The reason why sections could not be located.
 pub(super) enum Cut {
     /// At least this many bytes are needed.
     Need(usize),
     Bad(Violation),
 }
 
-/// What lies behind a header.
+/// The bytes after a header.
 pub(super) struct Body<'p, 'b> {
     pub variant: &'p Variant,
     pub view: View<'b>,
-    /// Where the trailer starts, if there is one, else where the message ends.
+    /// The start of the trailer, if there is one. Otherwise the end of the message.
     pub end: usize,
 }
 
 impl Body<'_, '_> {
-    /// Places the first `count` sections; tells where the last of them ends.
+    /// Locates the first `count` sections. Returns the end of the last one.
     pub(super) fn place(
         &self,
         wire: &[u8],
@@ -77,7 +77,7 @@ impl Body<'_, '_> {
         }
     }
 
-    /// Where a section ends that its number of entries tells.
+    /// Returns the end of a section that is given by its number of entries.
     fn counted(
         &self,
         entries: Option<Entries>,

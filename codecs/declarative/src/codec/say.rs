@@ -1,4 +1,4 @@
-//! What the mesh itself says: messages made from the description's templates.
+//! The proxy's own messages, made from the description's templates.
 
 use meltemi_frame::{LocalMessage, Output, Reason, ReplyContext, Unsupported};
 
@@ -9,7 +9,7 @@ use crate::plan::{
 };
 use crate::words::Words;
 
-/// A person reads it in a log: what is longer is cut.
+/// The text is for a person who reads a log. Longer texts are cut.
 const MAX_TEXT: usize = 512;
 
 pub(crate) fn say(
@@ -32,19 +32,19 @@ pub(crate) fn say(
         ),
         LocalMessage::Pong { to } => (&plan.pong, "a pong", Some(to), to.id, None),
         LocalMessage::Ping { id } => (&plan.ping, "a ping", None, Some(id), None),
-        LocalMessage::GoAway => (&plan.go_away, "that it goes away", None, Some(0), None),
-        LocalMessage::Probe { .. } => return Err(refuse("a call of its own")),
-        LocalMessage::CodecReply { .. } => return Err(refuse("an answer of its own")),
+        LocalMessage::GoAway => (&plan.go_away, "a shutdown notice", None, Some(0), None),
+        LocalMessage::Probe { .. } => return Err(refuse("a probe")),
+        LocalMessage::CodecReply { .. } => return Err(refuse("a codec reply")),
     };
     let asked = to.map(|to| usize::try_from(to.bits & (ONE_WAY - 1)).unwrap_or(usize::MAX));
     if to.is_some_and(|to| to.bits & ONE_WAY != 0) {
-        return Err(refuse("anything to a one-way request"));
+        return Err(refuse("a reply to a one-way request"));
     }
     let serves = |template: &&Template| match asked.or(spoken) {
         Some(at) => template.serves.get(at).copied().unwrap_or(false),
         None => true,
     };
-    // Unasked, any manner is better than silence; an answer must be in that of the question.
+    // An unsolicited message may have any variant. A reply must have the variant of its request.
     let other = if asked.is_none() {
         templates.first()
     } else {
@@ -82,7 +82,7 @@ struct Made<'a> {
 }
 
 impl Made<'_> {
-    /// What was kept of the message that is answered.
+    /// Returns the stored bytes of the message to reply to.
     fn kept(&self) -> &[u8] {
         self.to.map_or(&[], |to| to.name.as_slice())
     }
@@ -147,7 +147,7 @@ impl Made<'_> {
         Some(message)
     }
 
-    /// Every section empty but the one that takes the text.
+    /// Writes every section empty, except the one for the text.
     fn sections(&self, variant: &Variant, message: &mut Vec<u8>) {
         for (at, section) in variant.sections.iter().enumerate() {
             if !all_pass(&section.when, View::of(message)) {
@@ -209,7 +209,7 @@ impl Made<'_> {
                     message.extend_from_slice(values.get(reason_at(self.failure?.0))?);
                 }
                 Word::Text => {
-                    // Nothing in a text may end the message, or (before the last) the word.
+                    // A text must not end the message, or (before the last word) the word.
                     let bad =
                         |c: char| c.is_control() || (at < last && c == char::from(line.separator));
                     let text = self.text().chars().map(|c| if bad(c) { '_' } else { c });

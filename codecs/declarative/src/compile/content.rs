@@ -1,4 +1,5 @@
-//! What authorization may believe of attributes: entries that come twice, and contents that say otherwise.
+//! The trust of authorization in attributes: entries that occur twice, and contents that contradict
+//! the header.
 
 use meltemi_frame::{Interest, KeySpec, ValueSet};
 
@@ -33,7 +34,7 @@ impl Compiler<'_> {
         key
     }
 
-    /// Where the server looks for the attribute in messages of this variant.
+    /// Returns the position of the attribute in the content, in messages of this variant.
     pub(super) fn content(
         &mut self,
         path: &str,
@@ -53,7 +54,7 @@ impl Compiler<'_> {
             );
             return None;
         }
-        // Messages that do not have the section do not have the attribute in their content.
+        // Messages without the section do not have the attribute in their content.
         let section = section_of(variant, &content.section)?;
         let class_section = match &content.class_section {
             Some(name) => {

@@ -8,7 +8,7 @@ use crate::number::{Form, MAX_DIGITS, Number, all_bits};
 use crate::plan::{Field, MAX_WORDS, Test};
 
 impl<'d> Compiler<'d> {
-    /// The fields of a variant. One that is wrong is told of, and left out.
+    /// Returns the fields of a variant. An invalid field is reported and left out.
     pub(super) fn fields_of(
         &mut self,
         at: usize,
@@ -23,8 +23,7 @@ impl<'d> Compiler<'d> {
             };
             if let Some((other, _)) = fields.iter().find(|(_, other)| overlap(other, &compiled)) {
                 let problem = format!("it overlaps with the field `{other}`");
-                let remedy =
-                    "move one of them, or give both of them a `mask` that the other does not touch";
+                let remedy = "move one of them, or give both of them a `mask` without common bits";
                 self.problems.add(path, place(field), problem, remedy);
             }
             fields.insert(name, compiled);
@@ -95,7 +94,7 @@ impl<'d> Compiler<'d> {
         let (Some(at), Some(size)) = (field.offset, field.size) else {
             let remedy = "give both `offset` and `size`, in bytes";
             self.problems
-                .add(path, place(field), "its place is not told", remedy);
+                .add(path, place(field), "its position is missing", remedy);
             return None;
         };
         if field.word.is_some() || field.rest {
@@ -103,7 +102,7 @@ impl<'d> Compiler<'d> {
             self.problems.add(
                 path,
                 place(field),
-                "there are words in delimited messages only",
+                "only delimited messages have words",
                 remedy,
             );
         }
@@ -125,7 +124,7 @@ impl<'d> Compiler<'d> {
                 format!("{path}.offset"),
                 at,
                 format!(
-                    "it ends at byte {}, outside of the header of {header} bytes",
+                    "it ends at byte {}, outside the header of {header} bytes",
                     at + size
                 ),
                 "correct it, or `headerLength`",
@@ -152,7 +151,7 @@ impl<'d> Compiler<'d> {
         let low = mask.checked_shr(mask.trailing_zeros()).unwrap_or(0);
         let whole = low != 0 && (low & low.wrapping_add(1)) == 0;
         if !whole || field.mask.is_some_and(|mask| mask > all_bits(size)) {
-            let problem = format!("it must be a run of bits within {size} bytes");
+            let problem = format!("it must be consecutive bits within {size} bytes");
             let value = format!("{:#x}", field.mask.unwrap_or(0));
             self.problems.add(
                 format!("{path}.mask"),
@@ -171,7 +170,8 @@ impl<'d> Compiler<'d> {
         }))
     }
 
-    /// Conditions on the fields of one variant. Fields that it does not have are told of.
+    /// Compiles the conditions on the fields of one variant. Reports the fields that it does not
+    /// have.
     pub(super) fn when(
         &mut self,
         path: &str,
@@ -199,7 +199,7 @@ impl<'d> Compiler<'d> {
         tests.into()
     }
 
-    /// A condition on one field.
+    /// Compiles a condition on one field.
     pub(super) fn test(&mut self, path: &str, field: Field, values: &Values) -> Option<Test> {
         if values.0.is_empty() {
             self.problems
@@ -222,7 +222,7 @@ impl<'d> Compiler<'d> {
         Some(test)
     }
 
-    /// A value that the field can have.
+    /// Compiles a value of the field.
     pub(super) fn value(&mut self, path: &str, field: Field, value: &Scalar) -> Option<Value> {
         match (field, value) {
             (Field::Number(number), Scalar::Number(value)) => {
@@ -237,7 +237,7 @@ impl<'d> Compiler<'d> {
                     );
                     return None;
                 }
-                // As it will be read: -1 is 255 in an unsigned byte.
+                // The value as it will be read: -1 is 255 in an unsigned byte.
                 let mut bytes = vec![0; number.end()];
                 number.write(&mut bytes, *value);
                 Some(Value::Number(number.read(&bytes).unwrap_or(*value)))
@@ -289,7 +289,7 @@ fn overlap(one: &Field, other: &Field) -> bool {
     }
 }
 
-/// A field's place, for messages.
+/// Formats the position of a field for error messages.
 fn place(field: &description::Field) -> String {
     let show = |value: Option<u32>| value.map_or("?".to_owned(), |value| value.to_string());
     match field.word {

@@ -1,4 +1,4 @@
-//! What messages mean: kinds, ids, timeouts, statuses.
+//! The meaning of messages: kinds, ids, timeouts, statuses.
 
 use meltemi_frame::{Fault, Kind, Safety};
 
@@ -8,7 +8,7 @@ use crate::number::Form;
 use crate::number::Number;
 use crate::plan::{self, Field, Rule, Test, Variant};
 
-/// Faults by the name that logs and metrics use as well.
+/// Faults by name. Logs and metrics use the same names.
 const FAULTS: [Fault; 17] = [
     Fault::NoRoute,
     Fault::NoEndpoint,
@@ -130,7 +130,7 @@ impl Compiler<'_> {
                 self.problems.add(
                     format!("variants[{at}].name"),
                     name,
-                    "no rule of `kinds` is for it",
+                    "no rule of `kinds` matches it",
                     remedy,
                 );
             }
@@ -146,7 +146,7 @@ impl Compiler<'_> {
     fn id(&mut self, name: &str, variants: &mut [Variant]) {
         for (at, (variant, fields)) in variants.iter_mut().zip(&self.fields).enumerate() {
             match fields.get(name) {
-                // As the agreement wants it: sign-extended, so that every value has one form.
+                // The frame interface requires sign-extended ids, so that every value has one form.
                 Some(Field::Number(number)) if number.form != Form::Digits => {
                     variant.id = Some(Field::Number(Number {
                         signed: true,

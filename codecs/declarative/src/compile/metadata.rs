@@ -1,4 +1,4 @@
-//! Attributes and open metadata: where they lie, and what the router is told of them.
+//! Attributes and open metadata: their positions, and their specification for the router.
 
 use meltemi_frame::{Interest, KeyId, KeySpec, MAX_KEYS, OpenKeys};
 
@@ -9,7 +9,7 @@ use crate::plan::{Extent, Field, Key, MAX_WORDS, Open, Source, Test, Variant};
 use crate::words;
 
 impl Compiler<'_> {
-    /// The declared keys; the variants learn where they are.
+    /// Returns the declared keys. Adds their positions to the variants.
     pub(super) fn attributes(&mut self, variants: &mut [Variant]) -> Vec<KeySpec> {
         let all = self.all;
         if all.attributes.len() > MAX_KEYS {
@@ -41,7 +41,7 @@ impl Compiler<'_> {
                 .take(at)
                 .any(|other| other.name == attribute.name)
             {
-                let problem = "there are two of that name";
+                let problem = "the name is used twice";
                 self.problems.add(
                     format!("{path}.name"),
                     &attribute.name,
@@ -79,7 +79,7 @@ impl Compiler<'_> {
         specs
     }
 
-    /// Where an attribute is, by variant.
+    /// Returns the position of an attribute, by variant.
     fn sources(
         &mut self,
         path: &str,
@@ -136,7 +136,7 @@ impl Compiler<'_> {
             }
             (None, None, false) => {
                 if self.all.open.is_none() {
-                    let remedy = "describe `open`, which tells where the entries are";
+                    let remedy = "describe `open`, which gives the position of the entries";
                     self.problems.add(
                         format!("{path}.entry"),
                         &attribute.name,
@@ -155,7 +155,7 @@ impl Compiler<'_> {
                     .collect()
             }
             _ => {
-                let problem = "one of `field`, `section` and `entry` tells where it is";
+                let problem = "one of `field`, `section` and `entry` must give its position";
                 self.problems
                     .add(path, &attribute.name, problem, "give exactly one");
                 Vec::new()
@@ -235,7 +235,8 @@ impl Compiler<'_> {
                 }
             }
             _ => {
-                let problem = "`section` (or `fromWord` in delimited messages) tells where it is";
+                let problem =
+                    "`section` (or `fromWord` in delimited messages) must give its position";
                 self.problems
                     .add("open", &open.prefix, problem, "give exactly one");
             }
@@ -297,7 +298,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// The attributes that name the operation and the service.
+    /// Returns the attributes that name the operation and the service.
     pub(super) fn roles(&mut self) -> (String, Option<String>) {
         let all = self.all;
         let declared = |name: &str| {
@@ -321,7 +322,7 @@ impl Compiler<'_> {
             }
         }
         if all.attributes.is_empty() && all.operation.is_none() {
-            let problem = "nothing can be routed on";
+            let problem = "there is no attribute for routing";
             self.problems.add(
                 "attributes",
                 "[]",
@@ -343,8 +344,8 @@ impl Compiler<'_> {
     }
 }
 
-/// The section must be located to know the attributes. Past sections that only the whole message can
-/// place, nothing can be told from the front.
+/// Marks a section as needed for the attributes. If only the whole message can locate the section,
+/// the front is not enough.
 fn need(variant: &mut Variant, section: usize) {
     variant.needed = variant.needed.max(section + 1);
     let whole = |extent: &Extent| matches!(extent, Extent::Rest | Extent::Counted);
@@ -377,7 +378,7 @@ pub(super) const fn interest(name: InterestName) -> Interest {
     }
 }
 
-/// A number as a key of a map, which YAML and JSON make a text.
+/// Parses a number that is a key of a map. YAML and JSON convert such keys to text.
 fn number(text: &str) -> Option<i64> {
     match text.strip_prefix("0x") {
         Some(digits) => i64::from_str_radix(digits, 16).ok(),

@@ -1,4 +1,4 @@
-//! Templates of what the mesh itself says.
+//! Templates of the proxy's own messages.
 
 use meltemi_frame::Reason;
 
@@ -77,7 +77,7 @@ impl Compiler<'_> {
         found
     }
 
-    /// The field of the template's own variant.
+    /// Returns the field of the template's own variant.
     fn own(&mut self, path: &str, variant: usize, name: &str) -> Option<Field> {
         let fields = self.fields.get(variant);
         let found = fields.and_then(|fields| fields.get(name)).copied();
@@ -102,7 +102,7 @@ impl Compiler<'_> {
     ) -> Option<()> {
         let at = compiled.variant;
         let mut base = vec![0; variant.header];
-        // Digits that nobody sets are zeros as well, and text is blank.
+        // Unset digits are zeros too, and unset text is blank.
         for field in self
             .fields
             .get(at)
@@ -190,7 +190,7 @@ impl Compiler<'_> {
         Some(())
     }
 
-    /// The field of that name in each variant that is served.
+    /// Returns the field with this name in each variant that the template serves.
     fn sources_of(
         &mut self,
         path: &str,
@@ -206,7 +206,8 @@ impl Compiler<'_> {
         let Some(at) = missing else {
             return Some(found);
         };
-        // A template without `to` serves whatever comes, responses too: only requests must have it.
+        // A template without `to` serves every message, responses too. Only requests must have the
+        // field.
         if serves.iter().all(|serves| *serves) && found.iter().any(Option::is_some) {
             return Some(found);
         }
@@ -225,7 +226,7 @@ impl Compiler<'_> {
         None
     }
 
-    /// The values of the status field, in the order of [`Reason::ALL`]; for failures only.
+    /// Returns the values of the status field, in the order of [`Reason::ALL`]. For failures only.
     fn reasons(&mut self, path: &str, variant: usize) -> Option<(Field, Vec<Value>)> {
         if !path.starts_with("replies.failure") {
             return None;
@@ -241,7 +242,7 @@ impl Compiler<'_> {
         Some((field, values))
     }
 
-    /// The words of a delimited message.
+    /// Compiles the words of a delimited message.
     fn words(
         &mut self,
         path: &str,
@@ -301,19 +302,19 @@ impl Compiler<'_> {
             .rposition(Option::is_some)
             .map_or(0, |last| last + 1);
         if count == 0 || words.iter().take(count).any(Option::is_none) {
-            let problem = format!("of its {count} words one is missing");
+            let problem = format!("one of its {count} words is missing");
             self.problems.add(
                 path,
                 &template.variant,
                 problem,
-                "give every word up to the last by `set`, `copy` or `text`",
+                "set every word up to the last with `set`, `copy` or `text`",
             );
             return None;
         }
         Some(words.into_iter().flatten().collect())
     }
 
-    /// How much of a request a receipt keeps so that every copy can be made.
+    /// Returns the number of request bytes that a receipt stores for all copies.
     pub(super) fn keep(&self) -> usize {
         let all = &self.all.replies;
         let templates = all.failure.iter().chain(&all.pong);
@@ -347,7 +348,7 @@ fn bytes_of(value: Value) -> Box<[u8]> {
     }
 }
 
-/// Text in a fixed field, filled up with blanks.
+/// Writes text to a fixed field, padded with blanks.
 fn fill(base: &mut [u8], at: usize, size: usize, text: &[u8]) {
     let filled = text.iter().copied().chain(std::iter::repeat(b' '));
     for (byte, new) in base.iter_mut().skip(at).take(size).zip(filled) {

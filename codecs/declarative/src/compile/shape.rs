@@ -10,9 +10,10 @@ use crate::plan::{
 };
 use crate::scalar::hex;
 
-/// No protocol looks further than this to know itself.
+/// No protocol needs more bytes than this for its detection.
 const MAX_PATTERN_END: usize = 64;
-/// A fixed header of a protocol is tens of bytes; a description that says more is mistaken.
+/// A fixed header of a protocol has some tens of bytes. A larger value in a description is a
+/// mistake.
 const MAX_HEADER: u32 = 1024;
 
 impl<'d> Compiler<'d> {
@@ -75,7 +76,7 @@ impl<'d> Compiler<'d> {
         }
     }
 
-    /// What only messages with a header have.
+    /// Reports the properties that only messages with a header can have.
     fn no_header(&mut self, path: &str, variant: &description::Variant) {
         let fields = [
             ("magic", !variant.magic.is_empty()),
@@ -86,7 +87,7 @@ impl<'d> Compiler<'d> {
             ("trailer", variant.trailer.is_some()),
         ];
         for (name, _) in fields.into_iter().filter(|(_, there)| *there) {
-            let problem = "a delimited message has none";
+            let problem = "a delimited message does not have it";
             self.problems.add(
                 format!("{path}.{name}"),
                 "given",
@@ -131,7 +132,7 @@ impl<'d> Compiler<'d> {
             let end = pattern.offset as usize + length;
             if end > header.min(MAX_PATTERN_END) {
                 let problem = format!(
-                    "it ends at byte {end}, outside of the header of {header} bytes or past {MAX_PATTERN_END}"
+                    "it ends at byte {end}, outside the header of {header} bytes or past {MAX_PATTERN_END}"
                 );
                 self.problems.add(
                     format!("{path}.offset"),
@@ -149,7 +150,7 @@ impl<'d> Compiler<'d> {
         all.into()
     }
 
-    /// A field that tells a length.
+    /// Compiles a field that contains a length.
     fn length_field(
         &mut self,
         path: &str,
@@ -233,7 +234,7 @@ impl<'d> Compiler<'d> {
                 self.problems.add(
                     path,
                     "?",
-                    "one of `sum` and `total` tells the length",
+                    "one of `sum` and `total` must give the length",
                     "give exactly one",
                 );
                 Length::Header
@@ -264,7 +265,7 @@ impl<'d> Compiler<'d> {
             },
             (None, Some(Checksum::Crc32)) => Ending::Crc32(self.prefix(4, None)),
             _ => {
-                let problem = "one of `bytes` and `checksum` tells what it is";
+                let problem = "one of `bytes` and `checksum` must be set";
                 self.problems
                     .add(format!("{path}.trailer"), "?", problem, "give exactly one");
                 return None;
@@ -305,7 +306,7 @@ impl<'d> Compiler<'d> {
     ) -> Box<[Section]> {
         if sections.len() > MAX_SECTIONS {
             let problem = format!("there are more than {MAX_SECTIONS}");
-            let remedy = "leave out those at the end: what is not described is payload";
+            let remedy = "leave out the last ones: undescribed bytes are payload";
             self.problems
                 .add(format!("{path}.sections"), sections.len(), problem, remedy);
         }
@@ -317,7 +318,7 @@ impl<'d> Compiler<'d> {
                 .take(n)
                 .any(|other| other.name == section.name)
             {
-                let problem = "there are two of that name";
+                let problem = "the name is used twice";
                 self.problems
                     .add(format!("{path}.name"), &section.name, problem, "rename one");
             }
@@ -339,7 +340,7 @@ impl<'d> Compiler<'d> {
                 (None, None) if counted => Extent::Counted,
                 (None, None) if n + 1 == sections.len() => Extent::Rest,
                 (None, None) => {
-                    let problem = "nothing tells where it ends, and it is not the last";
+                    let problem = "its end is not defined, and it is not the last";
                     self.problems.add(
                         &path,
                         &section.name,
@@ -349,7 +350,7 @@ impl<'d> Compiler<'d> {
                     Extent::Rest
                 }
                 (Some(_), Some(_)) => {
-                    let problem = "both `length` and `prefix` tell its length";
+                    let problem = "both `length` and `prefix` give its length";
                     self.problems
                         .add(&path, &section.name, problem, "leave out one");
                     Extent::Rest

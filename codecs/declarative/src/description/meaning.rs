@@ -1,4 +1,4 @@
-//! The language: what messages mean. Kinds, timeouts, statuses, sharing.
+//! The language: the meaning of messages. Kinds, timeouts, statuses, sharing.
 
 use std::collections::BTreeMap;
 
@@ -7,50 +7,51 @@ use serde::{Deserialize, Serialize};
 use super::From;
 use crate::scalar::{Scalar, Values};
 
-/// What a message is for.
+/// A rule for the kind of a message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct KindRule {
-    /// What it is.
+    /// The kind.
     pub kind: KindName,
-    /// The rule is for messages of this side only. Default: of both.
+    /// The rule applies to messages of this side only. Default: both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<From>,
-    /// These fields have these values. It is for the variants that have all of these fields.
+    /// These fields have these values. The rule applies to the variants that have all of these
+    /// fields.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub when: BTreeMap<String, Values>,
-    /// What a retry may assume. Default: nothing.
+    /// The retry safety. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub safety: Option<SafetyName>,
 }
 
-/// What a message is for.
+/// The kind of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum KindName {
-    /// A request that is answered.
+    /// A request that gets a reply.
     Request,
-    /// A request that is never answered.
+    /// A request that never gets a reply.
     OneWay,
-    /// The answer to a request.
+    /// The reply to a request.
     Response,
-    /// What a server sends unasked.
+    /// An unsolicited message of a server.
     Push,
-    /// A heartbeat that asks for an answer.
+    /// A heartbeat that requests a reply.
     Ping,
-    /// The answer to a heartbeat.
+    /// The reply to a heartbeat.
     Pong,
-    /// The peer takes no more requests.
+    /// The sender accepts no more requests.
     GoAway,
 }
 
-/// What a retry may assume.
+/// The retry safety of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SafetyName {
-    /// It changes nothing.
+    /// The request changes no data.
     Read,
-    /// Twice is the same as once.
+    /// A repeated request has the same effect as one.
     Idempotent,
 }
 
@@ -60,27 +61,27 @@ pub enum SafetyName {
 pub enum SharingName {
     /// One at a time.
     Exclusive,
-    /// Many, answered in order.
+    /// Many, with replies in order.
     Pipelined,
-    /// Many, told apart by id.
+    /// Many, matched by id.
     Multiplexed,
 }
 
-/// In which order servers answer.
+/// The order of replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ReplyOrder {
-    /// As they come.
+    /// Any order.
     Any,
-    /// In that of the requests.
+    /// The order of the requests.
     Requests,
 }
 
-/// How long the caller waits.
+/// The caller's timeout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Timeout {
-    /// The field. Zero and below: the caller does not say.
+    /// The field. Zero or less: no timeout.
     pub field: String,
     /// Its unit. Default: milliseconds.
     #[serde(default)]
@@ -93,14 +94,14 @@ pub struct Timeout {
 pub enum Unit {
     /// Seconds.
     Seconds,
-    /// Thousandths.
+    /// Milliseconds.
     #[default]
     Milliseconds,
-    /// Millionths.
+    /// Microseconds.
     Microseconds,
 }
 
-/// How a response went.
+/// The result of a response.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct StatusTable {
@@ -114,33 +115,33 @@ pub struct StatusTable {
     /// The fault of every other value. Default: `server`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otherwise: Option<String>,
-    /// What the field says when the mesh itself fails a request.
+    /// The value of the field when the proxy itself fails a request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasons: Option<Reasons>,
 }
 
-/// The value of the status field for each reason to fail a request.
+/// The value of the status field for each failure reason.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Reasons {
-    /// The request cannot be understood or carried.
+    /// The request is invalid or cannot be forwarded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bad_request: Option<Scalar>,
-    /// Nobody serves what was asked for.
+    /// No server provides the service or method.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_found: Option<Scalar>,
-    /// Somebody serves it, but cannot be reached now.
+    /// A server provides it, but is unreachable now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unavailable: Option<Scalar>,
-    /// The answer did not come in time.
+    /// The reply did not arrive in time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Scalar>,
-    /// Too much was asked at once.
+    /// There are too many requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overloaded: Option<Scalar>,
-    /// The caller may not.
+    /// The caller has no permission.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub denied: Option<Scalar>,
-    /// Something else, and every reason that is not given.
+    /// Any other reason, and every reason without a value.
     pub internal: Scalar,
 }

@@ -1,4 +1,4 @@
-//! The language: what the mesh itself says.
+//! The language: the proxy's own messages.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::scalar::{Scalar, Texts};
 
-/// What the mesh itself has to say. Of several templates the first that serves the variant is taken.
+/// The proxy's own messages. The first template that serves the variant applies.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Replies {
     /// To a client: its request failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failure: Vec<Template>,
-    /// To a server: are you there?
+    /// To a server: a heartbeat.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ping: Vec<Template>,
-    /// To either: I am here.
+    /// To either side: the reply to a heartbeat.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pong: Vec<Template>,
     /// To a client: send no more requests.
@@ -24,13 +24,13 @@ pub struct Replies {
     pub go_away: Vec<Template>,
 }
 
-/// A message that the mesh makes. Magic, lengths, id, checksum and status fill themselves; fields that
-/// are not mentioned are zero, sections that are not mentioned are empty.
+/// A message that the proxy creates. Magic, lengths, id, checksum and status are set automatically.
+/// Fields that are not listed are zero, and sections that are not listed are empty.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Template {
-    /// The variants of the messages that it answers (or, for what is said unasked, that the connection
-    /// speaks). Default: every one.
+    /// The variants of the messages that it replies to (for unsolicited messages: the variants of
+    /// the connection). Default: all.
     #[serde(default, skip_serializing_if = "Texts::is_empty")]
     pub to: Texts,
     /// Its own variant.
@@ -38,10 +38,10 @@ pub struct Template {
     /// Fields with fixed values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub set: BTreeMap<String, Scalar>,
-    /// Fields that are copied from the message that is answered: own field, its field.
+    /// Fields that are copied from the message to reply to: own field, its field.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub copy: BTreeMap<String, String>,
-    /// The section (or the field of a delimited message) that says in words what is wrong.
+    /// The section (or the field of a delimited message) for the error text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }

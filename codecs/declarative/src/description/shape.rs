@@ -1,4 +1,4 @@
-//! The language: what messages look like. Fields, lengths, sections.
+//! The language: the form of messages. Fields, lengths, sections.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::scalar::{Texts, Values};
 
-/// The order of the bytes of a number.
+/// The byte order of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ByteOrder {
@@ -21,9 +21,10 @@ pub enum ByteOrder {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Delimiter {
-    /// What ends a message, one to four bytes. With `"\n"`, a `\r` before it is not of the message.
+    /// The end of a message, one to four bytes. With `"\n"`, a `\r` before it does not belong to
+    /// the message.
     pub end: String,
-    /// The character between words. Several blanks in a row are one; other characters are not.
+    /// The character between words. Several blanks in a row count as one. Other characters do not.
     #[serde(default = "Delimiter::blank")]
     pub separator: String,
 }
@@ -40,13 +41,13 @@ impl Delimiter {
 pub struct Variant {
     /// Its name, for replies and error messages.
     pub name: String,
-    /// It is sent by this side only. Default: by both.
+    /// Only this side sends it. Default: both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<From>,
     /// Bytes that every message of this shape has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub magic: Vec<Pattern>,
-    /// Further bytes that tell it from other protocols. They are not checked after detection.
+    /// Further bytes that separate it from other protocols. They are not checked after detection.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub detect: Vec<Pattern>,
     /// The length of the fixed header, in bytes.
@@ -55,32 +56,33 @@ pub struct Variant {
     /// The fields of the header, or the words of a delimited message.
     #[serde(default)]
     pub fields: BTreeMap<String, Field>,
-    /// How long the message is. Default: no longer than its header.
+    /// The length of the message. Default: the length of its header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub length: Option<Length>,
-    /// What lies behind the header, in wire order. What is behind the last section is the payload.
+    /// The parts after the header, in wire order. The bytes after the last section are the payload.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sections: Vec<Section>,
-    /// What ends the message, not counted by a `sum`, counted by a total unless `counts` is `body`.
+    /// The end of the message. A `sum` does not count it. A total counts it, unless `counts` is
+    /// `body`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trailer: Option<Trailer>,
 }
 
-/// Who sends something.
+/// The sender of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum From {
-    /// The one that sends requests.
+    /// The side that sends requests.
     Client,
-    /// The one that answers them.
+    /// The side that replies to them.
     Server,
 }
 
-/// Bytes at a fixed place: one of `bytes` or `text` is there.
+/// Bytes at a fixed position: one of `bytes` or `text` must be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Pattern {
-    /// Where, counted from the first byte of the message.
+    /// The position, counted from the first byte of the message.
     #[serde(default)]
     pub offset: u32,
     /// One or several alternatives of equal length, in hexadecimal: `"da bb"`.
@@ -95,99 +97,99 @@ pub struct Pattern {
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Field {
-    /// Where it starts, counted from the first byte of the message.
+    /// Its start, counted from the first byte of the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u32>,
-    /// How many bytes it has: 1 to 8 for an integer, 1 to 18 for digits, 1 to 255 for text.
+    /// Its size in bytes: 1 to 8 for an integer, 1 to 18 for digits, 1 to 255 for text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u32>,
-    /// What it holds. Default: an integer in a header, text in a delimited message.
+    /// Its encoding. Default: an integer in a header, text in a delimited message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<Encoding>,
-    /// The order of its bytes. Default: the description's.
+    /// Its byte order. Default: the description's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub byte_order: Option<ByteOrder>,
-    /// It is in two's complement.
+    /// The number is in two's complement.
     #[serde(default)]
     pub signed: bool,
-    /// Only these bits are the field, moved down to the lowest: several fields can share bytes.
+    /// The bits of the field, shifted down to the lowest bit. Several fields can share bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask: Option<u64>,
     /// The number of the word, counted from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub word: Option<u32>,
-    /// The word and everything behind it.
+    /// The word and all bytes after it.
     #[serde(default)]
     pub rest: bool,
 }
 
-/// What a field holds.
+/// The encoding of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Encoding {
     /// A binary integer.
     Integer,
-    /// A decimal number in ASCII, filled up with zeros.
+    /// A decimal number in ASCII, padded with zeros.
     Digits,
-    /// Characters, filled up with blanks or zero bytes.
+    /// Characters, padded with blanks or zero bytes.
     Text,
 }
 
-/// How long a message is: one of `sum` and `total` is there.
+/// The length of a message: one of `sum` and `total` must be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Length {
-    /// The header, these fields together, and the trailer.
+    /// The length is the header, the sum of these fields, and the trailer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sum: Vec<String>,
-    /// One field tells it.
+    /// The length is this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<String>,
-    /// What the total counts. Default: everything.
+    /// The bytes that the total counts. Default: all.
     #[serde(default)]
     pub counts: Counts,
-    /// Is added to what the fields say. Default 0.
+    /// A number that is added to the fields. Default: 0.
     #[serde(default)]
     pub adjust: i64,
 }
 
-/// What a total length counts.
+/// The bytes that a total length counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Counts {
-    /// The whole message, the length field included.
+    /// The whole message, including the length field.
     #[default]
     Message,
-    /// What is behind the length field.
+    /// The bytes after the length field.
     AfterField,
-    /// What is behind the header.
+    /// The bytes after the header.
     AfterHeader,
-    /// What is behind the header, without the trailer.
+    /// The bytes after the header, without the trailer.
     Body,
 }
 
-/// A part of what lies behind the header. One of `length`, `prefix`, `entries.count` tells where it
-/// ends; without any it takes all that is left and is the last.
+/// A part of the bytes after the header. One of `length`, `prefix`, `entries.count` gives its end.
+/// Without any of them it takes all remaining bytes and must be the last.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Section {
     /// Its name.
     pub name: String,
-    /// The header field that tells how many bytes it has.
+    /// The header field with its size in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub length: Option<String>,
-    /// The size of the number in front of it that tells how many bytes follow: 1, 2, 4 or 8.
+    /// The size of the number before it that counts its bytes: 1, 2, 4 or 8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<u32>,
-    /// It holds names and values.
+    /// The section contains names and values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entries: Option<Entries>,
-    /// It is there only if these fields have these values.
+    /// The part exists only if these fields have these values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub when: BTreeMap<String, Values>,
 }
 
-/// Names and values one after the other, each with its length in front.
+/// Names and values in sequence, each with its length before it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Entries {
@@ -195,25 +197,25 @@ pub struct Entries {
     pub key_length: u32,
     /// The size of a value's length: 1, 2 or 4. A 4-byte length of -1 is an absent value.
     pub value_length: u32,
-    /// The order of the lengths' bytes. Default: the description's.
+    /// The byte order of the lengths. Default: the description's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub byte_order: Option<ByteOrder>,
-    /// The size of the number of entries in front of them: 1, 2 or 4.
+    /// The size of the number of entries before them: 1, 2 or 4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u32>,
 }
 
-/// What ends a message: one of `bytes` and `checksum` is there.
+/// The end of a message: one of `bytes` and `checksum` must be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Trailer {
     /// These bytes, in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<String>,
-    /// A checksum over everything before it.
+    /// A checksum of all bytes before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum: Option<Checksum>,
-    /// It is there only if these fields have these values.
+    /// The part exists only if these fields have these values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub when: BTreeMap<String, Values>,
 }

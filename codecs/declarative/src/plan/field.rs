@@ -4,12 +4,12 @@ use meltemi_frame::Span;
 
 use crate::number::{Number, digits};
 
-/// A message as fields see it.
+/// The view of a message for reading its fields.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View<'a> {
     pub wire: &'a [u8],
     pub words: &'a [Span],
-    /// Where the last word ends.
+    /// The end of the last word.
     pub line_end: usize,
 }
 
@@ -23,7 +23,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// Where a field is.
+/// The position of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Field {
     Number(Number),
@@ -39,7 +39,7 @@ pub(crate) enum Field {
 }
 
 impl Field {
-    /// How many bytes from the front it needs.
+    /// Returns the number of bytes that it needs from the front.
     pub(crate) const fn end(&self) -> usize {
         match self {
             Self::Number(number) => number.end(),
@@ -60,7 +60,7 @@ impl Field {
         }
     }
 
-    /// Where its text lies, without what fills it up.
+    /// Returns the range of its text, without padding.
     pub(crate) fn span(&self, view: View<'_>) -> Option<Span> {
         match *self {
             Self::Number(_) => None,
@@ -86,7 +86,7 @@ impl Field {
     }
 }
 
-/// A field has one of some values.
+/// The condition that a field has one of some values.
 #[derive(Clone, Debug)]
 pub(crate) struct Test {
     pub field: Field,

@@ -1,5 +1,5 @@
-//! Hessian2, as far as a proxy needs it: strings are found, everything else is skipped, and
-//! nothing is built. Hessian 2.0 serialization, <http://hessian.caucho.com/doc/hessian-serialization.html>.
+//! Hessian2, as far as a proxy needs it: finds strings and skips all other values, without building
+//! them. Hessian 2.0 serialization, <http://hessian.caucho.com/doc/hessian-serialization.html>.
 
 mod scan;
 mod string;
@@ -7,7 +7,7 @@ mod string;
 pub(crate) use scan::{leaf, skip, skip_type};
 pub(crate) use string::{is_exact, plain, put_text, rebuild};
 
-/// The end mark of maps and of lists without a length.
+/// The end mark of maps, and of lists without a length.
 pub(crate) const END: u8 = b'Z';
 /// A map without a type name.
 pub(crate) const MAP: u8 = b'H';

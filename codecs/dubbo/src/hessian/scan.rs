@@ -1,10 +1,10 @@
-//! Walks Hessian2 values without building them (§ 4 of the specification), iteratively: nesting
-//! costs an entry in the scratch stack, never a stack frame.
+//! Walks Hessian2 values without building them (§ 4 of the specification). The walk is iterative: a
+//! nested value needs an entry in the scratch stack, not a stack frame.
 
 use super::{END, MAP, NULL, TYPED_MAP, string};
 use crate::cursor::{Bad, Cursor, Open, Scratch, Text, Value};
 
-/// Reads a value without parts. `None`, and nothing read, if there is one with parts.
+/// Reads a value without parts. `None` if it has parts; then the position does not change.
 pub(crate) fn leaf(cursor: &mut Cursor<'_>) -> Result<Option<Value>, Bad> {
     let tag = cursor.peek()?;
     if matches!(tag, 0x00..=0x1f | 0x30..=0x33 | b'R' | b'S') {
@@ -48,7 +48,7 @@ pub(crate) fn leaf(cursor: &mut Cursor<'_>) -> Result<Option<Value>, Bad> {
     Ok(Some(value))
 }
 
-/// Passes over one value, however deep, and remembers the class definitions on the way.
+/// Skips one value of any depth. Records the class definitions.
 pub(crate) fn skip(
     cursor: &mut Cursor<'_>,
     scratch: &mut Scratch,
@@ -65,7 +65,8 @@ pub(crate) fn skip(
             }
             Open::Listed => at_end(cursor)?,
             Open::Pairs(key) => {
-                // An end mark in place of a value is refused below, as a tag that starts none.
+                // An end mark instead of a value is refused below, because no value starts with
+                // this tag.
                 *key = !*key;
                 *key && at_end(cursor)?
             }
@@ -79,7 +80,7 @@ pub(crate) fn skip(
     Ok(())
 }
 
-/// Passes over the type name of a list or map: a string, or the number of one seen before.
+/// Skips the type name of a list or map: a string, or the number of an earlier one.
 pub(crate) fn skip_type(cursor: &mut Cursor<'_>) -> Result<(), Bad> {
     match leaf(cursor)? {
         Some(Value::Text(Text::Plain(_) | Text::Coded(_)) | Value::Int(_)) => Ok(()),
@@ -89,7 +90,7 @@ pub(crate) fn skip_type(cursor: &mut Cursor<'_>) -> Result<(), Bad> {
 
 /// Reads a value without parts, or opens one with parts.
 fn enter(cursor: &mut Cursor<'_>, scratch: &mut Scratch, depth: usize) -> Result<(), Bad> {
-    // A class definition may stand before any value, and is none.
+    // A class definition may come before any value. It is not a value itself.
     while cursor.peek()? == b'C' {
         cursor.at += 1;
         define(cursor, scratch)?;
@@ -149,7 +150,7 @@ fn define(cursor: &mut Cursor<'_>, scratch: &mut Scratch) -> Result<(), Bad> {
 fn name(cursor: &mut Cursor<'_>) -> Result<(), Bad> {
     match leaf(cursor)? {
         Some(Value::Text(Text::Plain(_) | Text::Coded(_))) => Ok(()),
-        _ => Err(Bad::Invalid("a name in a class definition is no string")),
+        _ => Err(Bad::Invalid("a name in a class definition is not a string")),
     }
 }
 
@@ -159,13 +160,13 @@ fn fields(scratch: &Scratch, class: usize) -> Result<Open, Bad> {
     Ok(Open::Left(*fields))
 }
 
-/// A count or an index: an int that is not negative.
+/// Reads a count or an index: a non-negative int.
 fn count(cursor: &mut Cursor<'_>) -> Result<u32, Bad> {
     match leaf(cursor)? {
         Some(Value::Int(number)) => {
             u32::try_from(number).map_err(|_| Bad::Invalid("a count is negative or out of range"))
         }
-        _ => Err(Bad::Invalid("a count is no integer")),
+        _ => Err(Bad::Invalid("a count is not an integer")),
     }
 }
 
@@ -180,7 +181,7 @@ fn opaque(cursor: &mut Cursor<'_>, length: usize) -> Result<Value, Bad> {
     Ok(Value::Opaque)
 }
 
-/// Chunks of bytes may have any size: Java's first one is what was left in its buffer.
+/// Chunks of bytes may have any size: Java's first chunk is the rest of its buffer.
 fn skip_binary(cursor: &mut Cursor<'_>) -> Result<(), Bad> {
     loop {
         let tag = cursor.byte()?;
@@ -188,7 +189,7 @@ fn skip_binary(cursor: &mut Cursor<'_>) -> Result<(), Bad> {
             0x20..=0x2f => (tag - 0x20, 0),
             0x34..=0x37 => (tag - 0x34, 1),
             b'A' | b'B' => (0, 2),
-            _ => return Err(Bad::Invalid("a chunk of bytes does not start like one")),
+            _ => return Err(Bad::Invalid("a chunk of bytes has an invalid start")),
         };
         let length = cursor.compact(i64::from(high), more)?;
         cursor.take(usize::try_from(length).unwrap_or(0))?;

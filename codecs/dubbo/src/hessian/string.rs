@@ -1,5 +1,5 @@
 //! Hessian2 strings: lengths count UTF-16 units, supplementary characters are two three-byte
-//! sequences (CESU-8), and long strings come in chunks (§ 4.12 of the specification).
+//! sequences (CESU-8), and long strings consist of chunks (§ 4.12 of the specification).
 
 use std::ops::Range;
 
@@ -7,10 +7,10 @@ use meltemi_frame::Output;
 
 use crate::cursor::{Bad, Cursor, Text, from_cesu8};
 
-/// The most units that Java puts into one chunk.
+/// The maximum number of units that Java writes in one chunk.
 const CHUNK: usize = 0x8000;
 
-/// Reads a string. The cursor stands at its tag, which must be one of a string.
+/// Reads a string. The cursor must be at the tag of a string.
 pub(super) fn text(cursor: &mut Cursor<'_>) -> Result<Text, Bad> {
     let start = cursor.at;
     let mut pieces = 0;
@@ -31,8 +31,8 @@ pub(super) fn text(cursor: &mut Cursor<'_>) -> Result<Text, Bad> {
     }
 }
 
-/// Reads a string of one short chunk that is ASCII, as most are. `None`, and nothing read, if there is
-/// anything else.
+/// Reads a string of one short ASCII chunk, the common case. `None` for any other value; then the
+/// position does not change.
 #[inline]
 pub(crate) fn plain(cursor: &mut Cursor<'_>) -> Option<Range<usize>> {
     let (tag, rest) = cursor.bytes.get(cursor.at..)?.split_first()?;
@@ -52,7 +52,8 @@ pub(crate) fn plain(cursor: &mut Cursor<'_>) -> Option<Range<usize>> {
     })
 }
 
-/// Whether `text` is ASCII; short ones, as most are, are looked at from both ends at once.
+/// Returns `true` if `text` is ASCII. Short texts, the common case, are checked from both ends at
+/// once.
 #[inline]
 fn is_ascii(text: &[u8]) -> bool {
     if let (Some(front), Some(back)) = (text.first_chunk(), text.last_chunk()) {
@@ -66,18 +67,19 @@ fn is_ascii(text: &[u8]) -> bool {
     text.iter().fold(0, |either, byte| either | byte) < 0x80
 }
 
-/// The text of the string value `bytes`, which [`text`] has read: chunks joined, surrogate pairs
-/// merged.
+/// Returns the text of the string value `bytes` that [`text`] has read. Chunks are joined and
+/// surrogate pairs merged.
 pub(crate) fn rebuild(bytes: &[u8]) -> Vec<u8> {
     from_cesu8(&shortest(&raw(bytes)))
 }
 
-/// Returns `true` if the string value `bytes` means the same to every reader: Java decodes what UTF-8 forbids.
+/// Returns `true` if every reader gets the same text for the string value `bytes`. Java decodes
+/// bytes that are invalid in UTF-8.
 pub(crate) fn is_exact(bytes: &[u8]) -> bool {
     units(&raw(bytes)).is_some()
 }
 
-/// The chunks of the string value `bytes`, joined.
+/// Returns the joined chunks of the string value `bytes`.
 fn raw(bytes: &[u8]) -> Vec<u8> {
     let mut cursor = Cursor::new(bytes, 0);
     let mut raw = Vec::with_capacity(bytes.len());
@@ -94,7 +96,8 @@ fn raw(bytes: &[u8]) -> Vec<u8> {
     raw
 }
 
-/// Every character in its shortest form, as Java reads it: without a look at the bits that UTF-8 fixes.
+/// Encodes every character in its shortest form. Decodes as Java does: ignores the bits that UTF-8
+/// fixes.
 fn shortest(raw: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(raw.len());
     let mut rest = raw;
@@ -105,7 +108,7 @@ fn shortest(raw: &[u8]) -> Vec<u8> {
             [a @ 0xe0..=0xef, b, c, ref behind @ ..] => {
                 (u32::from(a & 0x0f) << 12 | low(b) << 6 | low(c), behind)
             }
-            // ASCII; and characters of four bytes, which Java refuses.
+            // ASCII, and characters of four bytes, which Java refuses.
             [other, ref behind @ ..] => {
                 text.push(other);
                 rest = behind;
@@ -117,7 +120,7 @@ fn shortest(raw: &[u8]) -> Vec<u8> {
         if let Some(scalar) = char::from_u32(unit) {
             text.extend_from_slice(scalar.encode_utf8(&mut [0; 4]).as_bytes());
         } else {
-            // A surrogate, which `from_cesu8` merges with its other half.
+            // A surrogate. `from_cesu8` merges it with its other half.
             let byte = |shift: u32| 0x80 | (unit >> shift & 0x3f) as u8;
             text.extend_from_slice(&[0xe0 | (unit >> 12) as u8, byte(6), byte(0)]);
         }
@@ -125,8 +128,8 @@ fn shortest(raw: &[u8]) -> Vec<u8> {
     text
 }
 
-/// Appends the string value of `text`: UTF-8, where lone surrogates may stand as WTF-8. Nothing is
-/// written, and `None` returned, if it is neither.
+/// Appends the string value of `text`: UTF-8, or WTF-8 with lone surrogates. `None` if it is
+/// neither; then no byte is written.
 pub(crate) fn put_text(text: &[u8], out: &mut Output) -> Option<()> {
     let mut rest = text;
     if units(text)? == 0 {
@@ -152,7 +155,7 @@ pub(crate) fn put_text(text: &[u8], out: &mut Output) -> Option<()> {
     Some(())
 }
 
-/// The length of a chunk in units, and whether it is the last.
+/// Reads the head of a chunk. Returns its length in units, and `true` if it is the last chunk.
 fn chunk_head(cursor: &mut Cursor<'_>) -> Result<(usize, bool), Bad> {
     let tag = cursor.byte()?;
     let (high, more, last) = match tag {
@@ -160,15 +163,15 @@ fn chunk_head(cursor: &mut Cursor<'_>) -> Result<(usize, bool), Bad> {
         0x30..=0x33 => (tag - 0x30, 1, true),
         b'S' => (0, 2, true),
         b'R' => (0, 2, false),
-        _ => return Err(Bad::Invalid("a chunk of a string does not start like one")),
+        _ => return Err(Bad::Invalid("a chunk of a string has an invalid start")),
     };
     let units = cursor.compact(i64::from(high), more)?;
     Ok((usize::try_from(units).unwrap_or(0), last))
 }
 
-/// Passes over `units` UTF-16 units; tells whether what it saw is the text as it stands.
+/// Skips `units` UTF-16 units. Returns `true` if the bytes are the text without conversion.
 ///
-/// Four-byte UTF-8, which Java refuses and other writers send, counts as the two units it stands for.
+/// Four-byte UTF-8, which Java refuses and other writers send, counts as two units.
 fn pass(cursor: &mut Cursor<'_>, units: usize) -> Result<bool, Bad> {
     let front = cursor.at.checked_add(units).ok_or(Bad::End)?;
     if let Some(bytes) = cursor.bytes.get(cursor.at..front)
@@ -177,16 +180,15 @@ fn pass(cursor: &mut Cursor<'_>, units: usize) -> Result<bool, Bad> {
         cursor.at = front;
         return Ok(true);
     }
-    // Every unit takes at least one byte.
+    // Every unit needs at least one byte.
     if cursor.left() < units {
         return Err(Bad::End);
     }
     let mut clean = true;
     let mut left = units;
     while left > 0 {
-        let (length, width) = width_of(cursor.peek()?).ok_or(Bad::Invalid(
-            "a character of a string does not start like one",
-        ))?;
+        let (length, width) = width_of(cursor.peek()?)
+            .ok_or(Bad::Invalid("a character of a string has an invalid start"))?;
         let bytes = cursor.take(length)?;
         clean &= !matches!(bytes, [0xed, 0xa0..=0xbf, _]);
         left = left.checked_sub(width).ok_or(Bad::Invalid(
@@ -196,7 +198,7 @@ fn pass(cursor: &mut Cursor<'_>, units: usize) -> Result<bool, Bad> {
     Ok(clean)
 }
 
-/// How many bytes and how many UTF-16 units a character has, by its first byte.
+/// Returns the number of bytes and of UTF-16 units of a character, from its first byte.
 const fn width_of(first: u8) -> Option<(usize, usize)> {
     match first {
         0x00..=0x7f => Some((1, 1)),
@@ -207,7 +209,7 @@ const fn width_of(first: u8) -> Option<(usize, usize)> {
     }
 }
 
-/// The UTF-16 units of `text`, if it is UTF-8 or WTF-8.
+/// Returns the number of UTF-16 units of `text`, if it is UTF-8 or WTF-8.
 fn units(text: &[u8]) -> Option<usize> {
     if let Ok(text) = std::str::from_utf8(text) {
         return Some(text.chars().map(char::len_utf16).sum());
@@ -216,8 +218,8 @@ fn units(text: &[u8]) -> Option<usize> {
     for chunk in text.utf8_chunks() {
         units += chunk.valid().chars().map(char::len_utf16).sum::<usize>();
     }
-    // What is not UTF-8 may only be surrogates. The standard library reports one as three invalid
-    // chunks of a byte each, so they are counted in the bytes.
+    // Invalid UTF-8 may only be surrogates. The standard library reports one surrogate as three
+    // invalid chunks of one byte each, so they are counted in the bytes.
     let mut rest = text;
     let mut surrogates = 0;
     while let Some((_, behind)) = rest.split_first() {
@@ -232,7 +234,8 @@ fn units(text: &[u8]) -> Option<usize> {
     (invalid == surrogates * 3).then_some(units + surrogates)
 }
 
-/// How much of `text` makes one chunk, in bytes and in units. A chunk never splits a pair.
+/// Returns the size of the next chunk of `text`, in bytes and in units. A chunk never splits a
+/// pair.
 fn chunk_of(text: &[u8]) -> (usize, usize) {
     let (mut bytes, mut units) = (0, 0);
     while let Some((length, width)) = text.get(bytes).and_then(|first| width_of(*first)) {

@@ -1,6 +1,6 @@
-//! JSONB, the binary format of fastjson2, as far as a proxy needs it: strings are found,
-//! everything else is skipped. Each value of a Dubbo body stands in a frame of its own: its length
-//! as an i32, then JSONB (`FastJson2ObjectOutput` of Dubbo; `JSONB.Constants` of fastjson2).
+//! JSONB, the binary format of fastjson2, as far as a proxy needs it: finds strings and skips all
+//! other values. Each value of a Dubbo body is in its own frame: its length as an i32, then JSONB
+//! (`FastJson2ObjectOutput` of Dubbo; `JSONB.Constants` of fastjson2).
 
 mod scan;
 mod string;

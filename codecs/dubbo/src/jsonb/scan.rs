@@ -1,5 +1,5 @@
-//! Walks JSONB values without building them, iteratively: nesting costs an entry in the scratch
-//! stack, never a stack frame. Tags as in `JSONB.Constants` of fastjson2.
+//! Walks JSONB values without building them. The walk is iterative: a nested value needs an entry
+//! in the scratch stack, not a stack frame. The tags are those of `JSONB.Constants` of fastjson2.
 
 use super::{END, MAP, NULL, string};
 use crate::cursor::{Bad, Cursor, Open, Scratch, Text, Value};
@@ -11,8 +11,8 @@ const REFERENCE: u8 = 0x93;
 const ARRAY: u8 = 0xa4;
 const SYMBOL: u8 = 0x7f;
 
-/// Reads a value without parts. `None`, and nothing read, if there is one with parts, or one that
-/// another value may refer to.
+/// Reads a value without parts. `None` if it has parts, or if another value may refer to it; then
+/// the position does not change.
 pub(crate) fn leaf(cursor: &mut Cursor<'_>) -> Result<Option<Value>, Bad> {
     let tag = cursor.peek()?;
     if string::starts(tag) {
@@ -49,7 +49,7 @@ pub(crate) fn leaf(cursor: &mut Cursor<'_>) -> Result<Option<Value>, Bad> {
     Ok(Some(value))
 }
 
-/// Passes over one value, however deep.
+/// Skips one value of any depth.
 pub(crate) fn skip(
     cursor: &mut Cursor<'_>,
     scratch: &mut Scratch,
@@ -70,7 +70,7 @@ pub(crate) fn skip(
                 cursor.at += usize::from(end);
                 end
             }
-            // JSONB arrays always tell their length.
+            // JSONB arrays always have a length.
             Open::Listed => true,
         };
         if done {
@@ -82,8 +82,8 @@ pub(crate) fn skip(
     Ok(())
 }
 
-/// Returns `true` if the value at the cursor is a list or a map, and no reference or name that may stand for a
-/// string.
+/// Returns `true` if the value at the cursor is a list or a map. `false` for a reference or a name,
+/// which may stand for a string.
 pub(crate) fn has_parts(cursor: &Cursor<'_>) -> bool {
     let mut cursor = cursor.clone();
     while cursor.peek() == Ok(TYPED) {
@@ -95,7 +95,7 @@ pub(crate) fn has_parts(cursor: &Cursor<'_>) -> bool {
     matches!(cursor.peek(), Ok(0x94..=ARRAY | MAP))
 }
 
-/// A length: an int that is not negative.
+/// Reads a length: a non-negative int.
 pub(super) fn length(cursor: &mut Cursor<'_>) -> Result<usize, Bad> {
     let length = integer(cursor)?;
     usize::try_from(length).map_err(|_| Bad::Invalid("a JSONB length is negative"))
@@ -103,7 +103,7 @@ pub(super) fn length(cursor: &mut Cursor<'_>) -> Result<usize, Bad> {
 
 /// Reads a value without parts, or opens one with parts.
 fn enter(cursor: &mut Cursor<'_>, scratch: &mut Scratch, depth: usize) -> Result<(), Bad> {
-    // A type name stands before its value.
+    // A type name comes before its value.
     while cursor.peek()? == TYPED {
         cursor.at += 1;
         skip_symbol(cursor)?;
@@ -132,7 +132,7 @@ fn enter(cursor: &mut Cursor<'_>, scratch: &mut Scratch, depth: usize) -> Result
     Ok(())
 }
 
-/// A name and the number that it gets, or the number alone.
+/// Skips a name and its new number, or a number alone.
 fn skip_symbol(cursor: &mut Cursor<'_>) -> Result<(), Bad> {
     if string::starts(cursor.peek()?) {
         string::text(cursor)?;
@@ -143,7 +143,7 @@ fn skip_symbol(cursor: &mut Cursor<'_>) -> Result<(), Bad> {
 fn integer(cursor: &mut Cursor<'_>) -> Result<i64, Bad> {
     match leaf(cursor)? {
         Some(Value::Int(number)) => Ok(number),
-        _ => Err(Bad::Invalid("JSONB wants an integer here")),
+        _ => Err(Bad::Invalid("a JSONB integer is missing here")),
     }
 }
 
@@ -165,7 +165,7 @@ fn skip_opaque(tag: u8, cursor: &mut Cursor<'_>) -> Result<(), Bad> {
         BINARY | 0xbb => (length(cursor)?, 0),
         // decimal: a scale, then a number
         0xb9 => (0, 1),
-        _ => return Err(Bad::Invalid("a JSONB tag that starts no value")),
+        _ => return Err(Bad::Invalid("a JSONB tag that cannot start a value")),
     };
     cursor.take(bytes)?;
     for _ in 0..integers {

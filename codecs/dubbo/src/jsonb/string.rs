@@ -1,5 +1,5 @@
-//! JSONB strings: Latin-1, UTF-8 or UTF-16, each with a length in bytes. Which one is written
-//! depends on how the writer's JVM held the string.
+//! JSONB strings: Latin-1, UTF-8 or UTF-16, each with a length in bytes. The writer chooses the one
+//! that its JVM used for the string.
 
 use meltemi_frame::Output;
 
@@ -15,23 +15,23 @@ const UTF16LE: u8 = 0x7c;
 const UTF16BE: u8 = 0x7d;
 const GB18030: u8 = 0x7e;
 
-/// Whether a string starts with `tag`.
+/// Returns `true` if a string starts with `tag`.
 pub(super) const fn starts(tag: u8) -> bool {
     matches!(tag, SHORT..=GB18030)
 }
 
-/// Reads a string. The cursor stands at its tag, for which [`starts`] is true.
+/// Reads a string. The cursor must be at a tag for which [`starts`] is true.
 pub(super) fn text(cursor: &mut Cursor<'_>) -> Result<Value, Bad> {
     let start = cursor.at;
     let (tag, bytes) = parts(cursor)?;
     let plain = match tag {
         UTF8 => match std::str::from_utf8(bytes) {
             Ok(text) => is_wide(text.chars()),
-            // Readers differ in what they make of it.
+            // Readers decode it differently.
             Err(_) => return Ok(Value::Hidden),
         },
         UTF16 | UTF16LE | UTF16BE => false,
-        // Nobody was seen to write it, and its tables are not worth carrying.
+        // No known writer uses it, and its tables are large.
         GB18030 => return Ok(Value::Hidden),
         _ => bytes.is_ascii(),
     };
@@ -42,8 +42,9 @@ pub(super) fn text(cursor: &mut Cursor<'_>) -> Result<Value, Bad> {
     }))
 }
 
-/// Returns `true` if the string value `bytes` equals the same string of any other writer. fastjson2 makes a string
-/// that equals no other out of UTF-8 and little-endian UTF-16 where Latin-1 would do. No writer was seen to do so.
+/// Returns `true` if the string value `bytes` equals the same string of any other writer. If
+/// Latin-1 would be enough, fastjson2 decodes UTF-8 and little-endian UTF-16 to a string that
+/// equals no other. No known writer does this.
 pub(crate) fn is_exact(bytes: &[u8]) -> bool {
     match parts(&mut Cursor::new(bytes, 0)) {
         Ok((UTF8, body)) => std::str::from_utf8(body).is_ok_and(|text| is_wide(text.chars())),
@@ -61,7 +62,7 @@ fn is_wide(mut text: impl Iterator<Item = char>) -> bool {
     text.any(|char| char > '\u{ff}')
 }
 
-/// The text of the string value `bytes`, which [`text`] has read, as UTF-8.
+/// Returns the text of the string value `bytes` that [`text`] has read, as UTF-8.
 pub(crate) fn rebuild(bytes: &[u8]) -> Vec<u8> {
     let Ok((tag, body)) = parts(&mut Cursor::new(bytes, 0)) else {
         return Vec::new();
@@ -82,7 +83,7 @@ pub(crate) fn rebuild(bytes: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Appends the string value of `text`. Nothing is written, and `None` returned, if it is not UTF-8.
+/// Appends the string value of `text`. `None` if it is not UTF-8; then no byte is written.
 pub(crate) fn put_text(text: &[u8], out: &mut Output) -> Option<()> {
     let chars = std::str::from_utf8(text).ok()?.chars();
     let narrow = !text.is_ascii() && !is_wide(chars.clone());
@@ -124,7 +125,7 @@ fn parts<'b>(cursor: &mut Cursor<'b>) -> Result<(u8, &'b [u8]), Bad> {
     let count = match tag {
         SHORT..=SHORT_MAX => usize::from(tag - SHORT),
         LATIN1..=GB18030 => length(cursor)?,
-        _ => return Err(Bad::Invalid("a JSONB string does not start like one")),
+        _ => return Err(Bad::Invalid("a JSONB string has an invalid start")),
     };
     Ok((tag, cursor.take(count)?))
 }

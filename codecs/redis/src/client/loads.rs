@@ -1,5 +1,5 @@
-//! Scripts on one connection to a server: which ones it is sure to have, and which are loaded for the first call
-//! of a client. It knows nothing of clients.
+//! Scripts on one upstream connection: which scripts the server is known to have, and which must be
+//! loaded before a client's call. It must not depend on clients.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -11,19 +11,20 @@ use crate::layout;
 use crate::scripts::{Digest, Scripts, digest};
 use crate::spec;
 
-/// How many scripts are remembered as loaded on this connection, before all are forgotten.
+/// The maximum number of scripts recorded as loaded on this connection. At the limit all records
+/// are dropped.
 const LOADED: usize = 4096;
 
 /// The scripts of one connection.
 pub(super) struct Loads {
     scripts: Arc<Scripts>,
-    /// What the server has got by this connection, unless somebody else has made it forget since.
+    /// Scripts loaded through this connection. Another client may have flushed them since.
     loaded: HashSet<Digest>,
-    /// Requests that change what the server has, by their numbers.
+    /// Requests that change the server's set of scripts, by request number.
     changes: VecDeque<(u64, Change)>,
 }
 
-/// What a request changes if it succeeds.
+/// The change that a request makes if it succeeds.
 pub(super) enum Change {
     Load(Arc<[u8]>),
     Flush,
@@ -38,9 +39,9 @@ impl Loads {
         }
     }
 
-    /// The script that has to be loaded before a request is sent.
+    /// Returns the script that must be loaded before the request is sent.
     pub(super) fn missing(&mut self, message: &Message<'_>) -> Option<Arc<[u8]>> {
-        // Within a transaction it would be one command more.
+        // In a transaction the load would be one more queued command.
         let alone = message.head.kind == Kind::Request && message.head.bind == Bind::Free;
         if !alone || command(message) != b"evalsha" {
             return None;
@@ -57,7 +58,7 @@ impl Loads {
         Some(script)
     }
 
-    /// A request was sent that is answered, with this number.
+    /// Records a sent request that gets a reply, under this number.
     pub(super) fn sent(&mut self, message: &Message<'_>, number: u64) {
         if message.layout[layout::NOTE] != layout::LOADS || command(message) != b"script" {
             return;
@@ -72,11 +73,11 @@ impl Loads {
         self.changes.push_back((number, change));
     }
 
-    /// The reply with this number has begun.
+    /// Handles the start of the reply with this number.
     #[inline]
     pub(super) fn answered(&mut self, number: u64, proper: &[u8]) {
         if proper.first() == Some(&b'-') && proper.starts_with(b"-NOSCRIPT") {
-            // Somebody has flushed them.
+            // Another client has flushed the scripts.
             self.loaded.clear();
         }
         if self.changes.front().is_none_or(|(at, _)| *at != number) {
@@ -125,7 +126,7 @@ mod tests {
     const NAME: &str = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
     const LOAD: &str = "*3\r\n$6\r\nSCRIPT\r\n$4\r\nLOAD\r\n$8\r\nreturn 1\r\n";
 
-    /// A client of the proxy, and a connection to a server.
+    /// A client of the proxy, and an upstream connection.
     struct Pair {
         server: Server,
         client: Client,
@@ -140,7 +141,7 @@ mod tests {
             }
         }
 
-        /// What the server gets of a request.
+        /// Returns the bytes that the server gets for a request.
         fn say(&mut self, request: &str) -> (Reach, String) {
             let decoded = self.server.decode(request.as_bytes(), Interest::Route);
             let Ok(Decoded::Message(message, _)) = decoded else {
@@ -152,7 +153,7 @@ mod tests {
             (message.head.reach, text)
         }
 
-        /// Whether somebody gets a reply of the server.
+        /// Returns `true` if a client gets this reply of the server.
         fn hear(&mut self, reply: &str) -> bool {
             let decoded = self.client.decode(reply.as_bytes(), Interest::Route);
             match decoded.unwrap() {
@@ -169,7 +170,7 @@ mod tests {
         }
     }
 
-    /// Scripts of which one is known.
+    /// Returns scripts with one known script.
     fn one() -> Arc<Scripts> {
         let scripts = Arc::default();
         let mut pair = Pair::new(&scripts);
@@ -191,7 +192,7 @@ mod tests {
         let replies = ["$-1\r\n", &format!("$40\r\n{NAME}\r\n"), ":1\r\n", ":1\r\n"];
         let heard = replies.map(|reply| pair.hear(reply));
         assert_eq!(heard, [true, false, true, true]);
-        // Somebody has flushed it.
+        // Another client has flushed the script.
         assert_eq!(pair.say(&call).1, call);
         assert!(pair.hear("-NOSCRIPT No matching script.\r\n"));
         assert_eq!(pair.say(&call).1, format!("{LOAD}{call}"));

@@ -1,5 +1,5 @@
-//! Requests that no client made, and their replies, which are nobody's: the preamble of a session, and what is
-//! put before a client's request.
+//! Requests that the proxy adds itself: the preamble of a session, and commands before a client's
+//! request. Their replies go to no client.
 
 use meltemi_frame::{DecodeError, Decoded, Kind, Message, Output, Session, Violation};
 
@@ -7,17 +7,17 @@ use super::{Client, Loads};
 use crate::spec;
 use crate::state::write;
 
-/// A request that no client made.
+/// A request that the proxy added.
 pub(super) struct Added {
-    /// Its number among those that are answered.
+    /// Its number among the requests that get a reply.
     number: u64,
-    /// What follows makes no sense if it fails.
+    /// `true` if the following requests make no sense when this one fails.
     must: bool,
 }
 
 impl Client {
-    /// A reply to the preamble, which is nobody's. The preamble subscribes to nothing, and its replies are
-    /// none of those that are counted.
+    /// Consumes a reply to the preamble. It goes to no client. The preamble subscribes to nothing,
+    /// and its replies are not counted.
     pub(super) fn preamble<'b>(
         &mut self,
         wire: &'b [u8],
@@ -33,19 +33,19 @@ impl Client {
             self.session = Session::default();
         }
         if refused {
-            let what = "the server refused what brings the connection into its session (AUTH, HELLO, SELECT, CLIENT)";
+            let what = "the server refused a command of the session's preamble (AUTH, HELLO, SELECT, CLIENT)";
             return Err(DecodeError::lost(Violation::Invalid(what)));
         }
         Ok(Decoded::Skip(wire.len()))
     }
 
-    /// Returns `true` if the reply that began is the answer to a request that was added here.
+    /// Returns `true` if the reply that has begun answers an added request.
     pub(super) fn answers_added(&self) -> bool {
         let added = self.added.front();
         added.is_some_and(|added| added.number == self.answered)
     }
 
-    /// A reply to a request that was added here.
+    /// Consumes a reply to an added request.
     pub(super) fn added<'b>(
         &mut self,
         wire: &'b [u8],
@@ -54,17 +54,17 @@ impl Client {
     ) -> Result<Decoded<'b>, DecodeError> {
         let must = self.added.pop_front().is_some_and(|added| added.must);
         if must && kind == b'-' {
-            let what = "an error to MULTI, when the transaction was on its way";
+            let what = "MULTI failed after the transaction was sent";
             return Err(DecodeError::lost(Violation::Invalid(what)));
         }
         if whole {
             return Ok(Decoded::Skip(wire.len()));
         }
-        let what = "more than a line was answered to what has one";
+        let what = "a reply has more than one line, but its command returns one";
         Err(DecodeError::lost(Violation::Invalid(what)))
     }
 
-    /// Puts a request before the one that is encoded. The reply is nobody's.
+    /// Writes a request before the one that is encoded. Its reply goes to no client.
     pub(super) fn add(&mut self, words: &[&[u8]], must: bool, out: &mut Output) {
         let mut request = Vec::new();
         write(&mut request, words);
@@ -75,8 +75,9 @@ impl Client {
         self.plain = false;
     }
 
-    /// A server counts from the last command on the connection, and on this one the client may not have
-    /// written anything. The same command makes it current, which whoever may wait may say.
+    /// `WAIT` counts from the last write on the connection, and the client may not have written on
+    /// this one. A `WAIT` that does not block is sent first and makes the connection current. Every
+    /// user that may call `WAIT` may call it.
     pub(super) fn put_wait(&mut self, message: &Message<'_>, out: &mut Output) {
         let name = message.attributes.slot(spec::COMMAND, message.wire());
         match name {
@@ -87,8 +88,8 @@ impl Client {
         out.put(message.wire());
     }
 
-    /// Loads the script that is called, unless the server is sure to have it. If the server refuses that, the call
-    /// is answered as it would be without.
+    /// Loads the called script, unless the server is known to have it. If the server refuses the
+    /// load, the call gets its normal reply.
     pub(super) fn put_loads(&mut self, message: &Message<'_>, out: &mut Output) {
         self.plain = false;
         let scripts = &self.scripts;

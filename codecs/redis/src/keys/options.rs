@@ -1,32 +1,33 @@
-//! Keys behind options. What does not parse as the server parses it leaves the plan open: another version of the
-//! server may know an option that this table does not.
+//! Keys after options. If the options do not parse by the server's grammar, the plan stays open:
+//! another version of the server may have an option that is not in this table.
 
 use super::plan::Plan;
 use crate::args::Args;
 
 /// The options of a command.
 struct Grammar {
-    /// Where they start.
+    /// The argument position where they start.
     from: usize,
-    /// How many operands each takes.
+    /// The number of operands of each option.
     options: &'static [(&'static str, usize)],
-    /// The words that keys follow.
+    /// The words that come before keys.
     keyed: &'static [&'static str],
-    /// One key follows. Otherwise the rest of the request does, and the search ends there.
+    /// `true` if one key follows. Otherwise all remaining arguments are keys, and the search ends
+    /// there.
     single: bool,
 }
 
-/// What a search among the options found.
+/// The result of a search among the options.
 #[derive(Default)]
 struct Found {
-    /// The place behind the last word that a key follows.
+    /// The position after the last word that a key follows.
     key: Option<usize>,
-    /// The options are not what the table says.
+    /// `true` if the options do not match the table.
     odd: bool,
 }
 
-/// Looks for the keyed words of a command. `see` gets each option with the place of its first operand, and
-/// returns `true` if the option makes the server touch keys that are no arguments.
+/// Searches for the keyed words of a command. `see` gets each option with the position of its first
+/// operand. It returns `true` if the option makes the server access keys that are not arguments.
 fn search(args: &Args<'_>, grammar: &Grammar, see: impl Fn(&str, &[u8]) -> bool) -> Found {
     let mut found = Found::default();
     let mut option: (&str, usize) = ("", 0);
@@ -39,7 +40,7 @@ fn search(args: &Args<'_>, grammar: &Grammar, see: impl Fn(&str, &[u8]) -> bool)
         let keyed = grammar.keyed.iter().any(|word| is(word));
         let (name, operands) = option;
         if operands > 0 {
-            // Redis searches some commands for the keyed word alone, wherever it stands.
+            // For some commands Redis searches only for the keyed word, at any position.
             found.odd |= keyed || see(name, &bytes);
             option = (name, operands - 1);
         } else if keyed {
@@ -63,8 +64,8 @@ fn search(args: &Args<'_>, grammar: &Grammar, see: impl Fn(&str, &[u8]) -> bool)
     found
 }
 
-/// `SORT key [BY pattern] [LIMIT offset count] [GET pattern…] [ASC|DESC] [ALPHA] [STORE key]`. The patterns
-/// name keys that depend on what the list holds.
+/// `SORT key [BY pattern] [LIMIT offset count] [GET pattern…] [ASC|DESC] [ALPHA] [STORE key]`. The
+/// keys that match the patterns depend on the contents of the list.
 pub(super) fn sort(args: &Args<'_>, stores: bool) -> Plan {
     let grammar = Grammar {
         from: 2,
@@ -80,7 +81,7 @@ pub(super) fn sort(args: &Args<'_>, stores: bool) -> Plan {
         single: true,
     };
     let found = search(args, &grammar, |name, operand| match name {
-        // Without a `*` the order is that of the list.
+        // Without a `*` the order of the list is kept.
         "by" => operand.contains(&b'*'),
         "get" => operand != b"#",
         _ => false,
@@ -159,7 +160,7 @@ pub(super) fn streams(args: &Args<'_>) -> Plan {
     }
 }
 
-/// Where an option of `XREAD` or `XREADGROUP` stands.
+/// Returns the position of an option of `XREAD` or `XREADGROUP`.
 pub(crate) fn option(args: &Args<'_>, wanted: &str) -> Option<usize> {
     let mut next = STREAMS.from;
     for (position, argument) in args.walk().enumerate().skip(STREAMS.from) {

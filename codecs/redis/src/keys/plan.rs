@@ -1,23 +1,23 @@
-//! Places of keys among the arguments. It knows neither commands nor bytes.
+//! Positions of keys among the arguments. It must not depend on commands or bytes.
 
 /// Positions of the keys among the arguments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// A destination in front.
+    /// A destination before the others.
     lead: Option<usize>,
     start: usize,
-    /// One past the last.
+    /// One past the last key.
     end: usize,
     step: usize,
-    /// A destination behind.
+    /// A destination after the others.
     tail: Option<usize>,
-    /// The server may touch keys at other places, or keys that are no arguments at all. The places above are the
-    /// best guess then.
+    /// `true` if the server may access keys at other positions, or keys that are not arguments.
+    /// Then the positions above are the best guess.
     open: bool,
 }
 
 impl Plan {
-    /// No place is known, and there may be keys.
+    /// No position is known, and there may be keys.
     pub(super) const OPEN: Self = Self {
         lead: None,
         start: 0,
@@ -43,17 +43,17 @@ impl Plan {
         Self::range(position, position + 1, 1, count)
     }
 
-    /// The same keys, with a destination at `lead`.
+    /// Returns the same keys, with a destination at `lead`.
     pub(super) const fn with_lead(self, lead: Option<usize>) -> Self {
         Self { lead, ..self }
     }
 
-    /// The same keys, with a destination at `tail`.
+    /// Returns the same keys, with a destination at `tail`.
     pub(super) const fn with_tail(self, tail: Option<usize>) -> Self {
         Self { tail, ..self }
     }
 
-    /// The same keys; others are possible if `open` is.
+    /// Returns the same keys. Other keys are possible if `open` is `true`.
     pub(super) const fn or_open(self, open: bool) -> Self {
         Self {
             open: self.open || open,
@@ -61,18 +61,18 @@ impl Plan {
         }
     }
 
-    /// Returns `true` if the server may touch other keys than these.
+    /// Returns `true` if the server may access other keys than these.
     pub(crate) const fn is_open(&self) -> bool {
         self.open
     }
 
-    /// The position of the first key.
+    /// Returns the position of the first key.
     pub(crate) fn first(&self) -> Option<usize> {
         let first = (self.start < self.end).then_some(self.start);
         self.lead.or(first).or(self.tail)
     }
 
-    /// Whether there is exactly one.
+    /// Returns `true` if there is exactly one key.
     pub(crate) fn is_single(&self) -> bool {
         let range = self
             .end
@@ -89,7 +89,7 @@ impl Plan {
         ranged || self.lead == Some(position) || self.tail == Some(position)
     }
 
-    /// The position of the last key, 0 if there is none.
+    /// Returns the position of the last key, 0 if there is none.
     pub(super) fn last(&self) -> usize {
         let steps = self.end.saturating_sub(self.start + 1) / self.step.max(1);
         let ranged = self.start + steps * self.step;

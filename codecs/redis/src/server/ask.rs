@@ -1,4 +1,5 @@
-//! What becomes of one request: its message, whether it is forwarded, and how. It knows no framing.
+//! Decides for one request: its message, and if and how it is forwarded. It must not depend on
+//! framing.
 
 use meltemi_frame::{
     Attributes, Bind, DecodeError, Decoded, Head, Kind, Layout, Message, Reach, Safety, Span,
@@ -18,7 +19,7 @@ use crate::ties::Ruling;
 use crate::words::Local;
 
 impl Server {
-    /// The message of a request, whole or the front of it.
+    /// Builds the message of a request, whole or its front.
     pub(super) fn request<'b>(
         &mut self,
         args: &Args<'b>,
@@ -39,8 +40,9 @@ impl Server {
         self.message(container, args, whole)
     }
 
-    /// Whether the request is one as most are: it does nothing to its connection, and its one key stands
-    /// behind the name. If so it is counted, and [`plain`] tells its message.
+    /// Returns the span of the key if the request is a common one: no effect on its connection, and
+    /// one key directly after the name. Such a request is counted here, and [`plain`] builds its
+    /// message.
     #[inline]
     fn is_plain(&mut self, command: &'static Command, args: &Args<'_>) -> Option<Span> {
         let plain = matches!(command.act, Act::Plain | Act::Set)
@@ -122,7 +124,7 @@ impl Server {
         }
     }
 
-    /// The subcommand where it is a known one of a container; sets the attribute.
+    /// Returns the subcommand if it is a known one of a container. Sets the attribute.
     fn subcommand<'b>(
         &self,
         message: &mut Message<'b>,
@@ -157,7 +159,7 @@ impl Server {
         self.ties.ask(command, args)
     }
 
-    /// What a guarded server answers itself.
+    /// Returns the local reply of a guarded server.
     fn check(&mut self, act: Act, args: &Args<'_>) -> Option<Local> {
         let guard = self.guard.as_ref()?;
         match act {
@@ -192,13 +194,13 @@ impl Server {
         }
     }
 
-    /// Whether the upstream must be told something else than the client wrote.
+    /// Records if the upstream must get a different `HELLO` than the client sent.
     fn note_hello(&mut self, message: &mut Message<'_>, args: &Args<'_>) {
         let Ok(Some(hello)) = Hello::read(args) else {
             return;
         };
         if self.guard.is_some() && hello.auth.is_some() {
-            // These credentials were for the proxy, and the upstream has its own.
+            // These credentials were for the proxy. The upstream has its own.
             self.ties.strip_credentials();
             message.head.bind = Bind::Session;
             message.layout[layout::NOTE] = layout::HELLO_STRIPPED;
@@ -208,7 +210,7 @@ impl Server {
     }
 }
 
-/// Notes which servers a request concerns, where that is not any one.
+/// Records the servers that a request concerns, unless any single server is enough.
 fn note_reach(message: &mut Message<'_>, command: &'static Command, args: &Args<'_>) {
     match command.act {
         Act::Scan => return cursor::note(message, command, args),
@@ -220,8 +222,8 @@ fn note_reach(message: &mut Message<'_>, command: &'static Command, args: &Args<
     message.layout[layout::NOTE] = layout::LOADS;
 }
 
-/// The message of a request that [`Server::is_plain`]: the same as [`Server::message`] makes of it. It is
-/// made last, when everything is known, so that it is not moved.
+/// Builds the message of a request for which [`Server::is_plain`] holds. It equals the result of
+/// [`Server::message`]. This is the last step, so that the message is not moved.
 #[inline(never)]
 fn plain<'b>(
     command: &'static Command,
@@ -246,8 +248,8 @@ fn plain<'b>(
     Ok(Decoded::Message(message, wire.len()))
 }
 
-/// A web page that posts to a Redis: closed without a word, before the body is read as commands, as
-/// Redis does.
+/// Returns `true` for a web page that posts to a Redis. As in Redis, the connection is closed
+/// without a reply, before the body is read as commands.
 fn is_http(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
 }
@@ -265,7 +267,7 @@ mod tests {
         Server::new(&Limits::default(), &Session::default(), None)
     }
 
-    /// Every command with up to six arguments, by both ways.
+    /// Checks every command with up to six arguments, on both paths.
     #[test]
     fn plain_requests_are_told_as_any() {
         let mut plain_ones = 0;
@@ -284,13 +286,13 @@ mod tests {
         assert!(plain_ones > 1000, "{plain_ones}");
     }
 
-    /// Whether the request is plain.
+    /// Returns `true` if the request is plain.
     fn check(command: &'static Command, wire: &[u8]) -> bool {
         let read = Args::read(wire);
         let mut front = [Span::default(); FRONT];
         for (place, argument) in front.iter_mut().zip(read.walk()) {
             let crate::args::Argument::Wire(span) = argument else {
-                panic!("an argument of an array is not built");
+                panic!("an argument of an array is always literal");
             };
             *place = span;
         }

@@ -1,4 +1,5 @@
-//! What a request would change of its connection, read from its arguments. It knows no connections.
+//! The change that a request would make to its connection, read from its arguments. It must not
+//! depend on connections.
 
 use meltemi_frame::Bind;
 
@@ -15,13 +16,13 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
-    /// A password alone is that of the user `default`.
+    /// Returns the user. A password alone belongs to the user `default`.
     pub(crate) fn user(&self) -> &[u8] {
         self.user.as_deref().unwrap_or(b"default")
     }
 }
 
-/// A change that holds if the request is answered well.
+/// A change that takes effect if the request succeeds.
 pub(crate) enum Change {
     Hello(Hello),
     Auth(Credentials),
@@ -35,7 +36,8 @@ pub(crate) enum Change {
 }
 
 impl Change {
-    /// Who authenticates himself does not build on what the connection was.
+    /// Returns the binding of the request. An authentication does not depend on the earlier state
+    /// of the connection.
     pub(crate) const fn bind(&self) -> Bind {
         match self {
             Self::Auth(_) | Self::Hello(Hello { auth: Some(_), .. }) => Bind::Login,
@@ -49,25 +51,25 @@ pub(crate) struct Hello {
     pub(crate) resp3: bool,
     pub(crate) auth: Option<Credentials>,
     pub(crate) name: Option<Bytes>,
-    /// A name before credentials that are refused would stay: Redis sets it on the way.
+    /// The name comes before the credentials. If these are refused, Redis has already set the name.
     pub(crate) name_first: bool,
 }
 
-/// Why a `HELLO` cannot be one that changes all or nothing.
+/// The reason why a `HELLO` cannot be changed into one that applies fully or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadHello {
-    /// The version is no number.
+    /// The version is not a number.
     Number,
     /// The version is neither 2 nor 3.
     Version,
-    /// An unknown or unfinished option.
+    /// An unknown or incomplete option.
     Option,
     /// The name has spaces or control characters.
     Name,
 }
 
 impl Hello {
-    /// Reads the arguments; `None` if there are none, which only asks.
+    /// Reads the arguments. `None` if there are none: the command only queries.
     pub(crate) fn read(args: &Args<'_>) -> Result<Option<Self>, BadHello> {
         let Some(version) = args.bytes(1) else {
             return Ok(None);
@@ -112,7 +114,7 @@ impl Hello {
         Ok(Some(hello))
     }
 
-    /// The command in an order that changes all or nothing.
+    /// Writes the command in an order that applies fully or not at all.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let mut words: Vec<&[u8]> = vec![b"HELLO", if self.resp3 { b"3" } else { b"2" }];
         if let Some(Credentials { user, password }) = &self.auth {
@@ -125,7 +127,7 @@ impl Hello {
     }
 }
 
-/// What a request would change, if that can be replayed.
+/// Returns the change that a request would make, if it can be replayed.
 pub(crate) fn change(command: &Command, args: &Args<'_>) -> Option<Change> {
     let bytes = |position| args.bytes(position).map(|bytes| Bytes::from(&*bytes));
     match (command.act, args.count()) {
@@ -146,13 +148,13 @@ pub(crate) fn change(command: &Command, args: &Args<'_>) -> Option<Change> {
     }
 }
 
-/// `ON` or `OFF`.
+/// Parses `ON` or `OFF`.
 fn switch(args: &Args<'_>) -> Option<bool> {
     let on = args.is(2, "on");
     (on || args.is(2, "off")).then_some(on)
 }
 
-/// The credentials of `AUTH [user] password`.
+/// Returns the credentials of `AUTH [user] password`.
 pub(crate) fn credentials(args: &Args<'_>) -> Option<Credentials> {
     let bytes = |position| args.bytes(position).map(|bytes| Bytes::from(&*bytes));
     match args.count() {

@@ -1,5 +1,5 @@
-//! How far one request ties the client to its connection, and what holds when its reply says so. It knows
-//! commands, and no replies.
+//! Decides how a request ties the client to its connection, and which state takes effect when its
+//! reply confirms it. It must not depend on replies.
 
 use meltemi_frame::Bind;
 
@@ -11,15 +11,16 @@ use crate::state::change;
 
 impl Ties {
     fn push(&mut self, number: Option<u64>, effect: Effect) -> Bind {
-        // Without replies nothing is told; but who switched them off keeps its connection anyway.
+        // Without replies no change is confirmed. But a client that switched them off keeps its
+        // connection anyway.
         if let Some(number) = number {
             self.pending.push_back((number, effect));
         }
         Bind::Pin
     }
 
-    /// Notes what the request will do, and returns how far it ties its connection. `number`: `None` if it is not
-    /// answered.
+    /// Records the effect of the request, and returns how it binds its connection. `number` is
+    /// `None` if it gets no reply.
     pub(super) fn bind(
         &mut self,
         act: Act,
@@ -64,8 +65,9 @@ impl Ties {
                 self.view.dirty = true;
                 Bind::Pin
             }
-            // Of more than one channel `EXEC` gives more frames than its array says: from here on
-            // nobody else may use the connection, whatever becomes of the transaction.
+            // With more than one channel `EXEC` sends more frames than its array announces. From
+            // here on no other client may use the connection, whatever the outcome of the
+            // transaction.
             Act::Subscribe(_) | Act::Unsubscribe(_) => self.push(number, Effect::Keep),
             _ => Bind::Pin,
         }
@@ -106,7 +108,7 @@ impl Ties {
                 self.view.asking = true;
                 self.push(number, Effect::Asking)
             }
-            // Where there is nothing to end, any connection can say so.
+            // Without an open transaction any connection can send the error.
             Act::Exec => self.push_free(number, Effect::Exec { dirty: false }),
             Act::Discard => self.push_free(number, Effect::Discard),
             Act::Unwatch => self.push_free(number, Effect::Unwatch),
@@ -117,7 +119,7 @@ impl Ties {
                 subscriptions.ask(family, subscribe, channels, number);
                 Bind::Pin
             }
-            // Without arguments they change nothing.
+            // Without arguments they change no state.
             Act::Hello | Act::Auth if args.count() == 1 => Bind::Free,
             Act::Hello
             | Act::Auth
@@ -134,7 +136,8 @@ impl Ties {
                         self.push(number, Effect::Change(change));
                         bind
                     }
-                    // Should the server understand what is not understood here, it cannot be replayed.
+                    // If the server accepts a request that the proxy cannot parse, it cannot be
+                    // replayed.
                     None => self.push(number, Effect::Keep),
                 }
             }

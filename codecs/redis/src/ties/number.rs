@@ -1,5 +1,5 @@
-//! Replies that a client gets in the place of the server's. The number that it is told is its own: that
-//! of an upstream connection says nothing of a client that shares it.
+//! Replies that the client gets instead of the server's. A client gets its own connection number:
+//! the number of a shared upstream connection is useless to it.
 
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,13 +9,14 @@ use meltemi_frame::{Kind, Message, Output, Status};
 use super::{Effect, Ties};
 use crate::words::EXEC_ABORT;
 
-/// Far above what a server counts to, so that no command that takes a number (`CLIENT KILL`, `UNBLOCK`,
-/// `TRACKING REDIRECT`) meets somebody else; and exact where a client takes numbers for doubles.
+/// Far above the numbers that a server reaches: a command with a number (`CLIENT KILL`, `UNBLOCK`,
+/// `TRACKING REDIRECT`) cannot hit another client. Also exact for clients that read numbers as
+/// doubles.
 const FIRST: u64 = 1 << 52;
 
 static NEXT: AtomicU64 = AtomicU64::new(FIRST);
 
-/// A number that no other client of this process has, taken when it is asked for.
+/// A number that is unique among the clients of this process. It is assigned on first use.
 #[derive(Default)]
 pub(super) struct ClientNumber(Option<NonZeroU64>);
 
@@ -30,8 +31,9 @@ impl ClientNumber {
 }
 
 impl Ties {
-    /// Appends what the client gets in the place of a reply: its own number in that of a connection that
-    /// is not the client's, or that a transaction was discarded. Returns `false` if it gets the reply.
+    /// Writes the client's own reply instead of the server's: its own number instead of that of a
+    /// shared connection, or the error for a discarded transaction. Returns `false` if the client
+    /// gets the server's reply.
     pub(crate) fn put_own(&mut self, message: &Message<'_>, out: &mut Output) -> bool {
         let head = &message.head;
         if head.kind != Kind::Response || !head.end || head.status != Status::Ok {
@@ -69,7 +71,7 @@ impl Ties {
     }
 }
 
-/// The type of a reply that has a number, and what follows the number.
+/// Returns the type of a reply that has a number, and the bytes after the number.
 fn numbered(wire: &[u8]) -> Option<(u8, &[u8])> {
     let (kind, rest) = wire.split_first()?;
     if *kind == b':' {

@@ -1,5 +1,5 @@
-//! Transactions that have not begun at the server, and those of which a command was refused: neither is
-//! carried out by half. It knows no bytes.
+//! Transactions that have not started at the server, and transactions with a refused command.
+//! Neither is executed in part. It must not depend on bytes.
 
 use meltemi_frame::Bind;
 
@@ -7,22 +7,22 @@ use super::{Effect, Mute, Ruling, Ties};
 use crate::command::Act;
 use crate::words::Local;
 
-/// Where the `MULTI` of the client is, if it was answered here.
+/// The place of the client's `MULTI`, if the proxy replied to it.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Opening {
-    /// There is none, or the server has it.
+    /// There is no `MULTI`, or the server has it.
     #[default]
     Nothing,
-    /// It waits for the command that decides which server it is for.
+    /// The `MULTI` is held until a command decides its server.
     Kept,
-    /// It goes before the request of this number.
+    /// The `MULTI` is sent before the request with this number.
     Before(u64),
-    /// That request was refused: the server will hear of nothing.
+    /// The request after it was refused: the server gets no part of the transaction.
     Lost,
 }
 
 impl Ties {
-    /// What becomes of a request within a transaction that does not go as it came.
+    /// Decides about a request in a transaction, if it must not be sent unchanged.
     pub(super) fn within_unsent(&mut self, act: Act) -> Option<Ruling> {
         let view = &self.view;
         if !view.multi {
@@ -62,7 +62,7 @@ impl Ties {
         Ruling::local(local)
     }
 
-    /// Whether the `MULTI` that was kept goes before the next request.
+    /// Returns `true` if the held `MULTI` is sent before the next request.
     pub(super) fn opens(&mut self) -> bool {
         let kept = self.view.opening == Opening::Kept;
         if kept {
@@ -71,7 +71,7 @@ impl Ties {
         kept
     }
 
-    /// Keeps the newest request, if it is a `MULTI`.
+    /// Holds the newest request, if it is a `MULTI`.
     pub(crate) fn defer(&mut self) -> bool {
         let newest = self.asked;
         let begins =
@@ -82,19 +82,19 @@ impl Ties {
         begins && self.pending.len() == 1
     }
 
-    /// The next reply is that the router refused the request.
+    /// Records that the next reply is the router's refusal of the request.
     pub(crate) fn fails(&mut self) {
         let next = self.answered + 1;
         if self.view.opening == Opening::Before(next) {
             self.view.opening = Opening::Lost;
             self.view.spoiled = true;
-            // Others were read in the belief that the transaction is open at the server.
+            // Other requests were read while the transaction seemed open at the server.
             self.view.torn |= self.asked > next;
         }
     }
 
-    /// A request that is part of a tie was refused. Returns `false` if it was part of a transaction whose
-    /// end is on its way.
+    /// Handles the refusal of a request that is part of a tie. Returns `false` if the request was
+    /// part of a transaction whose end is already sent.
     pub(crate) fn refused(&mut self) -> bool {
         let ends = |(_, effect): &(u64, Effect)| {
             matches!(

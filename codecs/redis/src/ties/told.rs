@@ -1,5 +1,5 @@
-//! What replies tell of what ties a client: what was asked for holds when its reply says so. It knows
-//! outcomes, and no commands.
+//! Applies replies to the ties of a client: a requested change takes effect when its reply confirms
+//! it. It must not depend on commands.
 
 use meltemi_frame::Session;
 
@@ -8,26 +8,26 @@ use super::{Effect, Held, Mute, Outcome, Ties, state_of};
 use crate::subscriptions::Word;
 
 impl Ties {
-    /// Whether replies need no look: nothing depends on them.
+    /// Returns `true` if no state depends on the replies.
     pub(crate) fn is_quiet(&self) -> bool {
         self.pending.is_empty() && !self.is_subscribed()
     }
 
-    /// Returns `true` if a reply would change nothing but the count: it is known how the next request will find
-    /// things, and that is as on a fresh connection.
+    /// Returns `true` if a reply would change only the count: the expected state is confirmed, and
+    /// equals that of a fresh connection.
     pub(crate) fn is_calm(&self) -> bool {
         let (view, held) = (&self.view, &self.held);
         let settled = !view.spoiled && view.opening == Opening::Nothing && view.mute == Mute::No;
         self.is_quiet() && !view.multi && !held.multi && settled
     }
 
-    /// A reply ended, and [`Ties::is_calm`].
+    /// Counts a reply that has ended, if [`Ties::is_calm`].
     #[inline]
     pub(crate) const fn answer_calm(&mut self) {
         self.answered += 1;
     }
 
-    /// A reply begins with, or is, a frame of this meaning.
+    /// Handles a frame with this meaning that is a reply, or the start of one.
     pub(crate) fn reply(&mut self, word: Option<Word>) {
         if !self.confirm(word)
             && let Some(subscriptions) = &mut self.subscriptions
@@ -36,7 +36,7 @@ impl Ties {
         }
     }
 
-    /// A frame that is no reply.
+    /// Handles a frame that is not a reply.
     pub(crate) fn push_frame(&mut self, word: Option<Word>) {
         self.confirm(word);
     }
@@ -55,7 +55,7 @@ impl Ties {
         true
     }
 
-    /// A reply ended.
+    /// Handles the end of a reply.
     pub(crate) fn answer(&mut self, outcome: Outcome) {
         self.answered += 1;
         while let Some((number, _)) = self.pending.front() {
@@ -71,13 +71,13 @@ impl Ties {
         }
     }
 
-    /// A reply ended, and [`Ties::is_quiet`].
+    /// Handles the end of a reply, if [`Ties::is_quiet`].
     pub(crate) fn answer_quiet(&mut self) {
         self.answered += 1;
         self.settle();
     }
 
-    /// What was expected is known now: a MULTI that failed has not begun.
+    /// Replaces the expected state by the confirmed one: a `MULTI` that failed has not started.
     fn settle(&mut self) {
         if self.view.mute == Mute::No {
             self.view.multi = self.held.multi;

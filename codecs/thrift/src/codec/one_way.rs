@@ -1,6 +1,7 @@
-//! One-way calls that a server answers all the same: the method is not declared one-way there, or the server does
-//! not know the method and says so. Nobody waits for that reply, and the connection may serve another client
-//! when it comes, whose call can have the same sequence id: many clients write 0 always.
+//! Replies to one-way calls. Some servers reply anyway: they do not declare the method as one-way,
+//! or they do not have it and return an error. No client waits for that reply. When it arrives, the
+//! connection may serve another client, whose call can have the same sequence id: many clients
+//! always send 0.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
@@ -10,7 +11,8 @@ use super::ThriftCodec;
 use crate::rewrite;
 
 impl ThriftCodec {
-    /// Writes a one-way call with a sequence id that no other client can know, so that its reply is found.
+    /// Writes a one-way call with a sequence id that no other client can know, so that its reply
+    /// can be recognised.
     #[inline(never)]
     pub(super) fn put_one_way(
         &mut self,
@@ -25,7 +27,7 @@ impl ThriftCodec {
         rewrite::message(&sent, out)
     }
 
-    /// Returns `true` if the message of this id is the reply to a one-way call.
+    /// Returns `true` if the message with this id is the reply to a one-way call.
     pub(super) fn is_unasked(&self, id: Option<i64>) -> bool {
         self.one_way
             .map(i64::from)
@@ -33,7 +35,7 @@ impl ThriftCodec {
     }
 }
 
-/// The reply to a one-way call: it answers nobody. Pieces that follow are skipped.
+/// Consumes the reply to a one-way call. It goes to no client. The following pieces are skipped.
 #[cold]
 pub(super) fn unasked(
     mut decoded: Result<Decoded<'_>, DecodeError>,
@@ -45,7 +47,7 @@ pub(super) fn unasked(
     decoded
 }
 
-/// An id that cannot be guessed, positive and far from those that are counted from 0.
+/// Returns an id that cannot be guessed: positive, and far from ids that are counted from 0.
 fn unknown_id() -> i32 {
     let random = RandomState::new().build_hasher().finish() as u32;
     (random >> 2 | 1 << 30).cast_signed()

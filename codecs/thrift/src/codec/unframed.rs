@@ -1,4 +1,4 @@
-//! Messages without frames: where one ends is found by walking its struct.
+//! Messages without frames. Their end is found by walking the struct.
 
 use meltemi_frame::{DecodeError, Decoded, Interest, Violation};
 
@@ -10,11 +10,11 @@ use crate::front::Front;
 use crate::scan::Progress;
 use crate::{present, sniff};
 
-/// More bytes than the front of any message in JSON takes.
+/// The front of a JSON message is always shorter than this, in bytes.
 const JSON_FRONT: usize = MAX_NAME + (1 << 10);
 
 impl ThriftCodec {
-    /// An unframed message ends where its struct does, so that the whole struct is walked.
+    /// Decodes an unframed message. It ends with its struct, so the whole struct is walked.
     pub(super) fn unframed<'b>(
         &mut self,
         input: &'b [u8],
@@ -27,8 +27,8 @@ impl ThriftCodec {
             Err(Stop::Bad(violation)) => return Err(DecodeError::lost(violation)),
         }
         let json = input.first() == Some(&b'[');
-        // The front of a message in JSON does not tell its length, so it is not tried again and
-        // again, but read once: when the end is there, or more than any front takes.
+        // The front of a JSON message has no length, so it is read only once: when the end has
+        // arrived, or when there are more bytes than any front has.
         let (encoding, start, least) = if json {
             (Encoding::Json, 0, JSON_FRONT)
         } else {
@@ -51,7 +51,8 @@ impl ThriftCodec {
             Ok(_) if self.refuses(reached) => return Err(lost(self.too_large(reached), input)),
             Ok(Progress::Done(end)) if end <= most => (end, Some(0)),
             Ok(Progress::Done(end)) => (most, Some(end - most)),
-            // A piece ends where the scanner has been, and does not depend on how much was there.
+            // A piece ends at the scanner's position, and does not depend on the number of bytes
+            // that had arrived.
             Ok(Progress::More(_)) if reached >= most && input.len() >= most => (most, None),
             Ok(Progress::More(need)) if input.len() >= most => {
                 return Ok(Decoded::Incomplete(need));
@@ -83,7 +84,7 @@ impl ThriftCodec {
         self.present(&front, bytes, left == Some(0))
     }
 
-    /// A further piece of a message whose end is not known.
+    /// Returns the next piece of a message whose end is unknown.
     pub(super) fn scan<'b>(
         &mut self,
         input: &'b [u8],
@@ -101,7 +102,7 @@ impl ThriftCodec {
                 self.at = At::Message;
                 Ok(self.data(input.get(..end).unwrap_or(input), id, true))
             }
-            // The scanner reads the bytes of a number again when there are more of them.
+            // The scanner reads the bytes of a number again when more of them have arrived.
             Progress::More(need) if reached == 0 || input.is_empty() => {
                 Ok(Decoded::Incomplete(need))
             }
@@ -116,7 +117,7 @@ impl ThriftCodec {
     }
 }
 
-/// Framing is lost inside of the unframed message at the front of `input`.
+/// Returns the error for lost framing inside the unframed message at the front of `input`.
 fn lost(violation: Violation, input: &[u8]) -> DecodeError {
     let front =
         envelope::read(input, 0).map(|envelope| Front::bare(input, envelope, Transport::Unframed));

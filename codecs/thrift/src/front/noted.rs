@@ -1,5 +1,5 @@
-//! What the entries of a `TTHeader` block say of the call. It knows the numbers that CloudWeGo gave them, and no
-//! bytes.
+//! The properties of a call in the entries of a `TTHeader` block. It must not depend on bytes: it
+//! sees the numbers that CloudWeGo assigned.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use crate::dialect::MessageType;
 use crate::header::{self, INT_KEY_VALUE, KEY_VALUE, Name, Pair};
 use crate::outcome::Outcome;
 
-/// What the entries of a `TTHeader` block say of the call (CloudWeGo's `transmeta` numbers).
+/// The properties of a call in the entries of a `TTHeader` block (CloudWeGo's `transmeta` numbers).
 #[derive(Debug, Default)]
 pub(crate) struct Noted {
     pub(crate) service: Option<(usize, usize)>,
     pub(crate) method: Option<(usize, usize)>,
     pub(crate) token: Option<(usize, usize)>,
     pub(crate) timeout: Option<Duration>,
-    /// The service, and the token, came twice.
+    /// The service, or the token, occurred twice.
     pub(crate) service_twice: bool,
     pub(crate) token_twice: bool,
     pub(super) kind: Option<MessageType>,
@@ -34,7 +34,7 @@ impl Noted {
             }
             (INT_KEY_VALUE, Name::Number(9)) => self.method = span,
             (INT_KEY_VALUE, Name::Number(12)) => {
-                // No time at all is Kitex's way to say: none set.
+                // For Kitex a timeout of 0 means no timeout.
                 self.timeout = number().filter(|ms| *ms > 0).map(Duration::from_millis);
             }
             (INT_KEY_VALUE, Name::Number(22)) => {
@@ -50,7 +50,8 @@ impl Noted {
         }
     }
 
-    /// A business error is a header of a reply that looks like success (Kitex `biz-status`).
+    /// Returns the outcome. A business error is a header of a reply that otherwise looks like a
+    /// success (Kitex `biz-status`).
     pub(super) const fn outcome(&self) -> Outcome {
         if self.failed {
             Outcome::failed(Fault::Application, "business")
