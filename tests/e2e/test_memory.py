@@ -87,7 +87,7 @@ def test_clients_that_do_not_read_are_bounded_together(mesh, redis_server, clien
         time.sleep(3)
     try:
         times = sorted(watch.times)
-        assert not watch.failed and len(times) > 50, (watch.failed, len(times))
+        assert not watch.failed and len(times) > 10, (watch.failed, len(times))
         # One request may have met the large ones on its connection before the first of them was slow.
         assert times[-2] < 2, times[-5:]
         assert watch.most < before + BOUND + MARGIN, (before, watch.most)

@@ -72,14 +72,26 @@ impl DubboCodec {
         })?;
         let length = body.saturating_add(LENGTH);
         // Responses of any size stream through. All other messages must fit.
-        let streams = self.side == Side::Client && !header.is_event() && !header.is_request();
-        if length > self.limits.frame && !streams {
+        let streams = || self.side == Side::Client && !header.is_event() && !header.is_request();
+        if length > self.limits.frame && !streams() {
             return Err(lost(Violation::TooLarge {
                 length: length as u64,
                 limit: self.limits.frame as u64,
             }));
         }
         Ok(length)
+    }
+
+    /// Returns up to which length a message is buffered completely, in bytes.
+    #[cold]
+    fn holds(&self, header: Header, want: Interest) -> usize {
+        // A call from a server (a callback argument) and its reply are buffered completely.
+        let backwards = header.is_request() == (self.side == Side::Client);
+        if want >= Interest::Headers || header.is_event() || backwards {
+            self.limits.frame.max(self.limits.hold)
+        } else {
+            self.limits.hold
+        }
     }
 
     /// Returns the receipt for a refused message: of the request itself, or of the request that the
@@ -224,14 +236,7 @@ impl Codec for DubboCodec {
         };
         let length = self.extent(header)?;
 
-        // A call from a server (a callback argument) and its reply are buffered completely.
-        let backwards = header.is_request() == (self.side == Side::Client);
-        let holds = if want >= Interest::Headers || header.is_event() || backwards {
-            self.limits.frame.max(self.limits.hold)
-        } else {
-            self.limits.hold
-        };
-        if length > holds && length > FRONT {
+        if length > self.limits.hold && length > FRONT && length > self.holds(header, want) {
             let front = self.limits.hold.max(FRONT);
             let Some(wire) = input.get(..front) else {
                 return Ok(Decoded::Incomplete(front));

@@ -20,11 +20,11 @@ impl ThriftCodec {
         out: &mut Output,
     ) -> Result<(), EncodeError> {
         if message.id_changed() {
-            return rewrite::message(message, out);
+            return rewrite::message_apart(message, out);
         }
         let mut sent = message.clone();
         sent.set_id(i64::from(*self.one_way.get_or_insert_with(unknown_id)));
-        rewrite::message(&sent, out)
+        rewrite::message_apart(&sent, out)
     }
 
     /// Returns `true` if the message with this id is the reply to a one-way call.
