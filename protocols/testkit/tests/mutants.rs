@@ -63,7 +63,7 @@ caught! {
     editing_more_than_asked: EditsMore by claimed_edits_round_trip,
         who says "attribute `tag.trace`";
     answering_a_one_way: AnswersOneWay by one_way_is_never_answered,
-        who says "nothing may be said";
+        who says "nothing may be written";
     replying_without_id: RepliesWithoutId by claimed_replies_reach_the_client,
         who says "its id is Some(0)";
     replying_with_success: RepliesOk by claimed_replies_reach_the_client,

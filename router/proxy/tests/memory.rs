@@ -138,3 +138,34 @@ fn whoever_holds_most_is_cut_off_where_others_cannot_wait() {
         sum(&proxy, "meltemi_downstream_waiting_bytes") == 0
     });
 }
+
+#[test]
+fn many_small_holders_are_bounded_together() {
+    const BOUND: usize = 8 * MIB;
+    let server = values();
+    let (proxy, address) = bounded(BOUND, server.address, None);
+    // Each holds less than what a connection may always hold, and all of them five times the bound.
+    let partial = format!(
+        "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$62000\r\n{}",
+        "x".repeat(60_000)
+    );
+    let clients: Vec<_> = (0..700)
+        .map(|_| {
+            let mut client = connect(address);
+            // Cut off meanwhile, it may take no more.
+            let _ = client.write_all(partial.as_bytes());
+            client
+        })
+        .collect();
+    eventually("some are cut off", || {
+        sum(&proxy, "meltemi_downstream_memory_cut_off") > 0
+            && (sum(&proxy, "meltemi_downstream_waiting_bytes") as usize) < BOUND
+    });
+    let mut other = Line::new(connect(address));
+    other.send(&get(1));
+    assert_eq!(received(&mut other, 1), MIB);
+    drop(clients);
+    eventually("nothing waits", || {
+        sum(&proxy, "meltemi_downstream_waiting_bytes") == 0
+    });
+}

@@ -48,6 +48,16 @@ struct Recent {
     place: Cell<usize>,
 }
 
+/// A name as text, up to [`OPERATION_LENGTH`].
+fn shortened(name: &[u8]) -> String {
+    match name.get(..OPERATION_LENGTH) {
+        Some(front) if name.len() > OPERATION_LENGTH => {
+            format!("{}…", String::from_utf8_lossy(front))
+        }
+        _ => String::from_utf8_lossy(name).into_owned(),
+    }
+}
+
 impl Operations {
     pub(crate) fn new(listener: &str, names: &Names, stats: &Stats) -> Self {
         let labels = vec![
@@ -74,13 +84,12 @@ impl Operations {
         other || self.names == *names
     }
 
-    /// Returns the service and operation of a request.
+    /// Returns the service and operation of a request. A longer name ends with `…`: a client must not fill
+    /// the log, or the memory of its queue.
     pub(crate) fn names(&self, message: &Message<'_>) -> (String, String) {
         let text = |lookup: &Option<Lookup>| {
             let value = lookup.as_ref().and_then(|lookup| message.attribute(lookup));
-            value
-                .map(|value| String::from_utf8_lossy(&value).into_owned())
-                .unwrap_or_default()
+            value.map(|value| shortened(&value)).unwrap_or_default()
         };
         (text(&self.names.service), text(&self.names.operation))
     }
@@ -148,5 +157,17 @@ impl Operations {
         if let Some(group) = self.groups.borrow().get(place) {
             count(group);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_are_shortened() {
+        assert_eq!(shortened(&[b'x'; 128]).len(), 128);
+        let long = shortened(&vec![b'x'; 1 << 20]);
+        assert!(long.len() < 140 && long.ends_with('…'));
     }
 }

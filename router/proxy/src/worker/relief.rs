@@ -5,7 +5,7 @@
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use crate::context::memory::{LEAST, Shortage};
+use crate::context::memory::Shortage;
 use crate::downstream::Downstream;
 use crate::upstream::Upstream;
 use crate::worker::Worker;
@@ -71,9 +71,10 @@ fn holders(worker: &Worker) -> Vec<(usize, Holder)> {
     let upstreams = upstreams
         .filter(|upstream| !upstream.is_closed())
         .map(|upstream| (upstream.held_bytes(), Holder::Upstream(upstream)));
+    // Small ones count too: ten thousand connections with a few KiB each are as much as one large.
     let mut all: Vec<_> = clients
         .chain(upstreams)
-        .filter(|(bytes, _)| *bytes >= LEAST)
+        .filter(|(bytes, _)| *bytes > 0)
         .collect();
     all.sort_by_key(|(bytes, _)| *bytes);
     all
