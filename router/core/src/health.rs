@@ -1,7 +1,7 @@
 //! The health of endpoints, from probes and from the outcomes of requests. All workers share it. It
 //! sends no probe and no request itself.
 
-mod health;
+mod probes;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use meltemi_config::{Cluster, HealthCheck};
 
 use crate::outlier::{Admission, Counts, Ejection, Outcome, Outliers, Record};
 
-pub use health::Health;
+pub use probes::Health;
 
 /// Decides how an endpoint may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

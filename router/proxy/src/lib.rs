@@ -5,6 +5,12 @@
 //! an immutable snapshot: it is compiled outside the data path and swapped as a whole. This crate
 //! knows no protocol by name.
 
+#![expect(
+    clippy::vec_box,
+    clippy::borrowed_box,
+    reason = "a call keeps its box from begin to end: it is large, and boxes are used again"
+)]
+
 mod admin;
 mod call;
 mod cluster;
