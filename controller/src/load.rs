@@ -26,7 +26,7 @@ pub struct Outcome {
     pub unserved: Vec<(SocketAddr, Origin)>,
     /// The files that were read.
     pub sources: Vec<PathBuf>,
-    /// The loaded documents, without secrets; for [`dump`].
+    /// The loaded documents, without secrets; for [`dump`](crate::dump).
     pub resources: Vec<Resource>,
     /// Every protocol, built in or declared, in the order of detection.
     pub protocols: Vec<Arc<dyn Protocol>>,
