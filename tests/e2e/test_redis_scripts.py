@@ -148,3 +148,38 @@ def test_who_may_not_call_or_load_scripts_does_neither(mesh, servers):
     with Client(first) as client:
         assert client("AUTH", "caller", "p") == "OK"
         assert "NOSCRIPT" in str(client("EVALSHA", DIGEST, "1", "n"))
+
+
+def test_policies_of_the_cluster_that_is_reached_apply(mesh, servers):
+    first, second = servers[:2]
+    target = {"group": "networking.istio.io", "kind": "ServiceEntry", "name": OTHER.split(".")[0]}
+    spec = {
+        "action": "DENY",
+        "targetRefs": [target],
+        "rules": [{"to": [{"operation": {"operations": ["flushall", "script"]}}]}],
+    }
+    rule = config.resource(config.META_ROUTER, "AuthorizationPolicy", "keep", spec)
+    port = behind(mesh, first.port, others=[second.port], documents=[rule])
+    direct(second, "SET", "other:1", "kept")
+    with Client(port) as client:
+        assert isinstance(client("SCRIPT", "LOAD", SCRIPT), Refused)
+        assert known(servers[1:2]) == [0]
+    with Client(port) as client:
+        client("WATCH", "other:1")
+        assert isinstance(client("FLUSHALL"), Refused)
+    assert direct(second, "GET", "other:1") == "kept"
+    with Client(port) as client:
+        assert client("FLUSHALL") == "OK"
+
+
+def test_a_pinned_client_loads_in_order(mesh, servers):
+    port = behind(mesh, servers[0].port)
+    for number in range(30):
+        text = f"return {number}"
+        digest = hashlib.sha1(text.encode()).hexdigest()
+        with Client(port) as client:
+            client("WATCH", "q")
+            client.say("SET", "big", "x" * 100_000)
+            client.say("SCRIPT", "LOAD", text)
+            client.say("EVALSHA", digest, "0")
+            assert [client.read() for _ in range(3)] == ["OK", digest, number]

@@ -27,6 +27,7 @@ pub use authorization::{Access, Authorizer};
 pub use fault::{Faults, SampledFaults};
 pub use global::GlobalLimiter;
 pub use guard::Guards;
+pub(crate) use guard::destinations;
 pub use limit::{LimitStore, LocalLimiter};
 pub use mirror::{MirrorTarget, Mirrors};
 pub use peer::Peer;
@@ -93,7 +94,7 @@ pub struct OptionalRules {
     pub faults: Option<Faults>,
     /// The clusters that get copies. `None` if there are none.
     pub mirrors: Option<Mirrors>,
-    /// The policies of the destinations of requests and copies. `None` if there are none.
+    /// The policies of the clusters that requests and copies may reach. `None` if there are none.
     pub guards: Option<Guards>,
 }
 
@@ -144,6 +145,8 @@ pub(crate) struct Scope<'a> {
     /// The decode depth for responses.
     pub(crate) response: Interest,
     limits: &'a LimitStore,
+    /// The policies of every cluster. `None` if there are none.
+    pub(crate) destinations: Option<guard::Destinations>,
     authorizers: Shared<Authorization, Authorizer>,
     locals: Shared<LocalLimits, LocalLimiter>,
     globals: Shared<GlobalLimit, GlobalLimiter>,
@@ -161,6 +164,7 @@ impl<'a> Scope<'a> {
             request: Interest::Route,
             response: Interest::Route,
             limits,
+            destinations: None,
             authorizers: HashMap::new(),
             locals: HashMap::new(),
             globals: HashMap::new(),

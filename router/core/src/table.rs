@@ -7,7 +7,7 @@ use meltemi_config::{Config, Served};
 use meltemi_frame::{Interest, Message};
 
 use crate::explain::Verdict;
-use crate::rules::{LimitStore, Policies, Scope};
+use crate::rules::{LimitStore, Policies, Scope, destinations};
 use index::Index;
 pub use route::CompiledRoute;
 
@@ -35,6 +35,7 @@ impl Table {
             &served.global_limits,
             &mut scope,
         );
+        scope.destinations = destinations(&served.routes, &mut scope);
         let compile = |route| CompiledRoute::compile(route, &mut scope);
         let routes: Vec<_> = served.routes.iter().map(compile).collect();
         Self {

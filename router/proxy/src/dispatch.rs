@@ -71,10 +71,12 @@ impl Dispatch<'_> {
         let head = message.head;
         let worker = self.worker;
         let copy = call.is_copy();
-        if let (Reach::Every { must }, false) = (head.reach, copy) {
+        let pinned = if copy { None } else { self.down.pinned() };
+        // A pinned client has the order and the user of its connection only there.
+        let every = matches!(head.reach, Reach::Every { .. });
+        if let (Reach::Every { must }, false, None) = (head.reach, copy, &pinned) {
             return self.everywhere(message, call, must);
         }
-        let pinned = if copy { None } else { self.down.pinned() };
         let cluster = pinned.as_ref().map_or(self.cluster, |tied| &tied.cluster);
         let session = match head.bind {
             Bind::Login if pinned.is_none() => cluster.config.borrow().login.clone(),
@@ -123,7 +125,7 @@ impl Dispatch<'_> {
         if !is_pinned {
             self.keep(message, &mut call);
         }
-        if !head.reach.is_any() {
+        if !head.reach.is_any() && !every {
             self.mark(message, &mut call, &endpoint);
         }
         cluster.group.add(cluster::REQUESTS, 1);

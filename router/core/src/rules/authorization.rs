@@ -147,6 +147,20 @@ impl Authorizer {
         (compiled, interest)
     }
 
+    /// Returns policies that allow no request.
+    pub(crate) fn nobody() -> Self {
+        let policy = Policy {
+            name: Box::default(),
+            guesses: false,
+            rules: Box::default(),
+        };
+        Self {
+            deny: Box::default(),
+            allow: Box::new([policy]),
+            audit: Box::default(),
+        }
+    }
+
     /// Decides whether a request is allowed.
     pub fn decide(&self, message: &Message<'_>, peer: &Peer) -> Access<'_> {
         if let Some(policy) = self.deny.iter().find(|one| one.matches(message, peer)) {

@@ -223,9 +223,9 @@ impl ServedView {
     }
 
     /// Returns `true` if the request's route does not lead to the cluster of the client's pinned
-    /// connection.
+    /// connection. A request that every cluster needs belongs to this one too.
     pub(crate) fn leads_elsewhere(&self, message: &Message<'_>, pinned: &Rc<Upstream>) -> bool {
-        if message.head.follows {
+        if message.head.follows || matches!(message.head.reach, Reach::Every { .. }) {
             return false;
         }
         let found = self.table.find(message);

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use meltemi_frame::Message;
+use meltemi_router_core::HealthStatus;
 
 use crate::call::gathering::Gathering;
 use crate::call::{Call, Who};
@@ -26,7 +27,7 @@ impl Dispatch<'_> {
         must: bool,
     ) -> Sent {
         self.copy(message, &mut call);
-        let places = self.places();
+        let places = self.places(must);
         let deadline_ms = call.deadline_ms.min(self.worker.after(PATIENCE));
         let gathering = Gathering::new(call, places.len(), must);
         for (at, cluster, endpoint) in places {
@@ -45,8 +46,9 @@ impl Dispatch<'_> {
         Sent::Ended
     }
 
-    /// Returns every endpoint once, with its cluster.
-    fn places(&self) -> Vec<(usize, Rc<ClusterState>, Rc<EndpointState>)> {
+    /// Returns every endpoint once, with its cluster. Unless the request `must` reach all, leaves
+    /// out the unhealthy endpoints of a cluster that has others.
+    fn places(&self, must: bool) -> Vec<(usize, Rc<ClusterState>, Rc<EndpointState>)> {
         let routes = self.served.table.routes().iter();
         let targets = routes.flat_map(|route| route.targets());
         let clusters: BTreeSet<usize> = targets.map(|(cluster, _)| cluster).collect();
@@ -56,8 +58,15 @@ impl Dispatch<'_> {
             let Some(cluster) = self.served.clusters.get(at) else {
                 continue;
             };
-            for endpoint in cluster.all() {
-                if endpoint.definition.weight > 0 && seen.insert(endpoint.address) {
+            let now_us = self.worker.now_us();
+            let fits = |one: &Rc<EndpointState>| one.fitness(now_us) != HealthStatus::Unhealthy;
+            let mut endpoints = cluster.all();
+            endpoints.retain(|one| one.definition.weight > 0);
+            if !must && endpoints.iter().any(fits) {
+                endpoints.retain(fits);
+            }
+            for endpoint in endpoints {
+                if seen.insert(endpoint.address) {
                     places.push((at, Rc::clone(cluster), endpoint));
                 }
             }
