@@ -97,12 +97,9 @@ impl From<BadHello> for Local {
     }
 }
 
-/// The request gets no reply.
-const ONE_WAY: u64 = 1 << 32;
-
-/// Returns the receipt bits of a request that the codec answers itself, or that gets no reply.
-pub(crate) fn bits(local: u32, one_way: bool) -> u64 {
-    u64::from(local & 0xff) | if one_way { ONE_WAY } else { 0 }
+/// Returns the receipt bits of a request that the codec answers itself.
+pub(crate) fn bits(local: u32) -> u64 {
+    u64::from(local & 0xff)
 }
 
 /// Returns the receipt of a request with a framing error.
@@ -111,11 +108,6 @@ pub(crate) fn broken(broken: Broken) -> ReplyContext {
         bits: broken.code() << 8,
         ..ReplyContext::default()
     }
-}
-
-/// Returns `true` if the request gets no reply.
-pub(crate) const fn is_one_way(receipt: &ReplyContext) -> bool {
-    receipt.bits & ONE_WAY != 0
 }
 
 /// Writes the codec's own reply.
@@ -215,7 +207,7 @@ mod tests {
     #[test]
     fn every_own_answer_is_found_again() {
         for local in Local::ALL {
-            assert_eq!(Local::of(bits(local as u32, false)), Some(local));
+            assert_eq!(Local::of(bits(local as u32)), Some(local));
         }
         assert_eq!(Local::of(0), None);
     }
