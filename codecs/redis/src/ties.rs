@@ -14,7 +14,7 @@ use meltemi_frame::{Bind, Kind, Session};
 
 use crate::args::Args;
 use crate::command::{Act, Command};
-use crate::state::{Change, Hello, State};
+use crate::state::{Change, Hello, State, too_long};
 use crate::subscriptions::Subscriptions;
 use crate::words::Local;
 
@@ -225,6 +225,11 @@ impl Ties {
             Act::Reply => {
                 if let Some(mute) = self.view.mute.after(args) {
                     return Ruling::local(self.switch(mute));
+                }
+            }
+            Act::SetName | Act::SetInfo | Act::Auth if !self.view.multi => {
+                if let Some(bad) = too_long(act, args) {
+                    return self.ask_local(bad.into());
                 }
             }
             Act::Hello if !self.view.multi => {

@@ -24,10 +24,12 @@ pub(crate) enum Local {
     ReplyInMulti,
     Queued,
     ExecAbort,
+    LongName,
+    LongCredentials,
 }
 
 impl Local {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 17] = [
         Self::Ok,
         Self::Reset,
         Self::NoAuth,
@@ -43,6 +45,8 @@ impl Local {
         Self::ReplyInMulti,
         Self::Queued,
         Self::ExecAbort,
+        Self::LongName,
+        Self::LongCredentials,
     ];
 
     /// Returns `true` if it is an error.
@@ -78,6 +82,10 @@ impl Local {
             Self::AuthSyntax => "-ERR syntax error",
             Self::Queued => "+QUEUED",
             Self::ExecAbort => EXEC_ABORT,
+            Self::LongName => "-ERR a name over 1 KiB is not supported through a proxy",
+            Self::LongCredentials => {
+                "-ERR a user name or password over 16 KiB is not supported through a proxy"
+            }
             Self::ReplyInMulti => "-ERR CLIENT REPLY within MULTI is not supported through a proxy",
         }
     }
@@ -93,6 +101,8 @@ impl From<BadHello> for Local {
             BadHello::Version => Self::NoProto,
             BadHello::Option => Self::HelloOption,
             BadHello::Name => Self::ClientName,
+            BadHello::LongName => Self::LongName,
+            BadHello::LongCredentials => Self::LongCredentials,
         }
     }
 }
