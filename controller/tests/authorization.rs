@@ -420,6 +420,15 @@ fn a_generic_call_is_denied_by_what_it_stands_for() {
         to("ALLOW", operation),
         "interface a.B & method get* & method not getX & generic.method not getX"
     );
+    // A generic call never means a generic call.
+    assert_eq!(to("DENY", "{methods: [$invoke]}"), "method $invoke");
+    assert_eq!(
+        to(
+            "DENY",
+            "{methods: [$invoke, get*], notMethods: [$invokeAsync]}"
+        ),
+        "method $invoke get* & method not $invokeAsync or generic.method get*"
+    );
     // Whatever the method is, and whatever it is not: a generic call is one of them already.
     for all in [
         "{methods: ['*']}",

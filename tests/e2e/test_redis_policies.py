@@ -120,3 +120,42 @@ def test_declared_keys_of_scripts_can_be_enough(run):
     client, _ = run(policy("no-secrets", "DENY", {"keys": ["secret:*"]}, undetermined="BestGuess"))
     assert client.eval("return redis.call('set', KEYS[1], 'v')", 1, "open") == "OK"
     assert denied(client, "EVAL", "return 1", "1", "secret:a")
+
+
+def test_scripts_are_denied_with_the_commands_that_they_may_call(run):
+    client, _ = run(policy("ops", "DENY", {"operations": ["flushall", "getdel"]}))
+    assert denied(client, "FLUSHALL")
+    for call in (("EVAL", "return redis.call('flushall')", "0"), ("EVALSHA", "0" * 40, "0"), ("FCALL", "f", "0")):
+        assert denied(client, *call), call
+    client, _ = run(policy("ops", "DENY", {"operations": ["flushall"]}, undetermined="BestGuess"))
+    assert denied(client, "FLUSHALL")
+    assert client.eval("return 1", 0) == 1
+    client, _ = run(policy("ops", "DENY", {"operations": ["eval"]}))
+    assert denied(client, "EVAL", "return 1", "0")
+    assert client.execute_command("EVAL_RO", "return 1", "0") == 1
+    client, _ = run(policy("ops", "ALLOW", {"operations": ["eval"]}))
+    assert client.eval("return 1", 0) == 1
+
+
+@pytest.mark.parametrize("mute", ["OFF", "SKIP"])
+def test_a_denied_command_without_a_reply_shifts_none(run, mute):
+    client, _ = run(policy("ops", "DENY", {"operations": ["getdel"]}))
+    client.mset({"a": "A", "b": "B"})
+    raw = client.connection_pool.get_connection()
+    ends = [("CLIENT", "REPLY", "ON")] if mute == "OFF" else []
+    requests = [("CLIENT", "REPLY", mute), ("GETDEL", "x"), *ends, ("GET", "a"), ("GET", "b")]
+    for request in requests:
+        raw.send_command(*request)
+    expected = ["OK", "A", "B"] if ends else ["A", "B"]
+    assert [raw.read_response() for _ in expected] == expected
+    # A transaction that lacks the denied command is not carried out.
+    requests = [("CLIENT", "REPLY", mute), ("MULTI",), ("SET", "half", "1"), ("GETDEL", "x"), ("EXEC",), *ends, ("ECHO", "e")]
+    for request in requests:
+        raw.send_command(*request)
+    while True:
+        try:
+            if raw.read_response() == "e":
+                break
+        except redis.ResponseError:
+            pass
+    assert client.get("half") is None

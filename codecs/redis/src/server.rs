@@ -20,7 +20,7 @@ use crate::layout;
 use crate::quick;
 use crate::request::{Bounds, REQUEST_MAX, Rest, Scan, Step};
 use crate::spec;
-use crate::subscriptions::word;
+use crate::subscriptions::{Word, word};
 use crate::ties::{Outcome, Ties};
 use crate::words::{self, Local};
 
@@ -240,13 +240,26 @@ impl Server {
             return Err(spec::refused(edit, "replies cannot be edited"));
         }
         let quiet = self.ties.is_quiet();
-        if let Some(mark) = message.mark() {
+        if self.is_silent(message) {
+            // The client does not want this reply.
+        } else if let Some(mark) = message.mark() {
             cursor::put_reply(message.wire(), mark, out);
         } else if quiet || !self.ties.put_own(message, out) {
             out.put(message.wire());
         }
         self.follow(message, quiet);
         Ok(())
+    }
+
+    /// Returns `true` if the client has switched off the reply that the message is a part of. As in
+    /// Redis, confirmations of subscriptions are sent.
+    fn is_silent(&self, message: &Message<'_>) -> bool {
+        self.ties.is_silent()
+            && match message.head.kind {
+                Kind::Response => !matches!(word(message.wire()), Some(Word::Confirmed { .. })),
+                Kind::Data => self.passing.is_some(),
+                _ => false,
+            }
     }
 
     /// Updates the state for an outgoing message. `quiet` is `true` if the client has no ties.
@@ -319,19 +332,21 @@ impl Codec for Server {
     }
 
     fn synthesize(&mut self, say: LocalMessage<'_>, out: &mut Output) -> Result<(), Unsupported> {
+        let silent = self.ties.is_silent();
         let outcome = match say {
-            LocalMessage::Failure { to, .. } if words::is_one_way(to) => {
-                return Err(spec::unsupported("a reply to a one-way request"));
-            }
             LocalMessage::Failure { to, reason, text } => {
-                words::failure(reason, text, to, out);
+                if !silent {
+                    words::failure(reason, text, to, out);
+                }
                 self.ties.fails();
                 Outcome::Failed
             }
             LocalMessage::CodecReply { to } => {
                 let unknown = spec::unsupported("a reply that the codec did not decide");
                 let local = Local::of(to.bits).ok_or(unknown)?;
-                words::own(local, to, out);
+                if !silent {
+                    words::own(local, to, out);
+                }
                 if local.is_error() {
                     Outcome::Failed
                 } else {
@@ -353,8 +368,7 @@ impl Codec for Server {
 
     fn receipt(&self, request: &Message<'_>) -> ReplyContext {
         let local = request.layout[layout::LOCAL];
-        let one_way = request.head.kind == Kind::OneWay;
-        if local == 0 && !one_way {
+        if local == 0 {
             return ReplyContext::default();
         }
         let name = request
@@ -364,7 +378,7 @@ impl Codec for Server {
         let name = SmallBytes::new(name.get(..name.len().min(32)).unwrap_or_default());
         ReplyContext {
             id: None,
-            bits: words::bits(local, one_way),
+            bits: words::bits(local),
             name,
         }
     }
@@ -373,7 +387,7 @@ impl Codec for Server {
         self.calm = false;
         let kept = request.head.kind == Kind::Request && self.ties.defer();
         kept.then(|| ReplyContext {
-            bits: words::bits(Local::Ok as u32, false),
+            bits: words::bits(Local::Ok as u32),
             ..ReplyContext::default()
         })
     }

@@ -13,6 +13,7 @@ pub(crate) const KEY: KeyId = KeyId(2);
 pub(crate) const CATEGORY: KeyId = KeyId(3);
 pub(crate) const TYPE: KeyId = KeyId(4);
 pub(crate) const ERROR: KeyId = KeyId(5);
+pub(crate) const SCRIPT_COMMAND: KeyId = KeyId(6);
 
 /// The cases in which the keys of a request are unknown.
 const BLIND: &str = "scripts, SORT with BY or GET, DEBUG, TS.MGET and its like, commands and options that the codec \
@@ -22,6 +23,11 @@ const BLIND: &str = "scripts, SORT with BY or GET, DEBUG, TS.MGET and its like, 
 const NEVER: &[(&str, &str)] = &[("|", SUBCOMMANDS), (" ", SUBCOMMANDS)];
 const SUBCOMMANDS: &str =
     "the subcommand is an attribute of its own: `command` is config and `subcommand` is set";
+
+/// Redis does not let a script call a script. So a policy about these commands is not about scripts that
+/// might call them.
+const NOT_CALLED: &[(&str, &str)] = &[("eval", NO_SCRIPTS), ("fcall", NO_SCRIPTS)];
+const NO_SCRIPTS: &str = "a script cannot call a script: test `command`";
 
 pub(crate) fn spec() -> Spec {
     Spec::new(NAME, "command", Correlation::InOrder { id_bits: None })
@@ -74,6 +80,10 @@ pub(crate) fn spec() -> Spec {
                 "error",
                 "the first word of an error reply, such as `WRONGTYPE`",
             ),
+            KeySpec::request("script.command", "the commands that a script calls")
+                .ignore_case()
+                .never(NOT_CALLED)
+                .blind("EVAL, EVALSHA, FCALL, and the same with _RO"),
             KeySpec::request(
                 crate::keys::KEYS,
                 "every key, in the order of the arguments",
@@ -82,6 +92,7 @@ pub(crate) fn spec() -> Spec {
             .blind(BLIND),
         ])
         .replies(Reason::ALL)
+        .generic_operation("script.command")
         .system(System::Database(NAME.into()))
 }
 

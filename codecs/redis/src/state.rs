@@ -9,7 +9,7 @@ use meltemi_frame::Session;
 use crate::args::Args;
 use crate::keys::resolve;
 
-pub(crate) use change::{BadHello, Change, Credentials, Hello, change, credentials};
+pub(crate) use change::{BadHello, Change, Credentials, Hello, change, credentials, too_long};
 
 type Bytes = Box<[u8]>;
 

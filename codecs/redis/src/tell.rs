@@ -4,7 +4,7 @@
 use meltemi_frame::{KeyId, Message, Open, Safety, Span};
 
 use crate::args::{Args, Argument};
-use crate::command::{Act, Command};
+use crate::command::{Act, Command, Keys};
 use crate::keys;
 use crate::layout;
 use crate::spec;
@@ -36,6 +36,10 @@ pub(crate) fn set_key<'b>(
         (1, true)
     } else {
         let plan = keys::of(args, command);
+        if command.is_some_and(|command| command.keys == Keys::Script) {
+            // Only the script knows what it calls.
+            message.attributes.set_undetermined(spec::SCRIPT_COMMAND);
+        }
         if plan.is_open() {
             message.attributes.set_undetermined(spec::KEY);
             message.attributes.set_open_undetermined();

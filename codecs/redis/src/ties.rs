@@ -3,6 +3,7 @@
 //! effect only then. It must not depend on bytes: it sees commands and outcomes.
 
 mod bind;
+mod mute;
 mod number;
 mod refused;
 mod told;
@@ -13,10 +14,11 @@ use meltemi_frame::{Bind, Kind, Session};
 
 use crate::args::Args;
 use crate::command::{Act, Command};
-use crate::state::{Change, Hello, State};
+use crate::state::{Change, Hello, State, too_long};
 use crate::subscriptions::Subscriptions;
 use crate::words::Local;
 
+use mute::{Mute, Silent};
 use number::ClientNumber;
 use refused::Opening;
 
@@ -102,14 +104,6 @@ struct View {
     torn: bool,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Mute {
-    #[default]
-    No,
-    Next,
-    All,
-}
-
 /// The state that replies have confirmed.
 #[derive(Default)]
 struct Held {
@@ -121,13 +115,14 @@ struct Held {
 }
 
 pub(crate) struct Ties {
-    /// The number of requests read that get a reply.
+    /// The number of requests read.
     asked: u64,
     /// The number of replies that have ended.
     answered: u64,
     pending: VecDeque<(u64, Effect)>,
     view: View,
     held: Held,
+    silent: Silent,
     /// Created with the first subscription.
     subscriptions: Option<Box<Subscriptions>>,
     /// Created with the first change; `None` is the state of a fresh connection. Most clients
@@ -146,6 +141,7 @@ impl Ties {
             pending: VecDeque::new(),
             view: View::default(),
             held: Held::default(),
+            silent: Silent::default(),
             subscriptions: None,
             state: state_of(initial),
             session: initial.clone(),
@@ -195,7 +191,9 @@ impl Ties {
 
     /// Counts a request that the codec answers itself, whatever its command.
     pub(crate) fn ask_local(&mut self, local: Local) -> Ruling {
-        self.asked += 1;
+        self.count();
+        // A transaction that lacks a command must not be executed.
+        self.view.spoiled |= self.view.multi && local.is_error();
         Ruling::local(local)
     }
 
@@ -204,9 +202,13 @@ impl Ties {
         let act = command.map_or(Act::Plain, |command| command.act);
         match act {
             Act::Reset => {
-                self.asked += 1;
+                // As in Redis, `OFF` does not silence this reply, and `SKIP` does.
+                if self.view.mute == Mute::All {
+                    self.view.mute = Mute::No;
+                }
+                let number = self.count();
                 self.view = View::default();
-                self.pending.push_back((self.asked, Effect::Reset));
+                self.pending.push_back((number, Effect::Reset));
                 return Ruling {
                     bind: Bind::Session,
                     ..Ruling::local(Local::Reset)
@@ -220,6 +222,16 @@ impl Ties {
             }
             Act::Refuse => return self.ask_local(Local::Refused),
             Act::Reply if self.view.multi => return self.ask_local(Local::ReplyInMulti),
+            Act::Reply => {
+                if let Some(mute) = self.view.mute.after(args) {
+                    return Ruling::local(self.switch(mute));
+                }
+            }
+            Act::SetName | Act::SetInfo | Act::Auth if !self.view.multi => {
+                if let Some(bad) = too_long(act, args) {
+                    return self.ask_local(bad.into());
+                }
+            }
             Act::Hello if !self.view.multi => {
                 if let Err(bad) = Hello::read(args) {
                     return self.ask_local(bad.into());
@@ -231,52 +243,13 @@ impl Ties {
             return ruling;
         }
         let opens = self.opens();
-        let number = if self.is_muted(act, args) {
-            None
-        } else {
-            self.asked += 1;
-            Some(self.asked)
-        };
+        let number = self.count();
         let bind = self.bind(act, command, args, number);
         Ruling {
-            kind: if number.is_some() {
-                Kind::Request
-            } else {
-                Kind::OneWay
-            },
             bind,
             tied: bind == Bind::Pin,
             opens,
             ..Ruling::FREE
-        }
-    }
-
-    /// Returns `true` if the request gets no reply. Applies `CLIENT REPLY`.
-    fn is_muted(&mut self, act: Act, args: &Args<'_>) -> bool {
-        // A RESP2 subscriber may send only a few commands. The server refuses this one.
-        let resp3 = self.state.as_ref().is_some_and(|state| state.resp3);
-        let refused = self.is_subscribed() && !resp3;
-        if act == Act::Reply && args.count() == 3 && !refused {
-            let mute = match () {
-                () if args.is(2, "on") => Some(Mute::No),
-                () if args.is(2, "off") => Some(Mute::All),
-                () if args.is(2, "skip") && self.view.mute == Mute::All => Some(Mute::All),
-                () if args.is(2, "skip") => Some(Mute::Next),
-                () => None,
-            };
-            if let Some(mute) = mute {
-                self.view.mute = mute;
-                self.held.kept = true;
-                return mute != Mute::No;
-            }
-        }
-        match self.view.mute {
-            Mute::No => false,
-            Mute::All => true,
-            Mute::Next => {
-                self.view.mute = Mute::No;
-                true
-            }
         }
     }
 

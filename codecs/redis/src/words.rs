@@ -24,10 +24,12 @@ pub(crate) enum Local {
     ReplyInMulti,
     Queued,
     ExecAbort,
+    LongName,
+    LongCredentials,
 }
 
 impl Local {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 17] = [
         Self::Ok,
         Self::Reset,
         Self::NoAuth,
@@ -43,6 +45,8 @@ impl Local {
         Self::ReplyInMulti,
         Self::Queued,
         Self::ExecAbort,
+        Self::LongName,
+        Self::LongCredentials,
     ];
 
     /// Returns `true` if it is an error.
@@ -78,6 +82,10 @@ impl Local {
             Self::AuthSyntax => "-ERR syntax error",
             Self::Queued => "+QUEUED",
             Self::ExecAbort => EXEC_ABORT,
+            Self::LongName => "-ERR a name over 1 KiB is not supported through a proxy",
+            Self::LongCredentials => {
+                "-ERR a user name or password over 16 KiB is not supported through a proxy"
+            }
             Self::ReplyInMulti => "-ERR CLIENT REPLY within MULTI is not supported through a proxy",
         }
     }
@@ -93,16 +101,15 @@ impl From<BadHello> for Local {
             BadHello::Version => Self::NoProto,
             BadHello::Option => Self::HelloOption,
             BadHello::Name => Self::ClientName,
+            BadHello::LongName => Self::LongName,
+            BadHello::LongCredentials => Self::LongCredentials,
         }
     }
 }
 
-/// The request gets no reply.
-const ONE_WAY: u64 = 1 << 32;
-
-/// Returns the receipt bits of a request that the codec answers itself, or that gets no reply.
-pub(crate) fn bits(local: u32, one_way: bool) -> u64 {
-    u64::from(local & 0xff) | if one_way { ONE_WAY } else { 0 }
+/// Returns the receipt bits of a request that the codec answers itself.
+pub(crate) fn bits(local: u32) -> u64 {
+    u64::from(local & 0xff)
 }
 
 /// Returns the receipt of a request with a framing error.
@@ -111,11 +118,6 @@ pub(crate) fn broken(broken: Broken) -> ReplyContext {
         bits: broken.code() << 8,
         ..ReplyContext::default()
     }
-}
-
-/// Returns `true` if the request gets no reply.
-pub(crate) const fn is_one_way(receipt: &ReplyContext) -> bool {
-    receipt.bits & ONE_WAY != 0
 }
 
 /// Writes the codec's own reply.
@@ -215,7 +217,7 @@ mod tests {
     #[test]
     fn every_own_answer_is_found_again() {
         for local in Local::ALL {
-            assert_eq!(Local::of(bits(local as u32, false)), Some(local));
+            assert_eq!(Local::of(bits(local as u32)), Some(local));
         }
         assert_eq!(Local::of(0), None);
     }

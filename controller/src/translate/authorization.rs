@@ -259,14 +259,21 @@ fn see_through(alternatives: &mut Vec<Vec<Clause>>, action: Action, spec: &Spec)
     };
     let operation = Subject::Attribute(spec.operation.to_string());
     let on_operation = |clause: &&Clause| clause.subject == operation;
-    let meant = |clause: &Clause| Clause {
-        subject: Subject::Attribute(meant.name.to_string()),
-        ..clause.clone()
+    // Values that no generic call can mean are left out.
+    let meant = |clause: &Clause| {
+        let possible = |value: &&ValueMatch| value.impossible(&meant.name, spec).is_none();
+        let values: Vec<_> = clause.values.iter().filter(possible).cloned().collect();
+        let subject = Subject::Attribute(meant.name.to_string());
+        (values.is_empty() == clause.values.is_empty()).then_some(Clause {
+            subject,
+            values,
+            not: clause.not,
+        })
     };
     if action == Action::Allow {
         for clauses in alternatives {
             let excepted = clauses.iter().filter(on_operation);
-            let more: Vec<Clause> = excepted.filter(|one| one.not).map(meant).collect();
+            let more: Vec<Clause> = excepted.filter(|one| one.not).filter_map(meant).collect();
             clauses.extend(more);
         }
         return;
@@ -276,12 +283,18 @@ fn see_through(alternatives: &mut Vec<Vec<Clause>>, action: Action, spec: &Spec)
         .iter()
         .filter(|clauses| clauses.iter().filter(on_operation).any(names));
     let more: Vec<Vec<Clause>> = named
-        .map(|clauses| {
-            let seen = |clause: &Clause| match on_operation(&clause) {
-                true => meant(clause),
-                false => clause.clone(),
-            };
-            clauses.iter().map(seen).collect()
+        .filter_map(|clauses| {
+            let mut seen = Vec::new();
+            for clause in clauses {
+                match (on_operation(&clause), meant(clause)) {
+                    (false, _) => seen.push(clause.clone()),
+                    (true, Some(meant)) => seen.push(meant),
+                    // An exception for what no generic call means excepts nothing.
+                    (true, None) if clause.not => {}
+                    (true, None) => return None,
+                }
+            }
+            Some(seen)
         })
         .collect();
     alternatives.extend(more);

@@ -23,7 +23,9 @@ impl Fake {
                 KeySpec::request("interface", "i"),
                 KeySpec::request("method", "m"),
                 KeySpec::response("status", "s"),
-                KeySpec::request("generic.method", "g").at(Interest::Headers),
+                KeySpec::request("generic.method", "g")
+                    .at(Interest::Headers)
+                    .never(&[("$invoke", "`method`")]),
             ],
             Some(""),
         )

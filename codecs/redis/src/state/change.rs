@@ -8,6 +8,13 @@ use crate::args::Args;
 use crate::command::{Act, Command};
 use crate::number::whole;
 
+/// The maximum length in bytes of a name of a connection or a library. The proxy keeps them, several
+/// times over, for as long as connections of the session last.
+pub(crate) const NAME_MAX: usize = 1 << 10;
+/// The maximum length in bytes of a user name and of a password. Tokens are longer than names. Redis
+/// accepts no more from clients that have not authenticated.
+const CREDENTIAL_MAX: usize = 16 << 10;
+
 /// A user and a password, as given.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Credentials {
@@ -66,6 +73,8 @@ pub(crate) enum BadHello {
     Option,
     /// The name has spaces or control characters.
     Name,
+    LongName,
+    LongCredentials,
 }
 
 impl Hello {
@@ -94,6 +103,11 @@ impl Hello {
                     .ok_or(BadHello::Option)
             };
             if args.is(at, "auth") {
+                if is_longer(args, at + 1, CREDENTIAL_MAX)
+                    || is_longer(args, at + 2, CREDENTIAL_MAX)
+                {
+                    return Err(BadHello::LongCredentials);
+                }
                 hello.name_first |= hello.name.is_some();
                 hello.auth = Some(Credentials {
                     user: Some(operand(1)?),
@@ -101,6 +115,9 @@ impl Hello {
                 });
                 at += 3;
             } else if args.is(at, "setname") {
+                if is_longer(args, at + 1, NAME_MAX) {
+                    return Err(BadHello::LongName);
+                }
                 let name = operand(1)?;
                 if !name.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
                     return Err(BadHello::Name);
@@ -124,6 +141,22 @@ impl Hello {
             words.extend([&b"SETNAME"[..], name]);
         }
         write(out, &words);
+    }
+}
+
+fn is_longer(args: &Args<'_>, at: usize, limit: usize) -> bool {
+    args.bytes(at).is_some_and(|bytes| bytes.len() > limit)
+}
+
+/// Returns the reason why the proxy does not keep the change of a command other than `HELLO`.
+pub(crate) fn too_long(act: Act, args: &Args<'_>) -> Option<BadHello> {
+    match act {
+        Act::SetName if is_longer(args, 2, NAME_MAX) => Some(BadHello::LongName),
+        Act::SetInfo if is_longer(args, 3, NAME_MAX) => Some(BadHello::LongName),
+        Act::Auth if (1..3).any(|at| is_longer(args, at, CREDENTIAL_MAX)) => {
+            Some(BadHello::LongCredentials)
+        }
+        _ => None,
     }
 }
 
@@ -185,5 +218,17 @@ mod tests {
         assert_eq!(read("HELLO 3 AUTH u"), Err(BadHello::Option));
         assert_eq!(read("HELLO 3 NOSUCH"), Err(BadHello::Option));
         assert_eq!(read("HELLO 3 SETNAME 'a b'"), Err(BadHello::Name));
+        let long = "a".repeat(NAME_MAX + 1);
+        assert_eq!(
+            read(&format!("HELLO 3 SETNAME {long}")),
+            Err(BadHello::LongName)
+        );
+        let long = "a".repeat(CREDENTIAL_MAX + 1);
+        for auth in [format!("u {long}"), format!("{long} p")] {
+            assert_eq!(
+                read(&format!("HELLO 3 AUTH {auth}")),
+                Err(BadHello::LongCredentials)
+            );
+        }
     }
 }

@@ -256,35 +256,92 @@ fn reset_is_answered_here_and_ends_everything() {
 }
 
 #[test]
-fn replies_that_are_switched_off_are_not_waited_for() {
+fn replies_that_are_switched_off_are_dropped() {
     let mut dialogue = Dialogue::new();
-    let head = dialogue.ask("CLIENT REPLY SKIP\r\n");
-    assert_eq!((head.kind, head.bind), (Kind::OneWay, Bind::Pin));
-    assert_eq!(dialogue.ask("SET a b\r\n").kind, Kind::OneWay);
-    assert_eq!(
-        dialogue.exchange("PING\r\n", "+PONG\r\n").kind,
-        Kind::Request
-    );
-
-    assert_eq!(dialogue.ask("client reply off\r\n").kind, Kind::OneWay);
-    for request in [
-        "SET a b\r\n",
-        "MULTI\r\n",
-        "EXEC\r\n",
-        "CLIENT REPLY SKIP\r\n",
-        "SELECT 5\r\n",
-        "NOSUCH\r\n",
-        "CLIENT REPLY x\r\n",
+    assert_eq!(dialogue.local("CLIENT REPLY SKIP\r\n"), "");
+    dialogue.exchange("SET a b\r\n", OK);
+    assert_eq!(dialogue.local("client reply off\r\n"), "");
+    for (request, reply) in [
+        ("SET a b\r\n", OK),
+        ("MULTI\r\n", OK),
+        ("GET a\r\n", "+QUEUED\r\n"),
+        ("EXEC\r\n", "*1\r\n$1\r\nb\r\n"),
+        ("NOSUCH\r\n", ERR),
+        ("CLIENT REPLY x\r\n", ERR),
+        ("SELECT 5\r\n", OK),
     ] {
-        assert_eq!(dialogue.ask(request).kind, Kind::OneWay, "{request}");
+        dialogue.exchange(request, reply);
     }
-    dialogue.exchange("CLIENT REPLY ON\r\n", OK);
+    assert_eq!(dialogue.local("CLIENT REPLY SKIP\r\n"), "");
+    assert_eq!(dialogue.local("SYNC\r\n"), "");
+    assert_eq!(dialogue.local("CLIENT REPLY ON\r\n"), OK);
     dialogue.exchange("GET a\r\n", "$1\r\nb\r\n");
-    assert!(
-        dialogue.pinned(),
-        "until RESET: the connection has lived through what was not told"
-    );
-    assert_eq!(dialogue.session(), "");
+    assert_eq!(dialogue.downstream, b"+OK\r\n$1\r\nb\r\n");
+    assert!(!dialogue.pinned());
+    assert_eq!(dialogue.session(), "SELECT 5");
+    let sent = String::from_utf8(dialogue.upstream).unwrap();
+    assert!(!sent.to_lowercase().contains("client reply s") && !sent.contains("REPLY O"));
+}
+
+/// `SKIP` is for the next request, whoever answers it.
+#[test]
+fn a_skipped_reply_is_that_of_the_next_request() {
+    for request in ["SYNC\r\n", "HELLO 9\r\n", "RESET\r\n", "QUIT\r\n"] {
+        let mut dialogue = Dialogue::new();
+        dialogue.local("CLIENT REPLY SKIP\r\n");
+        assert_eq!(dialogue.local(request), "", "{request}");
+        dialogue.exchange("GET k\r\n", "$1\r\nv\r\n");
+        assert_eq!(dialogue.downstream, b"$1\r\nv\r\n");
+    }
+    let mut dialogue = Dialogue::new();
+    dialogue.exchange("GET k\r\n", "$1\r\nv\r\n");
+    dialogue.local("CLIENT REPLY SKIP\r\n");
+    dialogue
+        .server
+        .decode(b"GET denied\r\n", Interest::Route)
+        .unwrap();
+    dialogue.fail();
+    dialogue.exchange("GET l\r\n", "$1\r\nw\r\n");
+    assert_eq!(dialogue.downstream, b"$1\r\nw\r\n");
+    // As in Redis, `RESET` switches replies on again, and has one.
+    dialogue.local("CLIENT REPLY OFF\r\n");
+    assert_eq!(dialogue.local("RESET\r\n"), "+RESET\r\n");
+}
+
+#[test]
+fn a_silent_transaction_that_misses_a_command_is_aborted() {
+    for mute in ["OFF", "SKIP"] {
+        let mut dialogue = Dialogue::new();
+        dialogue.local(&format!("CLIENT REPLY {mute}\r\n"));
+        dialogue.exchange("MULTI\r\n", OK);
+        dialogue.exchange("SET k v\r\n", "+QUEUED\r\n");
+        let head = match dialogue.server.decode(b"SET l v\r\n", Interest::Route) {
+            Ok(Decoded::Message(message, _)) => message.head,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(head.bind, Bind::Pin);
+        dialogue.fail();
+        assert!(dialogue.server.spoiled());
+        dialogue.downstream.clear();
+        dialogue.exchange("EXEC\r\n", OK);
+        assert!(dialogue.upstream.ends_with(b"*1\r\n$7\r\nDISCARD\r\n"));
+        assert_eq!(dialogue.downstream.is_empty(), mute == "OFF");
+        assert!(!dialogue.pinned());
+    }
+}
+
+/// What the proxy refuses in a transaction is missing there, too.
+#[test]
+fn a_transaction_with_a_local_refusal_is_aborted() {
+    let mut dialogue = Dialogue::new();
+    dialogue.exchange("MULTI\r\n", OK);
+    dialogue.local("SYNC\r\n");
+    dialogue.exchange("EXEC\r\n", OK);
+    assert!(dialogue.upstream.ends_with(b"*1\r\n$7\r\nDISCARD\r\n"));
+    assert!(defer(&mut dialogue, "MULTI\r\n"));
+    dialogue.local("SYNC\r\n");
+    assert!(dialogue.local("EXEC\r\n").starts_with("-EXECABORT "));
+    assert!(!dialogue.pinned());
 }
 
 #[test]

@@ -409,3 +409,29 @@ proptest! {
         prop_assert_eq!(all(line.as_bytes()), all(&array));
     }
 }
+
+#[test]
+fn the_commands_that_a_script_calls_are_undetermined() {
+    for (line, undetermined) in [
+        ("EVAL x 0", true),
+        ("eval_ro x 1 k", true),
+        ("EVALSHA x 0", true),
+        ("EVALSHA_RO x 0", true),
+        ("FCALL f 0", true),
+        ("FCALL_RO f 0", true),
+        ("SCRIPT LOAD x", false),
+        ("GET k", false),
+        ("NOSUCH k", false),
+    ] {
+        let protocol = Redis::new();
+        let (lookup, _) = protocol.spec().lookup("script.command").unwrap();
+        let mut codec = protocol.codec(Side::Server, &Limits::default(), &Session::default());
+        let bytes = format!("{line}\r\n");
+        let Ok(Decoded::Message(message, _)) = codec.decode(bytes.as_bytes(), Interest::Route)
+        else {
+            panic!()
+        };
+        let found = message.attributes.is_undetermined(&lookup);
+        assert_eq!(found, undetermined, "{line}");
+    }
+}

@@ -271,3 +271,26 @@ fn who_was_refused_by_the_server_is_a_stranger() {
         Ok(Decoded::Incomplete(_))
     ));
 }
+
+#[test]
+fn long_names_and_credentials_are_not_kept() {
+    let (name, secret) = ("n".repeat(1025), "s".repeat((16 << 10) + 1));
+    for request in [
+        format!("CLIENT SETNAME {name}\r\n"),
+        format!("CLIENT SETINFO lib-name {name}\r\n"),
+        format!("CLIENT SETINFO lib-ver {name}\r\n"),
+        format!("HELLO 3 SETNAME {name}\r\n"),
+        format!("AUTH {secret}\r\n"),
+        format!("AUTH {secret} p\r\n"),
+        format!("HELLO 3 AUTH u {secret}\r\n"),
+    ] {
+        let mut dialogue = Dialogue::new();
+        let said = dialogue.local(&request);
+        assert!(said.starts_with("-ERR a "), "{said}");
+        assert!(dialogue.session().is_empty() && !dialogue.pinned());
+    }
+    let mut dialogue = Dialogue::new();
+    let name = &name[1..];
+    dialogue.exchange(&format!("CLIENT SETNAME {name}\r\n"), OK);
+    assert_eq!(dialogue.session(), format!("CLIENT SETNAME {name}"));
+}

@@ -10,23 +10,18 @@ use crate::keys::option;
 use crate::state::change;
 
 impl Ties {
-    fn push(&mut self, number: Option<u64>, effect: Effect) -> Bind {
-        // Without replies no change is confirmed. But a client that switched them off keeps its
-        // connection anyway.
-        if let Some(number) = number {
-            self.pending.push_back((number, effect));
-        }
+    fn push(&mut self, number: u64, effect: Effect) -> Bind {
+        self.pending.push_back((number, effect));
         Bind::Pin
     }
 
-    /// Records the effect of the request, and returns how it binds its connection. `number` is
-    /// `None` if it gets no reply.
+    /// Records the effect of the request, and returns how it binds its connection.
     pub(super) fn bind(
         &mut self,
         act: Act,
         command: Option<&'static Command>,
         args: &Args<'_>,
-        number: Option<u64>,
+        number: u64,
     ) -> Bind {
         let was_asking = std::mem::take(&mut self.view.asking);
         let bind = if self.view.multi {
@@ -40,7 +35,7 @@ impl Ties {
         bind
     }
 
-    fn within_multi(&mut self, act: Act, number: Option<u64>) -> Bind {
+    fn within_multi(&mut self, act: Act, number: u64) -> Bind {
         match act {
             Act::Exec => {
                 self.view.multi = false;
@@ -78,7 +73,7 @@ impl Ties {
         act: Act,
         command: Option<&'static Command>,
         args: &Args<'_>,
-        number: Option<u64>,
+        number: u64,
     ) -> Bind {
         match act {
             Act::Plain
@@ -87,13 +82,13 @@ impl Ties {
             | Act::EvalSha
             | Act::Load
             | Act::Every
+            | Act::Reply
             | Act::Reset
             | Act::Quit
             | Act::Refuse => Bind::Free,
             Act::Block | Act::Wait | Act::Alone => Bind::Dedicated,
             Act::BlockOption if option(args, "block").is_some() => Bind::Dedicated,
             Act::BlockOption => Bind::Free,
-            Act::Reply => Bind::Pin,
             Act::Tracking if args.count() == 3 && args.is(2, "off") => Bind::Free,
             Act::Own | Act::Tracking | Act::Monitor => self.push(number, Effect::Keep),
             Act::Id | Act::Info if !self.is_kept() => self.push_free(number, Effect::Number),
@@ -116,7 +111,7 @@ impl Ties {
                 let subscribe = matches!(act, Act::Subscribe(_));
                 let channels = u32::try_from(args.count().saturating_sub(1)).unwrap_or(u32::MAX);
                 let subscriptions = self.subscriptions.get_or_insert_default();
-                subscriptions.ask(family, subscribe, channels, number);
+                subscriptions.ask(family, subscribe, channels, Some(number));
                 Bind::Pin
             }
             // Without arguments they change no state.
@@ -144,7 +139,7 @@ impl Ties {
         }
     }
 
-    fn push_free(&mut self, number: Option<u64>, effect: Effect) -> Bind {
+    fn push_free(&mut self, number: u64, effect: Effect) -> Bind {
         self.push(number, effect);
         Bind::Free
     }

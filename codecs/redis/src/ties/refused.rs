@@ -3,7 +3,7 @@
 
 use meltemi_frame::Bind;
 
-use super::{Effect, Mute, Ruling, Ties};
+use super::{Effect, Ruling, Ties};
 use crate::command::Act;
 use crate::words::Local;
 
@@ -32,11 +32,14 @@ impl Ties {
             (Opening::Kept | Opening::Lost, Act::Discard) => {
                 Some(self.end_here(Effect::Discard, Local::Ok))
             }
+            (Opening::Kept, Act::Exec) if view.spoiled => {
+                Some(self.end_here(Effect::Exec { dirty: false }, Local::ExecAbort))
+            }
             (Opening::Lost, Act::Exec) => {
                 Some(self.end_here(Effect::Exec { dirty: false }, Local::ExecAbort))
             }
             (Opening::Lost, _) => Some(self.ask_local(Local::Queued)),
-            (_, Act::Exec) if view.spoiled && view.mute == Mute::No => {
+            (_, Act::Exec) if view.spoiled => {
                 self.end(Effect::Abort);
                 Some(Ruling {
                     bind: Bind::Pin,
@@ -50,8 +53,8 @@ impl Ties {
     }
 
     fn end(&mut self, effect: Effect) {
-        self.asked += 1;
-        self.pending.push_back((self.asked, effect));
+        let number = self.count();
+        self.pending.push_back((number, effect));
         let view = &mut self.view;
         (view.multi, view.spoiled) = (false, false);
         view.opening = Opening::Nothing;

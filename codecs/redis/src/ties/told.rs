@@ -3,8 +3,9 @@
 
 use meltemi_frame::Session;
 
+use super::mute::Mute;
 use super::refused::Opening;
-use super::{Effect, Held, Mute, Outcome, Ties, state_of};
+use super::{Effect, Held, Outcome, Ties, state_of};
 use crate::subscriptions::Word;
 
 impl Ties {
@@ -17,7 +18,8 @@ impl Ties {
     /// equals that of a fresh connection.
     pub(crate) fn is_calm(&self) -> bool {
         let (view, held) = (&self.view, &self.held);
-        let settled = !view.spoiled && view.opening == Opening::Nothing && view.mute == Mute::No;
+        let heard = view.mute == Mute::No && self.silent.is_empty();
+        let settled = !view.spoiled && view.opening == Opening::Nothing && heard;
         self.is_quiet() && !view.multi && !held.multi && settled
     }
 
@@ -57,7 +59,7 @@ impl Ties {
 
     /// Handles the end of a reply.
     pub(crate) fn answer(&mut self, outcome: Outcome) {
-        self.answered += 1;
+        self.count_reply();
         while let Some((number, _)) = self.pending.front() {
             if *number > self.answered {
                 break;
@@ -73,23 +75,21 @@ impl Ties {
 
     /// Handles the end of a reply, if [`Ties::is_quiet`].
     pub(crate) fn answer_quiet(&mut self) {
-        self.answered += 1;
+        self.count_reply();
         self.settle();
     }
 
     /// Replaces the expected state by the confirmed one: a `MULTI` that failed has not started.
     fn settle(&mut self) {
-        if self.view.mute == Mute::No {
-            self.view.multi = self.held.multi;
-            let done = match self.view.opening {
-                Opening::Before(number) => number <= self.answered,
-                _ => false,
-            };
-            if done || !self.held.multi {
-                self.view.opening = Opening::Nothing;
-            }
-            self.view.spoiled &= self.held.multi;
+        self.view.multi = self.held.multi;
+        let done = match self.view.opening {
+            Opening::Before(number) => number <= self.answered,
+            _ => false,
+        };
+        if done || !self.held.multi {
+            self.view.opening = Opening::Nothing;
         }
+        self.view.spoiled &= self.held.multi;
     }
 
     fn apply(&mut self, effect: Effect, outcome: Outcome) {
