@@ -83,6 +83,13 @@ impl ThriftCodec {
         }
     }
 
+    /// Notes the framing of a request. A connection serves one client after the other, so the last
+    /// request decides.
+    #[inline]
+    pub(crate) fn note_framing(&mut self, request: &Message<'_>) {
+        self.framed = Some(present::transport(request) != Transport::Unframed);
+    }
+
     /// Returns the maximum size in bytes of a message that is returned whole.
     fn hold(&self, want: Interest) -> usize {
         match want {
@@ -315,17 +322,14 @@ impl Codec for ThriftCodec {
     }
 
     fn encode(&mut self, message: &Message<'_>, out: &mut Output) -> Result<(), EncodeError> {
-        let head = message.head.kind;
-        if self.side == Side::Client && head == Kind::OneWay {
-            self.put_one_way(message, out)?;
-        } else {
-            rewrite::message(message, out)?;
+        if self.side == Side::Client {
+            match message.head.kind {
+                Kind::OneWay => return self.put_one_way(message, out),
+                Kind::Request => self.note_framing(message),
+                _ => {}
+            }
         }
-        if self.side == Side::Client && matches!(head, Kind::Request | Kind::OneWay) {
-            // A connection serves one client after the other, so the last message decides.
-            self.framed = Some(present::transport(message) != Transport::Unframed);
-        }
-        Ok(())
+        rewrite::message(message, out)
     }
 
     fn synthesize(&mut self, say: LocalMessage<'_>, out: &mut Output) -> Result<(), Unsupported> {

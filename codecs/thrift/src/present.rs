@@ -232,10 +232,9 @@ pub(crate) fn dialect(message: &Message<'_>) -> Dialect {
     Dialect::from_bits(noted(message, note::BITS))
 }
 
-/// Returns the range and the value of the payload's sequence id, if it can be read in place.
-pub(crate) fn inner_seq(message: &Message<'_>) -> Option<((usize, usize), i32)> {
-    let seqid = noted(message, note::INNER_SEQID).cast_signed();
-    Some((noted_span(message, note::SEQ)?, seqid))
+/// Returns the range of the payload's sequence id, if it can be read in place.
+pub(crate) fn inner_seq(message: &Message<'_>) -> Option<(usize, usize)> {
+    noted_span(message, note::SEQ)
 }
 
 /// Returns the start of the header block's entries, and the end of the block.

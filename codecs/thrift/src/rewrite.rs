@@ -29,15 +29,11 @@ pub(crate) fn message(message: &Message<'_>, out: &mut Output) -> Result<(), Enc
     let id = message.id().filter(|_| message.id_changed());
     // Ids have 32 bits. The sign of the router's number does not matter here.
     let id = id.map(|id| id as i32);
+    // With a header the message has two ids, and servers repeat one or the other. Both become the
+    // router's id: a payload's id that the client chose could be the id of another client's call.
     let seq = id
         .zip(present::inner_seq(message))
-        .map(|(id, (span, inner))| {
-            // With a header the message has two ids, and servers repeat one or the other. If a peer
-            // wrote two different ids, their difference is kept, so that the reply restores both.
-            let moved = id.wrapping_sub(message.head.id.unwrap_or_default() as i32);
-            let inner = inner.wrapping_add(moved);
-            (span, envelope::seqid_digits(dialect.encoding, inner))
-        });
+        .map(|(id, span)| (span, envelope::seqid_digits(dialect.encoding, id)));
     let block = match (message.edits(), present::header_span(message)) {
         ([], _) => None,
         ([edit, ..], None) => {

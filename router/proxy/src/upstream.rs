@@ -195,9 +195,18 @@ impl Upstream {
                     let text = "no request id is free";
                     return Err(Unsent::new(Fault::Overload, text, Some(call)));
                 }
-                let Some(id) = pending.insert(call, deadline_ms) else {
+                let Some(mut id) = pending.insert(call, deadline_ms) else {
                     return Err(Unsent::new(Fault::Overload, "no request id", None));
                 };
+                if message.head.id == Some(id) {
+                    // An id that changes is always written. A message can have a second id that the
+                    // client chose, and the codec must replace that too.
+                    let again = pending.remove(id);
+                    match again.and_then(|call| pending.insert(call, deadline_ms)) {
+                        Some(other) => id = other,
+                        None => return Err(Unsent::new(Fault::Overload, "no request id", None)),
+                    }
+                }
                 message.set_id(id);
                 if let Err(error) = codec.encode(message, out) {
                     return Err(Unsent::new(

@@ -13,12 +13,13 @@ use crate::rewrite;
 impl ThriftCodec {
     /// Writes a one-way call with a sequence id that no other client can know, so that its reply
     /// can be recognised.
-    #[inline(never)]
+    #[cold]
     pub(super) fn put_one_way(
         &mut self,
         message: &Message<'_>,
         out: &mut Output,
     ) -> Result<(), EncodeError> {
+        self.note_framing(message);
         if message.id_changed() {
             return rewrite::message_apart(message, out);
         }

@@ -94,18 +94,37 @@ fn numbers_and_words_are_edited_in_a_ttheader() {
     assert_eq!(seen.each_ref().map(Option::as_deref), expected);
 }
 
-#[test]
-fn ids_that_differ_in_header_and_payload_come_back() {
-    let call = include_bytes!("../../samples/ttheader_add.server.bin");
-    let mut server = codec(Side::Server);
-    let (mut message, _) = one(&mut *server, call, Interest::Route);
-    assert_eq!(message.head.id, Some(7));
-    message.set_id(-3);
-    let there = encoded(&mut *server, &message);
-    let (mut back, _) = one(&mut *server, &there, Interest::Route);
-    assert_eq!(back.head.id, Some(-3));
-    back.set_id(7);
-    assert_eq!(encoded(&mut *server, &back), call);
+/// Returns a call in `THeader` or `TTHeader` with these two ids.
+fn call(tt: bool, compact: bool, header: i32, inner: i32) -> Vec<u8> {
+    let magic = if tt { b"\x10\0\0\0" } else { b"\x0f\xff\0\0" };
+    let block: [u8; 6] = [0, 1, if compact { 2 } else { 0 }, 0, 0, 0];
+    let payload = if compact {
+        let digits = Digits::varint(inner.cast_unsigned());
+        [&b"\x82\x21"[..], digits.as_slice(), b"\x03add\0"].concat()
+    } else {
+        let front = &b"\x80\x01\0\x01\0\0\0\x03add"[..];
+        [front, &inner.to_be_bytes(), b"\0"].concat()
+    };
+    frame(&[&magic[..], &header.to_be_bytes(), &block, &payload].concat())
+}
+
+proptest::proptest! {
+    #[test]
+    fn only_the_routers_id_is_sent_upstream(
+        tt: bool, compact: bool, header: i32, inner: i32, id: i32,
+    ) {
+        // The router never chooses the id that the client wrote.
+        proptest::prop_assume!(id != header);
+        let wire = call(tt, compact, header, inner);
+        let (mut message, _) = one(&mut *codec(Side::Server), &wire, Interest::Route);
+        message.set_id(i64::from(id));
+        let sent = encoded(&mut *codec(Side::Client), &message);
+        assert_eq!(sent, call(tt, compact, id, id));
+        // The caller's id comes back in both places.
+        let (mut back, _) = one(&mut *codec(Side::Server), &sent, Interest::Route);
+        back.set_id(i64::from(header));
+        assert_eq!(encoded(&mut *codec(Side::Client), &back), call(tt, compact, header, header));
+    }
 }
 
 #[test]
