@@ -71,7 +71,7 @@ def test_a_note_says_what_the_codec_cannot_always_determine(check, action, field
 def test_no_note_where_everything_can_be_told(check):
     fine, lines = check(
         NOTHING_ROUTED,
-        policy("commands", "DENY", {"operations": ["FLUSHALL"], "attributes": {"category": ["Admin"]}}),
+        policy("commands", "DENY", {"attributes": {"subcommand": ["SETNAME"], "category": ["Admin"]}}),
     )
     assert fine and not any("note" in line for line in lines), lines
 
