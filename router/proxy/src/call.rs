@@ -185,6 +185,11 @@ impl Call {
         }
     }
 
+    /// Returns `true` if the request is of this client.
+    pub(crate) fn is_of(&self, down: &Rc<Downstream>) -> bool {
+        self.down().is_some_and(|other| Rc::ptr_eq(other, down))
+    }
+
     /// Returns the telemetry of the request. `None` for copies and heartbeats.
     pub(crate) const fn telemetry_mut(&mut self) -> Option<&mut RequestTelemetry> {
         match &mut self.who {

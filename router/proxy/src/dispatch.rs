@@ -5,14 +5,16 @@
 pub(crate) mod authorize;
 pub(crate) mod broadcast;
 pub(crate) mod delayed;
+mod goal;
 mod marks;
 pub(crate) mod mirror;
 pub(crate) mod retry;
+
 use std::rc::Rc;
 use std::sync::Arc;
 
-use meltemi_frame::{Bind, Fault, Message, Reach};
-use meltemi_router_core::{Admission, CompiledRoute};
+use meltemi_frame::{Bind, Fault, Head, Message, Reach, Session};
+use meltemi_router_core::CompiledRoute;
 
 use crate::call::delayed::Reservation;
 use crate::call::retry_state::RetryState;
@@ -22,9 +24,11 @@ use crate::cluster::{Acquired, ClusterState, Need, Waiting};
 use crate::config::view::ServedView;
 use crate::context::WorkerContext;
 use crate::dispatch::authorize::{Refusal, authorize};
-use crate::downstream::{Downstream, Placement, PlacementRequest};
+use crate::downstream::Downstream;
 use crate::telemetry::stats::cluster;
 use crate::upstream::Upstream;
+
+use goal::Tie;
 
 /// A request and the cluster that it goes to.
 pub(crate) struct Dispatch<'a> {
@@ -48,32 +52,13 @@ pub(crate) enum Sent {
     Ended,
 }
 
-/// The endpoint of a request, and the connection if it is already fixed.
-struct Goal {
-    endpoint: Rc<EndpointState>,
-    admission: Admission,
-    tie: Tie,
-}
-
-/// How a request is bound to a connection.
-enum Tie {
-    /// The client is pinned to this connection.
-    Pinned(Rc<Upstream>),
-    /// The client has requests in flight on this connection.
-    Stays(Rc<Upstream>),
-    /// Not bound. `fresh`: the client has no request in flight anywhere.
-    None { fresh: bool },
-}
-
 impl Dispatch<'_> {
     /// Sends the request.
     pub(crate) fn run(&self, message: &mut Message<'_>, mut call: Box<Call>) -> Sent {
         let head = message.head;
-        let worker = self.worker;
         let copy = call.is_copy();
         let pinned = if copy { None } else { self.down.pinned() };
         // A pinned client has the order and the user of its connection only there.
-        let every = matches!(head.reach, Reach::Every { .. });
         if let (Reach::Every { must }, false, None) = (head.reach, copy, &pinned) {
             return self.everywhere(message, call, must);
         }
@@ -82,98 +67,114 @@ impl Dispatch<'_> {
             Bind::Login if pinned.is_none() => cluster.config.borrow().login.clone(),
             _ => self.down.upstream_session(cluster),
         };
-        let need = Need {
-            protocol: &self.served.protocol,
-            session: &session,
-            exclusive: head.bind != Bind::Free || !head.end,
-            apart: !copy && self.served.in_order && self.down.activity.is_apart(worker.now_us()),
-            interest: self.served.table.response_interest(),
-            place: self.down.number,
-            packed: !copy,
-        };
+        let need = self.need(&head, copy, &session);
         // Copies were authorized before they were counted.
-        let guarded = match copy {
+        let allowed = match copy {
             true => Ok(()),
             false => self
                 .guard(message, &mut call, pinned.as_ref())
                 .map_err(|refusal| (refusal.fault, refusal.text)),
         };
-        let goal = match guarded.and_then(|()| self.goal(message, &call, &need)) {
+        let goal = allowed.and_then(|()| self.goal(message, &call, pinned.as_ref(), &need));
+        let goal = match goal {
             Ok(Some(goal)) => goal,
             Ok(None) => return Sent::Later(call),
             Err((fault, text)) => {
-                call.refuse(worker, fault, &text);
+                call.refuse(self.worker, fault, &text);
                 if !copy {
                     self.down.abort_transaction(&head);
                 }
                 return Sent::Ended;
             }
         };
-        let Goal {
-            endpoint,
-            admission,
-            tie,
-        } = goal;
         // Copies leave together with the request: not before it is authorized, and not again with
         // each retry.
         let kept = call.caller().and_then(|caller| caller.kept.as_ref());
         if !copy && kept.is_none_or(|kept| kept.retries == 0 && !kept.has_moved()) {
             self.copy(message, &mut call);
         }
-        let is_pinned = matches!(tie, Tie::Pinned(_));
+        let is_pinned = matches!(goal.tie, Tie::Pinned(_));
         // A request inside a transaction cannot be retried on another connection.
         if !is_pinned {
             self.keep(message, &mut call);
         }
-        if !head.reach.is_any() && !every {
-            self.mark(message, &mut call, &endpoint);
+        if matches!(head.reach, Reach::Begins | Reach::Continues(_)) {
+            self.mark(message, &mut call, &goal.endpoint);
         }
         cluster.group.add(cluster::REQUESTS, 1);
         // The limit does not apply to a pinned connection or to a request that was admitted before.
-        let let_in = is_pinned || call.has_moved();
-        let most = match let_in {
+        let most = match is_pinned || call.has_moved() {
             true => usize::MAX,
             false => cluster.config.borrow().limits.requests,
         };
-        call.in_flight = InFlight::new(&endpoint, cluster, admission, most);
+        call.in_flight = InFlight::new(&goal.endpoint, cluster, goal.admission, most);
         if call.in_flight.is_none() {
             cluster.group.add(cluster::OVERFLOW, 1);
-            call.refuse(worker, Fault::Overload, &cluster.says("is at its limit"));
+            call.refuse(
+                self.worker,
+                Fault::Overload,
+                &cluster.says("is at its limit"),
+            );
             return Sent::Ended;
         }
-        let fresh = match tie {
-            Tie::Pinned(upstream) => return self.send(message, call, &upstream),
+        match goal.tie {
+            Tie::Pinned(upstream) => self.send(message, call, &upstream),
             Tie::Stays(upstream) => {
                 upstream.set_interest(need.interest);
-                return self.send(message, call, &upstream);
+                self.send(message, call, &upstream)
             }
-            Tie::None { fresh } => fresh,
-        };
-        let owned = !copy && cluster.is_owned(&self.served.protocol);
-        if owned && let Some(upstream) = self.down.own_at(&endpoint, &need) {
+            Tie::None { fresh } => self.connect(message, call, goal.endpoint, &need, fresh),
+        }
+    }
+
+    /// Returns what a request demands of its connection.
+    fn need<'n>(&'n self, head: &Head, copy: bool, session: &'n Session) -> Need<'n> {
+        let now_us = self.worker.now_us();
+        Need {
+            protocol: &self.served.protocol,
+            session,
+            exclusive: head.bind != Bind::Free || !head.end,
+            apart: !copy && self.served.in_order && self.down.activity.is_apart(now_us),
+            interest: self.served.table.response_interest(),
+            place: self.down.number,
+            packed: !copy,
+        }
+    }
+
+    /// Sends the request on a connection to the endpoint, or queues it until there is one.
+    fn connect(
+        &self,
+        message: &mut Message<'_>,
+        call: Box<Call>,
+        endpoint: Rc<EndpointState>,
+        need: &Need<'_>,
+        fresh: bool,
+    ) -> Sent {
+        let (head, copy) = (message.head, call.is_copy());
+        let owned = !copy && self.cluster.is_owned(&self.served.protocol);
+        if owned && let Some(upstream) = self.down.own_at(&endpoint, need) {
             upstream.set_interest(need.interest);
             return self.send(message, call, &upstream);
         }
-        let upstream = match cluster.acquire(worker, &endpoint, &need) {
+        let upstream = match self.cluster.acquire(self.worker, &endpoint, need) {
             Acquired::Upstream(upstream) => upstream,
             Acquired::Busy if copy => {
-                call.refuse(worker, Fault::Overload, "");
+                call.refuse(self.worker, Fault::Overload, "");
                 return Sent::Ended;
             }
             Acquired::Busy => {
                 let message = message.to_owned_message();
-                let waiting = Waiting {
+                return self.wait(Waiting {
                     hold: Reservation::of(&message, &call, true),
                     message,
-                    protocol: Arc::clone(&self.served.protocol),
-                    session: session.clone(),
+                    protocol: Arc::clone(need.protocol),
+                    session: need.session.clone(),
                     interest: need.interest,
                     deadline_ms: self.try_deadline(&call),
                     give_up_ms: self.give_up(call.deadline_ms),
                     endpoint,
                     call,
-                };
-                return self.wait(waiting);
+                });
             }
         };
         if !copy && (self.served.in_order || !upstream.is_exclusive()) {
@@ -186,73 +187,6 @@ impl Dispatch<'_> {
             self.down.pin(&upstream);
         }
         self.send(message, call, &upstream)
-    }
-
-    /// Returns the endpoint for the request. `None` if earlier requests must be answered first.
-    fn goal(
-        &self,
-        message: &Message<'_>,
-        call: &Box<Call>,
-        need: &Need<'_>,
-    ) -> Result<Option<Goal>, (Fault, String)> {
-        let copy = call.is_copy();
-        if copy {
-            let (endpoint, admission) = match &call.who {
-                Who::Part(part) => (Rc::clone(&part.endpoint), Admission::Plain),
-                _ => self.pick(call)?,
-            };
-            return Ok(Some(Goal {
-                endpoint,
-                admission,
-                tie: Tie::None { fresh: false },
-            }));
-        }
-        if let Some(upstream) = self.down.pinned() {
-            let (endpoint, admission) = self.pinned(message, &upstream)?;
-            self.expect(message, &endpoint)?;
-            return Ok(Some(Goal {
-                endpoint,
-                admission,
-                tie: Tie::Pinned(upstream),
-            }));
-        }
-        let mut trip = PlacementRequest {
-            kind: message.head.kind,
-            cluster: self.cluster,
-            endpoint: None,
-            need,
-        };
-        // For a client with in-order replies, equal endpoints count as one server.
-        let fixed = self.fixed(message)?;
-        let together = self.served.in_order && call.hash.is_none() && fixed.is_none();
-        let mut way = together.then(|| self.down.placement(&trip));
-        if let Some(Placement::Wait) = way {
-            return Ok(None);
-        }
-        let (endpoint, admission) = match (&way, fixed) {
-            (_, Some(endpoint)) => (endpoint, Admission::Plain),
-            (Some(Placement::Stay(upstream)), None) => {
-                (Rc::clone(&upstream.endpoint), Admission::Plain)
-            }
-            _ => self.pick(call)?,
-        };
-        if way.is_none() {
-            trip.endpoint = Some(&endpoint);
-            way = Some(self.down.placement(&trip));
-        }
-        let tie = match way {
-            Some(Placement::Stay(upstream)) => Tie::Stays(upstream),
-            Some(Placement::Any { fresh }) => Tie::None { fresh },
-            Some(Placement::Wait) | None => {
-                endpoint.turn_down(self.cluster, admission);
-                return Ok(None);
-            }
-        };
-        Ok(Some(Goal {
-            endpoint,
-            admission,
-            tie,
-        }))
     }
 
     fn send(
@@ -332,37 +266,6 @@ impl Dispatch<'_> {
         }
     }
 
-    /// Returns the endpoint of the connection that the client is tied to.
-    fn pinned(
-        &self,
-        message: &Message<'_>,
-        upstream: &Rc<Upstream>,
-    ) -> Result<(Rc<EndpointState>, Admission), (Fault, String)> {
-        if self.served.leads_elsewhere(message, upstream) {
-            tracing::debug!(
-                tied = upstream.cluster.config.borrow().name,
-                route = self.cluster.config.borrow().name,
-                "the route leads to another cluster than the client's connection"
-            );
-            let text = "it belongs to another server than the one that this connection is tied to";
-            return Err((Fault::Misrouted, text.to_owned()));
-        }
-        Ok((Rc::clone(&upstream.endpoint), Admission::Plain))
-    }
-
-    fn pick(&self, call: &Box<Call>) -> Result<(Rc<EndpointState>, Admission), (Fault, String)> {
-        self.cluster
-            .pick(self.worker, call.hash, call.tried())
-            .ok_or_else(|| {
-                let what = if self.cluster.is_empty() {
-                    "has no endpoint"
-                } else {
-                    "has no healthy endpoint"
-                };
-                (Fault::NoEndpoint, self.cluster.says(what))
-            })
-    }
-
     /// Keeps a copy of the request if it may be retried after it was sent.
     fn keep(&self, message: &Message<'_>, call: &mut Box<Call>) {
         if let Who::Caller(caller) = &mut call.who
@@ -374,7 +277,7 @@ impl Dispatch<'_> {
     }
 
     /// Returns the deadline of this attempt.
-    fn try_deadline(&self, call: &Box<Call>) -> u64 {
+    fn try_deadline(&self, call: &Call) -> u64 {
         let per_try = self.route.rules.retry.per_try_timeout();
         match per_try.filter(|_| matches!(call.who, Who::Caller(_))) {
             Some(time) => call.deadline_ms.min(self.worker.after(time)),

@@ -7,7 +7,6 @@
 
 #![expect(
     clippy::vec_box,
-    clippy::borrowed_box,
     reason = "a call keeps its box from begin to end: it is large, and boxes are used again"
 )]
 

@@ -7,24 +7,22 @@ pub(crate) mod connector;
 mod ending;
 mod heartbeat;
 pub(crate) mod in_flight;
+mod sending;
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Waker;
 
-use meltemi_frame::{
-    Bind, Codec, Fault, Interest, Message, Output, Protocol, Session, Sharing, Side,
-};
+use meltemi_frame::{Codec, Fault, Interest, Output, Protocol, Session, Sharing, Side};
 
-use crate::call::{Call, Place};
 use crate::cluster::endpoint::EndpointState;
 use crate::cluster::{ClusterState, Need};
 use crate::context::WorkerContext;
 use crate::context::memory::{Memory, Share};
 use crate::downstream::Downstream;
 use crate::telemetry::stats::cluster;
-use crate::upstream::in_flight::{Calls, Unsent};
+use crate::upstream::in_flight::Calls;
 
 /// A shared connection with this many requests in flight counts as busy. Below this number clients
 /// share one connection, because batched writes cost less. Above it they spread over several
@@ -147,119 +145,6 @@ impl Upstream {
             .connector
             .start(worker, &upstream, config.connect_timeout);
         upstream
-    }
-
-    /// Sends a request, or a piece of one, and records the call that waits for its response.
-    /// Returns `true` if the output is over its limit.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the connection is closed, has no free request id, or cannot encode the request. The
-    /// error contains the fault and the call.
-    pub(crate) fn send(
-        self: &Rc<Self>,
-        worker: &WorkerContext,
-        message: &mut Message<'_>,
-        call: Option<Box<Call>>,
-        deadline_ms: u64,
-    ) -> Result<bool, Box<Unsent>> {
-        let mut state = self.state.borrow_mut();
-        // Pieces of a request are never taken back, nor are pinned requests on an open connection.
-        let free = message.head.bind != Bind::Pin && state.pinned_to.is_none();
-        let whole = message.head.end && (free || state.phase == Phase::Connecting);
-        let State {
-            codec,
-            out,
-            written,
-            calls,
-            phase,
-            ..
-        } = &mut *state;
-        if *phase == Phase::Closed {
-            return Err(Unsent::new(
-                Fault::Reset,
-                "the upstream connection has ended",
-                call,
-            ));
-        }
-        let before = out.len();
-        let start = *written + before as u64;
-        let place = |out: &Output| Place {
-            start,
-            length: if whole { out.len() - before } else { 0 },
-        };
-        let wants_answer = call.is_some();
-        match (calls, call) {
-            (Calls::ById(pending), Some(call)) => {
-                if pending.is_full() {
-                    let text = "no request id is free";
-                    return Err(Unsent::new(Fault::Overload, text, Some(call)));
-                }
-                let Some(mut id) = pending.insert(call, deadline_ms) else {
-                    return Err(Unsent::new(Fault::Overload, "no request id", None));
-                };
-                if message.head.id == Some(id) {
-                    // An id that changes is always written. A message can have a second id that the
-                    // client chose, and the codec must replace that too.
-                    let again = pending.remove(id);
-                    match again.and_then(|call| pending.insert(call, deadline_ms)) {
-                        Some(other) => id = other,
-                        None => return Err(Unsent::new(Fault::Overload, "no request id", None)),
-                    }
-                }
-                message.set_id(id);
-                if let Err(error) = codec.encode(message, out) {
-                    return Err(Unsent::new(
-                        Fault::Unsupported,
-                        error.to_string(),
-                        pending.remove(id),
-                    ));
-                }
-                if let Some(call) = pending.get_mut(id) {
-                    call.place = place(out);
-                }
-            }
-            (Calls::InOrder(fifo), Some(mut call)) => {
-                if let Err(error) = codec.encode(message, out) {
-                    return Err(Unsent::new(
-                        Fault::Unsupported,
-                        error.to_string(),
-                        Some(call),
-                    ));
-                }
-                call.place = place(out);
-                // The codec added bytes for this connection. They would be wrong on another
-                // connection.
-                if call.place.length > message.wire().len() && message.edits().is_empty() {
-                    match message.head.bind {
-                        Bind::Free | Bind::Dedicated => call.keep_whole(message),
-                        Bind::Pin | Bind::Session | Bind::Login => call.place.length = 0,
-                    }
-                }
-                call.sent_us = worker.now_us();
-                fifo.push(call, deadline_ms);
-            }
-            (_, None) => {
-                if let Err(error) = codec.encode(message, out) {
-                    return Err(Unsent::new(Fault::Unsupported, error.to_string(), None));
-                }
-            }
-        }
-        let after = out.len();
-        self.cluster
-            .group
-            .add(cluster::TX_BYTES, (after - before) as u64);
-        self.active_us.set(worker.now_us());
-        if wants_answer {
-            worker.something_pending();
-        }
-        if before == 0
-            && let Some(waker) = &state.waker
-        {
-            waker.wake_by_ref();
-        }
-        self.account(worker, after);
-        Ok(after > self.cap())
     }
 
     /// Handles the end of a reply or of a send. Returns the connection to its cluster if nothing

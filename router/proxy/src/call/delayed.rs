@@ -59,7 +59,7 @@ pub(crate) struct Reserved {
 }
 
 impl Reservation {
-    pub(crate) fn of(message: &OwnedMessage, call: &Box<Call>, in_queue: bool) -> Option<Self> {
+    pub(crate) fn of(message: &OwnedMessage, call: &Call, in_queue: bool) -> Option<Self> {
         let down = Rc::clone(call.down()?);
         let head = message.head();
         let held = Reserved {

@@ -130,7 +130,7 @@ async fn go(worker: &Rc<WorkerContext>, parked: Delayed) {
 }
 
 /// Returns `true` if the client of the request has left. A one-way request is sent even then.
-fn has_left(head: &Head, call: &Box<Call>) -> bool {
+fn has_left(head: &Head, call: &Call) -> bool {
     head.kind == Kind::Request && call.down().is_some_and(|down| down.is_closed())
 }
 

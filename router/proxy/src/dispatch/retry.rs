@@ -186,7 +186,7 @@ fn send_later(
 
 /// Rebuilds a request whose bytes are still in the output of a closed connection. `None` if it
 /// cannot be sent again.
-pub(crate) fn unsent(upstream: &Upstream, call: &Box<Call>, bytes: &[u8]) -> Option<OwnedMessage> {
+pub(crate) fn unsent(upstream: &Upstream, call: &Call, bytes: &[u8]) -> Option<OwnedMessage> {
     let Who::Caller(caller) = &call.who else {
         return None;
     };

@@ -129,20 +129,19 @@ pub(crate) fn receive(
 
 /// Handles the response to the connection's own heartbeat.
 fn heartbeat_answered(worker: &Rc<WorkerContext>, upstream: &Rc<Upstream>, id: Option<i64>) {
-    let own = |call: &Box<Call>| call.is_keepalive();
     {
         let mut state = upstream.state.borrow_mut();
         match (&mut state.calls, id) {
             // A heartbeat response with the id of a client's request answers nothing.
             (Calls::ById(pending), Some(id)) => {
-                if pending.peek(id).is_some_and(own) {
+                if pending.peek(id).is_some_and(|call| call.is_keepalive()) {
                     pending.remove(id);
                 }
             }
             (Calls::InOrder(fifo), _) => {
                 // The heartbeat may have timed out before its response arrived.
                 let its = match fifo.front_mut() {
-                    Some(Turn::Caller(call)) => own(call),
+                    Some(Turn::Caller(call)) => call.is_keepalive(),
                     Some(Turn::Abandoned) => true,
                     None => false,
                 };

@@ -80,23 +80,23 @@ impl Calls {
 
     /// Returns `true` if there are calls and all of them belong to this client.
     pub(crate) fn are_all_of(&self, down: &Rc<Downstream>) -> bool {
-        let is_of = |call: &Box<Call>| call.down().is_some_and(|other| Rc::ptr_eq(other, down));
         self.len() > 0
             && match self {
-                Self::ById(pending) => pending.iter().all(is_of),
+                Self::ById(pending) => pending.iter().all(|call| call.is_of(down)),
                 // A response to a timed-out call has no client.
-                Self::InOrder(fifo) => fifo.callers() == fifo.len() && fifo.iter().all(is_of),
+                Self::InOrder(fifo) => {
+                    fifo.callers() == fifo.len() && fifo.iter().all(|call| call.is_of(down))
+                }
             }
     }
 
     /// Returns `true` if the next response belongs to this client. With ids the order is unknown,
     /// so all calls must belong to it.
     pub(crate) fn go_on_for(&mut self, down: &Rc<Downstream>) -> bool {
-        let is_of = |call: &Box<Call>| call.down().is_some_and(|other| Rc::ptr_eq(other, down));
         match self {
             Self::ById(_) => self.are_all_of(down),
             Self::InOrder(fifo) => {
-                matches!(fifo.front_mut(), Some(Turn::Caller(call)) if is_of(call))
+                matches!(fifo.front_mut(), Some(Turn::Caller(call)) if call.is_of(down))
             }
         }
     }
