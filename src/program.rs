@@ -52,8 +52,13 @@ impl Program {
         self
     }
 
-    /// Runs the command that the process was started with.
+    /// Runs the command that the process was started with. `run` may replace the process by the same
+    /// program once, to fix a setting of the C library.
     pub fn main(self) -> ExitCode {
+        let runs = |cli: &Cli| matches!(cli.command, Command::Run(_));
+        if Cli::try_parse_from(std::env::args_os()).is_ok_and(|cli| runs(&cli)) {
+            crate::allocator::fix_threshold();
+        }
         self.main_with(std::env::args_os())
     }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use meltemi_config::{Config, Severity};
-use meltemi_controller::{Builtins, Outcome, Watch, WatchOptions, dump};
+use meltemi_controller::{Builtins, Outcome, Watch, dump};
 use meltemi_proxy::{
     AccessLog, Admin, AdminOptions, LogFormat, LogTarget, MemoryBound, Options, Proxy, Tracing,
     default_bound,
@@ -22,7 +22,6 @@ pub(crate) fn run(arguments: &RunArguments, builtins: &Builtins) -> ExitCode {
     if let Err(what) = start_log(&arguments.log) {
         return fail(what);
     }
-    crate::allocator::fix_threshold();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -55,7 +54,7 @@ async fn serve(arguments: &RunArguments, builtins: &Builtins) -> Result<(), Stri
     let (mut hangup, mut signals) =
         Signals::new().map_err(|error| format!("cannot listen to signals: {error}"))?;
     raise_open_files();
-    let mut sources = Watch::new(arguments.paths.clone(), WatchOptions::default());
+    let mut sources = Watch::new(arguments.paths.clone());
     let (proxy, admin) = start(arguments, builtins)?;
     if let Switch::On(address) = arguments.admin {
         let (socket, address) = admin
@@ -81,7 +80,7 @@ async fn serve(arguments: &RunArguments, builtins: &Builtins) -> Result<(), Stri
             }
             _ = hangup.recv() => {
                 // The contents that are read now are not a later change.
-                sources = Watch::new(arguments.paths.clone(), WatchOptions::default());
+                sources = Watch::new(arguments.paths.clone());
                 reload(&proxy, &admin, arguments, builtins);
             }
             () = signals.end() => break,

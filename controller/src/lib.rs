@@ -22,7 +22,7 @@ pub use builtins::{Builtins, Declare};
 pub use dump::{Resource, dump};
 pub use load::{Outcome, load, load_str};
 pub use reference::reference_markdown;
-pub use watch::{Watch, WatchOptions};
+pub use watch::Watch;
 
 #[cfg(test)]
 extern crate self as meltemi_controller;

@@ -38,11 +38,6 @@ impl Outcome {
         self.of(Severity::Error)
     }
 
-    /// Returns the notes: useful information that is not a problem.
-    pub fn notes(&self) -> impl Iterator<Item = &Problem> {
-        self.of(Severity::Note)
-    }
-
     /// Returns the warnings.
     pub fn warnings(&self) -> impl Iterator<Item = &Problem> {
         self.of(Severity::Warning)

@@ -11,25 +11,14 @@ use std::time::SystemTime;
 
 use crate::source::files;
 
-/// How often to poll.
-#[derive(Clone, Copy, Debug)]
-pub struct WatchOptions {
-    /// After this number of checks the contents are compared, even if sizes and times are equal:
-    /// some file systems have coarse clocks. Default 20.
-    pub thorough: u32,
-}
-
-impl Default for WatchOptions {
-    fn default() -> Self {
-        Self { thorough: 20 }
-    }
-}
+/// After this number of checks the contents are compared, even if sizes and times are equal: some file
+/// systems have coarse clocks.
+const THOROUGH: u32 = 20;
 
 /// Polls sources.
 #[derive(Debug)]
 pub struct Watch {
     paths: Vec<PathBuf>,
-    options: WatchOptions,
     /// The result of the last check.
     seen: BTreeMap<PathBuf, Stamp>,
     /// The hash of the contents that were last reported.
@@ -47,13 +36,12 @@ struct Stamp {
 
 impl Watch {
     /// Makes a watch. The current sources count as known.
-    pub fn new(paths: Vec<PathBuf>, options: WatchOptions) -> Self {
+    pub fn new(paths: Vec<PathBuf>) -> Self {
         let seen = stamps(&paths);
         Self {
             told: contents(seen.keys()),
             seen,
             paths,
-            options,
             restless: false,
             looks: 0,
         }
@@ -69,7 +57,7 @@ impl Watch {
             self.restless = true;
             return false;
         }
-        let thorough = self.looks.is_multiple_of(self.options.thorough.max(1));
+        let thorough = self.looks.is_multiple_of(THOROUGH);
         if !self.restless && !thorough {
             return false;
         }

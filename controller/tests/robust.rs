@@ -12,7 +12,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use common::{builtins, load_text};
-use meltemi_controller::{Watch, WatchOptions, load};
+use meltemi_controller::{Watch, load};
 use proptest::prelude::*;
 
 proptest! {
@@ -118,7 +118,7 @@ fn files_that_cannot_be_read_are_errors_that_name_them() {
 fn changes_are_noticed_once_and_only_when_they_stand_still() {
     let folder = Folder::new("poll");
     let file = folder.write("a.yaml", EMPTY);
-    let mut watch = Watch::new(vec![folder.0.clone()], WatchOptions::default());
+    let mut watch = Watch::new(vec![folder.0.clone()]);
     assert!(!watch.changed());
     fs::write(&file, [EMPTY, b"# more\n"].concat()).unwrap();
     assert!(!watch.changed(), "it has not stood still yet");
@@ -145,7 +145,7 @@ fn the_swap_of_a_config_map_is_noticed() {
     folder.write("..two/mesh.yaml", &[EMPTY, b"# two\n"].concat());
     symlink("..one", folder.0.join("..data")).unwrap();
     symlink("..data/mesh.yaml", folder.0.join("mesh.yaml")).unwrap();
-    let mut watch = Watch::new(vec![folder.0.clone()], WatchOptions::default());
+    let mut watch = Watch::new(vec![folder.0.clone()]);
     symlink("..two", folder.0.join("..tmp")).unwrap();
     fs::rename(folder.0.join("..tmp"), folder.0.join("..data")).unwrap();
     assert!(!watch.changed());

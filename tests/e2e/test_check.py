@@ -6,16 +6,11 @@ import random
 import pytest
 import yaml
 from harness import config, meltemi
-from harness.config import route, to
+from harness.config import policy, route, to
 from harness.process import eventually, free_port
 from harness.resp import Client, command
 
 HOST, OTHER = "redis.test", "other.test"
-
-
-def policy(name, action, operation, **fields):
-    spec = {"action": action, "rules": [{"to": [{"operation": operation}]}], **fields}
-    return config.resource(config.META_ROUTER, "AuthorizationPolicy", name, spec)
 
 
 def documents(*extra, port=7000, servers=(7001, 7002)):
@@ -225,5 +220,3 @@ def test_explain_and_run_decide_the_same(mesh, redis_server, tmp_path, seed):
 
 def category(name):
     return {"get": "read", "exists": "read", "config": "admin", "client": "connection"}.get(name, "write")
-
-

@@ -15,6 +15,7 @@ HOST = "redis-cache.test"
 MIB = 1 << 20
 BOUND = 256
 # Beside what waits: the program, sockets, buffers that grew, what the allocator keeps.
+CLIENTS = 60
 MARGIN = 128
 
 
@@ -68,8 +69,7 @@ class Watch:
                     self.failed.append(answer)
 
 
-@pytest.mark.parametrize("clients", [60])
-def test_clients_that_do_not_read_are_bounded_together(mesh, redis_server, clients):
+def test_clients_that_do_not_read_are_bounded_together(mesh, redis_server):
     server = redis_server("large")
     with Client(server.port, timeout=30) as admin:
         assert admin("SET", "small", "value") == "OK"
@@ -80,7 +80,7 @@ def test_clients_that_do_not_read_are_bounded_together(mesh, redis_server, clien
     assert re.search(rf"bound of bytes that wait.*bytes={BOUND * MIB}", process.output())
     before = process.memory() // MIB
     with contextlib.ExitStack() as stack, Watch(process, port) as watch:
-        silent = [stack.enter_context(Client(port)) for _ in range(clients)]
+        silent = [stack.enter_context(Client(port)) for _ in range(CLIENTS)]
         for client in silent:
             client.say("GET", "large")
         eventually(lambda: process.total("meltemi_downstream_memory_cut_off_total") > 0, 30)

@@ -1,12 +1,11 @@
 """Several equal Redis servers behind one host: what belongs to one of them stays with it."""
 
 import concurrent.futures
-import time
 
 import pytest
 import redis
 from harness import config
-from harness.process import eventually, free_port
+from harness.process import free_port
 from harness.resp import Client
 
 HOST = "redis-equal.test"

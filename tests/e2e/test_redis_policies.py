@@ -6,15 +6,10 @@ import pytest
 import redis
 import yaml
 from harness import config, meltemi
-from harness.config import route, to
+from harness.config import policy, route, to
 from harness.process import free_port
 
 HOST = "redis.test"
-
-
-def policy(name, action, operation, **fields):
-    spec = {"action": action, "rules": [{"to": [{"operation": operation}]}], **fields}
-    return config.resource(config.META_ROUTER, "AuthorizationPolicy", name, spec)
 
 
 def documents(port, server, *extra):

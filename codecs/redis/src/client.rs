@@ -80,7 +80,7 @@ impl Client {
         self.preamble == 0
             && !self.passing
             && self.added.is_empty()
-            && self.loads.is_none()
+            && self.loads.as_ref().is_none_or(|loads| loads.is_settled())
             && !self.monitor
             && !self.subscriptions.is_active()
     }
@@ -275,25 +275,25 @@ impl Client {
 
     /// Updates the state for an outgoing message.
     fn follow(&mut self, message: &Message<'_>) {
-        let number = match message.head.kind {
-            Kind::Request => {
-                self.sent += 1;
-                Some(self.sent)
-            }
-            Kind::OneWay => None,
-            _ => return,
-        };
+        if message.head.kind != Kind::Request {
+            return;
+        }
+        self.sent += 1;
         if message.layout[layout::NOTE] == 0 {
             return;
         }
-        if let (Some(loads), Some(number)) = (&mut self.loads, number) {
-            loads.sent(message, number);
+        if let Some(loads) = &mut self.loads {
+            loads.sent(message, self.sent);
         }
         self.plain = false;
         self.monitor |= message.layout[layout::NOTE] == layout::MONITOR;
         if let Some((family, subscribe)) = layout::subscription(&message.layout) {
-            self.subscriptions
-                .ask(family, subscribe, message.layout[layout::CHANNELS], number);
+            self.subscriptions.ask(
+                family,
+                subscribe,
+                message.layout[layout::CHANNELS],
+                self.sent,
+            );
         }
     }
 }

@@ -2,8 +2,6 @@
 //! it. With several servers the proxy writes the mark of the server into the lowest 16 bits. It
 //! must not depend on connections: it sees single requests and replies.
 
-use std::borrow::Cow;
-
 use meltemi_frame::{Mark, Message, Output, Reach};
 
 use crate::args::Args;
@@ -85,9 +83,9 @@ fn cursor_of(wire: &[u8]) -> Option<(usize, usize, u64)> {
 
 /// Parses a cursor in the format that Redis writes.
 fn number(text: &[u8]) -> Option<u64> {
-    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    let text = digits.then(|| String::from_utf8_lossy(text))?;
-    Cow::as_ref(&text).parse().ok()
+    // A sign would parse, too.
+    let digits = text.iter().all(u8::is_ascii_digit).then_some(text)?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -41,9 +41,9 @@ pub(crate) fn put_edited(message: &Message<'_>, out: &mut Output) -> Result<(), 
             _ => return Err(spec::refused(edit, "only `key` can be changed")),
         }
         let why = match (message.head.kind, message.layout[layout::KEYS]) {
-            (Kind::Request | Kind::OneWay, layout::KEY_ONE) => continue,
-            (Kind::Request | Kind::OneWay, layout::KEY_NONE) => "the command has no key",
-            (Kind::Request | Kind::OneWay, _) => "the command has several keys",
+            (Kind::Request, layout::KEY_ONE) => continue,
+            (Kind::Request, layout::KEY_NONE) => "the command has no key",
+            (Kind::Request, _) => "the command has several keys",
             _ => "it is not a request",
         };
         return Err(spec::refused(edit, why));
@@ -51,8 +51,7 @@ pub(crate) fn put_edited(message: &Message<'_>, out: &mut Output) -> Result<(), 
     let args = Args::read(message.wire());
     let cursor = cursor::unmarked(message, &args);
     match (key, cursor) {
-        (None, None) if message.mark().is_some() => out.put(message.wire()),
-        (None, None) => {}
+        (None, None) => out.put(message.wire()),
         (Some(key), None) if message.wire().first() == Some(&b'*') => put_key(message, key, out),
         (key, cursor) => {
             // An inline command cannot represent every key without quotes: the request is sent as

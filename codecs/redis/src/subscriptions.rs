@@ -20,7 +20,7 @@ pub(crate) enum Family {
 struct Asked {
     family: Family,
     subscribe: bool,
-    /// Its number among the requests that get a reply; `None` if it gets none (`CLIENT REPLY OFF`).
+    /// Its number among the requests; `None` once it is queued in a transaction.
     number: Option<u64>,
     /// The number of confirmations due. 0 for "all subscriptions" until the first one arrives.
     left: u32,
@@ -54,17 +54,11 @@ impl Subscriptions {
     }
 
     /// Records a command of the family with this number of channels.
-    pub(crate) fn ask(
-        &mut self,
-        family: Family,
-        subscribe: bool,
-        channels: u32,
-        number: Option<u64>,
-    ) {
+    pub(crate) fn ask(&mut self, family: Family, subscribe: bool, channels: u32, number: u64) {
         self.asked.push_back(Asked {
             family,
             subscribe,
-            number,
+            number: Some(number),
             left: channels,
             begun: false,
         });
@@ -250,16 +244,16 @@ mod tests {
     #[test]
     fn the_first_confirmation_of_a_command_is_its_response() {
         let mut subscriptions = Subscriptions::default();
-        subscriptions.ask(Family::Channel, true, 2, Some(1));
-        subscriptions.ask(Family::Pattern, true, 1, Some(2));
+        subscriptions.ask(Family::Channel, true, 2, 1);
+        subscriptions.ask(Family::Pattern, true, 1, 2);
         assert!(subscriptions.confirm(Family::Channel, true, 1, 1));
         assert!(!subscriptions.confirm(Family::Channel, true, 2, 2));
         assert!(subscriptions.confirm(Family::Pattern, true, 3, 2));
-        subscriptions.ask(Family::Channel, false, 0, Some(3));
+        subscriptions.ask(Family::Channel, false, 0, 3);
         assert!(subscriptions.confirm(Family::Channel, false, 2, 3));
         assert!(!subscriptions.confirm(Family::Channel, false, 1, 4));
         assert!(subscriptions.is_active() && subscriptions.asked.is_empty());
-        subscriptions.ask(Family::Pattern, false, 1, Some(4));
+        subscriptions.ask(Family::Pattern, false, 1, 4);
         assert!(subscriptions.confirm(Family::Pattern, false, 0, 4));
         assert!(!subscriptions.is_active());
     }
@@ -267,7 +261,7 @@ mod tests {
     #[test]
     fn a_refused_subscription_is_forgotten() {
         let mut subscriptions = Subscriptions::default();
-        subscriptions.ask(Family::Shard, true, 1, Some(5));
+        subscriptions.ask(Family::Shard, true, 1, 5);
         subscriptions.answered(4);
         assert!(subscriptions.is_active());
         subscriptions.answered(5);
@@ -277,7 +271,7 @@ mod tests {
     #[test]
     fn an_unsubscription_without_any_subscription_is_confirmed_once() {
         let mut subscriptions = Subscriptions::default();
-        subscriptions.ask(Family::Channel, false, 0, Some(1));
+        subscriptions.ask(Family::Channel, false, 0, 1);
         assert!(subscriptions.confirm(Family::Channel, false, 0, 1));
         assert!(!subscriptions.is_active());
     }

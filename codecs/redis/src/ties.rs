@@ -10,7 +10,7 @@ mod told;
 
 use std::collections::VecDeque;
 
-use meltemi_frame::{Bind, Kind, Session};
+use meltemi_frame::{Bind, Session};
 
 use crate::args::Args;
 use crate::command::{Act, Command};
@@ -25,12 +25,9 @@ use refused::Opening;
 /// The decision for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ruling {
-    pub(crate) kind: Kind,
     pub(crate) bind: Bind,
     pub(crate) local: Option<Local>,
     pub(crate) close: bool,
-    /// The request must not be sent to another connection, and must not be retried.
-    pub(crate) tied: bool,
     /// The held `MULTI` is sent before it.
     pub(crate) opens: bool,
     /// The request ends a transaction that must not be executed.
@@ -40,18 +37,15 @@ pub(crate) struct Ruling {
 impl Ruling {
     /// Forwarded to any connection of its session.
     pub(crate) const FREE: Self = Self {
-        kind: Kind::Request,
         bind: Bind::Free,
         local: None,
         close: false,
-        tied: false,
         opens: false,
         aborts: false,
     };
 
     pub(crate) const fn local(local: Local) -> Self {
         Self {
-            kind: Kind::Local,
             local: Some(local),
             ..Self::FREE
         }
@@ -224,7 +218,8 @@ impl Ties {
             Act::Reply if self.view.multi => return self.ask_local(Local::ReplyInMulti),
             Act::Reply => {
                 if let Some(mute) = self.view.mute.after(args) {
-                    return Ruling::local(self.switch(mute));
+                    self.switch(mute);
+                    return Ruling::local(Local::Ok);
                 }
             }
             Act::SetName | Act::SetInfo | Act::Auth if !self.view.multi => {
@@ -247,7 +242,6 @@ impl Ties {
         let bind = self.bind(act, command, args, number);
         Ruling {
             bind,
-            tied: bind == Bind::Pin,
             opens,
             ..Ruling::FREE
         }

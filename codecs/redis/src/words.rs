@@ -81,7 +81,7 @@ impl Local {
             Self::AuthArity => "-ERR wrong number of arguments for 'auth' command",
             Self::AuthSyntax => "-ERR syntax error",
             Self::Queued => "+QUEUED",
-            Self::ExecAbort => EXEC_ABORT,
+            Self::ExecAbort => "-EXECABORT Transaction discarded because of previous errors.",
             Self::LongName => "-ERR a name over 1 KiB is not supported through a proxy",
             Self::LongCredentials => {
                 "-ERR a user name or password over 16 KiB is not supported through a proxy"
@@ -90,9 +90,6 @@ impl Local {
         }
     }
 }
-
-/// The error of Redis for a transaction with a refused command.
-pub(crate) const EXEC_ABORT: &str = "-EXECABORT Transaction discarded because of previous errors.";
 
 impl From<BadHello> for Local {
     fn from(bad: BadHello) -> Self {

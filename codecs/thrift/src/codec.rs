@@ -24,12 +24,12 @@ enum At {
     /// The rest of a message whose end is known.
     Rest {
         left: usize,
-        id: Option<i64>,
+        id: i32,
     },
     /// The rest of an unframed message. The scanner is inside it.
     Scan {
         sent: usize,
-        id: Option<i64>,
+        id: i32,
     },
 }
 
@@ -167,7 +167,7 @@ impl ThriftCodec {
         if size < total {
             self.at = At::Rest {
                 left: total - size,
-                id: Some(i64::from(front.seqid())),
+                id: front.seqid(),
             };
         }
         self.present(&front, bytes, size == total)
@@ -241,23 +241,23 @@ impl ThriftCodec {
     ) -> Result<Decoded<'b>, DecodeError> {
         if self.side == Side::Server {
             self.note_dialect(front.dialect.bits());
-        } else if self.one_way == Some(front.seqid()) {
+        } else if self.is_unasked(front.seqid()) {
             return one_way::unasked(present::message(front, bytes, self.side, end));
         }
         present::message(front, bytes, self.side, end)
     }
 
     /// Returns the next piece of the message with this id.
-    fn data<'b>(&self, piece: &'b [u8], id: Option<i64>, end: bool) -> Decoded<'b> {
+    fn data<'b>(&self, piece: &'b [u8], id: i32, end: bool) -> Decoded<'b> {
         if self.is_unasked(id) {
             return Decoded::Skip(piece.len());
         }
-        let mut head = Head::new(Kind::Data, id);
+        let mut head = Head::new(Kind::Data, Some(i64::from(id)));
         head.end = end;
         Decoded::Message(Message::new(head, piece), piece.len())
     }
 
-    fn rest<'b>(&mut self, input: &'b [u8], left: usize, id: Option<i64>) -> Decoded<'b> {
+    fn rest<'b>(&mut self, input: &'b [u8], left: usize, id: i32) -> Decoded<'b> {
         let piece = input.get(..left).unwrap_or(input);
         if piece.is_empty() {
             return Decoded::Incomplete(1);
@@ -302,7 +302,7 @@ impl Codec for ThriftCodec {
         self.framed = Some(framed);
         if framed && let Some((wire, envelope)) = self.plain(input, want) {
             if self.side == Side::Client {
-                if self.one_way == Some(envelope.seqid) {
+                if self.is_unasked(envelope.seqid) {
                     return one_way::unasked(plain::reply(&envelope, wire));
                 }
                 return plain::reply(&envelope, wire);

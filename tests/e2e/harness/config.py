@@ -89,6 +89,12 @@ def authorization(name, action=None, rules=(), **spec):
     return resource("security.istio.io/v1", "AuthorizationPolicy", name, spec)
 
 
+def policy(name, action, operation, **fields):
+    """Our own policy, of one rule about operations."""
+    spec = {"action": action, "rules": [{"to": [{"operation": operation}]}], **fields}
+    return resource(META_ROUTER, "AuthorizationPolicy", name, spec)
+
+
 def dubbo_authorization(name, action=None, rules=(), **spec):
     """Aeraki's policy for Dubbo."""
     spec = {"rules": list(rules), **spec}

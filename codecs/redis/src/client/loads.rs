@@ -4,7 +4,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use meltemi_frame::{Bind, Kind, Message};
+use meltemi_frame::Message;
 
 use crate::args::Args;
 use crate::layout;
@@ -41,9 +41,7 @@ impl Loads {
 
     /// Returns the script that must be loaded before the request is sent.
     pub(super) fn missing(&mut self, message: &Message<'_>) -> Option<Arc<[u8]>> {
-        // In a transaction the load would be one more queued command.
-        let alone = message.head.kind == Kind::Request && message.head.bind == Bind::Free;
-        if !alone || command(message) != b"evalsha" {
+        if command(message) != b"evalsha" {
             return None;
         }
         let name = digest(&Args::read(message.wire()).bytes(1)?)?;
@@ -58,7 +56,12 @@ impl Loads {
         Some(script)
     }
 
-    /// Records a sent request that gets a reply, under this number.
+    /// Returns `true` if only an error reply can change the records.
+    pub(super) fn is_settled(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Records a sent request under this number.
     pub(super) fn sent(&mut self, message: &Message<'_>, number: u64) {
         if message.layout[layout::NOTE] != layout::LOADS || command(message) != b"script" {
             return;

@@ -1,7 +1,7 @@
 //! Requests that the proxy adds itself: the preamble of a session, and commands before a client's
 //! request. Their replies go to no client.
 
-use meltemi_frame::{DecodeError, Decoded, Kind, Message, Output, Session, Violation};
+use meltemi_frame::{DecodeError, Decoded, Message, Output, Session, Violation};
 
 use super::{Client, Loads};
 use crate::spec;
@@ -81,7 +81,6 @@ impl Client {
     pub(super) fn put_wait(&mut self, message: &Message<'_>, out: &mut Output) {
         let name = message.attributes.slot(spec::COMMAND, message.wire());
         match name {
-            _ if message.head.kind != Kind::Request => {}
             Some(b"waitaof") => self.add(&[b"WAITAOF", b"0", b"0", b"0"], false, out),
             _ => self.add(&[b"WAIT", b"0", b"0"], false, out),
         }
@@ -91,7 +90,6 @@ impl Client {
     /// Loads the called script, unless the server is known to have it. If the server refuses the
     /// load, the call gets its normal reply.
     pub(super) fn put_loads(&mut self, message: &Message<'_>, out: &mut Output) {
-        self.plain = false;
         let scripts = &self.scripts;
         let loads = self
             .loads

@@ -89,12 +89,16 @@ impl Server {
         message.layout[layout::OPENS] = u32::from(ruling.opens);
 
         let head = &mut message.head;
-        head.kind = ruling.kind;
+        head.kind = match ruling.local {
+            Some(_) => Kind::Local,
+            None => Kind::Request,
+        };
         head.bind = ruling.bind;
         head.close = ruling.close;
         head.end = whole;
         if let Some(command) = command {
-            head.safety = if ruling.tied {
+            // A pinned request must not be retried: it means something else on another connection.
+            head.safety = if ruling.bind == Bind::Pin {
                 Safety::Unknown
             } else {
                 safety(command, args, whole)
@@ -112,9 +116,10 @@ impl Server {
         } else {
             message.attributes.set_static(spec::CATEGORY, "unknown");
         }
+        // In a transaction a load would be one more queued command.
         if let Some(command) = command
             && ruling.bind == Bind::Free
-            && ruling.kind == Kind::Request
+            && ruling.local.is_none()
         {
             note_reach(message, command, args);
         }

@@ -134,8 +134,8 @@ impl Hello {
     /// Writes the command in an order that applies fully or not at all.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let mut words: Vec<&[u8]> = vec![b"HELLO", if self.resp3 { b"3" } else { b"2" }];
-        if let Some(Credentials { user, password }) = &self.auth {
-            words.extend([b"AUTH", user.as_deref().unwrap_or(b"default"), password]);
+        if let Some(auth) = &self.auth {
+            words.extend([b"AUTH", auth.user(), &auth.password]);
         }
         if let Some(name) = &self.name {
             words.extend([&b"SETNAME"[..], name]);

@@ -111,7 +111,7 @@ impl Ties {
                 let subscribe = matches!(act, Act::Subscribe(_));
                 let channels = u32::try_from(args.count().saturating_sub(1)).unwrap_or(u32::MAX);
                 let subscriptions = self.subscriptions.get_or_insert_default();
-                subscriptions.ask(family, subscribe, channels, Some(number));
+                subscriptions.ask(family, subscribe, channels, number);
                 Bind::Pin
             }
             // Without arguments they change no state.

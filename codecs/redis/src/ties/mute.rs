@@ -1,4 +1,4 @@
-//! `CLIENT REPLY`. The server never gets it: the proxy drops the replies that the client does not
+//! `CLIENT REPLY`. The server never gets a valid one: the proxy drops the replies that the client does not
 //! want. So each request keeps its reply, also one that the proxy answers or refuses. It must not
 //! depend on bytes.
 
@@ -6,7 +6,6 @@ use std::collections::VecDeque;
 
 use super::Ties;
 use crate::args::Args;
-use crate::words::Local;
 
 /// Decides which of the next requests are silent.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -74,13 +73,12 @@ impl Ties {
     }
 
     /// Counts a `CLIENT REPLY`, and switches replies on or off. Only `ON` has a reply.
-    pub(super) fn switch(&mut self, mute: Mute) -> Local {
+    pub(super) fn switch(&mut self, mute: Mute) {
         self.asked += 1;
         self.view.mute = mute;
         if mute != Mute::No {
             self.silent.add(self.asked);
         }
-        Local::Ok
     }
 
     /// Returns `true` if the client does not get the next reply.

@@ -4,10 +4,10 @@
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use meltemi_frame::{Kind, Message, Output, Status};
+use meltemi_frame::{Kind, Message, Output, ReplyContext, Status};
 
 use super::{Effect, Ties};
-use crate::words::EXEC_ABORT;
+use crate::words::{self, Local};
 
 /// Far above the numbers that a server reaches: a command with a number (`CLIENT KILL`, `UNBLOCK`,
 /// `TRACKING REDIRECT`) cannot hit another client. Also exact for clients that read numbers as
@@ -43,8 +43,7 @@ impl Ties {
             Some((number, _)) if *number != self.answered + 1 => return false,
             Some((_, Effect::Number)) => {}
             Some((_, Effect::Abort)) => {
-                out.put(EXEC_ABORT.as_bytes());
-                out.put(b"\r\n");
+                words::own(Local::ExecAbort, &ReplyContext::default(), out);
                 return true;
             }
             _ => return false,

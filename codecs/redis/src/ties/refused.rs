@@ -43,7 +43,6 @@ impl Ties {
                 self.end(Effect::Abort);
                 Some(Ruling {
                     bind: Bind::Pin,
-                    tied: true,
                     aborts: true,
                     ..Ruling::FREE
                 })

@@ -29,10 +29,8 @@ impl ThriftCodec {
     }
 
     /// Returns `true` if the message with this id is the reply to a one-way call.
-    pub(super) fn is_unasked(&self, id: Option<i64>) -> bool {
-        self.one_way
-            .map(i64::from)
-            .is_some_and(|own| id == Some(own))
+    pub(super) fn is_unasked(&self, id: i32) -> bool {
+        self.one_way == Some(id)
     }
 }
 

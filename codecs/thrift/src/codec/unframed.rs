@@ -72,7 +72,7 @@ impl ThriftCodec {
                 Some(left) => unanswered(violation, size + left),
                 None => DecodeError::lost(violation),
             })?;
-        let id = Some(i64::from(front.seqid()));
+        let id = front.seqid();
         self.at = match left {
             Some(0) => At::Message,
             Some(left) => At::Rest { left, id },
@@ -89,7 +89,7 @@ impl ThriftCodec {
         &mut self,
         input: &'b [u8],
         sent: usize,
-        id: Option<i64>,
+        id: i32,
     ) -> Result<Decoded<'b>, DecodeError> {
         let scanner = self.scanner.get_or_insert_default();
         let progress = scanner.advance(input).map_err(DecodeError::lost)?;
