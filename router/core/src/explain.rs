@@ -195,10 +195,8 @@ impl Decision {
         match step {
             Step::Policies => write!(f, "{}", self.asked),
             Step::Route => {
-                let verdicts = self.verdicts.iter();
-                verdicts
-                    .into_iter()
-                    .try_for_each(|one| writeln!(f, "{one}"))?;
+                let mut verdicts = self.verdicts.iter();
+                verdicts.try_for_each(|one| writeln!(f, "{one}"))?;
                 plan.map_or(Ok(()), |plan| plan.show_route(f))
             }
             Step::RoutePolicies => write!(f, "{}", self.route_asked),
@@ -208,8 +206,8 @@ impl Decision {
             Step::Trace | Step::Wait => Ok(()),
             Step::Dispatch => {
                 plan.map_or(Ok(()), |plan| plan.show_mirrors(f))?;
-                let clusters = self.clusters.iter();
-                clusters.into_iter().try_for_each(|one| write!(f, "{one}"))
+                let mut clusters = self.clusters.iter();
+                clusters.try_for_each(|one| write!(f, "{one}"))
             }
         }
     }

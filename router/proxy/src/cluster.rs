@@ -89,7 +89,7 @@ impl ClusterState {
             waiting: RefCell::default(),
             group,
             resolver: RefCell::default(),
-            clock: worker.clock(),
+            clock: worker.services.clock,
             connector: Rc::clone(connector),
         });
         state.configure(false);

@@ -69,10 +69,6 @@ impl WorkerContext {
         self.now_us.set(self.services.clock.now_us());
     }
 
-    pub(crate) const fn clock(&self) -> Clock {
-        self.services.clock
-    }
-
     /// Returns the time after this duration, in milliseconds of the worker's clock. At least 1 ms
     /// from now.
     pub(crate) fn after(&self, time: Duration) -> u64 {

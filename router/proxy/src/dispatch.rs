@@ -207,22 +207,12 @@ impl Dispatch<'_> {
             track.on_attempt(upstream.endpoint.address, worker);
         }
         let answered = call.expects_reply(head.kind);
-        let sent = if answered {
-            if upstream.is_exclusive() && !upstream.is_pinned() && !copy {
-                self.down
-                    .use_exclusively(upstream, head.bind == Bind::Dedicated);
-            }
-            let deadline_ms = self.try_deadline(&call);
-            upstream.send(worker, message, Some(call), deadline_ms)
-        } else {
-            let sent = upstream.send(worker, message, None, u64::MAX);
-            match &sent {
-                Ok(_) => call.sent(worker),
-                Err(unsent) => call.refuse(worker, unsent.fault, unsent.text()),
-            }
-            sent
-        };
-        match sent {
+        if answered && upstream.is_exclusive() && !upstream.is_pinned() && !copy {
+            self.down
+                .use_exclusively(upstream, head.bind == Bind::Dedicated);
+        }
+        let deadline_ms = self.try_deadline(&call);
+        match upstream.send_call(worker, message, call, deadline_ms) {
             Ok(full) => {
                 if !answered && head.end {
                     // No reply will come to mark the connection as free.

@@ -1,6 +1,6 @@
 //! The data path: sockets, connection tasks and pools. The decisions are in `meltemi-router-core`.
 //!
-//! Workers share nothing. Each worker is one thread with one event loop. A connection stays on one
+//! Workers share no connections. Each worker is one thread with one event loop. A connection stays on one
 //! worker for its whole life, and so do the upstream connections that it uses. A configuration is
 //! an immutable snapshot: it is compiled outside the data path and swapped as a whole. This crate
 //! knows no protocol by name.

@@ -37,8 +37,6 @@ pub(crate) struct Question {
     pub(crate) domain: String,
     /// The descriptors. Each is a list of keys and values that count together.
     pub(crate) descriptors: Vec<Vec<(String, String)>>,
-    /// The number of requests to count.
-    pub(crate) hits: u32,
     /// The timeout.
     pub(crate) timeout: Duration,
 }

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use meltemi_frame::{Bind, Fault, Kind, OwnedMessage, Reason};
+use meltemi_frame::{Bind, Kind, OwnedMessage, Reason};
 use tokio::sync::oneshot;
 
 use crate::call::Call;
@@ -94,7 +94,7 @@ impl Drop for Reservation {
 impl PendingLimit {
     /// Waits for the answer of the service. Fails if the request must be denied, with the limit's
     /// name and a text for the client.
-    pub(crate) async fn resolve(self) -> Result<(), (Fault, (String, String))> {
+    pub(crate) async fn resolve(self) -> Result<(), (String, String)> {
         let Self {
             limit,
             answer,
@@ -103,7 +103,7 @@ impl PendingLimit {
         let answer = answer
             .await
             .unwrap_or_else(|_| Answer::Failed("the service was removed".to_owned()));
-        let refused = |text: String| Err((Fault::RateLimited, (limit.to_string(), text)));
+        let refused = |text: String| Err((limit.to_string(), text));
         match answer {
             Answer::Pass => Ok(()),
             Answer::Over => refused(format!("over the limit {limit}")),

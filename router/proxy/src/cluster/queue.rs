@@ -167,17 +167,7 @@ impl ClusterState {
             down.use_exclusively(upstream, head.bind == Bind::Dedicated);
         }
         let message = &mut waiting.message.message();
-        let sent = if waiting.call.expects_reply(message.head.kind) {
-            upstream.send(worker, message, Some(waiting.call), waiting.deadline_ms)
-        } else {
-            let sent = upstream.send(worker, message, None, u64::MAX);
-            match &sent {
-                Ok(_) => waiting.call.sent(worker),
-                Err(unsent) => waiting.call.refuse(worker, unsent.fault, unsent.text()),
-            }
-            sent
-        };
-        match sent {
+        match upstream.send_call(worker, message, waiting.call, waiting.deadline_ms) {
             Ok(_) => down.is_some(),
             Err(unsent) => {
                 unsent.answer(worker);

@@ -225,17 +225,27 @@ impl ServedView {
     /// Returns `true` if the request's route does not lead to the cluster of the client's pinned
     /// connection. A request that every cluster needs belongs to this one too.
     pub(crate) fn leads_elsewhere(&self, message: &Message<'_>, pinned: &Rc<Upstream>) -> bool {
-        if message.head.follows || matches!(message.head.reach, Reach::Every { .. }) {
+        if !belongs_somewhere(&message.head) {
             return false;
         }
         let found = self.table.find(message);
         let Some(route) = found.and_then(|at| self.table.routes().get(at)) else {
             return false;
         };
+        !self.leads_to(route, pinned)
+    }
+
+    /// Returns `true` if the route leads to the cluster of the connection.
+    pub(crate) fn leads_to(&self, route: &CompiledRoute, pinned: &Rc<Upstream>) -> bool {
         let pinned_to = |at: usize| {
             let cluster = self.clusters.get(at);
             cluster.is_some_and(|cluster| Rc::ptr_eq(cluster, &pinned.cluster))
         };
-        !route.targets().any(|(at, _)| pinned_to(at))
+        route.targets().any(|(at, _)| pinned_to(at))
     }
+}
+
+/// Returns `true` if the request belongs to the clusters of its route. The others fit every connection.
+pub(crate) fn belongs_somewhere(head: &Head) -> bool {
+    !head.follows && !matches!(head.reach, Reach::Every { .. })
 }

@@ -31,8 +31,8 @@ pub(crate) struct Memory {
     bound: usize,
     /// The bytes that one connection may hold now. Read often, and written only while memory is
     /// short.
-    allowance: Line<AtomicUsize>,
-    total: Line<AtomicUsize>,
+    allowance: Line,
+    total: Line,
     /// The bytes of each worker's largest connection. 0 if it is not relevant.
     largest: Box<[AtomicUsize]>,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Memory {
 /// Aligned to its own cache line.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-struct Line<T>(T);
+struct Line(AtomicUsize);
 
 /// The degree of a memory shortage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

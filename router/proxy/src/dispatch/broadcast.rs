@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
-use std::time::Duration;
 
 use meltemi_frame::Message;
 use meltemi_router_core::HealthStatus;
@@ -11,14 +10,12 @@ use crate::call::gathering::Gathering;
 use crate::call::{Call, Who};
 use crate::cluster::ClusterState;
 use crate::cluster::endpoint::EndpointState;
+use crate::dispatch::mirror::PATIENCE;
 use crate::dispatch::{Dispatch, Sent};
 
-/// The timeout of a copy if the request itself has none.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 impl Dispatch<'_> {
-    /// Sends copies of a request to every endpoint that may serve the client, in every cluster of
-    /// the route.
+    /// Sends copies of a request to every endpoint that may serve the client, in every cluster that a
+    /// route of the table leads to.
     #[cold]
     pub(super) fn everywhere(
         &self,
@@ -32,13 +29,10 @@ impl Dispatch<'_> {
         let gathering = Gathering::new(call, places.len(), must);
         for (at, cluster, endpoint) in places {
             let who = Who::Part(gathering.part(endpoint));
-            let mut call = Box::new(Call::new(who, message.head.id));
-            call.cluster = at;
-            call.deadline_ms = deadline_ms;
-            if let Err(refusal) = self.guard(message, &mut call, None) {
-                call.refuse(self.worker, refusal.fault, &refusal.text);
+            let Some(mut call) = self.copy_for(at, who, message) else {
                 continue;
-            }
+            };
+            call.deadline_ms = deadline_ms;
             let cluster = &cluster;
             Dispatch { cluster, ..*self }.run(&mut message.clone(), call);
         }

@@ -61,14 +61,14 @@ async fn go(worker: &Rc<WorkerContext>, parked: Delayed) {
     let mut abort = None;
     let due_ms = match wait {
         Wait::Until(due_ms) => due_ms,
-        Wait::RateLimit(words, due_ms) => {
-            for word in words {
-                if let Err((fault, text)) = word.resolve().await {
+        Wait::RateLimit(limits, due_ms) => {
+            for limit in limits {
+                if let Err((limit, text)) = limit.resolve().await {
                     worker.tick();
                     if let Some(track) = call.telemetry_mut() {
-                        track.note(|entry| text.0.clone_into(&mut entry.limit));
+                        track.note(|entry| entry.limit = limit);
                     }
-                    call.refuse(worker, fault, &text.1);
+                    call.refuse(worker, Fault::RateLimited, &text);
                     return abort_transaction(hold.as_ref(), &head);
                 }
             }
@@ -103,7 +103,6 @@ async fn go(worker: &Rc<WorkerContext>, parked: Delayed) {
         let down = call.down().map(Rc::clone);
         let seq = call.caller().map(|caller| caller.seq);
         if let Some(down) = &down
-            && down.answers_in_order()
             && down.has_earlier(seq)
         {
             // Earlier requests that were queued again go first.

@@ -9,6 +9,7 @@ use super::Dispatch;
 use crate::call::{Call, Who};
 use crate::cluster::Need;
 use crate::cluster::endpoint::EndpointState;
+use crate::config::view::belongs_somewhere;
 use crate::downstream::{Placement, PlacementRequest};
 use crate::upstream::Upstream;
 
@@ -103,7 +104,8 @@ impl Dispatch<'_> {
         message: &Message<'_>,
         upstream: &Rc<Upstream>,
     ) -> Result<(Rc<EndpointState>, Admission), (Fault, String)> {
-        if self.served.leads_elsewhere(message, upstream) {
+        let elsewhere = !self.served.leads_to(self.route, upstream);
+        if belongs_somewhere(&message.head) && elsewhere {
             tracing::debug!(
                 tied = upstream.cluster.config.borrow().name,
                 route = self.cluster.config.borrow().name,

@@ -11,8 +11,8 @@ use crate::call::{Call, Who};
 use crate::dispatch::Dispatch;
 use crate::telemetry::stats::cluster;
 
-/// The timeout of a copy if the original has none.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The timeout of a copy if nothing else limits it.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Dispatch<'_> {
     /// Sends copies of a request to the mirrors of its route, each with its configured probability.
@@ -21,6 +21,24 @@ impl Dispatch<'_> {
         let extras = self.route.rules.extras();
         if let Some(mirrors) = extras.and_then(|extras| extras.mirrors.as_ref()) {
             self.copy_to(mirrors, message, original);
+        }
+    }
+
+    /// Makes the call of a copy for a cluster. `None` if a policy denies the copy.
+    pub(super) fn copy_for(
+        &self,
+        cluster: usize,
+        who: Who,
+        message: &Message<'_>,
+    ) -> Option<Box<Call>> {
+        let mut call = Box::new(Call::new(who, message.head.id));
+        call.cluster = cluster;
+        match self.guard(message, &mut call, None) {
+            Ok(()) => Some(call),
+            Err(refusal) => {
+                call.refuse(self.worker, refusal.fault, &refusal.text);
+                None
+            }
         }
     }
 
@@ -39,12 +57,9 @@ impl Dispatch<'_> {
                 .compare
                 .then(|| Comparison::new(&self.served.protocol, &cluster.group));
             let who = Who::Mirror(comparison.clone());
-            let mut call = Box::new(Call::new(who, message.head.id));
-            call.cluster = target.cluster;
-            if let Err(refusal) = self.guard(message, &mut call, None) {
-                call.refuse(self.worker, refusal.fault, &refusal.text);
+            let Some(mut call) = self.copy_for(target.cluster, who, message) else {
                 continue;
-            }
+            };
             cluster.group.add(cluster::MIRRORED, 1);
             if let Some(track) = original.telemetry_mut() {
                 let name = || cluster.config.borrow().name.clone();

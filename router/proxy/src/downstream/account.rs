@@ -35,10 +35,8 @@ impl Downstream {
 
     /// Reports the memory of the connection.
     pub(crate) fn report(&self) {
-        let more = {
-            let held = self.holds(&self.state.borrow());
-            self.share.report(&self.worker.services.memory, held)
-        };
+        let memory = &self.worker.services.memory;
+        let more = self.share.report(memory, self.held_bytes());
         if more != 0 {
             self.note_change(more);
         }

@@ -16,8 +16,7 @@ impl Downstream {
     /// Returns `true` if a delayed request exists that later requests must not overtake.
     pub(crate) fn has_delayed(&self) -> bool {
         let state = self.state.borrow();
-        let resuming = state.cold.as_ref().is_some_and(|cold| cold.resuming);
-        resuming && state.replies.in_order()
+        state.cold.as_ref().is_some_and(|cold| cold.resuming)
     }
 
     /// Queues a delayed request in client order. Returns `true` if the caller must start the drain

@@ -47,7 +47,7 @@ impl Downstream {
             state.wake();
         }
         let before = state.waits_before(seq);
-        if !state.closed && before > limits.output.min(self.worker.services.memory.allowance()) {
+        if !state.closed && before > self.cap() {
             self.note_stop(before, limits.output);
             Pressure::Slow
         } else {

@@ -54,7 +54,6 @@ fn question(value: &str) -> Question {
         cluster: "limiter".into(),
         domain: "shop".into(),
         descriptors: vec![vec![("user".into(), value.into())]],
-        hits: 1,
         timeout: PATIENCE,
     }
 }

@@ -61,7 +61,7 @@ impl RateLimitRequest {
                     entries: entries.iter().map(entry).collect(),
                 })
                 .collect(),
-            hits_addend: question.hits,
+            hits_addend: 1,
         }
     }
 }

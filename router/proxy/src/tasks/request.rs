@@ -242,11 +242,11 @@ impl DownstreamTask {
     }
 
     /// Handles a further piece of a large request.
-    pub(crate) fn further_piece(&mut self, message: &Message<'_>) -> bool {
+    pub(crate) fn further_piece(&mut self, message: &mut Message<'_>) -> bool {
         let end = message.head.end;
         if let Streaming::To(upstream) = &self.conversation.streaming {
             let upstream = Rc::clone(upstream);
-            if !self.send_piece(&upstream, &mut message.clone()) {
+            if !self.send_piece(&upstream, message) {
                 // The request is incomplete without this piece.
                 upstream.close(Fault::Reset);
                 self.conversation.streaming = Streaming::Nowhere;

@@ -11,6 +11,29 @@ use crate::upstream::in_flight::{Calls, Unsent};
 use crate::upstream::{Phase, State, Upstream};
 
 impl Upstream {
+    /// Sends a request. A call that gets no reply ends here.
+    ///
+    /// # Errors
+    ///
+    /// As [`Upstream::send`].
+    pub(crate) fn send_call(
+        &self,
+        worker: &WorkerContext,
+        message: &mut Message<'_>,
+        call: Box<Call>,
+        deadline_ms: u64,
+    ) -> Result<bool, Box<Unsent>> {
+        if call.expects_reply(message.head.kind) {
+            return self.send(worker, message, Some(call), deadline_ms);
+        }
+        let sent = self.send(worker, message, None, u64::MAX);
+        match &sent {
+            Ok(_) => call.sent(worker),
+            Err(unsent) => call.refuse(worker, unsent.fault, unsent.text()),
+        }
+        sent
+    }
+
     /// Sends a request, or a piece of one, and records the call that waits for its response.
     /// Returns `true` if the output is over its limit.
     ///

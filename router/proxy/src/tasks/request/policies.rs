@@ -31,7 +31,7 @@ impl DownstreamTask {
         for limiter in policies.local() {
             if !limiter.take(message, source, self.worker.now_us()) {
                 if let Some(track) = call.telemetry_mut() {
-                    track.note(|entry| limiter.name().to_string().clone_into(&mut entry.limit));
+                    track.note(|entry| entry.limit = limiter.name().to_string());
                 }
                 return Err(Refusal {
                     fault: Fault::RateLimited,
@@ -52,7 +52,6 @@ impl DownstreamTask {
                     cluster: service.into(),
                     domain: limiter.domain.to_string(),
                     descriptors,
-                    hits: 1,
                     timeout: limiter.timeout,
                 }),
                 deny_on_failure: limiter.deny_on_failure,

@@ -131,7 +131,7 @@ impl DownstreamTask {
         call.deadline_ms = self.deadline(route.timeout, message);
         if let Some(track) = call.telemetry_mut() {
             track.note(|entry| {
-                route.name.to_string().clone_into(&mut entry.route);
+                entry.route = route.name.to_string();
                 entry.cluster.clone_from(&cluster.config.borrow().name);
             });
         }
